@@ -1,0 +1,398 @@
+//! An image being written: create or re-open, write, then close complete or incomplete.
+//!
+//! The order of steps is the table in [`super`]; each method below does one run of it.
+
+use futures::stream::{StreamExt, TryStreamExt};
+use serde_json::Value;
+
+use super::image_id::ImageDef;
+use super::keys::Attempt;
+use super::lsu::{Lsu, progress};
+use super::meta;
+use super::record::{
+    Content, ImageState, Pending, PendingState, SCHEMA, Sidecar, Writer, now_text, parse_sidecar, to_bytes,
+};
+use super::restore::read_all;
+use crate::error::{Error, Kind, Result};
+use crate::objstore::client::{SentPart, Store, WireCheck};
+use crate::objstore::download::{PartSpan, ReadSpec};
+use crate::objstore::part_plan::PartPlan;
+use crate::objstore::probe::WireMode;
+use crate::objstore::upload::{Upload, UploadSpec, Uploaded};
+
+/// Parts copied at once when an image is opened for write again.
+const COPIES_IN_FLIGHT: usize = 8;
+
+/// One attempt at one image.
+pub struct Backup {
+    lsu: Lsu,
+    pending: Pending,
+    pending_key: String,
+    upload: Upload,
+    meta: Vec<u8>,
+    /// The earlier attempts that this one takes over; removed when it is on the store.
+    replaces: Vec<(String, Pending)>,
+    conditional_put: bool,
+}
+
+impl Backup {
+    /// Begins a new image. Refused when the image exists, complete or pending.
+    pub fn create(lsu: &Lsu, def: ImageDef) -> Result<Self> {
+        lsu.keys().check(&def.id)?;
+        let owned = (lsu.clone(), def.clone());
+        let capabilities = lsu.store().run(async move {
+            let (lsu, def) = owned;
+            let (sidecar, pendings, capabilities) =
+                futures::try_join!(lsu.sidecar(&def.id), lsu.pendings(&def.id), lsu.capabilities())?;
+            if let Some((sidecar, _)) = sidecar {
+                let state = if sidecar.state == ImageState::Deleting { "still being deleted" } else { "complete" };
+                return Err(exists(&lsu, &def, state));
+            }
+            if let Some((_, pending)) = pendings.first() {
+                let by = format!(
+                    "pending since {}, written by {}:{}",
+                    pending.started, pending.writer.host, pending.writer.pid
+                );
+                return Err(exists(&lsu, &def, &by));
+            }
+            Ok(capabilities)
+        })?;
+        let wire = WireMode::choose(lsu.wire(), capabilities);
+        let mut backup = Self::begin(lsu, def, now_text(), wire, capabilities.etag_is_md5)?;
+        backup.conditional_put = capabilities.conditional_put;
+        backup.save_pending()?;
+        Ok(backup)
+    }
+
+    /// Goes on with an image that was closed incomplete, on this or another host.
+    pub fn reopen(lsu: &Lsu, def: &ImageDef) -> Result<Self> {
+        let owned = (lsu.clone(), def.clone());
+        let (capabilities, mut replaces) = lsu.store().run(async move {
+            let (lsu, def) = owned;
+            if lsu.sidecar(&def.id).await?.is_some() {
+                let what = format!("image {} is complete and can never be written again", def.id);
+                return Err(Error::new(Kind::AccessDenied, what));
+            }
+            let mut pendings = lsu.pendings(&def.id).await?;
+            pendings.sort_by_key(|(_, pending)| progress(pending));
+            Ok((lsu.capabilities().await?, pendings))
+        })?;
+        let Some((key, base)) = replaces.pop() else { return Err(lsu.not_found(&def.id)) };
+        if base.state != PendingState::Incomplete {
+            let Writer { host, pid, .. } = &base.writer;
+            let what = format!(
+                "image {} has been written by {host}:{pid} since {} and was never closed",
+                def.id, base.started
+            );
+            return Err(Error::new(Kind::Busy, what));
+        }
+        if !base.image.answers_to(def) {
+            return Err(lsu.not_found(&def.id));
+        }
+        // Copied parts bring an ETag but no CRC that every server would repeat: MD5 proves the rest of such an image.
+        let wire = match WireMode::choose(lsu.wire(), capabilities) {
+            WireMode::Crc64 => WireMode::Md5,
+            other => other,
+        };
+        let mut backup = Self::begin(lsu, base.image.clone(), base.created.clone(), wire, capabilities.etag_is_md5)?;
+        backup.conditional_put = capabilities.conditional_put;
+        backup.save_pending()?;
+        backup.take_over(&base)?;
+        replaces.push((key, base));
+        backup.replaces = replaces;
+        Ok(backup)
+    }
+
+    fn begin(lsu: &Lsu, def: ImageDef, created: String, wire: WireMode, etag_is_md5: bool) -> Result<Self> {
+        let attempt = Attempt::new();
+        let key = lsu.keys().data(&def.id, &attempt);
+        let metadata = object_metadata(&def, &created);
+        let spec = UploadSpec { bucket: lsu.bucket().into(), key: key.clone(), metadata, wire, etag_is_md5 };
+        let pending_key = lsu.keys().pending(&def.id, &attempt);
+        let pending = Pending {
+            schema: SCHEMA,
+            state: PendingState::Writing,
+            image: def,
+            attempt,
+            key,
+            upload_id: None,
+            content: None,
+            meta: None,
+            created,
+            started: now_text(),
+            writer: Writer::this(),
+        };
+        let upload = Upload::new(lsu.store(), spec)?;
+        let (meta, replaces, conditional_put) = (Vec::new(), Vec::new(), false);
+        Ok(Self { lsu: lsu.clone(), pending, pending_key, upload, meta, replaces, conditional_put })
+    }
+
+    pub fn def(&self) -> &ImageDef {
+        &self.pending.image
+    }
+
+    pub fn created(&self) -> &str {
+        &self.pending.created
+    }
+
+    /// Bytes taken so far.
+    pub fn size(&self) -> u64 {
+        self.upload.size()
+    }
+
+    /// Takes all of `data` for `offset`, or fails; may return before anything is on the store.
+    pub fn write(&mut self, data: &[u8], offset: u64) -> Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty() || done == 0) {
+            let taken = self.upload.fill(rest, offset + done as u64)?;
+            done += taken;
+            if done == data.len() {
+                break;
+            }
+            if taken == 0 {
+                self.send_part()?;
+            }
+        }
+        Ok(done)
+    }
+
+    fn send_part(&mut self) -> Result<()> {
+        if self.upload.id().is_none() {
+            self.begin_upload()?;
+        }
+        self.upload.send_part()
+    }
+
+    fn begin_upload(&mut self) -> Result<()> {
+        self.upload.begin()?;
+        self.pending.upload_id = self.upload.id().map(ToOwned::to_owned);
+        self.save_pending()
+    }
+
+    /// Waits until every full part is on the store.
+    pub fn flush(&mut self) -> Result<()> {
+        self.upload.settle()
+    }
+
+    pub fn meta(&mut self) -> &mut Vec<u8> {
+        &mut self.meta
+    }
+
+    /// Steps 4 to 7: from now on the image is complete. On an error before step 6 the attempt is removed again.
+    pub fn complete(mut self) -> Result<u64> {
+        let uploaded = match self.upload.complete() {
+            Ok(uploaded) => uploaded,
+            Err(error) => return Err(self.give_up(error)),
+        };
+        let size = uploaded.object.size;
+        let (lsu, sidecar) = (self.lsu.clone(), self.sidecar(&uploaded));
+        let (meta, attempt) = (std::mem::take(&mut self.meta), self.pending.attempt.clone());
+        let saved = lsu.clone().store().run(async move {
+            let key = lsu.keys().meta(&sidecar.image.id, &attempt);
+            let meta = meta::save(lsu.store(), lsu.bucket(), &key, meta).await?;
+            Ok(Sidecar { meta, ..sidecar })
+        });
+        let sidecar = match saved {
+            Ok(sidecar) => sidecar,
+            Err(error) => return Err(self.give_up(error)),
+        };
+        let (lsu, conditional) = (self.lsu.clone(), self.conditional_put);
+        // Past this line the outcome may be unknown to us, so nothing is removed on an error.
+        self.lsu.store().run(async move { commit(&lsu, &sidecar, conditional).await })?;
+        self.lsu.usage_file().added(size);
+        self.remove_replaced(true);
+        Ok(size)
+    }
+
+    /// Step 4 and the pending record: the image stays pending, readable, and can be opened for write again.
+    pub fn incomplete(mut self) -> Result<u64> {
+        if self.upload.has_unreported_failure() {
+            self.upload.settle()?;
+        }
+        let uploaded = self.upload.keep_durable()?;
+        let size = uploaded.as_ref().map_or(0, |uploaded| uploaded.object.size);
+        self.pending.state = PendingState::Incomplete;
+        self.pending.upload_id = None;
+        self.pending.content = uploaded.map(|up| Content::new(&self.pending.key, &up.object, &up.parts, up.crc64));
+        let (lsu, meta) = (self.lsu.clone(), std::mem::take(&mut self.meta));
+        let key = self.lsu.keys().meta(&self.pending.image.id, &self.pending.attempt);
+        self.pending.meta =
+            self.lsu.store().run(async move { meta::save(lsu.store(), lsu.bucket(), &key, meta).await })?;
+        self.save_pending()?;
+        self.remove_replaced(false);
+        Ok(size)
+    }
+
+    /// Gives the attempt up: its upload, data and record are removed; earlier attempts stay.
+    pub fn abandon(self) {
+        let why = Error::new(Kind::Aborted, "the image was given up");
+        drop(self.give_up(why));
+    }
+
+    fn give_up(self, error: Error) -> Error {
+        let (lsu, pending, pending_key) = (self.lsu.clone(), self.pending.clone(), self.pending_key);
+        let aborted = self.upload.abort();
+        let removed = aborted.and_then(|()| {
+            lsu.clone().store().run(async move {
+                remove_attempt(&lsu, &pending).await?;
+                lsu.store().delete(lsu.bucket(), &pending_key, None).await
+            })
+        });
+        // The first error is the one that matters: what could not be removed stays behind as pending.
+        if let Err(second) = removed {
+            tracing::warn!("remove what was written of a failed image: {second}");
+        }
+        error
+    }
+
+    fn sidecar(&self, uploaded: &Uploaded) -> Sidecar {
+        Sidecar {
+            schema: SCHEMA,
+            state: ImageState::Complete,
+            image: self.pending.image.clone(),
+            content: Content::new(&self.pending.key, &uploaded.object, &uploaded.parts, uploaded.crc64),
+            meta: None,
+            created: self.pending.created.clone(),
+            completed: now_text(),
+            writer: Writer::this(),
+            retention: None,
+        }
+    }
+
+    fn save_pending(&self) -> Result<()> {
+        let (lsu, key, body) = (self.lsu.clone(), self.pending_key.clone(), to_bytes(&self.pending)?);
+        self.lsu
+            .store()
+            .run(async move { lsu.store().put(lsu.bucket(), &key, body, WireCheck::None, &[], false).await.map(drop) })
+    }
+
+    /// Step 7, and the attempts that this one took over. The image is safe already: failures are logged only.
+    fn remove_replaced(&self, own_record: bool) {
+        let (lsu, replaced) = (self.lsu.clone(), self.replaces.clone());
+        let own = own_record.then(|| self.pending_key.clone());
+        let removed = self.lsu.store().run(async move {
+            for (key, pending) in &replaced {
+                remove_attempt(&lsu, pending).await?;
+                lsu.store().delete(lsu.bucket(), key, None).await?;
+            }
+            match own {
+                Some(key) => lsu.store().delete(lsu.bucket(), &key, None).await,
+                None => Ok(()),
+            }
+        });
+        if let Err(error) = removed {
+            tracing::warn!("remove pending records of image {}: {error}", self.pending.image.id);
+        }
+    }
+
+    /// Brings the bytes of an earlier attempt into this one: full parts by copies on the server, the last one as the
+    /// open part, since no part but the last may be short.
+    fn take_over(&mut self, base: &Pending) -> Result<()> {
+        let (lsu, base_meta) = (self.lsu.clone(), base.meta.clone());
+        self.meta =
+            self.lsu.store().run(async move { meta::load(lsu.store(), lsu.bucket(), base_meta.as_ref()).await })?;
+        let Some(content) = &base.content else { return Ok(()) };
+        let spans = content.spans();
+        let Some((tail, full)) = spans.split_last() else { return Ok(()) };
+        let transfer = self.lsu.store().transfer();
+        let plan = PartPlan::new(transfer.part_size_bytes, transfer.image_size_max_bytes);
+        // Parts of another configuration may be larger than ours: then the tail is copied as a full part too.
+        let tail_fits = tail.size <= plan.part_bytes(tail.number);
+        let copied = if tail_fits { full } else { &spans[..] };
+        if !copied.is_empty() {
+            self.begin_upload()?;
+            self.copy_parts(content, copied)?;
+        }
+        if tail_fits {
+            let spec = ReadSpec {
+                bucket: self.lsu.bucket().into(),
+                key: content.data.key.clone(),
+                size: content.data.size,
+                parts: spans.clone(),
+            };
+            let bytes = read_all(self.lsu.store(), spec, *tail)?;
+            self.write(&bytes, tail.offset)?;
+        }
+        Ok(())
+    }
+
+    fn copy_parts(&mut self, content: &Content, spans: &[PartSpan]) -> Result<()> {
+        let id = self.upload.id().unwrap_or_default().to_owned();
+        let (store, spec) = (self.lsu.store().clone(), self.upload.spec().clone());
+        let (from, upload) = (content.data.key.clone(), id.clone());
+        let jobs: Vec<_> = spans.iter().copied().zip(content.parts.iter().map(|part| part.etag.clone())).collect();
+        let parts = self.lsu.store().run(async move {
+            let (store, spec, from, upload) = (&store, &spec, &from, &upload);
+            let copies = jobs.into_iter().map(|(span, etag)| copy_part(store, spec, from, upload, span, etag));
+            futures::stream::iter(copies).buffered(COPIES_IN_FLIGHT).try_collect::<Vec<_>>().await
+        })?;
+        self.upload.resume(&id, parts);
+        Ok(())
+    }
+}
+
+async fn copy_part(
+    store: &Store,
+    spec: &UploadSpec,
+    from: &str,
+    upload: &str,
+    span: PartSpan,
+    etag: String,
+) -> Result<SentPart> {
+    let copied = store.copy_part(&spec.bucket, &spec.key, upload, from, span).await?;
+    if spec.etag_is_md5 && copied != etag {
+        let what = format!(
+            "copy part {} of {}/{from}: ETag {copied} came back, the part has {etag}",
+            span.number, spec.bucket
+        );
+        return Err(Error::new(Kind::Corrupt, what));
+    }
+    Ok(SentPart { number: span.number, size: span.size, etag: copied, crc64: span.crc64 })
+}
+
+/// Step 6. A lost answer may have been a success: then the sidecar that is there is our own.
+async fn commit(lsu: &Lsu, sidecar: &Sidecar, conditional: bool) -> Result<()> {
+    let key = lsu.keys().sidecar(&sidecar.image.id);
+    let put = lsu.store().put(lsu.bucket(), &key, to_bytes(sidecar)?, WireCheck::None, &[], conditional).await;
+    match put {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == Kind::PreconditionFailed => {
+            let bytes = lsu.store().get_small(lsu.bucket(), &key, super::record::RECORD_SIZE_MAX).await?;
+            if parse_sidecar(&key, &bytes)?.content.data.key == sidecar.content.data.key {
+                return Ok(());
+            }
+            let what = format!("image {} was completed by another writer meanwhile", sidecar.image.id);
+            Err(Error::with_source(Kind::AlreadyExists, what, error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes what one attempt has on the store but for its record.
+pub(super) async fn remove_attempt(lsu: &Lsu, pending: &Pending) -> Result<()> {
+    if let Some(upload) = &pending.upload_id {
+        lsu.store().abort_upload(lsu.bucket(), &pending.key, upload).await?;
+    }
+    if let Some(meta::Meta::Object { key, .. }) = &pending.meta {
+        lsu.store().delete(lsu.bucket(), key, None).await?;
+    }
+    let version = pending.content.as_ref().and_then(|content| content.data.version_id.as_deref());
+    lsu.store().delete(lsu.bucket(), &pending.key, version).await
+}
+
+/// Enough to rebuild the sidecar from the data alone; VAST keeps 2 KB.
+fn object_metadata(def: &ImageDef, created: &str) -> Vec<(String, String)> {
+    let pairs = [
+        ("vastost-schema", Value::from(SCHEMA).to_string()),
+        ("vastost-basename", def.id.basename.to_string()),
+        ("vastost-date", def.id.date.to_string()),
+        ("vastost-policy", def.policy.to_string()),
+        ("vastost-type", def.image_type.to_string()),
+        ("vastost-created", created.to_owned()),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn exists(lsu: &Lsu, def: &ImageDef, how: &str) -> Error {
+    Error::new(Kind::AlreadyExists, format!("image {} exists in LSU {}: {how}", def.id, lsu.config().name))
+}

@@ -1,0 +1,48 @@
+//! Removing an image in steps that can be taken again at any point.
+
+use serde_json::Value;
+
+use super::backup::remove_attempt;
+use super::image_id::ImageDef;
+use super::lsu::Lsu;
+use super::meta::Meta;
+use super::record::{ImageState, Sidecar, rewrite};
+use crate::error::Result;
+use crate::objstore::client::WireCheck;
+
+/// Removes the image that answers to `def`, complete or pending; finishes a delete that was interrupted.
+pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
+    let sidecar = lsu.sidecar(&def.id).await?;
+    let pendings = lsu.pendings(&def.id).await?;
+    let is_ours = match (&sidecar, pendings.first()) {
+        (Some((sidecar, _)), _) => sidecar.image.answers_to(def),
+        (None, Some((_, pending))) => pending.image.answers_to(def),
+        (None, None) => false,
+    };
+    if !is_ours {
+        return Err(lsu.not_found(&def.id));
+    }
+    if let Some((sidecar, bytes)) = sidecar {
+        delete_complete(lsu, &sidecar, &bytes).await?;
+    }
+    for (key, pending) in pendings {
+        remove_attempt(lsu, &pending).await?;
+        lsu.store().delete(lsu.bucket(), &key, None).await?;
+    }
+    Ok(())
+}
+
+async fn delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8]) -> Result<()> {
+    let (store, bucket, key) = (lsu.store(), lsu.bucket(), lsu.keys().sidecar(&sidecar.image.id));
+    if sidecar.state != ImageState::Deleting {
+        let marked = rewrite(&key, bytes, [("state", Some(Value::from("deleting")))])?;
+        store.put(bucket, &key, marked, WireCheck::None, &[], false).await?;
+        lsu.usage_file().removed(sidecar.content.data.size);
+    }
+    let data = &sidecar.content.data;
+    store.delete(bucket, &data.key, data.version_id.as_deref()).await?;
+    if let Some(Meta::Object { key, .. }) = &sidecar.meta {
+        store.delete(bucket, key, None).await?;
+    }
+    store.delete(bucket, &key, None).await
+}

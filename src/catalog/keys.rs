@@ -1,0 +1,192 @@
+//! Images ↔ object keys, both ways. The only file that spells keys.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::escape::{Name, escape, unescape};
+use super::image_id::ImageId;
+use crate::error::{Error, Kind, Result};
+
+/// VAST's longest path component, and that of its NFS view.
+pub const SEGMENT_MAX: usize = 255;
+
+/// What makes the keys of one create unlike those of any other: 16 random hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attempt(String);
+
+/// The keys of one LSU.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    prefix: String,
+}
+
+impl Attempt {
+    pub fn new() -> Self {
+        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+        // A version 4 UUID has six fixed bits; folded, none is left fixed.
+        Self(format!("{:016x}", high ^ low.rotate_left(17)))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        (text.len() == 16 && text.bytes().all(hex)).then(|| Self(text.into()))
+    }
+}
+
+impl Default for Attempt {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Keys {
+    /// `prefix` is empty or ends with a slash.
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Refuses an image whose keys would not fit a path component.
+    pub fn check(&self, id: &ImageId) -> Result<()> {
+        let longest = format!("{}.0123456789abcdef.json", stem(id)).len();
+        if longest > SEGMENT_MAX {
+            let what = format!(
+                "image name {id} is too long: its keys would have a segment of {longest} bytes, {SEGMENT_MAX} are possible"
+            );
+            return Err(Error::new(Kind::InvalidArgument, what));
+        }
+        Ok(())
+    }
+
+    pub fn data(&self, id: &ImageId, attempt: &Attempt) -> String {
+        format!("{}.{attempt}.nbk", self.path("backups", id))
+    }
+
+    pub fn sidecar(&self, id: &ImageId) -> String {
+        format!("{}.json", self.path("catalog", id))
+    }
+
+    pub fn pending(&self, id: &ImageId, attempt: &Attempt) -> String {
+        format!("{}.{attempt}.json", self.path("pending", id))
+    }
+
+    pub fn meta(&self, id: &ImageId, attempt: &Attempt) -> String {
+        format!("{}.{attempt}.bin", self.path("meta", id))
+    }
+
+    pub fn lsu(&self) -> String {
+        format!("{}lsu.json", self.prefix)
+    }
+
+    /// What all pending records of an image begin with.
+    pub fn pending_of(&self, id: &ImageId) -> String {
+        format!("{}.", self.path("pending", id))
+    }
+
+    /// What all records of a kind begin with: `catalog` or `pending`, of one client or all.
+    pub fn folder(&self, kind: RecordKind, client: Option<&Name>) -> String {
+        let client = client.map(|client| format!("{}/", escape(client.as_bytes()))).unwrap_or_default();
+        format!("{}{}/{client}", self.prefix, kind.folder())
+    }
+
+    /// The image whose sidecar or pending record lies at `key`; None for foreign keys.
+    pub fn parse(&self, kind: RecordKind, key: &str) -> Option<ImageId> {
+        let path = key.strip_prefix(&self.prefix)?.strip_prefix(kind.folder())?.strip_prefix('/')?;
+        let (client, rest) = path.split_once('/')?;
+        let (day, file) = rest.split_once('/')?;
+        let stem = file.strip_suffix(".json")?;
+        let stem = match kind {
+            RecordKind::Catalog => stem,
+            RecordKind::Pending => {
+                let (stem, attempt) = stem.rsplit_once('.')?;
+                Attempt::parse(attempt)?;
+                stem
+            }
+        };
+        let (basename, date) = stem.rsplit_once('.')?;
+        let canonical = date == "0" || !date.starts_with('0');
+        let date = date.parse().ok().filter(|_| canonical && date.bytes().all(|b| b.is_ascii_digit()))?;
+        let id = ImageId::new(Name::new(unescape(basename)?), date).ok()?;
+        (id.day() == day && escape(id.client()) == client).then_some(id)
+    }
+
+    fn path(&self, folder: &str, id: &ImageId) -> String {
+        format!("{}{folder}/{}/{}/{}", self.prefix, escape(id.client()), id.day(), stem(id))
+    }
+}
+
+/// The two kinds of records that are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    Catalog,
+    Pending,
+}
+
+impl RecordKind {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Catalog => "catalog",
+            Self::Pending => "pending",
+        }
+    }
+}
+
+fn stem(id: &ImageId) -> String {
+    format!("{}.{}", escape(id.basename.as_bytes()), id.date)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::image_id::DATE_MAX;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn keys_are_as_documented() {
+        let id = ImageId::new(Name::new("db01_1795305600_C1_F1"), 1_795_305_600).unwrap();
+        let (keys, attempt) = (Keys::new("site/"), Attempt::parse("00112233445566ff").unwrap());
+        assert_eq!(keys.sidecar(&id), "site/catalog/db01/20261122/db01_1795305600_C1_F1.1795305600.json");
+        assert_eq!(
+            keys.data(&id, &attempt),
+            "site/backups/db01/20261122/db01_1795305600_C1_F1.1795305600.00112233445566ff.nbk"
+        );
+    }
+
+    #[test]
+    fn names_that_do_not_fit_a_segment_are_refused() {
+        let keys = Keys::new("");
+        let id = |len: usize| ImageId::new(Name::new(vec![b'x'; len]), 1).unwrap();
+        assert!(keys.check(&id(231)).is_ok());
+        assert_eq!(keys.sidecar(&id(231)).rsplit('/').next().unwrap().len(), 231 + 7);
+        assert!(keys.check(&id(232)).unwrap_err().to_string().contains("too long"));
+    }
+
+    proptest! {
+        #[test]
+        fn keys_parse_back(basename in proptest::collection::vec(1u8.., 1..60), date in 0..=DATE_MAX, prefix in "([a-z]{1,4}/){0,2}") {
+            let (keys, attempt) = (Keys::new(&prefix), Attempt::new());
+            let id = ImageId::new(Name::new(basename), date).unwrap();
+            prop_assert_eq!(keys.parse(RecordKind::Catalog, &keys.sidecar(&id)), Some(id.clone()));
+            prop_assert_eq!(keys.parse(RecordKind::Pending, &keys.pending(&id, &attempt)), Some(id.clone()));
+            prop_assert_eq!(keys.parse(RecordKind::Catalog, &keys.pending(&id, &attempt)), None);
+        }
+
+        #[test]
+        fn no_foreign_key_is_taken_for_a_record(key in "[a-z0-9./_=-]{0,40}") {
+            let keys = Keys::new("");
+            if let Some(id) = keys.parse(RecordKind::Catalog, &key) {
+                prop_assert_eq!(keys.sidecar(&id), key);
+            }
+        }
+    }
+}

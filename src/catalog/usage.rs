@@ -1,0 +1,93 @@
+//! How much an LSU holds, as the processes of this host count it.
+//!
+//! NetBackup polls capacity from short-lived processes that must answer at once, so a poll never lists the bucket: it
+//! reads a small file in `state_dir`. Every completed and deleted image adjusts the file, under a lock that other
+//! processes honour. The figure starts at what this host has seen; it is not a census of the bucket.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The figures of one LSU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub bytes: u64,
+    pub images: u64,
+}
+
+/// The file of one LSU.
+#[derive(Clone, Debug)]
+pub struct UsageFile {
+    path: PathBuf,
+}
+
+impl UsageFile {
+    pub fn new(state_dir: &Path, server: &str, lsu: &str) -> Self {
+        Self { path: state_dir.join(format!("usage-{server}-{lsu}.json")) }
+    }
+
+    /// The figures, or None when this host has never counted.
+    pub fn read(&self) -> Option<Usage> {
+        let mut file = File::open(&self.path).ok()?;
+        file.lock_shared().ok()?;
+        read_from(&mut file)
+    }
+
+    /// Counts one image in.
+    pub fn added(&self, bytes: u64) {
+        self.adjust(|usage| Usage { bytes: usage.bytes.saturating_add(bytes), images: usage.images + 1 });
+    }
+
+    /// Counts one image out.
+    pub fn removed(&self, bytes: u64) {
+        self.adjust(|usage| Usage { bytes: usage.bytes.saturating_sub(bytes), images: usage.images.saturating_sub(1) });
+    }
+
+    /// A figure that cannot be kept must not fail a backup: it is logged and goes on.
+    fn adjust(&self, change: impl FnOnce(Usage) -> Usage) {
+        if let Err(error) = self.try_adjust(change) {
+            tracing::warn!("keep usage in {}: {error}", self.path.display());
+        }
+    }
+
+    fn try_adjust(&self, change: impl FnOnce(Usage) -> Usage) -> std::io::Result<()> {
+        if let Some(folder) = self.path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
+        file.lock()?;
+        let usage = change(read_from(&mut file).unwrap_or_default());
+        file.rewind()?;
+        file.set_len(0)?;
+        file.write_all(&serde_json::to_vec(&usage)?)
+    }
+}
+
+fn read_from(file: &mut File) -> Option<Usage> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_counted_in_and_out_by_many_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = UsageFile::new(&folder.path().join("new"), "v", "l");
+        assert_eq!(file.read(), None);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..50).for_each(|_| file.added(3)));
+            }
+        });
+        file.removed(3);
+        assert_eq!(file.read(), Some(Usage { bytes: 3 * 399, images: 399 }));
+        (0..500).for_each(|_| file.removed(3));
+        assert_eq!(file.read(), Some(Usage::default()));
+    }
+}

@@ -1,0 +1,103 @@
+//! Where the access key comes from, and the file of mode 0600 that may hold it.
+
+use std::fmt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{Error, Kind, Result, ResultExt};
+
+/// The source named in `[server.<name>.credentials]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// User and password that NetBackup passes to `stsp_open_server` (`tpconfig`).
+    NetBackup,
+    /// A file of two keys, readable by its owner alone.
+    File(PathBuf),
+    /// A named profile of the AWS configuration files.
+    Profile(String),
+    /// The AWS chain: environment, default profile, web identity, container, instance.
+    Aws,
+}
+
+/// An access key pair. Neither Debug nor any error shows the secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyPair {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+}
+
+impl fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyPair").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    access_key_id: String,
+    secret_access_key: String,
+}
+
+impl KeyPair {
+    /// Reads `access_key_id` and `secret_access_key` from a TOML file; refuses one that others may read.
+    pub fn load(path: &Path) -> Result<Self> {
+        let what = || format!("read credentials file {}", path.display());
+        let mode = std::fs::metadata(path).or_kind(Kind::Config, what)?.mode();
+        if mode & 0o077 != 0 {
+            let text = format!("credentials file {} has mode {:04o}; make it 0600", path.display(), mode & 0o7777);
+            return Err(Error::new(Kind::Config, text));
+        }
+        let text = std::fs::read_to_string(path).or_kind(Kind::Config, what)?;
+        // The parser's own message may quote the secret, so only its place is told.
+        let raw: Raw = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| super::check::line_of(&text, span.start));
+            let needs = "it needs access_key_id = \"…\" and secret_access_key = \"…\" and nothing else";
+            Error::new(Kind::Config, format!("credentials file {}, line {line}: {needs}", path.display()))
+        })?;
+        Ok(Self { access_key_id: raw.access_key_id, secret_access_key: raw.secret_access_key })
+    }
+
+    /// The text of a credentials file.
+    pub fn to_file_text(&self) -> String {
+        let quote = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let (id, secret) = (quote(&self.access_key_id), quote(&self.secret_access_key));
+        format!("access_key_id = {id}\nsecret_access_key = {secret}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn write(folder: &Path, text: &str, mode: u32) -> PathBuf {
+        let path = folder.join("keys.toml");
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_file_readable_by_others_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write(folder.path(), "access_key_id = 'a'\nsecret_access_key = 'b'\n", 0o644);
+        assert!(KeyPair::load(&path).unwrap_err().to_string().contains("mode 0644"));
+    }
+
+    #[test]
+    fn no_secret_is_shown_by_errors_or_debug() {
+        let folder = tempfile::tempdir().unwrap();
+        for text in ["access_key_id = 'a'\nsecret_access_key = HUSH", "access_key_id='a'\nsecret_acces_key='HUSH'"] {
+            let path = write(folder.path(), text, 0o600);
+            let error = KeyPair::load(&path).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("HUSH"), "{error}");
+        }
+        let pair = KeyPair { access_key_id: "id".into(), secret_access_key: "HU\"S/H+".into() };
+        assert!(!format!("{pair:?}").contains("HU"));
+        let path = write(folder.path(), &pair.to_file_text(), 0o600);
+        assert_eq!(KeyPair::load(&path).unwrap(), pair);
+    }
+}

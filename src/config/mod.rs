@@ -1,0 +1,270 @@
+//! `vastost.toml` → a checked [`Config`]. Every limit of the engine has its name, default and bounds here.
+//!
+//! The file is refused as a whole when a key is unknown or a value impossible; the refusal names file, line, key, value
+//! and what would be valid. The file holds no secret: credentials come from NetBackup, from the AWS chain, or from a
+//! file of mode 0600 that [`credentials`] reads. Limits: 1 MiB of text, 64 servers, 1,024 LSUs per server.
+
+mod check;
+pub mod credentials;
+mod endpoint;
+mod show;
+mod value;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use endpoint::{Endpoint, Target};
+pub use show::show;
+pub use value::{parse_size, size_text};
+
+use crate::error::{Error, Kind, Result, ResultExt};
+
+/// S3 allows no more parts in one upload, <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>.
+pub const PARTS_MAX: u32 = 10_000;
+/// S3's smallest part but for the last; MinIO enforces it, VAST does not.
+pub const PART_SIZE_MIN: u64 = 5 << 20;
+/// S3's largest part.
+pub const PART_SIZE_MAX: u64 = 5 << 30;
+/// The bytes of one configuration file.
+pub const FILE_SIZE_MAX: u64 = 1 << 20;
+
+/// A checked configuration file.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub path: PathBuf,
+    /// Capability probes and usage figures that the processes of this host share.
+    pub state_dir: PathBuf,
+    pub servers: BTreeMap<String, Server>,
+    pub transfer: Transfer,
+    pub pool: Pool,
+    pub integrity: Integrity,
+    pub retry: Retry,
+    pub log: Log,
+}
+
+/// One VAST cluster as NetBackup sees it: `VastData:<name>`.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub name: String,
+    pub endpoint: Endpoint,
+    pub region: String,
+    pub tls: Tls,
+    pub credentials: credentials::Source,
+    pub lsus: Vec<Lsu>,
+    /// Buckets whose name starts so are LSUs too, named as the bucket.
+    pub bucket_prefix: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// PEM file of the authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The name in the certificate, when it is not the endpoint's host.
+    pub server_name: Option<String>,
+}
+
+/// One logical storage unit: a bucket, or a prefix in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lsu {
+    pub name: String,
+    pub bucket: String,
+    /// Empty, or ends with a slash.
+    pub prefix: String,
+    pub description: String,
+    /// Bytes that NetBackup is told the LSU can hold; 0 when unknown.
+    pub capacity_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    pub part_size_bytes: u64,
+    pub image_size_max_bytes: u64,
+    pub parts_in_flight: usize,
+    pub read_ahead_parts: usize,
+    pub connections: usize,
+    pub connection_max_age: Duration,
+    pub connection_idle: Duration,
+    pub connect_timeout: Duration,
+    pub io_threads: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    pub budget_bytes: u64,
+}
+
+/// What proves a part on the wire; the catalog's CRC64NVME is always computed and checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireChoice {
+    /// `crc64nvme` where a probe proved that the endpoint checks it, else `md5`.
+    Auto,
+    Crc64Nvme,
+    Md5,
+    None,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Integrity {
+    pub wire: WireChoice,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    pub attempts: u32,
+    pub backoff_initial: Duration,
+    pub backoff_max: Duration,
+    /// Failures that the process may have under way before it stops retrying.
+    pub token_bucket: usize,
+    /// The slowest transfer that still counts as alive: attempts get size / rate, at least `attempt_timeout`.
+    pub floor_rate_bytes: u64,
+    pub attempt_timeout: Duration,
+    /// A download that brings no byte for so long is cut and resumed elsewhere.
+    pub stall_timeout: Duration,
+    pub operation_timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub file: Option<PathBuf>,
+    pub level: String,
+}
+
+impl Default for Transfer {
+    fn default() -> Self {
+        Self {
+            part_size_bytes: 16 << 20,
+            // VAST documents objects of up to one TB: support article 4414834716956.
+            image_size_max_bytes: 1_000_000_000_000,
+            parts_in_flight: 4,
+            read_ahead_parts: 4,
+            connections: 64,
+            // VIPs move between nodes on failure and upgrade; an old connection would stay on the old node.
+            connection_max_age: Duration::from_secs(300),
+            // MinIO closes idle connections after 30 s.
+            connection_idle: Duration::from_secs(20),
+            connect_timeout: Duration::from_secs(3),
+            io_threads: 2,
+        }
+    }
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { budget_bytes: 1 << 30 }
+    }
+}
+
+impl Default for Integrity {
+    fn default() -> Self {
+        Self { wire: WireChoice::Auto }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 8,
+            backoff_initial: Duration::from_millis(50),
+            backoff_max: Duration::from_secs(20),
+            token_bucket: 5000,
+            floor_rate_bytes: 1_000_000,
+            attempt_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(20),
+            operation_timeout: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { file: None, level: "info".into() }
+    }
+}
+
+pub const STATE_DIR_DEFAULT: &str = "/var/lib/vastost";
+
+impl Server {
+    /// A configured LSU by name.
+    pub fn lsu(&self, name: &str) -> Option<&Lsu> {
+        self.lsus.iter().find(|lsu| lsu.name == name)
+    }
+
+    /// The LSU that discovery makes of `bucket`, when the prefix is configured and fits.
+    pub fn discovered(&self, bucket: &str) -> Option<Lsu> {
+        let prefix = self.bucket_prefix.as_deref()?;
+        bucket.starts_with(prefix).then(|| Lsu {
+            name: bucket.into(),
+            bucket: bucket.into(),
+            prefix: String::new(),
+            description: String::new(),
+            capacity_bytes: 0,
+        })
+    }
+}
+
+impl Config {
+    /// Reads and checks one file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let read = || format!("read configuration file {}", path.display());
+        let size = std::fs::metadata(path).or_kind(Kind::Config, read)?.len();
+        if size > FILE_SIZE_MAX {
+            let what = format!("{} is {size} bytes long; at most {FILE_SIZE_MAX} are read", path.display());
+            return Err(Error::new(Kind::Config, what));
+        }
+        let text = std::fs::read_to_string(path).or_kind(Kind::Config, read)?;
+        Self::parse(&text, path)
+    }
+
+    /// Checks the text of a file; `path` only names it in errors and anchors relative paths.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        check::parse(text, path)
+    }
+
+    /// Finds and loads the file: `explicit`, else `VASTOST_CONFIG`, else beside the plug-in, else `/etc/vastost/`.
+    pub fn find(explicit: Option<&Path>) -> Result<Self> {
+        if let Some(path) = explicit {
+            return Self::load(path);
+        }
+        if let Some(path) = std::env::var_os("VASTOST_CONFIG").filter(|p| !p.is_empty()) {
+            return Self::load(Path::new(&path));
+        }
+        let places = places();
+        match places.iter().find(|p| p.exists()) {
+            Some(path) => Self::load(path),
+            None => {
+                let tried: Vec<_> = places.iter().map(|p| p.display().to_string()).collect();
+                let what = format!("no configuration file: VASTOST_CONFIG is not set, and not at {}", tried.join(", "));
+                Err(Error::new(Kind::Config, what))
+            }
+        }
+    }
+
+    /// The server of that name, or an error that lists those there are.
+    pub fn server(&self, name: &str) -> Result<&Server> {
+        self.servers.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.servers.keys().map(String::as_str).collect();
+            let what = format!("server {name} is not in {}; it has: {}", self.path.display(), known.join(", "));
+            Error::new(Kind::ServerNotFound, what)
+        })
+    }
+}
+
+/// Where a configuration file is looked for, first match wins.
+pub fn places() -> Vec<PathBuf> {
+    let beside = plugin_folder().map(|folder| folder.join("vastost.toml"));
+    beside.into_iter().chain([PathBuf::from("/etc/vastost/vastost.toml")]).collect()
+}
+
+/// The folder of the file that this code was loaded from, by the kernel's own map of the process.
+fn plugin_folder() -> Option<PathBuf> {
+    let here = plugin_folder as fn() -> Option<PathBuf> as usize;
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let line = maps.lines().find(|line| {
+        let bounds = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let bounds = bounds.map(|(a, b)| (usize::from_str_radix(a, 16), usize::from_str_radix(b, 16)));
+        matches!(bounds, Some((Ok(start), Ok(end))) if start <= here && here < end)
+    })?;
+    let path = Path::new(line.get(line.find('/')?..)?);
+    path.parent().map(Path::to_path_buf)
+}

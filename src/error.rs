@@ -1,0 +1,154 @@
+//! The one error type of the crate.
+//!
+//! `what` is "verb object" in lower case, so that the chain printed by `Display` reads as one sentence.
+//! The match from [`Kind`] to an OST status code lives in `ost/status.rs` and has no catch-all arm.
+
+use std::fmt;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, in as many kinds as callers treat differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// An argument that no state of the store could make valid.
+    InvalidArgument,
+    /// A handle that is closed, of another kind, or never was.
+    BadHandle,
+    /// A call before `stsp_init` or after `stsp_terminate`.
+    NotInitialised,
+    /// The list has no further entry.
+    NoMoreEntries,
+    /// A write that neither appends nor rewrites the open part, or a read beyond what an image can have.
+    OffsetInvalid,
+    /// The image or object is not there.
+    NotFound,
+    /// The LSU is not configured, or its bucket is not there.
+    LsuNotFound,
+    /// The server name is not in the configuration.
+    ServerNotFound,
+    AlreadyExists,
+    /// In use by another handle or another writer.
+    Busy,
+    /// The store knows us and refuses.
+    AccessDenied,
+    /// The store does not accept who we say we are.
+    Unauthorized,
+    /// No connection, or one that broke.
+    Network,
+    /// A deadline of `[retry]` passed.
+    Timeout,
+    /// The store answers, but with 5xx after all retries.
+    Unavailable,
+    NoSpace,
+    /// The pool budget cannot serve the call.
+    NoMemory,
+    /// Bytes or sizes are not what the catalog says.
+    Corrupt,
+    /// A conditional request found the condition false.
+    PreconditionFailed,
+    Unsupported,
+    /// `vastost.toml` or what it names is wrong.
+    Config,
+    /// A local file or system call.
+    Io,
+    Aborted,
+    /// A fault of ours: a panic, a broken invariant.
+    Internal,
+}
+
+/// An error with the sentence that an operator reads first, and its cause.
+pub struct Error {
+    kind: Kind,
+    what: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    pub fn new(kind: Kind, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), source: None }
+    }
+
+    pub fn with_source(
+        kind: Kind,
+        what: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { kind, what: what.into(), source: Some(source.into()) }
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The same kind, one sentence further out.
+    #[must_use]
+    pub fn context(self, what: impl Into<String>) -> Self {
+        let kind = self.kind;
+        Self::with_source(kind, what, self)
+    }
+
+    /// The same sentence under another kind, where a layer knows better what it means.
+    #[must_use]
+    pub fn with_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// A copy that keeps kind and full text, for one cause that several callers must hear of.
+    #[must_use]
+    pub fn repeat(&self) -> Self {
+        Self::new(self.kind, self.to_string())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            // Our own causes print their whole chain themselves.
+            write!(f, ": {cause}")?;
+            if cause.is::<Error>() {
+                break;
+            }
+            next = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|s| &**s as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// Adds the sentence to a foreign or own error on its way up.
+pub trait ResultExt<T> {
+    fn or_kind(self, kind: Kind, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> ResultExt<T> for std::result::Result<T, E> {
+    fn or_kind(self, kind: Kind, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|e| Error::with_source(kind, what(), e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_reads_as_one_sentence_through_own_and_foreign_causes() {
+        let io = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file");
+        let error = Error::with_source(Kind::Config, "read CA file /x", io).context("open server vast1");
+        assert_eq!(error.to_string(), "open server vast1: read CA file /x: no such file");
+        assert_eq!(error.kind(), Kind::Config);
+    }
+}

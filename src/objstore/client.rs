@@ -1,0 +1,460 @@
+//! [`Store`]: one method per S3 operation, all async, all idempotent under the SDK's retries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::{ReconnectMode, RetryConfig, RetryPartition};
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_runtime::client::retries::TokenBucket;
+use bytes::Bytes;
+
+use super::checksum::{Crc64, Md5Sum, bare_etag};
+use super::dial::Dialler;
+use super::download::PartSpan;
+use super::engine::Engine;
+use super::md5_lanes::Md5Lanes;
+use super::pool::BufferPool;
+use super::transport::Transport;
+use super::{identity, sdk_error, tls};
+use crate::config::credentials::KeyPair;
+use crate::config::{Config, Retry, Server, Transfer};
+use crate::error::{Error, Kind, Result};
+use crate::runtime::run_on;
+
+/// One server's buckets; clones share connections, retries and buffers.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    runtime: tokio::runtime::Handle,
+    pool: Arc<BufferPool>,
+    md5: Arc<Md5Lanes>,
+    transfer: Transfer,
+    retry: Retry,
+    endpoint: String,
+}
+
+/// What travels with a body so that the server can prove it arrived whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireCheck {
+    None,
+    Crc64(Crc64),
+    Md5(Md5Sum),
+}
+
+/// An object as HEAD, PUT or a listing describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectInfo {
+    pub size: u64,
+    pub etag: String,
+    pub version_id: Option<String>,
+    pub crc64: Option<String>,
+}
+
+/// One page of a listing.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Keys in the server's order, with the object's size.
+    pub keys: Vec<(String, u64)>,
+    /// Prefixes up to the delimiter, when one was asked for.
+    pub prefixes: Vec<String>,
+    pub next: Option<String>,
+}
+
+/// One finished part of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentPart {
+    pub number: u32,
+    pub size: u64,
+    pub etag: String,
+    pub crc64: Crc64,
+}
+
+impl Store {
+    /// Sets the client up; sends nothing. `given` are keys that the host passed.
+    pub fn new(engine: &Engine, config: &Config, server: &Server, given: Option<KeyPair>) -> Result<Self> {
+        // Also for an http endpoint: the AWS chain may have to reach its services by https.
+        let trust = match (server.endpoint.https, &server.credentials) {
+            (true, _) => Some(tls::setup(&server.endpoint, &server.tls)?),
+            (false, crate::config::credentials::Source::Aws) => tls::setup(&server.endpoint, &server.tls).ok(),
+            _ => None,
+        };
+        let dialler = Dialler::new(&server.endpoint, trust, config.transfer.connect_timeout);
+        let transport = Transport::new(dialler, &config.transfer);
+        let runtime = engine.runtime.handle().clone();
+        let provider = {
+            let (server, transport) = (server.clone(), transport.clone());
+            run_on(&runtime, async move { identity::provider(&server, given, &transport).await })?
+        };
+        let settings = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(transport)
+            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .endpoint_url(server.endpoint.url())
+            .region(Region::new(server.region.clone()))
+            // Names of buckets in the host part would need wildcard DNS and certificates.
+            .force_path_style(true)
+            .credentials_provider(provider)
+            // The defaults add a CRC32 pass and aws-chunked bodies that VAST does not document.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            // It kills healthy uploads to slow servers; deadlines per attempt and stall are ours.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .retry_config(retry_config(&config.retry))
+            .retry_partition(retry_partition(&server.name, &config.retry))
+            .timeout_config(timeouts(&config.retry, 0));
+        let shared = Shared {
+            client: Client::from_conf(settings.build()),
+            runtime,
+            pool: Arc::clone(&engine.pool),
+            md5: Arc::clone(&engine.md5),
+            transfer: config.transfer.clone(),
+            retry: config.retry.clone(),
+            endpoint: server.endpoint.url(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.shared.runtime
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<BufferPool> {
+        &self.shared.pool
+    }
+
+    pub(crate) fn md5(&self) -> &Md5Lanes {
+        &self.shared.md5
+    }
+
+    pub fn transfer(&self) -> &Transfer {
+        &self.shared.transfer
+    }
+
+    pub fn retry(&self) -> &Retry {
+        &self.shared.retry
+    }
+
+    pub fn endpoint(&self) -> &str {
+        &self.shared.endpoint
+    }
+
+    /// Runs a future of this store on its threads and blocks the caller until it ends.
+    pub fn run<T, F>(&self, future: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        run_on(&self.shared.runtime, future)
+    }
+
+    /// PutObject of a body in memory. `metadata` becomes `x-amz-meta-*`; `only_new` sends `If-None-Match: *`.
+    pub async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        body: Bytes,
+        check: WireCheck,
+        metadata: &[(String, String)],
+        only_new: bool,
+    ) -> Result<ObjectInfo> {
+        let size = body.len() as u64;
+        let mut request = self.shared.client.put_object().bucket(bucket).key(key).content_length(len_i64(size));
+        for (name, value) in metadata {
+            request = request.metadata(name, value);
+        }
+        request = match check {
+            WireCheck::None => request,
+            WireCheck::Crc64(crc) => request.checksum_crc64_nvme(crc.to_base64()),
+            WireCheck::Md5(md5) => request.content_md5(md5.to_base64()),
+        };
+        if only_new {
+            request = request.if_none_match("*");
+        }
+        let sent = request.body(ByteStream::from(body)).customize().disable_payload_signing();
+        let sent = sent.config_override(self.deadline(size)).send().await;
+        let reply = sent.map_err(|e| sdk_error::convert("put", &path(bucket, key), &e))?;
+        Ok(ObjectInfo {
+            size,
+            etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
+            version_id: reply.version_id().map(ToOwned::to_owned),
+            crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+        })
+    }
+
+    pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
+        let sent = self.shared.client.head_object().bucket(bucket).key(key).send().await;
+        let reply = sent.map_err(|e| sdk_error::convert("head", &path(bucket, key), &e))?;
+        Ok(ObjectInfo {
+            size: reply.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
+            etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
+            version_id: reply.version_id().map(ToOwned::to_owned),
+            crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+        })
+    }
+
+    /// A small object as a whole, refused above `size_max` bytes.
+    pub async fn get_small(&self, bucket: &str, key: &str, size_max: u64) -> Result<Bytes> {
+        let sent = self.shared.client.get_object().bucket(bucket).key(key).send().await;
+        let reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
+        let size = reply.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
+        if size > size_max {
+            let what =
+                format!("get {}: {size} bytes are more than the {size_max} that are read here", path(bucket, key));
+            return Err(Error::new(Kind::Corrupt, what));
+        }
+        let body = tokio::time::timeout(self.shared.retry.attempt_timeout, reply.body.collect()).await;
+        let body =
+            body.map_err(|_| Error::new(Kind::Timeout, format!("get {}: the body stalled", path(bucket, key))))?;
+        let body = body.map_err(|e| Error::with_source(Kind::Network, format!("get {}", path(bucket, key)), e))?;
+        Ok(body.into_bytes())
+    }
+
+    /// The body of `[offset, offset + len)`; the caller reads it and minds its progress. Also gives the object's size.
+    pub(crate) async fn get_range(&self, bucket: &str, key: &str, offset: u64, len: u64) -> Result<ByteStream> {
+        let range = format!("bytes={offset}-{}", offset + len.saturating_sub(1));
+        let sent = self.shared.client.get_object().bucket(bucket).key(key).range(range).send().await;
+        let reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
+        let got = reply.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
+        if got != len {
+            let what = format!("get {}: {got} bytes came for the {len} at offset {offset}", path(bucket, key));
+            return Err(Error::new(Kind::Corrupt, what));
+        }
+        Ok(reply.body)
+    }
+
+    /// DeleteObject; deleting what is not there is no error.
+    pub async fn delete(&self, bucket: &str, key: &str, version_id: Option<&str>) -> Result<()> {
+        let request = self.shared.client.delete_object().bucket(bucket).key(key);
+        let sent = request.set_version_id(version_id.map(ToOwned::to_owned)).send().await;
+        match sent.map_err(|e| sdk_error::convert("delete", &path(bucket, key), &e)) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// One page of ListObjectsV2, at most 1,000 keys.
+    pub async fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        delimiter: bool,
+        start_after: Option<&str>,
+        token: Option<String>,
+    ) -> Result<Page> {
+        let mut request =
+            self.shared.client.list_objects_v2().bucket(bucket).prefix(prefix).set_continuation_token(token);
+        if delimiter {
+            request = request.delimiter("/");
+        }
+        let sent = request.set_start_after(start_after.map(ToOwned::to_owned)).send().await;
+        let reply = sent.map_err(|e| sdk_error::convert("list", &path(bucket, prefix), &e))?;
+        let size = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
+        let keys = reply.contents().iter().filter_map(|o| Some((o.key()?.to_owned(), size(o.size()))));
+        let prefixes = reply.common_prefixes().iter().filter_map(|p| p.prefix().map(ToOwned::to_owned));
+        let more = reply.is_truncated().unwrap_or_default();
+        Ok(Page {
+            keys: keys.collect(),
+            prefixes: prefixes.collect(),
+            next: reply.next_continuation_token().filter(|_| more).map(ToOwned::to_owned),
+        })
+    }
+
+    /// CreateMultipartUpload; gives the upload id.
+    pub async fn begin_upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        metadata: &[(String, String)],
+        crc64: bool,
+    ) -> Result<String> {
+        let mut request = self.shared.client.create_multipart_upload().bucket(bucket).key(key);
+        for (name, value) in metadata {
+            request = request.metadata(name, value);
+        }
+        if crc64 {
+            request = request.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).checksum_type(ChecksumType::FullObject);
+        }
+        let reply = request.send().await.map_err(|e| sdk_error::convert("begin upload of", &path(bucket, key), &e))?;
+        let id = reply.upload_id().unwrap_or_default();
+        if id.is_empty() {
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!("begin upload of {}: no upload id came back", path(bucket, key)),
+            ));
+        }
+        Ok(id.to_owned())
+    }
+
+    /// UploadPart; gives the part's ETag.
+    pub async fn upload_part(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: &str,
+        number: u32,
+        body: Bytes,
+        check: WireCheck,
+    ) -> Result<String> {
+        let size = body.len() as u64;
+        let request = self.shared.client.upload_part().bucket(bucket).key(key).upload_id(upload);
+        let request = request.part_number(number_i32(number)).content_length(len_i64(size));
+        let request = match check {
+            WireCheck::None => request,
+            WireCheck::Crc64(crc) => request.checksum_crc64_nvme(crc.to_base64()),
+            WireCheck::Md5(md5) => request.content_md5(md5.to_base64()),
+        };
+        let sent = request.body(ByteStream::from(body)).customize().disable_payload_signing();
+        let sent = sent.config_override(self.deadline(size)).send().await;
+        let what = format!("send part {number} of");
+        let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
+        etag_of(reply.e_tag(), &what, bucket, key)
+    }
+
+    /// UploadPartCopy of one part of object `from` of the same bucket, under its own number; gives the part's ETag.
+    pub async fn copy_part(&self, bucket: &str, key: &str, upload: &str, from: &str, span: PartSpan) -> Result<String> {
+        let PartSpan { number, offset, size: len, .. } = span;
+        let request = self.shared.client.upload_part_copy().bucket(bucket).key(key).upload_id(upload);
+        let request = request.part_number(number_i32(number)).copy_source(format!("{bucket}/{}", escape_path(from)));
+        let request = request.copy_source_range(format!("bytes={offset}-{}", offset + len.saturating_sub(1)));
+        let sent = request.customize().config_override(self.deadline(len)).send().await;
+        let what = format!("copy part {number} of");
+        let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
+        etag_of(reply.copy_part_result().and_then(|r| r.e_tag()), &what, bucket, key)
+    }
+
+    /// CompleteMultipartUpload; an answer lost on the way is settled by HEAD.
+    pub async fn complete_upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: &str,
+        parts: &[SentPart],
+        crc64: Option<Crc64>,
+    ) -> Result<ObjectInfo> {
+        let listed = parts.iter().map(|part| {
+            let own = crc64.is_some().then(|| part.crc64.to_base64());
+            let built = CompletedPart::builder().part_number(number_i32(part.number)).e_tag(&part.etag);
+            built.set_checksum_crc64_nvme(own).build()
+        });
+        let list = CompletedMultipartUpload::builder().set_parts(Some(listed.collect())).build();
+        let mut request = self.shared.client.complete_multipart_upload().bucket(bucket).key(key).upload_id(upload);
+        if let Some(crc64) = crc64 {
+            request = request.checksum_type(ChecksumType::FullObject).checksum_crc64_nvme(crc64.to_base64());
+        }
+        let size: u64 = parts.iter().map(|part| part.size).sum();
+        let sent = request.multipart_upload(list).customize().config_override(self.deadline(size / 8)).send().await;
+        match sent.map_err(|e| sdk_error::convert("complete upload of", &path(bucket, key), &e)) {
+            Ok(reply) => Ok(ObjectInfo {
+                size,
+                etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
+                version_id: reply.version_id().map(ToOwned::to_owned),
+                crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+            }),
+            // A retry after a lost answer finds the upload gone; the object itself tells what became of it.
+            Err(error) if error.kind() == Kind::NotFound => match self.head(bucket, key).await {
+                Ok(found) if found.size == size => Ok(found),
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// AbortMultipartUpload; aborting what is not there is no error.
+    pub async fn abort_upload(&self, bucket: &str, key: &str, upload: &str) -> Result<()> {
+        let sent = self.shared.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(upload).send().await;
+        match sent.map_err(|e| sdk_error::convert("abort upload of", &path(bucket, key), &e)) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Keys of the bucket's unfinished uploads, first page; with their upload ids.
+    pub async fn list_uploads(&self, bucket: &str) -> Result<Vec<(String, String)>> {
+        let sent = self.shared.client.list_multipart_uploads().bucket(bucket).send().await;
+        let reply = sent.map_err(|e| sdk_error::convert("list uploads of", bucket, &e))?;
+        let pair = |u: &aws_sdk_s3::types::MultipartUpload| Some((u.key()?.to_owned(), u.upload_id()?.to_owned()));
+        Ok(reply.uploads().iter().filter_map(pair).collect())
+    }
+
+    pub async fn head_bucket(&self, bucket: &str) -> Result<()> {
+        let sent = self.shared.client.head_bucket().bucket(bucket).send().await;
+        sent.map(drop).map_err(|e| match sdk_error::convert("head bucket", bucket, &e) {
+            // HEAD has no body, so no S3 code: the status alone says it.
+            error if error.kind() == Kind::NotFound => error.with_kind(Kind::LsuNotFound),
+            error => error,
+        })
+    }
+
+    pub async fn create_bucket(&self, bucket: &str) -> Result<()> {
+        let sent = self.shared.client.create_bucket().bucket(bucket).send().await;
+        sent.map(drop).map_err(|e| sdk_error::convert("create bucket", bucket, &e))
+    }
+
+    pub async fn list_buckets(&self) -> Result<Vec<String>> {
+        let sent = self.shared.client.list_buckets().send().await;
+        let reply = sent.map_err(|e| sdk_error::convert("list buckets of", &self.shared.endpoint, &e))?;
+        Ok(reply.buckets().iter().filter_map(|b| b.name().map(ToOwned::to_owned)).collect())
+    }
+
+    /// An attempt may take the time that `bytes` need at the floor rate.
+    fn deadline(&self, bytes: u64) -> aws_sdk_s3::config::Builder {
+        aws_sdk_s3::Config::builder().timeout_config(timeouts(&self.shared.retry, bytes))
+    }
+}
+
+fn timeouts(retry: &Retry, bytes: u64) -> TimeoutConfig {
+    let attempt = retry.attempt_timeout.max(Duration::from_secs(bytes / retry.floor_rate_bytes.max(1)));
+    let operation = retry.operation_timeout.max(attempt);
+    TimeoutConfig::builder().operation_attempt_timeout(attempt).operation_timeout(operation).build()
+}
+
+fn retry_config(retry: &Retry) -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(retry.attempts)
+        .with_initial_backoff(retry.backoff_initial)
+        .with_max_backoff(retry.backoff_max)
+        // The default closes connections exactly when the server is overloaded; broken ones are noticed anyway.
+        .with_reconnect_mode(ReconnectMode::ReuseAllConnections)
+}
+
+/// The SDK's own bucket is shared by the whole process and empty after fifty failures.
+fn retry_partition(server: &str, retry: &Retry) -> RetryPartition {
+    let bucket = TokenBucket::builder().capacity(retry.token_bucket).build();
+    RetryPartition::custom(format!("vastost-{server}")).token_bucket(bucket).build()
+}
+
+fn path(bucket: &str, key: &str) -> String {
+    format!("{bucket}/{key}")
+}
+
+fn etag_of(etag: Option<&str>, what: &str, bucket: &str, key: &str) -> Result<String> {
+    let etag = bare_etag(etag.unwrap_or_default());
+    if etag.is_empty() {
+        return Err(Error::new(Kind::Unavailable, format!("{what} {}: no ETag came back", path(bucket, key))));
+    }
+    Ok(etag.to_owned())
+}
+
+/// Keys use a portable alphabet; only `=` needs care in a copy-source header.
+fn escape_path(key: &str) -> String {
+    key.replace('%', "%25").replace('=', "%3D").replace('+', "%2B")
+}
+
+fn number_i32(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+fn len_i64(len: u64) -> i64 {
+    i64::try_from(len).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,110 @@
+//! One object coming down: [`Reader`] decides, read by read, between two ways.
+//!
+//! *Sequential* ([`super::sequential`]): whole parts, fetched ahead, each checked against its CRC before the first byte
+//! is given out. *Random* ([`super::random`]): only the blocks that are asked for, kept in a small cache; they are too
+//! small to check against a part's CRC. A read at the start of the object, one that goes on where the last two ended,
+//! or a long one is sequential; all others are random. Buffers come from the pool at the first read, none before.
+
+use std::sync::Arc;
+
+use super::checksum::Crc64;
+use super::client::Store;
+use super::pool::Promise;
+use super::random::RandomReads;
+use super::sequential::ReadAhead;
+use crate::error::Result;
+
+/// Reads of this length and more fetch whole parts at once, and parts up to this length are never split.
+const LONG_READ_BYTES: u64 = 1 << 20;
+/// Reads in a row, each beginning where the one before ended, that make a sequential reader.
+const RUN_LEN: u32 = 2;
+
+/// One part as it lies in the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartSpan {
+    pub number: u32,
+    pub offset: u64,
+    pub size: u64,
+    pub crc64: Crc64,
+}
+
+/// Where a reader reads.
+#[derive(Debug)]
+pub struct ReadSpec {
+    pub bucket: String,
+    pub key: String,
+    pub size: u64,
+    /// Contiguous, in order, covering the object.
+    pub parts: Vec<PartSpan>,
+}
+
+/// An object being read by one caller at a time.
+pub struct Reader {
+    store: Store,
+    spec: Arc<ReadSpec>,
+    promise: Option<Arc<Promise>>,
+    ahead: ReadAhead,
+    random: RandomReads,
+    last_end: u64,
+    run: u32,
+}
+
+impl ReadSpec {
+    /// The index of the part that holds `offset`, which must be below the object's size.
+    pub fn part_at(&self, offset: u64) -> usize {
+        self.parts.partition_point(|part| part.offset + part.size <= offset)
+    }
+}
+
+impl Reader {
+    pub fn new(store: &Store, spec: ReadSpec) -> Self {
+        let spec = Arc::new(spec);
+        Self {
+            store: store.clone(),
+            spec: Arc::clone(&spec),
+            promise: None,
+            ahead: ReadAhead::new(store.clone(), Arc::clone(&spec)),
+            random: RandomReads::new(store.clone(), spec),
+            last_end: 0,
+            run: 0,
+        }
+    }
+
+    /// Fills `to` from `offset` on; short only at the end of the object.
+    pub fn read(&mut self, to: &mut [u8], offset: u64) -> Result<usize> {
+        let left = usize::try_from(self.spec.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let len = to.len().min(left);
+        let Some(to) = to.get_mut(..len).filter(|to| !to.is_empty()) else { return Ok(0) };
+        let promise = self.promise()?;
+        self.run = if offset == self.last_end { self.run + 1 } else { 0 };
+        if self.is_sequential(offset, len as u64) {
+            self.ahead.read(&promise, to, offset)?;
+        } else {
+            self.random.read(&promise, to, offset)?;
+        }
+        self.last_end = offset + len as u64;
+        Ok(len)
+    }
+
+    /// Fills `to` with whole parts from `offset` on, checked; it must lie within the object.
+    pub fn read_part(&mut self, to: &mut [u8], offset: u64) -> Result<()> {
+        let promise = self.promise()?;
+        self.ahead.read(&promise, to, offset)
+    }
+
+    fn is_sequential(&self, offset: u64, len: u64) -> bool {
+        let part = self.spec.part_at(offset);
+        let short_part = self.spec.parts.get(part).is_some_and(|part| part.size <= LONG_READ_BYTES);
+        offset == 0 || short_part || len >= LONG_READ_BYTES || self.run >= RUN_LEN || self.ahead.holds(part)
+    }
+
+    fn promise(&mut self) -> Result<Arc<Promise>> {
+        if let Some(promise) = &self.promise {
+            return Ok(Arc::clone(promise));
+        }
+        let largest = self.spec.parts.iter().map(|part| part.size).max().unwrap_or_default();
+        let promise = Arc::new(self.store.pool().promise(largest)?);
+        self.promise = Some(Arc::clone(&promise));
+        Ok(promise)
+    }
+}

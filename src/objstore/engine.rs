@@ -1,0 +1,45 @@
+//! What all stores of one process share: threads, buffers, hash lanes.
+
+use std::sync::Arc;
+
+use super::md5_lanes::Md5Lanes;
+use super::pool::BufferPool;
+use crate::config::Config;
+use crate::error::Result;
+use crate::runtime::Runtime;
+
+/// Started by the first server that is opened, stopped by terminate.
+pub struct Engine {
+    pub(crate) runtime: Runtime,
+    pub(crate) pool: Arc<BufferPool>,
+    pub(crate) md5: Arc<Md5Lanes>,
+}
+
+impl Engine {
+    pub fn start(config: &Config) -> Result<Self> {
+        let runtime = Runtime::start(config.transfer.io_threads)?;
+        let md5 = Arc::new(Md5Lanes::start()?);
+        Ok(Self { runtime, pool: BufferPool::new(config.pool.budget_bytes), md5 })
+    }
+
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// The configuration opened last decides about the budget.
+    pub fn set_budget(&self, budget_bytes: u64) {
+        self.pool.set_budget(budget_bytes);
+    }
+
+    /// Joins every thread.
+    pub fn stop(self) {
+        self.runtime.stop();
+        self.md5.stop();
+    }
+
+    /// On the child's side of a fork: none of the threads exist here, so nothing is joined and nothing freed.
+    pub fn forget(self) {
+        self.runtime.forget();
+        std::mem::forget(self.md5);
+    }
+}

@@ -1,0 +1,30 @@
+//! S3: buckets, keys, parts, ranges. Nothing here knows of OST, images or sidecars.
+//!
+//! What we require of a store: read-after-write consistency of objects and listings; atomic PutObject and
+//! CompleteMultipartUpload; ranged GET; UploadPartCopy. What we use when a probe proves it: conditional PutObject,
+//! CRC64NVME checksums, MD5 ETags ([`probe`]). Left out: bucket policies, versions other than the current one,
+//! encryption settings.
+//!
+//! The way of a part: [`upload`] copies the caller's bytes into a buffer of the [`pool`], hashing them on the way;
+//! a full buffer is sent by [`client`] over [`transport`]. The way back: [`download`] fetches whole parts ahead into
+//! pool buffers, checks each part's CRC, and copies out. [`part_plan`] says how long parts are.
+//!
+//! How it fails: an operation is retried inside the SDK up to `[retry] attempts`; what comes out is final and names
+//! bucket, key, HTTP status, S3 code, request id and address. Limits are in [`crate::config`].
+
+pub mod checksum;
+pub mod client;
+mod dial;
+pub mod download;
+pub mod engine;
+mod identity;
+mod md5_lanes;
+pub mod part_plan;
+pub mod pool;
+pub mod probe;
+mod random;
+mod sdk_error;
+mod sequential;
+pub mod tls;
+mod transport;
+pub mod upload;

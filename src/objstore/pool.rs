@@ -1,0 +1,315 @@
+//! The buffer pool: page-aligned part buffers, reused, under one byte budget for the process.
+//!
+//! Every open stream holds a *promise* of one part, taken when it is opened, so that a stream can always fill one part
+//! whatever the others do: no set of idle streams can starve it. Buffers beyond a stream's promise come from what is
+//! left of the budget; a stream that finds nothing waits until a buffer returns. Memory is mapped when first used and
+//! kept for reuse; returned buffers of a size that nobody asks for are unmapped when another size needs the room.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use memmap2::MmapMut;
+
+use crate::config::size_text;
+use crate::error::{Error, Kind, Result, ResultExt};
+
+const PAGE: usize = 4096;
+
+/// The one pool of a process.
+pub struct BufferPool {
+    state: Mutex<State>,
+    returned: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    budget_bytes: usize,
+    /// The sum of all promises, used or not.
+    promised_bytes: usize,
+    /// Buffers in use that no promise covers.
+    shared_bytes: usize,
+    /// Mapped buffers that wait for reuse, by size.
+    idle: BTreeMap<usize, Vec<MmapMut>>,
+    /// Mapped bytes, idle and in use.
+    mapped_bytes: usize,
+}
+
+/// One stream's guarantee of one buffer; dropped when the stream is closed.
+pub struct Promise {
+    pool: Arc<BufferPool>,
+    cover: Arc<Cover>,
+}
+
+/// What a promise and the buffer that lives on it know of each other; read and written under the pool's lock only.
+struct Cover {
+    promised_bytes: AtomicUsize,
+    /// True while a buffer of this stream lives on the promise.
+    taken: AtomicBool,
+    /// The stream is gone: a buffer that is still out was handed over to the shared budget.
+    orphaned: AtomicBool,
+}
+
+/// One buffer, exclusively owned until it is frozen. Dropping it returns memory and budget.
+pub struct Buffer {
+    memory: Option<MmapMut>,
+    pool: Arc<BufferPool>,
+    /// The promise that covers it, or None when the shared budget does.
+    cover: Option<Arc<Cover>>,
+}
+
+impl BufferPool {
+    pub fn new(budget_bytes: u64) -> Arc<Self> {
+        let pool = Arc::new(Self { state: Mutex::default(), returned: Condvar::new() });
+        pool.set_budget(budget_bytes);
+        pool
+    }
+
+    /// The configuration opened last decides; buffers in use are not taken away.
+    pub fn set_budget(&self, budget_bytes: u64) {
+        self.lock().budget_bytes = usize::try_from(budget_bytes).unwrap_or(usize::MAX);
+        self.returned.notify_all();
+    }
+
+    /// Takes a promise of one buffer of `bytes` for a stream that is being opened.
+    pub fn promise(self: &Arc<Self>, bytes: u64) -> Result<Promise> {
+        let bytes = page_aligned(bytes)?;
+        let mut state = self.lock();
+        if state.promised_bytes + bytes > state.budget_bytes {
+            let (budget, part) = (size_text(state.budget_bytes as u64), size_text(bytes as u64));
+            let streams = state.promised_bytes / bytes.max(1);
+            let what = format!(
+                "pool budget {budget} is promised to about {streams} open images: no part of {part} is left; raise [pool] budget"
+            );
+            return Err(Error::new(Kind::NoMemory, what));
+        }
+        state.promised_bytes += bytes;
+        let (taken, orphaned) = (AtomicBool::new(false), AtomicBool::new(false));
+        let cover = Cover { promised_bytes: AtomicUsize::new(bytes), taken, orphaned };
+        Ok(Promise { pool: Arc::clone(self), cover: Arc::new(cover) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    fn mapped_bytes(&self) -> usize {
+        self.lock().mapped_bytes
+    }
+}
+
+impl Promise {
+    /// A buffer of at least `bytes` for this stream; waits for one to return, up to `deadline`.
+    pub fn acquire(&self, bytes: u64, deadline: Instant) -> Result<Buffer> {
+        let bytes = page_aligned(bytes)?;
+        let mut state = self.pool.lock();
+        loop {
+            self.grow(&mut state, bytes);
+            if let Some(buffer) = self.take(&mut state, bytes)? {
+                return Ok(buffer);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let what = format!("wait for a buffer of {}: none came back in time", size_text(bytes as u64));
+                return Err(Error::new(Kind::Timeout, what));
+            }
+            let wait = left.min(Duration::from_secs(60));
+            let woken = self.pool.returned.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
+            state = woken.0;
+        }
+    }
+
+    /// A buffer if one is free now, for work that may as well be left: read-ahead, caches.
+    pub fn try_acquire(&self, bytes: u64) -> Option<Buffer> {
+        let bytes = page_aligned(bytes).ok()?;
+        let mut state = self.pool.lock();
+        self.take(&mut state, bytes).ok().flatten()
+    }
+
+    /// Parts grow with the image: the promise follows when the budget has room, else the stream shares until it has.
+    fn grow(&self, state: &mut State, bytes: usize) {
+        let more = bytes.saturating_sub(self.cover.promised_bytes.load(Relaxed));
+        let room = state.promised_bytes + state.shared_bytes + more <= state.budget_bytes;
+        if more > 0 && room && !self.cover.taken.load(Relaxed) {
+            state.promised_bytes += more;
+            self.cover.promised_bytes.store(bytes, Relaxed);
+        }
+    }
+
+    fn take(&self, state: &mut State, bytes: usize) -> Result<Option<Buffer>> {
+        let covered = bytes <= self.cover.promised_bytes.load(Relaxed) && !self.cover.taken.load(Relaxed);
+        if !covered && state.promised_bytes + state.shared_bytes + bytes > state.budget_bytes {
+            return Ok(None);
+        }
+        let memory = state.memory(bytes)?;
+        if covered {
+            self.cover.taken.store(true, Relaxed);
+        } else {
+            state.shared_bytes += bytes;
+        }
+        let cover = covered.then(|| Arc::clone(&self.cover));
+        Ok(Some(Buffer { memory: Some(memory), pool: Arc::clone(&self.pool), cover }))
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        let promised = self.cover.promised_bytes.load(Relaxed);
+        state.promised_bytes = state.promised_bytes.saturating_sub(promised);
+        // A buffer that outlives its stream (an upload being cut off) keeps its room until it returns.
+        if self.cover.taken.load(Relaxed) {
+            state.shared_bytes += promised;
+        }
+        self.cover.orphaned.store(true, Relaxed);
+        drop(state);
+        self.pool.returned.notify_all();
+    }
+}
+
+impl State {
+    /// An idle buffer of that size, or a fresh mapping, for which idle ones of other sizes make room.
+    fn memory(&mut self, bytes: usize) -> Result<MmapMut> {
+        if let Some(memory) = self.idle.get_mut(&bytes).and_then(Vec::pop) {
+            return Ok(memory);
+        }
+        while self.mapped_bytes + bytes > self.budget_bytes {
+            let Some(mut largest) = self.idle.last_entry() else { break };
+            match largest.get_mut().pop() {
+                Some(memory) => self.mapped_bytes = self.mapped_bytes.saturating_sub(memory.len()),
+                None => drop(largest.remove()),
+            }
+        }
+        let memory = MmapMut::map_anon(bytes).or_kind(Kind::NoMemory, || format!("map a buffer of {bytes} bytes"))?;
+        self.mapped_bytes += bytes;
+        Ok(memory)
+    }
+}
+
+impl Buffer {
+    pub fn as_slice(&self) -> &[u8] {
+        self.memory.as_deref().unwrap_or_default()
+    }
+
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.memory.as_deref_mut().unwrap_or_default()
+    }
+
+    /// The first `len` bytes as a shared body; the buffer returns to the pool with the last clone.
+    pub fn freeze(self, len: usize) -> Bytes {
+        struct Frozen(Buffer, usize);
+        impl AsRef<[u8]> for Frozen {
+            fn as_ref(&self) -> &[u8] {
+                self.0.as_slice().get(..self.1).unwrap_or_default()
+            }
+        }
+        Bytes::from_owner(Frozen(self, len))
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let Some(memory) = self.memory.take() else { return };
+        let mut state = self.pool.lock();
+        let bytes = memory.len();
+        let shared = match &self.cover {
+            Some(cover) if !cover.orphaned.load(Relaxed) => {
+                cover.taken.store(false, Relaxed);
+                0
+            }
+            Some(cover) => cover.promised_bytes.load(Relaxed),
+            None => bytes,
+        };
+        state.shared_bytes = state.shared_bytes.saturating_sub(shared);
+        if state.mapped_bytes > state.budget_bytes {
+            state.mapped_bytes = state.mapped_bytes.saturating_sub(bytes);
+        } else {
+            state.idle.entry(bytes).or_default().push(memory);
+        }
+        drop(state);
+        self.pool.returned.notify_all();
+    }
+}
+
+fn page_aligned(bytes: u64) -> Result<usize> {
+    let bytes = usize::try_from(bytes).or_kind(Kind::NoMemory, || format!("hold {bytes} bytes in memory"))?;
+    Ok(bytes.max(1).next_multiple_of(PAGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PART: u64 = 64 << 10;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(20)
+    }
+
+    #[test]
+    fn each_stream_gets_its_promised_part_when_the_rest_is_gone() {
+        let pool = BufferPool::new(3 * PART);
+        let (greedy, modest) = (pool.promise(PART).unwrap(), pool.promise(PART).unwrap());
+        let _held = [greedy.acquire(PART, soon()).unwrap(), greedy.acquire(PART, soon()).unwrap()];
+        assert_eq!(greedy.acquire(PART, soon()).err().unwrap().kind(), Kind::Timeout);
+        assert!(modest.acquire(PART, soon()).is_ok());
+    }
+
+    #[test]
+    fn more_streams_than_the_budget_holds_are_refused_by_name() {
+        let pool = BufferPool::new(2 * PART);
+        let _open = [pool.promise(PART).unwrap(), pool.promise(PART).unwrap()];
+        let error = pool.promise(PART).err().unwrap();
+        assert_eq!(error.kind(), Kind::NoMemory);
+        assert!(error.to_string().contains("[pool] budget"), "{error}");
+    }
+
+    #[test]
+    fn a_waiting_stream_wakes_when_a_buffer_returns() {
+        let pool = BufferPool::new(2 * PART);
+        let stream = pool.promise(PART).unwrap();
+        let first = stream.acquire(PART, soon()).unwrap();
+        let second = stream.acquire(PART, soon()).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(30));
+                drop(first);
+            });
+            assert!(stream.acquire(PART, Instant::now() + Duration::from_secs(10)).is_ok());
+        });
+        drop(second);
+    }
+
+    #[test]
+    fn buffers_are_reused_and_the_budget_bounds_what_is_mapped_across_sizes() {
+        let pool = BufferPool::new(8 * PART);
+        let stream = pool.promise(PART).unwrap();
+        for _ in 0..100 {
+            let held: Vec<_> = (0..8).map_while(|_| stream.try_acquire(PART)).collect();
+            assert_eq!(held.len(), 8);
+        }
+        assert_eq!(pool.mapped_bytes() as u64, 8 * PART);
+        let large = stream.acquire(4 * PART, soon()).unwrap();
+        assert!(pool.mapped_bytes() as u64 <= 8 * PART);
+        drop(large);
+    }
+
+    #[test]
+    fn a_frozen_buffer_returns_with_its_last_clone_even_after_its_stream() {
+        let pool = BufferPool::new(2 * PART);
+        let stream = pool.promise(PART).unwrap();
+        let mut buffer = stream.acquire(PART, soon()).unwrap();
+        buffer.as_mut_slice()[..3].copy_from_slice(b"abc");
+        let body = buffer.freeze(3);
+        let clone = body.clone();
+        drop(stream);
+        drop(body);
+        assert_eq!(&clone[..], b"abc");
+        drop(clone);
+        let again = pool.promise(2 * PART).unwrap();
+        assert!(again.acquire(2 * PART, soon()).is_ok());
+    }
+}

@@ -1,0 +1,425 @@
+//! One object going up: fill a part, send it, complete or abort.
+//!
+//! [`Upload::fill`] copies into the open part on the caller's thread and hashes on the way; a full part is handed to
+//! [`Upload::send_part`], which waits while too many are in flight and gives the rest to our threads. An object that
+//! never fills its first part is one PutObject. A part's failure is kept and returned by the next call on the upload.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::checksum::{Crc64, Crc64Hasher, Md5Sum, composite_etag};
+use super::client::{ObjectInfo, SentPart, Store, WireCheck};
+use super::part_plan::PartPlan;
+use super::pool::{Buffer, Promise};
+use super::probe::WireMode;
+use crate::config::{PARTS_MAX, size_text};
+use crate::error::{Error, Kind, Result};
+
+/// Where an upload goes and how it is proven.
+#[derive(Clone, Debug)]
+pub struct UploadSpec {
+    pub bucket: String,
+    pub key: String,
+    /// `x-amz-meta-*`, at most 2 KB in all.
+    pub metadata: Vec<(String, String)>,
+    pub wire: WireMode,
+    pub etag_is_md5: bool,
+}
+
+/// A finished object.
+#[derive(Clone, Debug)]
+pub struct Uploaded {
+    pub object: ObjectInfo,
+    pub parts: Vec<SentPart>,
+    pub crc64: Crc64,
+}
+
+/// An object being written by one caller at a time.
+pub struct Upload {
+    store: Store,
+    spec: Arc<UploadSpec>,
+    plan: PartPlan,
+    promise: Promise,
+    open: Option<OpenPart>,
+    open_number: u32,
+    open_offset: u64,
+    id: Option<Arc<str>>,
+    progress: Arc<Progress>,
+}
+
+struct OpenPart {
+    buffer: Buffer,
+    capacity: usize,
+    filled: usize,
+    hasher: Crc64Hasher,
+    /// Bytes were rewritten, so the running CRC is void and is computed again over the part.
+    rewritten: bool,
+}
+
+/// What the part tasks and the caller share.
+#[derive(Default)]
+struct Progress {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    in_flight: usize,
+    done: BTreeMap<u32, SentPart>,
+    failed: Option<Error>,
+    reported: bool,
+}
+
+impl Upload {
+    /// An upload that has sent nothing yet; takes the stream's promise of one part.
+    pub fn new(store: &Store, spec: UploadSpec) -> Result<Self> {
+        let transfer = store.transfer();
+        let plan = PartPlan::new(transfer.part_size_bytes, transfer.image_size_max_bytes);
+        Ok(Self {
+            store: store.clone(),
+            spec: Arc::new(spec),
+            plan,
+            promise: store.pool().promise(plan.part_bytes(1))?,
+            open: None,
+            open_number: 1,
+            open_offset: 0,
+            id: None,
+            progress: Arc::default(),
+        })
+    }
+
+    /// Goes on behind `parts`, which lie in the upload `id` already.
+    pub fn resume(&mut self, id: &str, parts: Vec<SentPart>) {
+        self.id = Some(id.into());
+        self.open_offset = parts.iter().map(|part| part.size).sum();
+        self.open_number = parts.last().map_or(1, |part| part.number + 1);
+        self.progress.lock().done = parts.into_iter().map(|part| (part.number, part)).collect();
+    }
+
+    /// Bytes taken so far, sent or not.
+    pub fn size(&self) -> u64 {
+        self.open_offset + self.open.as_ref().map_or(0, |part| part.filled as u64)
+    }
+
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    pub fn spec(&self) -> &UploadSpec {
+        &self.spec
+    }
+
+    /// Takes bytes for `offset`, at most to the end of the open part; 0 means: send the part first.
+    pub fn fill(&mut self, data: &[u8], offset: u64) -> Result<usize> {
+        self.check()?;
+        let (start, end) = (self.open_offset, self.size());
+        if !(start..=end).contains(&offset) {
+            let what =
+                format!("write at offset {offset}: only {start} to {end} can be written (the open part and its end)");
+            return Err(Error::new(Kind::OffsetInvalid, what));
+        }
+        let limit = self.store.transfer().image_size_max_bytes;
+        if offset.saturating_add(data.len() as u64) > limit {
+            let what = format!("write at offset {offset}: the image would exceed image_size_max, {}", size_text(limit));
+            return Err(Error::new(Kind::NoSpace, what));
+        }
+        if data.is_empty() {
+            return Ok(0);
+        }
+        if self.open.is_none() {
+            self.open = Some(self.new_part()?);
+        }
+        let part = self.open.as_mut().expect("a part was opened above");
+        let at = usize::try_from(offset - start).unwrap_or(usize::MAX).min(part.capacity);
+        Ok(part.copy(at, data))
+    }
+
+    fn new_part(&self) -> Result<OpenPart> {
+        if self.open_number > PARTS_MAX {
+            return Err(Error::new(Kind::NoSpace, format!("write beyond part {PARTS_MAX}, S3's last")));
+        }
+        let bytes = self.plan.part_bytes(self.open_number);
+        let buffer = self.promise.acquire(bytes, Instant::now() + self.store.retry().operation_timeout)?;
+        let capacity = usize::try_from(bytes).unwrap_or(usize::MAX).min(buffer.as_slice().len());
+        Ok(OpenPart { buffer, capacity, filled: 0, hasher: Crc64Hasher::default(), rewritten: false })
+    }
+
+    /// CreateMultipartUpload, before the first part is sent.
+    pub fn begin(&mut self) -> Result<()> {
+        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
+        let crc = spec.wire == WireMode::Crc64;
+        let begun = async move { store.begin_upload(&spec.bucket, &spec.key, &spec.metadata, crc).await };
+        let id = self.store.run(begun).inspect_err(|error| self.progress.fail(error.repeat(), true))?;
+        self.id = Some(id.into());
+        Ok(())
+    }
+
+    /// Hands the open part to our threads; waits while `parts_in_flight` are under way.
+    pub fn send_part(&mut self) -> Result<()> {
+        let Some(part) = self.open.take() else { return Ok(()) };
+        let id =
+            self.id.clone().ok_or_else(|| Error::new(Kind::Internal, "send a part before the upload has begun"))?;
+        let number = self.open_number;
+        let (body, crc64) = part.seal();
+        self.open_offset += body.len() as u64;
+        self.open_number += 1;
+        self.progress.admit(self.store.transfer().parts_in_flight)?;
+        let (store, spec, progress) = (self.store.clone(), Arc::clone(&self.spec), Arc::clone(&self.progress));
+        self.store.runtime().spawn(async move {
+            let slot = Slot(progress);
+            let sent = send(&store, &spec, &id, number, body, crc64).await;
+            slot.finish(sent);
+        });
+        Ok(())
+    }
+
+    /// Waits until every part that was sent is on the store.
+    pub fn settle(&self) -> Result<()> {
+        self.progress.wait_idle();
+        self.check()
+    }
+
+    /// True when a failure has not been returned to the caller yet.
+    pub fn has_unreported_failure(&self) -> bool {
+        let state = self.progress.lock();
+        state.failed.is_some() && !state.reported
+    }
+
+    /// The object as one whole; checked against the parts' ETags or CRC, then by HEAD.
+    pub fn complete(&mut self) -> Result<Uploaded> {
+        let uploaded = if self.id.is_some() { self.complete_parts()? } else { self.put_whole()? };
+        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
+        let expected = uploaded.object.clone();
+        self.store.run(async move { confirm(&store, &spec, &expected).await })?;
+        Ok(uploaded)
+    }
+
+    fn complete_parts(&mut self) -> Result<Uploaded> {
+        self.send_part()?;
+        self.settle()?;
+        let parts: Vec<SentPart> = self.progress.lock().done.values().cloned().collect();
+        let crc64 = parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size));
+        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
+        let (id, list) = (self.id.clone().unwrap_or_default(), parts.clone());
+        let proof = (spec.wire == WireMode::Crc64).then_some(crc64);
+        let object =
+            self.store.run(async move { store.complete_upload(&spec.bucket, &spec.key, &id, &list, proof).await })?;
+        check_complete(&self.spec, &object, &parts, crc64)?;
+        Ok(Uploaded { object, parts, crc64 })
+    }
+
+    fn put_whole(&mut self) -> Result<Uploaded> {
+        self.check()?;
+        let (body, crc64) = self.open.take().map_or((Bytes::new(), Crc64(0)), OpenPart::seal);
+        let size = body.len() as u64;
+        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
+        let object = self.store.run(async move {
+            let (check, md5) = wire_check(&store, &spec, &body, crc64).await?;
+            let object = store.put(&spec.bucket, &spec.key, body, check, &spec.metadata, false).await?;
+            check_etag(&spec, &object.etag, md5)?;
+            Ok(object)
+        })?;
+        self.open_offset = size;
+        let part = SentPart { number: 1, size, etag: object.etag.clone(), crc64 };
+        Ok(Uploaded { object, parts: if size == 0 { Vec::new() } else { vec![part] }, crc64 })
+    }
+
+    /// [`Upload::complete`] of what can be kept: after a failure, the parts up to it. None when nothing can.
+    pub fn keep_durable(&mut self) -> Result<Option<Uploaded>> {
+        self.progress.wait_idle();
+        if !self.progress.drop_failed() {
+            return self.complete().map(Some);
+        }
+        self.open = None;
+        let Some(id) = self.id.clone().filter(|_| self.progress.lock().done.is_empty()) else {
+            return if self.id.is_some() { self.complete().map(Some) } else { Ok(None) };
+        };
+        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
+        self.store.run(async move { store.abort_upload(&spec.bucket, &spec.key, &id).await })?;
+        Ok(None)
+    }
+
+    /// Gives the upload up: what was sent is removed from the store.
+    pub fn abort(self) -> Result<()> {
+        self.progress.fail(Error::new(Kind::Aborted, "the upload was given up"), true);
+        self.progress.wait_idle();
+        let Some(id) = self.id.clone() else { return Ok(()) };
+        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
+        self.store.run(async move { store.abort_upload(&spec.bucket, &spec.key, &id).await })
+    }
+
+    /// The failure of an earlier part, if there is one. From now on it counts as reported.
+    fn check(&self) -> Result<()> {
+        let mut state = self.progress.lock();
+        let Some(error) = state.failed.as_ref().map(Error::repeat) else { return Ok(()) };
+        state.reported = true;
+        Err(error)
+    }
+}
+
+impl OpenPart {
+    fn copy(&mut self, at: usize, data: &[u8]) -> usize {
+        let len = data.len().min(self.capacity.saturating_sub(at));
+        let end = at + len;
+        let (Some(to), Some(from)) = (self.buffer.as_mut_slice().get_mut(at..end), data.get(..len)) else { return 0 };
+        if at == self.filled {
+            self.hasher.copy(to, from);
+        } else {
+            to.copy_from_slice(from);
+            self.rewritten = true;
+        }
+        self.filled = self.filled.max(end);
+        len
+    }
+
+    fn seal(self) -> (Bytes, Crc64) {
+        let body = self.buffer.freeze(self.filled);
+        let crc64 = if self.rewritten { Crc64::of(&body) } else { self.hasher.value() };
+        (body, crc64)
+    }
+}
+
+impl Progress {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place among the parts in flight; waits for one to get free.
+    fn admit(&self, in_flight_max: usize) -> Result<()> {
+        let mut state = self.lock();
+        while state.in_flight >= in_flight_max && state.failed.is_none() {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(error) = state.failed.as_ref().map(Error::repeat) {
+            state.reported = true;
+            return Err(error);
+        }
+        state.in_flight += 1;
+        Ok(())
+    }
+
+    /// Every task ends by its own deadline, so this does.
+    fn wait_idle(&self) {
+        let mut state = self.lock();
+        while state.in_flight > 0 {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Forgets a failure and every part from the first one missing on; false when there was no failure.
+    fn drop_failed(&self) -> bool {
+        let mut state = self.lock();
+        if state.failed.take().is_none() {
+            return false;
+        }
+        let whole = (1..).take_while(|number| state.done.contains_key(number)).last().unwrap_or(0);
+        state.done.retain(|number, _| *number <= whole);
+        true
+    }
+
+    fn fail(&self, error: Error, reported: bool) {
+        let mut state = self.lock();
+        if state.failed.is_none() {
+            state.failed = Some(error);
+            state.reported = reported;
+        }
+    }
+}
+
+/// A place among the parts in flight. Dropped without [`Slot::finish`], its task was cut off by terminate or a panic.
+struct Slot(Arc<Progress>);
+
+impl Slot {
+    fn finish(self, sent: Result<SentPart>) {
+        match sent {
+            Ok(part) => drop(self.0.lock().done.insert(part.number, part)),
+            Err(error) => self.0.fail(error, false),
+        }
+        self.0.lock().in_flight -= 1;
+        self.0.changed.notify_all();
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fail(Error::new(Kind::Aborted, "a part was cut off"), false);
+        let mut state = self.0.lock();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        drop(state);
+        self.0.changed.notify_all();
+    }
+}
+
+async fn send(store: &Store, spec: &UploadSpec, id: &str, number: u32, body: Bytes, crc64: Crc64) -> Result<SentPart> {
+    let size = body.len() as u64;
+    let (check, md5) = wire_check(store, spec, &body, crc64).await?;
+    let etag = store.upload_part(&spec.bucket, &spec.key, id, number, body, check).await?;
+    check_etag(spec, &etag, md5).map_err(|error| error.context(format!("send part {number}")))?;
+    Ok(SentPart { number, size, etag, crc64 })
+}
+
+async fn wire_check(
+    store: &Store,
+    spec: &UploadSpec,
+    body: &Bytes,
+    crc64: Crc64,
+) -> Result<(WireCheck, Option<Md5Sum>)> {
+    Ok(match spec.wire {
+        WireMode::None => (WireCheck::None, None),
+        WireMode::Crc64 => (WireCheck::Crc64(crc64), None),
+        WireMode::Md5 => {
+            let md5 = store.md5().hash(body.clone()).await?;
+            (WireCheck::Md5(md5), Some(md5))
+        }
+    })
+}
+
+/// Where ETags are MD5s, the one that came back must be ours.
+fn check_etag(spec: &UploadSpec, etag: &str, md5: Option<Md5Sum>) -> Result<()> {
+    match md5 {
+        Some(md5) if spec.etag_is_md5 && Md5Sum::from_etag(etag) != Some(md5) => {
+            let what = format!("{}/{}: ETag {etag} came back, MD5 {} was sent", spec.bucket, spec.key, md5.to_hex());
+            Err(Error::new(Kind::Corrupt, what))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_complete(spec: &UploadSpec, object: &ObjectInfo, parts: &[SentPart], crc64: Crc64) -> Result<()> {
+    let wrong = |name: &str, seen: &str, expected: &str| {
+        let what = format!("complete {}/{}: {name} {seen} came back, {expected} was expected", spec.bucket, spec.key);
+        Err(Error::new(Kind::Corrupt, what))
+    };
+    let expected = composite_etag(parts.iter().map(|part| part.etag.as_str()));
+    if let Some(expected) = expected
+        && spec.etag_is_md5
+        && object.etag != expected
+    {
+        return wrong("ETag", &object.etag, &expected);
+    }
+    if let Some(seen) = &object.crc64
+        && spec.wire == WireMode::Crc64
+        && *seen != crc64.to_base64()
+    {
+        return wrong("CRC64NVME", seen, &crc64.to_base64());
+    }
+    Ok(())
+}
+
+async fn confirm(store: &Store, spec: &UploadSpec, expected: &ObjectInfo) -> Result<()> {
+    let seen = store.head(&spec.bucket, &spec.key).await?;
+    if seen.size != expected.size || seen.etag != expected.etag {
+        let (bucket, key) = (&spec.bucket, &spec.key);
+        let what = format!(
+            "confirm {bucket}/{key}: {} bytes with ETag {} are on the store, {} with {} were sent",
+            seen.size, seen.etag, expected.size, expected.etag
+        );
+        return Err(Error::new(Kind::Corrupt, what));
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Handles: numbers in a table, never pointers. `kind << 56 | generation`; a generation is never used twice.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::image::ImageHandle;
+use super::image_list::ImageList;
+use super::lsu::LsuList;
+use super::server::Server;
+use crate::error::{Error, Kind, Result};
+
+const KIND_SHIFT: u32 = 56;
+
+/// Counts on over terminate and fork, so that a handle of before is stale and not another one's.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// What a handle can stand for.
+#[derive(Clone)]
+pub enum Object {
+    Server(Arc<Server>),
+    LsuList(Arc<Mutex<LsuList>>),
+    Image(Arc<ImageHandle>),
+    ImageList(Arc<Mutex<ImageList>>),
+}
+
+/// The open handles of one process.
+#[derive(Default)]
+pub struct HandleTable {
+    objects: RwLock<HashMap<u64, Object>>,
+}
+
+impl Object {
+    fn kind(&self) -> u64 {
+        match self {
+            Self::Server(_) => 1,
+            Self::LsuList(_) => 2,
+            Self::Image(_) => 3,
+            Self::ImageList(_) => 4,
+        }
+    }
+}
+
+impl HandleTable {
+    /// Enters an object; gives its handle.
+    pub fn open(&self, object: Object) -> u64 {
+        let handle = object.kind() << KIND_SHIFT | NEXT.fetch_add(1, Ordering::Relaxed);
+        self.objects.write().unwrap_or_else(PoisonError::into_inner).insert(handle, object);
+        handle
+    }
+
+    fn get(&self, handle: u64) -> Option<Object> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).get(&handle).cloned()
+    }
+
+    pub fn server(&self, handle: u64) -> Result<Arc<Server>> {
+        match self.get(handle) {
+            Some(Object::Server(server)) => Ok(server),
+            other => Err(wrong(handle, "an open server", other.as_ref())),
+        }
+    }
+
+    pub fn lsu_list(&self, handle: u64) -> Result<Arc<Mutex<LsuList>>> {
+        match self.get(handle) {
+            Some(Object::LsuList(list)) => Ok(list),
+            other => Err(wrong(handle, "an open LSU list", other.as_ref())),
+        }
+    }
+
+    pub fn image(&self, handle: u64) -> Result<Arc<ImageHandle>> {
+        match self.get(handle) {
+            Some(Object::Image(image)) => Ok(image),
+            other => Err(wrong(handle, "an open image", other.as_ref())),
+        }
+    }
+
+    pub fn image_list(&self, handle: u64) -> Result<Arc<Mutex<ImageList>>> {
+        match self.get(handle) {
+            Some(Object::ImageList(list)) => Ok(list),
+            other => Err(wrong(handle, "an open image list", other.as_ref())),
+        }
+    }
+
+    /// Takes a handle out, if `may_close` agrees; of two closes at once one finds it and the other does not.
+    pub fn close(&self, handle: u64, may_close: impl FnOnce(&Object) -> Result<()>) -> Result<()> {
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        let object = objects.get(&handle).ok_or_else(|| wrong(handle, "an open handle", None))?;
+        may_close(object)?;
+        let closed = objects.remove(&handle);
+        drop(objects);
+        drop(closed);
+        Ok(())
+    }
+
+    /// Takes all out, children before servers.
+    pub fn drain(&self) -> Vec<Object> {
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = objects.drain().map(|(_, object)| object).collect();
+        all.sort_by_key(|object| std::cmp::Reverse(object.kind()));
+        all
+    }
+
+    /// The servers of the parent process, under their numbers; none when another thread held the table at the fork.
+    pub fn servers_after_fork(&self) -> Vec<(u64, Arc<Server>)> {
+        let Ok(objects) = self.objects.try_read() else { return Vec::new() };
+        let servers = objects.iter().filter_map(|(handle, object)| match object {
+            Object::Server(server) => Some((*handle, Arc::clone(server))),
+            _ => None,
+        });
+        servers.collect()
+    }
+
+    /// A table that begins with servers of the parent process.
+    pub fn with_servers(servers: impl IntoIterator<Item = (u64, Arc<Server>)>) -> Self {
+        let objects = servers.into_iter().map(|(handle, server)| (handle, Object::Server(server)));
+        Self { objects: RwLock::new(objects.collect()) }
+    }
+}
+
+fn wrong(handle: u64, expected: &str, found: Option<&Object>) -> Error {
+    let found = match found {
+        None => "is closed or never was",
+        Some(Object::Server(_)) => "is a server",
+        Some(Object::LsuList(_)) => "is an LSU list",
+        Some(Object::Image(_)) => "is an image",
+        Some(Object::ImageList(_)) => "is an image list",
+    };
+    Error::new(Kind::BadHandle, format!("handle {handle:#x} {found}; {expected} was expected"))
+}

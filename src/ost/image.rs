@@ -1,0 +1,251 @@
+//! An open image: create or open, write, read, metadata, flush, close; and delete.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::abi::{
+    STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_OPEN_READ,
+    STSP_OPEN_WRITE, stsp_image_def_t, stsp_image_info_t,
+};
+use super::boundary::{field, to_field};
+use super::process::{OpenImage, OpenKey, Process, Use};
+use super::server::{Child, Server};
+use crate::catalog::backup::Backup;
+use crate::catalog::delete;
+use crate::catalog::escape::Name;
+use crate::catalog::image_id::{ImageDef, ImageId};
+use crate::catalog::lsu::{Image, Lsu};
+use crate::catalog::meta;
+use crate::catalog::record::{PendingState, unix_seconds};
+use crate::catalog::restore::Restore;
+use crate::error::{Error, Kind, Result};
+
+/// What an image handle stands for. Calls on one handle run one after the other.
+pub struct ImageHandle {
+    subject: String,
+    lsu: Lsu,
+    state: Mutex<State>,
+    child: Child,
+}
+
+/// The entry among the open images goes with the state, so that it is given up with the image and not with the handle.
+enum State {
+    Writing(Box<Backup>, OpenImage),
+    Reading(Box<Restore>, OpenImage),
+    Closed,
+}
+
+/// The definition that a host passes, checked.
+pub fn definition(def: &stsp_image_def_t) -> Result<ImageDef> {
+    let basename = Name::new(field(&def.basename, "def.basename")?);
+    let policy = Name::new(field(&def.policy, "def.policy")?);
+    Ok(ImageDef { id: ImageId::new(basename, def.date)?, policy, image_type: def.image_type })
+}
+
+/// "LSU nightly, image db:1", as messages name it.
+pub fn subject(lsu: &str, id: &ImageId) -> String {
+    format!("LSU {lsu}, image {id}")
+}
+
+impl ImageHandle {
+    pub fn create(process: &Arc<Process>, server: &Arc<Server>, lsu: &Lsu, def: ImageDef) -> Result<Self> {
+        let subject = subject(&lsu.config().name, &def.id);
+        let entry = process.open_image(open_key(lsu, &def.id), Use::Write)?;
+        let state = State::Writing(Box::new(Backup::create(lsu, def)?), entry);
+        Ok(Self { subject, lsu: lsu.clone(), state: Mutex::new(state), child: Child::of(server) })
+    }
+
+    pub fn open(process: &Arc<Process>, server: &Arc<Server>, lsu: &Lsu, def: &ImageDef, mode: u32) -> Result<Self> {
+        let subject = subject(&lsu.config().name, &def.id);
+        let state = match mode {
+            STSP_OPEN_READ => {
+                let entry = process.open_image(open_key(lsu, &def.id), Use::Read)?;
+                let restore = Restore::open(lsu, &def.id)?;
+                if !definition_of(restore.image()).answers_to(def) {
+                    let what = format!("image {} has another policy or type than asked for", def.id);
+                    return Err(Error::new(Kind::NotFound, what));
+                }
+                State::Reading(Box::new(restore), entry)
+            }
+            STSP_OPEN_WRITE => {
+                let entry = process.open_image(open_key(lsu, &def.id), Use::Write)?;
+                State::Writing(Box::new(Backup::reopen(lsu, def)?), entry)
+            }
+            other => {
+                let what = format!("mode {other:#x} is neither STSP_OPEN_READ nor STSP_OPEN_WRITE");
+                return Err(Error::new(Kind::InvalidArgument, what));
+            }
+        };
+        Ok(Self { subject, lsu: lsu.clone(), state: Mutex::new(state), child: Child::of(server) })
+    }
+
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    pub fn server(&self) -> &Arc<Server> {
+        self.child.server()
+    }
+
+    pub fn write(&self, data: &[u8], offset: u64) -> Result<u64> {
+        match &mut *self.lock()? {
+            State::Writing(backup, _) => backup.write(data, offset).map(|len| len as u64),
+            other => Err(not_open(other, "writing")),
+        }
+    }
+
+    pub fn read(&self, to: &mut [u8], offset: u64) -> Result<u64> {
+        match &mut *self.lock()? {
+            State::Reading(restore, _) => restore.read(to, offset).map(|len| len as u64),
+            other => Err(not_open(other, "reading")),
+        }
+    }
+
+    pub fn write_meta(&self, data: &[u8], offset: u64) -> Result<u64> {
+        match &mut *self.lock()? {
+            State::Writing(backup, _) => meta::write_at(backup.meta(), data, offset)?,
+            State::Reading(restore, _) => restore.write_meta(data, offset)?,
+            State::Closed => return Err(not_open(&State::Closed, "writing")),
+        }
+        Ok(data.len() as u64)
+    }
+
+    pub fn read_meta(&self, to: &mut [u8], offset: u64) -> Result<u64> {
+        match &mut *self.lock()? {
+            State::Writing(backup, _) => Ok(meta::read_at(backup.meta(), to, offset) as u64),
+            State::Reading(restore, _) => restore.read_meta(to, offset).map(|len| len as u64),
+            State::Closed => Err(not_open(&State::Closed, "reading")),
+        }
+    }
+
+    /// Full parts of a writer are on the store then, and changed metadata of a reader.
+    pub fn flush(&self) -> Result<()> {
+        match &mut *self.lock()? {
+            State::Writing(backup, _) => backup.flush(),
+            State::Reading(restore, _) => restore.save_meta(),
+            State::Closed => Err(not_open(&State::Closed, "flushing")),
+        }
+    }
+
+    pub fn info(&self) -> Result<stsp_image_info_t> {
+        let lsu = &self.lsu.config().name;
+        match &*self.lock()? {
+            State::Writing(backup, _) => {
+                let flags = STSP_II_IMAGE_PENDING | STSP_II_BUSY_WRITE;
+                Ok(info(lsu, backup.def(), flags, backup.size(), unix_seconds(backup.created()), 0))
+            }
+            State::Reading(restore, _) => Ok(info_of(lsu, restore.image())),
+            State::Closed => Err(not_open(&State::Closed, "queries")),
+        }
+    }
+
+    /// Ends the handle whatever happens; the handle is out of the table already.
+    pub fn close(&self, flags: u32) -> Result<()> {
+        let state = std::mem::replace(&mut *self.lock()?, State::Closed);
+        match state {
+            State::Writing(backup, entry) => {
+                let closed = if flags & STSP_CLOSEF_COMPLETE != 0 { backup.complete() } else { backup.incomplete() };
+                drop(entry);
+                closed.map(drop)
+            }
+            State::Reading(mut restore, entry) => {
+                let saved = restore.save_meta();
+                drop((restore, entry));
+                saved
+            }
+            State::Closed => Err(not_open(&State::Closed, "closing")),
+        }
+    }
+
+    /// Drops what the handle holds without completing it, unless a call is under way on it.
+    pub fn cut_off(&self) {
+        if let Ok(mut state) = self.state.try_lock() {
+            *state = State::Closed;
+        }
+    }
+
+    /// A panic inside an earlier call leaves the handle unusable but for its close.
+    fn lock(&self) -> Result<MutexGuard<'_, State>> {
+        let broken = || Error::new(Kind::Internal, "an earlier call on this image failed inside the plug-in; close it");
+        self.state.lock().map_err(|_| broken())
+    }
+}
+
+/// Refuses flags that no version of the header names.
+pub fn check_close_flags(flags: u32) -> Result<()> {
+    if flags & !STSP_CLOSEF_COMPLETE != 0 {
+        return Err(Error::new(Kind::InvalidArgument, format!("flags {flags:#x}: only STSP_CLOSEF_COMPLETE is known")));
+    }
+    Ok(())
+}
+
+/// Removes an image by its definition; refused while it is open in this process.
+pub fn delete(process: &Arc<Process>, lsu: &Lsu, def: ImageDef) -> Result<()> {
+    let _entry = process.open_image(open_key(lsu, &def.id), Use::Delete)?;
+    let lsu = lsu.clone();
+    lsu.clone().store().run(async move { delete::delete(&lsu, &def).await })
+}
+
+/// The properties of an image that need not be open.
+pub fn info_by_name(lsu: &Lsu, def: &ImageDef) -> Result<stsp_image_info_t> {
+    let (owned, id) = (lsu.clone(), def.id.clone());
+    let image = lsu.store().run(async move { owned.describe(&id).await })?;
+    if !definition_of(&image).answers_to(def) {
+        let what = format!("image {} has another policy or type than asked for", def.id);
+        return Err(Error::new(Kind::NotFound, what));
+    }
+    Ok(info_of(&lsu.config().name, &image))
+}
+
+fn definition_of(image: &Image) -> &ImageDef {
+    match image {
+        Image::Complete(sidecar) => &sidecar.image,
+        Image::Pending(pending) => &pending.image,
+    }
+}
+
+fn info_of(lsu: &str, image: &Image) -> stsp_image_info_t {
+    match image {
+        Image::Complete(sidecar) => {
+            let (created, completed) = (unix_seconds(&sidecar.created), unix_seconds(&sidecar.completed));
+            info(lsu, &sidecar.image, STSP_II_IMAGE_CREATED, sidecar.content.data.size, created, completed)
+        }
+        Image::Pending(pending) => {
+            let busy = if pending.state == PendingState::Writing { STSP_II_BUSY_WRITE } else { 0 };
+            let size = pending.content.as_ref().map_or(0, |content| content.data.size);
+            info(lsu, &pending.image, STSP_II_IMAGE_PENDING | busy, size, unix_seconds(&pending.created), 0)
+        }
+    }
+}
+
+fn info(lsu: &str, def: &ImageDef, flags: u32, size: u64, created: u64, completed: u64) -> stsp_image_info_t {
+    stsp_image_info_t {
+        struct_size: 0,
+        flags,
+        size,
+        created,
+        completed,
+        image_type: def.image_type,
+        reserved: 0,
+        date: def.id.date,
+        basename: to_field(def.id.basename.as_bytes()),
+        policy: to_field(def.policy.as_bytes()),
+        lsu: to_field(lsu.as_bytes()),
+    }
+}
+
+fn open_key(lsu: &Lsu, id: &ImageId) -> OpenKey {
+    let (endpoint, config) = (lsu.store().endpoint().to_owned(), lsu.config());
+    OpenKey { endpoint, bucket: config.bucket.clone(), prefix: config.prefix.clone(), id: id.clone() }
+}
+
+fn not_open(state: &State, purpose: &str) -> Error {
+    match state {
+        State::Closed => Error::new(Kind::BadHandle, "the image has been closed"),
+        State::Writing(..) => {
+            Error::new(Kind::AccessDenied, format!("the image is open for writing, not for {purpose}"))
+        }
+        State::Reading(..) => {
+            Error::new(Kind::AccessDenied, format!("the image is open for reading, not for {purpose}"))
+        }
+    }
+}

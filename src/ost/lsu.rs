@@ -1,0 +1,88 @@
+//! LSUs: listing them, their properties, their label.
+
+use std::collections::VecDeque;
+
+use super::abi::{STSP_LSUF_ACTIVE, STSP_LSUF_CAPACITY_KNOWN, STSP_LSUF_DISK, STSP_LSUF_USED_KNOWN, stsp_lsu_prop_t};
+use super::boundary::to_field;
+use super::process::Process;
+use super::server::{Child, Server};
+use crate::catalog::lsu::Lsu;
+use crate::error::{Error, Kind, Result};
+
+/// A list of LSUs: the names are taken when it is opened, the properties when they are read.
+pub struct LsuList {
+    names: VecDeque<String>,
+    child: Child,
+}
+
+impl LsuList {
+    /// Configured LSUs in the order of the file, then discovered buckets.
+    pub fn open(process: &Process, child: Child) -> Result<Self> {
+        let server = child.server().config();
+        let mut names: VecDeque<_> = server.lsus.iter().map(|lsu| lsu.name.clone()).collect();
+        if server.bucket_prefix.is_some() {
+            let store = child.server().store(process)?;
+            let buckets = store.clone().run(async move { store.list_buckets().await })?;
+            let taken = |bucket: &String| server.lsus.iter().any(|lsu| lsu.name == *bucket || lsu.bucket == *bucket);
+            names.extend(buckets.into_iter().filter(|bucket| server.discovered(bucket).is_some() && !taken(bucket)));
+        }
+        Ok(Self { names, child })
+    }
+
+    /// The next LSU; one whose bucket is missing or refused is listed without STSP_LSUF_ACTIVE.
+    pub fn next_lsu(&mut self, process: &Process) -> Result<stsp_lsu_prop_t> {
+        let end = || Error::new(Kind::NoMoreEntries, "the LSU list has no further entry");
+        let name = self.names.front().cloned().ok_or_else(end)?;
+        let lsu = self.child.server().lsu(process, &name)?;
+        let prop = match label(&lsu) {
+            Ok(label) => to_prop(&lsu, &label, STSP_LSUF_ACTIVE),
+            Err(error) if matches!(error.kind(), Kind::LsuNotFound | Kind::AccessDenied) => {
+                tracing::warn!("LSU {name} is not active: {error}");
+                to_prop(&lsu, "", 0)
+            }
+            Err(error) => return Err(error),
+        };
+        self.names.pop_front();
+        Ok(prop)
+    }
+
+    pub fn server(&self) -> &Server {
+        self.child.server()
+    }
+}
+
+/// The properties of an LSU, with one request to the store.
+pub fn prop(lsu: &Lsu) -> Result<stsp_lsu_prop_t> {
+    Ok(to_prop(lsu, &label(lsu)?, STSP_LSUF_ACTIVE))
+}
+
+/// Sets what `label` shows, for all hosts.
+pub fn set_label(lsu: &Lsu, label: &[u8]) -> Result<()> {
+    let label = String::from_utf8(label.to_vec());
+    let label = label.map_err(|_| Error::new(Kind::InvalidArgument, "the label is not UTF-8"))?;
+    let lsu = lsu.clone();
+    lsu.clone().store().run(async move { lsu.set_label(label).await })
+}
+
+fn label(lsu: &Lsu) -> Result<String> {
+    let lsu = lsu.clone();
+    lsu.clone().store().run(async move { lsu.label().await })
+}
+
+fn to_prop(lsu: &Lsu, label: &str, active: u32) -> stsp_lsu_prop_t {
+    let (config, usage) = (lsu.config(), lsu.usage());
+    let capacity = if config.capacity_bytes > 0 { STSP_LSUF_CAPACITY_KNOWN } else { 0 };
+    let used = if usage.is_some() { STSP_LSUF_USED_KNOWN } else { 0 };
+    let usage = usage.unwrap_or_default();
+    stsp_lsu_prop_t {
+        struct_size: 0,
+        flags: STSP_LSUF_DISK | active | capacity | used,
+        capacity_bytes: config.capacity_bytes,
+        used_bytes: usage.bytes,
+        images: usage.images,
+        name: to_field(config.name.as_bytes()),
+        bucket: to_field(config.bucket.as_bytes()),
+        label: to_field(label.as_bytes()),
+        description: to_field(config.description.as_bytes()),
+    }
+}
