@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::escape::Name;
 use crate::error::{Error, Kind, Result};
 
-/// 9999-12-31T23:59:59Z: the last day that `yyyymmdd` can say.
-pub const DATE_MAX: u64 = 253_402_300_799;
+/// 9999-12-30T22:00:00Z: the last second that calendar arithmetic is safe for in every time zone.
+pub const DATE_MAX: u64 = 253_402_207_200;
 /// Images whose basename names no client lie under this one.
 pub const CLIENT_OTHER: &[u8] = b"other";
 
@@ -37,7 +37,7 @@ impl ImageId {
             return Err(Error::new(Kind::InvalidArgument, "an image needs a basename"));
         }
         if date > DATE_MAX {
-            let what = format!("date {date} of image {basename} is later than {DATE_MAX}, the end of year 9999");
+            let what = format!("date {date} of image {basename} is later than {DATE_MAX}, the end of the calendar");
             return Err(Error::new(Kind::InvalidArgument, what));
         }
         Ok(Self { basename, date })
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(day_of(0), "19700101");
         assert_eq!(day_of(1_795_305_599), "20261121");
         assert_eq!(day_of(1_795_305_600), "20261122");
-        assert_eq!(day_of(DATE_MAX), "99991231");
+        assert_eq!(day_of(DATE_MAX), "99991230");
         assert!(ImageId::new(Name::new("x"), DATE_MAX + 1).is_err());
         assert!(ImageId::new(Name::default(), 0).is_err());
     }

@@ -158,7 +158,7 @@ pub struct stsp_image_def_t {
     pub struct_size: u32,
     /// The host's own number; 0 matches any in opens, deletes and queries.
     pub image_type: u32,
-    /// Seconds since 1970, UTC; at most 253402300799.
+    /// Seconds since 1970, UTC; at most 253402207200.
     pub date: u64,
     /// Not empty. Escaped for S3, it may grow to three times its length; 231 bytes fit then.
     pub basename: [c_char; STSP_NAME_SIZE],
