@@ -100,18 +100,17 @@ impl Lsu {
         Ok(*self.shared.capabilities.get_or_init(|| found))
     }
 
-    /// The label that was set, or an empty one. One request, which also proves that the LSU is there and ours.
+    /// The label that was set, or an empty one. One request where there is none, which also proves that the bucket is
+    /// there and ours: a listing says so on every server, a missing object does not.
     pub async fn label(&self) -> Result<String> {
         let key = self.keys().lsu();
-        match self.store().get_small(self.bucket(), &key, RECORD_SIZE_MAX).await {
-            Ok(bytes) => {
-                let record: LabelRecord =
-                    serde_json::from_slice(&bytes).or_kind(Kind::Corrupt, || format!("read {key}"))?;
-                Ok(record.label)
-            }
-            Err(error) if error.kind() == Kind::NotFound => Ok(String::new()),
-            Err(error) => Err(error),
+        let page = self.store().list(self.bucket(), &key, false, None, None).await?;
+        if !page.keys.iter().any(|(found, _)| *found == key) {
+            return Ok(String::new());
         }
+        let bytes = self.store().get_small(self.bucket(), &key, RECORD_SIZE_MAX).await?;
+        let record: LabelRecord = serde_json::from_slice(&bytes).or_kind(Kind::Corrupt, || format!("read {key}"))?;
+        Ok(record.label)
     }
 
     pub async fn set_label(&self, label: String) -> Result<()> {

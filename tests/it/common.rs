@@ -6,11 +6,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 use vastost::config::credentials::KeyPair;
 use vastost::embedded::EmbeddedServer;
-use vastost::ost::host::{self, Definition, HostServer};
+use vastost::objstore::client::Store;
+use vastost::objstore::engine::Engine;
+use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ};
+use vastost::ost::host::{self, Definition, HostImage, HostServer};
 
 /// A day that the cases use: 2026-11-22.
 pub const DATE: u64 = 1_795_305_600;
-pub const MIB: u64 = 1 << 20;
+/// The call that NetBackup makes by default.
+pub const CALL: usize = 256 << 10;
+/// The smallest part that S3 takes, so that small images have several.
+pub const PART: usize = 5 << 20;
 
 /// An S3 server with a bucket of its own for one test, and a configuration that names it `t` with LSU `main`.
 pub struct Site {
@@ -19,7 +25,7 @@ pub struct Site {
     pub bucket: String,
     pub keys: KeyPair,
     pub url: String,
-    _server: Option<EmbeddedServer>,
+    server: Option<EmbeddedServer>,
 }
 
 /// What a test wants different from the usual.
@@ -29,6 +35,18 @@ pub struct Wish {
     pub settings: String,
     /// Use the real server of `VASTOST_TEST_ENDPOINT` in place of the embedded one.
     pub minio: bool,
+}
+
+impl Wish {
+    /// The same server with parts of 5 MiB.
+    pub fn small_parts(&self) -> Self {
+        self.with("[transfer]\npart_size = \"5 MiB\"\nimage_size_max = \"8 GiB\"\n")
+    }
+
+    /// The same server with further settings.
+    pub fn with(&self, settings: &str) -> Self {
+        Self { settings: format!("{}{settings}", self.settings), ..self.clone() }
+    }
 }
 
 impl Site {
@@ -50,21 +68,44 @@ impl Site {
             wish.settings
         );
         std::fs::write(&config, text).expect("write the configuration");
-        let site = Self { config, folder, bucket, keys, url, _server: server };
+        let site = Self { config, folder, bucket, keys, url, server };
         site.create_bucket();
         site
     }
 
     /// Creates the bucket through our own client, which fails with what is wrong when the server is not there.
     fn create_bucket(&self) {
+        let (owned, bucket) = (self.bucket.clone(), self.url.clone());
+        let made = self.with_store(move |store| async move { store.create_bucket(&owned).await });
+        made.unwrap_or_else(|e| panic!("no bucket could be made at {bucket}: {e}"));
+    }
+
+    /// Does something to the bucket behind the plug-in's back.
+    pub fn with_store<T, F>(&self, act: impl FnOnce(Store) -> F) -> Result<T, vastost::error::Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, vastost::error::Error>> + Send + 'static,
+    {
         let config = vastost::config::Config::load(&self.config).expect("a valid configuration");
-        let engine = vastost::objstore::engine::Engine::start(&config).expect("an engine");
+        let engine = Engine::start(&config).expect("an engine");
         let server = config.server("t").expect("server t");
-        let store = vastost::objstore::client::Store::new(&engine, &config, server, None).expect("a store");
-        let (owned, bucket) = (store.clone(), self.bucket.clone());
-        let made = store.run(async move { owned.create_bucket(&bucket).await });
-        made.unwrap_or_else(|e| panic!("no bucket could be made at {}: {e}", self.url));
+        let store = Store::new(&engine, &config, server, None).expect("a store");
+        let done = store.run(act(store.clone()));
+        drop(store);
         engine.stop();
+        done
+    }
+
+    /// Every key of the bucket that begins with `prefix`.
+    pub fn keys_under(&self, prefix: &str) -> Vec<String> {
+        let (bucket, prefix) = (self.bucket.clone(), prefix.to_owned());
+        let listed = self.with_store(move |store| async move { store.list(&bucket, &prefix, false, None, None).await });
+        listed.expect("list the bucket").keys.into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// Ends the embedded server: from now on nothing answers.
+    pub fn stop_server(&mut self) {
+        self.server = None;
     }
 
     /// Opens the server through the plug-in's C functions.
@@ -109,10 +150,14 @@ fn rand_u32() -> u32 {
 
 /// Bytes of an image by seed and offset: every eight-byte word differs from its neighbours and from other seeds.
 pub fn fill(buffer: &mut [u8], seed: u64, offset: u64) {
-    for (index, byte) in buffer.iter_mut().enumerate() {
-        let at = offset + index as u64;
-        let word = (at / 8).wrapping_add(seed << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        *byte = word.to_le_bytes()[(at % 8) as usize];
+    let word = |at: u64| (at / 8).wrapping_add(seed << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    let head = (offset.wrapping_neg() % 8).min(buffer.len() as u64) as usize;
+    let (first, rest) = buffer.split_at_mut(head);
+    for (at, byte) in (offset..).zip(first) {
+        *byte = word(at)[(at % 8) as usize];
+    }
+    for (at, bytes) in (offset + head as u64..).step_by(8).zip(rest.chunks_mut(8)) {
+        bytes.copy_from_slice(&word(at)[..bytes.len()]);
     }
 }
 
@@ -127,20 +172,23 @@ pub fn image(client: &str, number: u64) -> Definition {
     Definition::new(format!("{client}_{}_C1_F1", DATE + number), DATE + number)
 }
 
+/// Writes `data` from `offset` on in calls of `call` bytes.
+pub fn write_all(image: &HostImage, data: &[u8], offset: u64, call: usize) {
+    for (index, chunk) in data.chunks(call).enumerate() {
+        let at = offset + (index * call) as u64;
+        assert_eq!(image.write(chunk, at).expect("write"), chunk.len() as u64);
+    }
+}
+
 /// Writes a whole image in calls of `call` bytes and closes it complete.
 pub fn backup(server: &HostServer, def: &Definition, data: &[u8], call: usize) {
     let image = server.create("main", def).expect("create");
-    let mut offset = 0;
-    for chunk in data.chunks(call) {
-        assert_eq!(image.write(chunk, offset).expect("write"), chunk.len() as u64);
-        offset += chunk.len() as u64;
-    }
-    image.close(vastost::ost::abi::STSP_CLOSEF_COMPLETE).expect("close");
+    write_all(&image, data, 0, call);
+    image.close(STSP_CLOSEF_COMPLETE).expect("close");
 }
 
-/// Reads a whole image in calls of `call` bytes.
-pub fn restore(server: &HostServer, def: &Definition, call: usize) -> Vec<u8> {
-    let image = server.open("main", def, vastost::ost::abi::STSP_OPEN_READ).expect("open");
+/// Reads a whole open image in calls of `call` bytes and closes it.
+pub fn read_all(image: &HostImage, call: usize) -> Vec<u8> {
     let (mut data, mut buffer) = (Vec::new(), vec![0; call]);
     loop {
         let len = image.read(&mut buffer, data.len() as u64).expect("read") as usize;
@@ -151,4 +199,9 @@ pub fn restore(server: &HostServer, def: &Definition, call: usize) -> Vec<u8> {
     }
     image.close(0).expect("close");
     data
+}
+
+/// Reads a whole image in calls of `call` bytes.
+pub fn restore(server: &HostServer, def: &Definition, call: usize) -> Vec<u8> {
+    read_all(&server.open("main", def, STSP_OPEN_READ).expect("open"), call)
 }

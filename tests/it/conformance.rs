@@ -1,6 +1,19 @@
 //! What NetBackup relies on, through the C functions, on every server.
 
+/// Written, read, described; sizes, names, many at once.
 mod images;
+/// What proves the bytes, on the wire and on the way back.
+mod integrity;
+/// Lists, filters, pages.
+mod lists;
+/// LSUs and their properties.
+mod lsus;
+/// Images closed incomplete, opened again, finished elsewhere.
+mod pending;
+/// Every code that a caller can provoke.
+mod status;
+/// Where writes may go.
+mod writes;
 
 /// Runs each case against the embedded server and, with the feature, against MinIO.
 macro_rules! on_every_server {
