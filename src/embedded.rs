@@ -22,8 +22,8 @@ pub struct EmbeddedServer {
 }
 
 impl EmbeddedServer {
-    /// Serves `folder` (it must exist) with one access key.
-    pub fn start(folder: &Path, keys: &KeyPair) -> Result<Self> {
+    /// Serves `folder` (it must exist) with one access key, on `port` or, for 0, on a free one.
+    pub fn start(folder: &Path, keys: &KeyPair, port: u16) -> Result<Self> {
         let what = || format!("start the embedded S3 server on {}", folder.display());
         let files = FileSystem::new(folder).map_err(|e| Error::new(Kind::Io, format!("{}: {e:?}", what())))?;
         let service = {
@@ -33,7 +33,7 @@ impl EmbeddedServer {
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.or_kind(Kind::Io, what)?;
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).or_kind(Kind::Io, what)?;
+        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port))).or_kind(Kind::Io, what)?;
         let address = listener.local_addr().or_kind(Kind::Io, what)?;
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {

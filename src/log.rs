@@ -3,7 +3,7 @@
 //! Every cdylib has statics of its own, so the subscriber set here is ours alone and not the host's.
 
 use std::fs::OpenOptions;
-use std::sync::{Mutex, Once};
+use std::sync::{Arc, Once};
 
 use tracing_subscriber::EnvFilter;
 
@@ -19,7 +19,8 @@ pub fn start(log: &Log) {
         let started = tracing_subscriber::fmt()
             .with_env_filter(filter(&log.level))
             .with_ansi(false)
-            .with_writer(Mutex::new(opened))
+            // No lock of ours: a thread that held one at a fork would not exist in the child. Each line is one write.
+            .with_writer(Arc::new(opened))
             .try_init();
         // A host program in Rust, such as our own command line, may have a subscriber already: then that one serves.
         drop(started);

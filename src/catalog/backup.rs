@@ -14,7 +14,7 @@ use super::record::{
 };
 use super::restore::read_all;
 use crate::error::{Error, Kind, Result};
-use crate::objstore::client::{SentPart, Store, WireCheck};
+use crate::objstore::client::{SentPart, Store};
 use crate::objstore::download::{PartSpan, ReadSpec};
 use crate::objstore::part_plan::PartPlan;
 use crate::objstore::probe::WireMode;
@@ -97,7 +97,11 @@ impl Backup {
         let mut backup = Self::begin(lsu, base.image.clone(), base.created.clone(), wire, capabilities.etag_is_md5)?;
         backup.conditional_put = capabilities.conditional_put;
         backup.save_pending()?;
-        backup.take_over(&base)?;
+        if let Err(error) = backup.take_over(&base) {
+            return Err(backup.give_up(error));
+        }
+        // Other attempts that were closed incomplete hold less than this one; those being written may be alive.
+        replaces.retain(|(_, pending)| pending.state == PendingState::Incomplete);
         replaces.push((key, base));
         backup.replaces = replaces;
         Ok(backup)
@@ -261,9 +265,7 @@ impl Backup {
 
     fn save_pending(&self) -> Result<()> {
         let (lsu, key, body) = (self.lsu.clone(), self.pending_key.clone(), to_bytes(&self.pending)?);
-        self.lsu
-            .store()
-            .run(async move { lsu.store().put(lsu.bucket(), &key, body, WireCheck::None, &[], false).await.map(drop) })
+        self.lsu.store().run(async move { lsu.put_record(&key, body, false).await })
     }
 
     /// Step 7, and the attempts that this one took over. The image is safe already: failures are logged only.
@@ -353,9 +355,9 @@ async fn copy_part(
 /// Step 6. A lost answer may have been a success: then the sidecar that is there is our own.
 async fn commit(lsu: &Lsu, sidecar: &Sidecar, conditional: bool) -> Result<()> {
     let key = lsu.keys().sidecar(&sidecar.image.id);
-    let put = lsu.store().put(lsu.bucket(), &key, to_bytes(sidecar)?, WireCheck::None, &[], conditional).await;
+    let put = lsu.put_record(&key, to_bytes(sidecar)?, conditional).await;
     match put {
-        Ok(_) => Ok(()),
+        Ok(()) => Ok(()),
         Err(error) if error.kind() == Kind::PreconditionFailed => {
             let bytes = lsu.store().get_small(lsu.bucket(), &key, super::record::RECORD_SIZE_MAX).await?;
             if parse_sidecar(&key, &bytes)?.content.data.key == sidecar.content.data.key {

@@ -8,7 +8,6 @@ use super::lsu::Lsu;
 use super::meta::Meta;
 use super::record::{ImageState, Sidecar, rewrite};
 use crate::error::Result;
-use crate::objstore::client::WireCheck;
 
 /// Removes the image that answers to `def`, complete or pending; finishes a delete that was interrupted.
 pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
@@ -36,7 +35,7 @@ async fn delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8]) -> Result<(
     let (store, bucket, key) = (lsu.store(), lsu.bucket(), lsu.keys().sidecar(&sidecar.image.id));
     if sidecar.state != ImageState::Deleting {
         let marked = rewrite(&key, bytes, [("state", Some(Value::from("deleting")))])?;
-        store.put(bucket, &key, marked, WireCheck::None, &[], false).await?;
+        lsu.put_record(&key, marked, false).await?;
         lsu.usage_file().removed(sidecar.content.data.size);
     }
     let data = &sidecar.content.data;

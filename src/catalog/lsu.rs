@@ -12,6 +12,7 @@ use super::record::{
 use super::usage::{Usage, UsageFile};
 use crate::config::{self, Config, Server, WireChoice};
 use crate::error::{Error, Kind, Result, ResultExt};
+use crate::objstore::checksum::Md5Sum;
 use crate::objstore::client::{Store, WireCheck};
 use crate::objstore::probe::{self, Capabilities};
 
@@ -118,15 +119,27 @@ impl Lsu {
             let what = format!("label of {} bytes; {LABEL_MAX} are possible", label.len());
             return Err(Error::new(Kind::InvalidArgument, what));
         }
-        let body = to_bytes(&LabelRecord { schema: 1, label })?;
-        self.store().put(self.bucket(), &self.keys().lsu(), body, WireCheck::None, &[], false).await.map(drop)
+        self.put_record(&self.keys().lsu(), to_bytes(&LabelRecord { schema: 1, label })?, false).await
+    }
+
+    /// Puts a record; every S3 server checks its MD5, so that a byte that flips on the way is refused.
+    pub(super) async fn put_record(&self, key: &str, body: bytes::Bytes, only_new: bool) -> Result<()> {
+        let check = WireCheck::Md5(Md5Sum::of(&body));
+        self.store().put(self.bucket(), key, body, check, &[], only_new).await.map(drop)
     }
 
     /// The sidecar with its bytes, whatever its state; None when there is none.
     pub(super) async fn sidecar(&self, id: &ImageId) -> Result<Option<(Sidecar, bytes::Bytes)>> {
         let key = self.keys().sidecar(id);
         match self.store().get_small(self.bucket(), &key, RECORD_SIZE_MAX).await {
-            Ok(bytes) => Ok(Some((parse_sidecar(&key, &bytes)?, bytes))),
+            Ok(bytes) => {
+                let sidecar = parse_sidecar(&key, &bytes)?;
+                if sidecar.image.id != *id {
+                    let what = format!("record {key} is not valid: it describes image {}", sidecar.image.id);
+                    return Err(Error::new(Kind::Corrupt, what));
+                }
+                Ok(Some((sidecar, bytes)))
+            }
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::objstore::checksum::Crc64;
+use crate::objstore::checksum::{Crc64, Md5Sum};
 use crate::objstore::client::{Store, WireCheck};
 
 /// Larger metadata become an object of their own.
@@ -64,7 +64,8 @@ pub async fn save(store: &Store, bucket: &str, key: &str, bytes: Vec<u8>) -> Res
         return Ok(Some(Meta::Inline { inline: STANDARD.encode(bytes) }));
     }
     let (size, crc64nvme) = (bytes.len() as u64, Crc64::of(&bytes));
-    store.put(bucket, key, Bytes::from(bytes), WireCheck::None, &[], false).await?;
+    let check = WireCheck::Md5(Md5Sum::of(&bytes));
+    store.put(bucket, key, Bytes::from(bytes), check, &[], false).await?;
     Ok(Some(Meta::Object { key: key.into(), size, crc64nvme }))
 }
 

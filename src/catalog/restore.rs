@@ -5,7 +5,7 @@ use super::lsu::{Image, Lsu};
 use super::meta::{self, Meta};
 use super::record::{Content, RECORD_SIZE_MAX, parse_sidecar, rewrite};
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::objstore::client::{Store, WireCheck};
+use crate::objstore::client::Store;
 use crate::objstore::download::{PartSpan, ReadSpec, Reader};
 
 /// An image open for reading.
@@ -96,7 +96,7 @@ async fn replace_meta(lsu: &Lsu, id: &ImageId, bytes: Vec<u8>) -> Result<()> {
     let value = after.map(serde_json::to_value).transpose();
     let value = value.or_kind(Kind::Internal, || "write image metadata as JSON".into())?;
     let body = rewrite(&key, &current, [("meta", value)])?;
-    lsu.store().put(lsu.bucket(), &key, body, WireCheck::None, &[], false).await?;
+    lsu.put_record(&key, body, false).await?;
     if let Some(Meta::Object { key, .. }) = before {
         lsu.store().delete(lsu.bucket(), &key, None).await?;
     }

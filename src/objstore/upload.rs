@@ -168,9 +168,10 @@ impl Upload {
         self.open_offset += body.len() as u64;
         self.open_number += 1;
         self.progress.admit(self.store.transfer().parts_in_flight)?;
-        let (store, spec, progress) = (self.store.clone(), Arc::clone(&self.spec), Arc::clone(&self.progress));
+        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
+        // Made here and not in the task: a runtime that is being stopped drops the task before it ever runs.
+        let slot = Slot(Arc::clone(&self.progress));
         self.store.runtime().spawn(async move {
-            let slot = Slot(progress);
             let sent = send(&store, &spec, &id, number, body, crc64).await;
             slot.finish(sent);
         });

@@ -119,7 +119,7 @@ fn embedded(folder: &Path) -> (Option<EmbeddedServer>, String, KeyPair) {
     let keys = KeyPair { access_key_id: "vastost-test".into(), secret_access_key: "s3cret/with+signs".into() };
     let store = folder.join("store");
     std::fs::create_dir(&store).expect("a folder for the store");
-    let server = EmbeddedServer::start(&store, &keys).expect("the embedded server");
+    let server = EmbeddedServer::start(&store, &keys, 0).expect("the embedded server");
     let url = server.url();
     (Some(server), url, keys)
 }
