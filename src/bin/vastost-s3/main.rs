@@ -1,1 +1,90 @@
-fn main() {}
+//! `vastost-s3`: the administrator's command line. One file for each subcommand; this one only starts and ends them.
+//!
+//! Exit codes: 0 good, 1 the check found problems, 2 could not run. What goes wrong is one line on stderr.
+
+mod args;
+mod config;
+mod credentials;
+mod demo;
+mod doctor;
+mod get;
+mod image;
+mod info;
+mod init;
+mod interrupt;
+mod ls;
+mod name;
+mod output;
+mod progress;
+mod put;
+mod rm;
+mod site;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command, Global};
+
+/// What a subcommand ends with; an error means that it could not run.
+pub type Outcome = Result<ExitCode, Box<dyn Error>>;
+
+/// The exit code of a check that found problems.
+pub const FOUND_PROBLEMS: u8 = 1;
+/// The exit code of a command that could not do what it was asked to.
+pub const COULD_NOT_RUN: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(&cli.global);
+    match run(&cli) {
+        Ok(code) => code,
+        // `vastost-s3 ls | head` is no failure.
+        Err(error) if error.is::<output::StdoutClosed>() => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&chain(error.as_ref()));
+            ExitCode::from(COULD_NOT_RUN)
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Outcome {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Demo(args) => demo::run(global, args),
+        Command::Init(args) => init::run(global, args),
+        Command::Doctor(args) => doctor::run(global, args),
+        Command::Ls(args) => ls::run(global, args),
+        Command::Info(args) => info::run(global, args),
+        Command::Put(args) => put::run(global, args),
+        Command::Get(args) => get::run(global, args),
+        Command::Rm(args) => rm::run(global, args),
+        Command::Config(args) => config::run(global, args),
+    }
+}
+
+/// Without `-v` nothing is logged: errors come back with their whole story, and warnings are for the plug-in's log.
+fn start_log(global: &Global) {
+    let level = match global.verbose {
+        0 => return,
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::new(format!("warn,vastost={level}"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    drop(log.try_init());
+}
+
+/// An error with all its causes in one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut at = error;
+    // The library's own errors print their causes themselves.
+    while !at.is::<vastost::error::Error>() {
+        let Some(cause) = at.source() else { break };
+        text = format!("{text}: {cause}");
+        at = cause;
+    }
+    text.replace('\n', " ")
+}

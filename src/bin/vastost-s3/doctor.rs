@@ -1,0 +1,169 @@
+//! `doctor`: everything that a backup needs, checked one by one, with what was seen and what to do about it.
+//!
+//! A check that fails does not stop those that do not depend on it; those that do are left out. Nothing stays behind:
+//! probe objects are removed also when a check fails. Requests are tried twice at most, so that a dead cluster is
+//! reported soon.
+
+mod clock;
+mod host;
+mod lsu;
+mod network;
+mod probe_objects;
+mod report;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use vastost::config::credentials::{KeyPair, Source};
+use vastost::config::{Config, Server};
+use vastost::error::Kind;
+use vastost::objstore::client::Store;
+use vastost::objstore::engine::Engine;
+
+use crate::args::{self, Global};
+use crate::{FOUND_PROBLEMS, Outcome, credentials, interrupt};
+use report::Report;
+
+type Done = Result<(), Box<dyn Error>>;
+
+/// Tries of one request.
+const ATTEMPTS_MAX: u32 = 2;
+/// One request with its tries.
+const OPERATION_MAX: Duration = Duration::from_secs(60);
+
+pub fn run(global: &Global, _: &args::Doctor) -> Outcome {
+    interrupt::watch()?;
+    let mut report = Report::new(global);
+    match Config::find(global.config.as_deref()) {
+        Err(error) => {
+            report.fail("config", error.to_string(), "correct the file, or write one with `vastost-s3 init`")?
+        }
+        Ok(config) => {
+            let (servers, path) = (config.servers.len(), config.path.display());
+            report.pass("config", format!("{path}, {servers} server{}", if servers == 1 { "" } else { "s" }))?;
+            all(global, &patience(config), &mut report)?;
+        }
+    }
+    let failed = report.end()?;
+    Ok(if failed { ExitCode::from(FOUND_PROBLEMS) } else { ExitCode::SUCCESS })
+}
+
+fn all(global: &Global, config: &Config, report: &mut Report) -> Done {
+    let chosen: Vec<_> = match &global.server {
+        Some(name) => vec![config.server(name)?],
+        None => config.servers.values().collect(),
+    };
+    host::check(config, report)?;
+    let engine = Engine::start(config)?;
+    for server in &chosen {
+        report.scope(if chosen.len() > 1 { &server.name } else { "" });
+        check_server(config, server, &engine, report)?;
+    }
+    engine.stop();
+    Ok(())
+}
+
+fn patience(mut config: Config) -> Config {
+    config.retry.attempts = config.retry.attempts.min(ATTEMPTS_MAX);
+    config.retry.operation_timeout = config.retry.operation_timeout.min(OPERATION_MAX);
+    config
+}
+
+fn check_server(config: &Config, server: &Server, engine: &Engine, report: &mut Report) -> Done {
+    let keys = check_credentials(server, report)?;
+    let addresses = network::check(config, server, engine, report)?;
+    if addresses.is_empty() {
+        return Ok(());
+    }
+    clock::check(config, server, engine, &addresses, report)?;
+    // Without keys nothing can be signed; the credentials check has said so.
+    let Some(given) = keys else { return Ok(()) };
+    let store = match Store::new(engine, config, server, given) {
+        Ok(store) => store,
+        Err(error) => return report.fail("client", error.to_string(), "correct what the message names"),
+    };
+    if !check_signature(server, &store, report)? {
+        return Ok(());
+    }
+    for lsu in &server.lsus {
+        interrupt::check()?;
+        lsu::check(config, server, &store, lsu, report)?;
+    }
+    check_discovery(server, &store, report)
+}
+
+/// The keys to hand on (none when the library gets them itself), or nothing when there are none.
+fn check_credentials(server: &Server, report: &mut Report) -> Result<Option<Option<KeyPair>>, Box<dyn Error>> {
+    let check = "credentials";
+    match &server.credentials {
+        Source::File(path) => match KeyPair::load(path) {
+            Ok(pair) => {
+                report.pass(check, format!("file {}, access key {}", path.display(), pair.access_key_id))?;
+                Ok(Some(None))
+            }
+            Err(error) => {
+                report.fail(
+                    check,
+                    error.to_string(),
+                    "make the file readable by its owner alone, with the two keys",
+                )?;
+                Ok(None)
+            }
+        },
+        Source::NetBackup => match credentials::from_environment() {
+            Some(pair) => {
+                let id = &pair.access_key_id;
+                report.pass(check, format!("NetBackup's own in jobs; here access key {id} of the environment"))?;
+                Ok(Some(Some(pair)))
+            }
+            None => {
+                let advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to have them and the LSUs checked";
+                report.warn(check, "NetBackup's own, which cannot be seen from here".into(), advice)?;
+                Ok(None)
+            }
+        },
+        Source::Profile(name) => report.pass(check, format!("AWS profile {name}")).map(|()| Some(None)),
+        Source::Aws => report.pass(check, "the AWS chain: environment, default profile, …".into()).map(|()| Some(None)),
+    }
+}
+
+/// One authenticated request; false when the store does not accept us.
+fn check_signature(server: &Server, store: &Store, report: &mut Report) -> Result<bool, Box<dyn Error>> {
+    let (owned, first) = (store.clone(), server.lsus.first().map(|lsu| (lsu.bucket.clone(), lsu.prefix.clone())));
+    let answer = store.run(async move {
+        match first {
+            Some((bucket, prefix)) => owned.list(&bucket, &prefix, true, None, None).await.map(drop),
+            None => owned.list_buckets().await.map(drop),
+        }
+    });
+    match answer {
+        Ok(()) => report.pass("signature", "accepted".into())?,
+        Err(error) if error.kind() == Kind::LsuNotFound => report.pass("signature", "accepted".into())?,
+        Err(error) => {
+            let advice = match error.kind() {
+                Kind::Unauthorized => "correct access key and secret; check the clock when both are right",
+                Kind::AccessDenied => "give this key the right to list, read, write and delete in the LSUs' buckets",
+                _ => "check that an S3 service answers at the endpoint",
+            };
+            report.fail("signature", error.to_string(), advice)?;
+            // Another bucket may well be ours.
+            return Ok(error.kind() == Kind::AccessDenied && server.lsus.len() > 1);
+        }
+    }
+    Ok(true)
+}
+
+fn check_discovery(server: &Server, store: &Store, report: &mut Report) -> Done {
+    let Some(prefix) = &server.bucket_prefix else { return Ok(()) };
+    let owned = store.clone();
+    match store.run(async move { owned.list_buckets().await }) {
+        Ok(buckets) => {
+            let found = buckets.iter().filter(|bucket| server.discovered(bucket).is_some()).count();
+            report.pass("discovery", format!("{found} buckets begin with {prefix}"))
+        }
+        Err(error) => {
+            report.fail("discovery", error.to_string(), "let the key list buckets, or name the LSUs one by one")
+        }
+    }
+}

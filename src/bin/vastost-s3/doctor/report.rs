@@ -1,0 +1,98 @@
+//! What the checks found: a line each as they come, or one JSON document at the end.
+
+use std::io::IsTerminal;
+
+use serde::Serialize;
+
+use super::Done;
+use crate::args::Global;
+use crate::interrupt;
+use crate::output::{self, line};
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Pass,
+    Warn,
+    Fail,
+}
+
+#[derive(Serialize)]
+struct Check {
+    check: String,
+    status: Status,
+    seen: String,
+    advice: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    checks: &'a [Check],
+}
+
+pub struct Report {
+    json: bool,
+    quiet: bool,
+    colour: bool,
+    scope: String,
+    checks: Vec<Check>,
+}
+
+impl Report {
+    pub fn new(global: &Global) -> Self {
+        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self { json: global.json, quiet: global.quiet, colour, scope: String::new(), checks: Vec::new() }
+    }
+
+    /// The server that the next checks are about, when there are several.
+    pub fn scope(&mut self, server: &str) {
+        self.scope = if server.is_empty() { String::new() } else { format!("{server} ") };
+    }
+
+    pub fn pass(&mut self, check: &str, seen: String) -> Done {
+        self.add(check, Status::Pass, seen, None)
+    }
+
+    pub fn warn(&mut self, check: &str, seen: String, advice: &str) -> Done {
+        self.add(check, Status::Warn, seen, Some(advice))
+    }
+
+    pub fn fail(&mut self, check: &str, seen: String, advice: &str) -> Done {
+        self.add(check, Status::Fail, seen, Some(advice))
+    }
+
+    fn add(&mut self, check: &str, status: Status, seen: String, advice: Option<&str>) -> Done {
+        let check =
+            Check { check: format!("{}{check}", self.scope), status, seen, advice: advice.map(ToOwned::to_owned) };
+        if !self.json && (!self.quiet || status != Status::Pass) {
+            self.show(&check)?;
+        }
+        self.checks.push(check);
+        interrupt::check()
+    }
+
+    fn show(&self, check: &Check) -> Done {
+        let (word, colour) = match check.status {
+            Status::Pass => ("pass", "32"),
+            Status::Warn => ("warn", "33"),
+            Status::Fail => ("FAIL", "31"),
+        };
+        let word = if self.colour { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() };
+        line(&format!("{word}  {:<24}  {}", check.check, check.seen))?;
+        check.advice.as_ref().map_or(Ok(()), |advice| line(&format!("      → {advice}")))?;
+        output::flush()
+    }
+
+    /// Prints what is left to print; true when anything failed.
+    pub fn end(self) -> Result<bool, Box<dyn std::error::Error>> {
+        let count = |status| self.checks.iter().filter(|check| check.status == status).count();
+        let (passed, warned, failed) = (count(Status::Pass), count(Status::Warn), count(Status::Fail));
+        if self.json {
+            output::json(&Document { schema: 1, checks: &self.checks })?;
+        } else if !self.quiet {
+            line(&format!("\n{passed} passed, {warned} warned, {failed} failed"))?;
+        }
+        Ok(failed > 0)
+    }
+}

@@ -1,0 +1,149 @@
+//! An image as the command line shows it: one JSON schema for `ls`, `info`, `put` and `get`, see docs/cli-json.md.
+
+use std::error::Error;
+
+use serde::Serialize;
+use serde_json::Value;
+use vastost::catalog::image_id::{ImageDef, ImageId};
+use vastost::catalog::lsu::{Image, Lsu};
+use vastost::catalog::meta::Meta;
+use vastost::catalog::record::{Content, PartRecord, Pending, PendingState, Sidecar, Writer};
+
+use crate::args::Global;
+use crate::output;
+use crate::site::Site;
+
+/// All fields of the schema; what is not known yet is null, what only `info` shows is left out elsewhere.
+#[derive(Serialize)]
+pub struct Shown {
+    pub lsu: String,
+    pub bucket: String,
+    pub basename: String,
+    pub date: u64,
+    pub state: &'static str,
+    pub size: u64,
+    pub policy: String,
+    #[serde(rename = "type")]
+    pub image_type: u32,
+    pub created: String,
+    pub completed: Option<String>,
+    pub key: String,
+    pub etag: Option<String>,
+    pub crc64nvme: Option<Value>,
+    pub parts: usize,
+    pub writer: Writer,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub more: Option<More>,
+}
+
+/// What `info` adds.
+#[derive(Serialize)]
+pub struct More {
+    pub version_id: Option<String>,
+    pub meta_size: u64,
+    pub retention: Option<Value>,
+    pub upload_id: Option<String>,
+    pub part_list: Vec<PartRecord>,
+}
+
+/// The document that `--json` prints.
+#[derive(Serialize)]
+pub struct Document {
+    pub schema: u32,
+    pub images: Vec<Shown>,
+}
+
+impl Shown {
+    pub fn new(lsu: &Lsu, image: &Image) -> Self {
+        match image {
+            Image::Complete(sidecar) => complete(lsu, sidecar),
+            Image::Pending(pending) => unfinished(lsu, pending),
+        }
+    }
+
+    /// With all that is recorded.
+    pub fn full(lsu: &Lsu, image: &Image) -> Self {
+        let (content, meta, retention, upload_id) = match image {
+            Image::Complete(sidecar) => (Some(&sidecar.content), &sidecar.meta, sidecar.retention.clone(), None),
+            Image::Pending(pending) => (pending.content.as_ref(), &pending.meta, None, pending.upload_id.clone()),
+        };
+        let more = More {
+            version_id: content.and_then(|content| content.data.version_id.clone()),
+            meta_size: meta.as_ref().map_or(0, meta_size),
+            retention,
+            upload_id,
+            part_list: content.map(|content| content.parts.clone()).unwrap_or_default(),
+        };
+        Self { more: Some(more), ..Self::new(lsu, image) }
+    }
+}
+
+/// Prints one image that a command has just worked on, by its record.
+pub fn print_json(global: &Global, lsu: &str, id: ImageId) -> Result<(), Box<dyn Error>> {
+    let catalog = Site::open(global)?.catalog()?;
+    let lsu = catalog.lsu(lsu)?;
+    let image = describe(&lsu, id)?;
+    output::json(&Document { schema: 1, images: vec![Shown::new(&lsu, &image)] })
+}
+
+/// The record of one image.
+pub fn describe(lsu: &Lsu, id: ImageId) -> vastost::error::Result<Image> {
+    let owned = lsu.clone();
+    lsu.store().run(async move { owned.describe(&id).await })
+}
+
+fn complete(lsu: &Lsu, sidecar: &Sidecar) -> Shown {
+    let completed = Some(sidecar.completed.clone());
+    Shown {
+        completed,
+        ..base(lsu, "complete", &sidecar.image, Some(&sidecar.content), &sidecar.created, &sidecar.writer)
+    }
+}
+
+fn unfinished(lsu: &Lsu, pending: &Pending) -> Shown {
+    let state = match pending.state {
+        PendingState::Writing => "writing",
+        PendingState::Incomplete => "pending",
+    };
+    let shown = base(lsu, state, &pending.image, pending.content.as_ref(), &pending.created, &pending.writer);
+    Shown { key: pending.key.clone(), ..shown }
+}
+
+fn base(
+    lsu: &Lsu,
+    state: &'static str,
+    def: &ImageDef,
+    content: Option<&Content>,
+    created: &str,
+    by: &Writer,
+) -> Shown {
+    Shown {
+        lsu: lsu.config().name.clone(),
+        bucket: lsu.bucket().to_owned(),
+        basename: def.id.basename.to_string(),
+        date: def.id.date,
+        state,
+        size: content.map_or(0, |content| content.data.size),
+        policy: def.policy.to_string(),
+        image_type: def.image_type,
+        created: created.to_owned(),
+        completed: None,
+        key: content.map(|content| content.data.key.clone()).unwrap_or_default(),
+        etag: content.map(|content| content.data.etag.clone()),
+        crc64nvme: content.and_then(|content| serde_json::to_value(content.crc64nvme).ok()),
+        parts: content.map_or(0, |content| content.parts.len()),
+        writer: by.clone(),
+        more: None,
+    }
+}
+
+/// Inline metadata are base64 with padding.
+fn meta_size(meta: &Meta) -> u64 {
+    match meta {
+        Meta::Object { size, .. } => *size,
+        Meta::Inline { inline } => {
+            let padding = inline.bytes().rev().take_while(|byte| *byte == b'=').count();
+            (inline.len() / 4 * 3).saturating_sub(padding) as u64
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `init`: a configuration that `doctor` passes, from options, the AWS environment, and questions on a terminal.
+
+mod ask;
+mod files;
+
+use std::error::Error;
+use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::process::ExitCode;
+
+use vastost::config::credentials::KeyPair;
+use vastost::config::{Config, Endpoint};
+use vastost::error::Kind;
+use vastost::objstore::client::Store;
+use vastost::objstore::engine::Engine;
+
+use crate::Outcome;
+use crate::args::{Global, Init};
+use crate::credentials::{from_environment, variable};
+use crate::output::line;
+
+/// What goes into the file.
+struct Plan<'a> {
+    args: &'a Init,
+    endpoints: Vec<String>,
+    /// Name and bucket.
+    lsus: Vec<(String, String)>,
+    keys: Keys,
+}
+
+/// Where the keys come from.
+enum Keys {
+    Profile(String),
+    Pair(KeyPair),
+}
+
+pub fn run(global: &Global, args: &Init) -> Outcome {
+    let keys_file = files::keys_path(args);
+    files::refuse_overwrite(args, &args.output)?;
+    let plan = Plan { args, endpoints: endpoints(args)?, lsus: lsus(args)?, keys: keys(args)? };
+    if matches!(plan.keys, Keys::Pair(_)) {
+        files::refuse_overwrite(args, &keys_file)?;
+    }
+    let text = files::text(&plan)?;
+    // What the checker refuses is not written.
+    let config = Config::parse(&text, &args.output)?;
+    if let Keys::Pair(pair) = &plan.keys {
+        files::write(args, &keys_file, &pair.to_file_text(), 0o600)?;
+    }
+    files::write(args, &args.output, &text, 0o644)?;
+    let created = if args.create { create_buckets(&config)? } else { Vec::new() };
+    if !global.quiet {
+        tell(&plan, &keys_file, &created)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn endpoints(args: &Init) -> Result<Vec<String>, Box<dyn Error>> {
+    if args.endpoints.is_empty() {
+        let valid = |text: &str| Endpoint::parse(&ask::words(text)).map(drop);
+        let answer = ask::until_valid("S3 endpoint, such as https://s3.vast1.example.com", "--endpoint", valid)?;
+        return Ok(ask::words(&answer));
+    }
+    Endpoint::parse(&args.endpoints).map_err(|valid| format!("--endpoint must be {valid}"))?;
+    Ok(args.endpoints.clone())
+}
+
+fn lsus(args: &Init) -> Result<Vec<(String, String)>, Box<dyn Error>> {
+    let given = if args.lsus.is_empty() {
+        let some = |text: &str| if ask::words(text).is_empty() { Err("at least one name".to_owned()) } else { Ok(()) };
+        ask::words(&ask::until_valid("Names of the LSUs (NAME or NAME=BUCKET, with spaces between)", "--lsu", some)?)
+    } else {
+        args.lsus.clone()
+    };
+    let pair = |lsu: &String| match lsu.split_once('=') {
+        Some((name, bucket)) => (name.to_owned(), bucket.to_owned()),
+        None => (lsu.clone(), lsu.clone()),
+    };
+    Ok(given.iter().map(pair).collect())
+}
+
+/// An option or a pair in the environment, else a profile, else questions.
+fn keys(args: &Init) -> Result<Keys, Box<dyn Error>> {
+    if args.access_key.is_none() {
+        if let Some(pair) = from_environment() {
+            return Ok(Keys::Pair(pair));
+        }
+        if let Some(profile) = variable("AWS_PROFILE") {
+            return Ok(Keys::Profile(profile));
+        }
+    }
+    let access_key_id = match &args.access_key {
+        Some(id) => id.clone(),
+        None => {
+            let source = "--access-key with AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
+            ask::until_valid("Access key id", source, |_| Ok(()))?
+        }
+    };
+    let secret_access_key = match variable("AWS_SECRET_ACCESS_KEY") {
+        Some(secret) => secret,
+        None => ask::secret("Secret access key (not shown)", "AWS_SECRET_ACCESS_KEY")?,
+    };
+    Ok(Keys::Pair(KeyPair { access_key_id, secret_access_key }))
+}
+
+fn create_buckets(config: &Config) -> Result<Vec<String>, Box<dyn Error>> {
+    let engine = Engine::start(config)?;
+    let mut created = Vec::new();
+    for server in config.servers.values() {
+        let store = Store::new(&engine, config, server, None)?;
+        for lsu in &server.lsus {
+            let (owned, bucket) = (store.clone(), lsu.bucket.clone());
+            let made = store.run(async move {
+                match owned.head_bucket(&bucket).await {
+                    Err(error) if error.kind() == Kind::LsuNotFound => {
+                        owned.create_bucket(&bucket).await.map(|()| true)
+                    }
+                    other => other.map(|()| false),
+                }
+            });
+            let path = config.path.display();
+            if made.map_err(|error| error.context(format!("{path} is written, but its buckets are not complete")))? {
+                created.push(lsu.bucket.clone());
+            }
+        }
+    }
+    engine.stop();
+    Ok(created)
+}
+
+fn tell(plan: &Plan<'_>, keys_file: &Path, created: &[String]) -> Result<(), Box<dyn Error>> {
+    let output = plan.args.output.display();
+    line(&format!("Wrote {output}"))?;
+    if matches!(plan.keys, Keys::Pair(_)) {
+        line(&format!("Wrote {} with the keys, mode 0600", keys_file.display()))?;
+    }
+    for bucket in created {
+        line(&format!("Created bucket {bucket}"))?;
+    }
+    line("\nNext:")?;
+    line(&format!("  vastost-s3 --config {output} doctor    # checks all of it, and says what is missing"))?;
+    line(&format!(
+        "NetBackup's storage server is VastData:{}; it looks for the file beside the plug-in and at",
+        plan.args.name
+    ))?;
+    line("/etc/vastost/vastost.toml. The user that NetBackup's processes run as must be able to read it and the keys.")
+}
+
+/// Whether there is somebody to ask.
+fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}

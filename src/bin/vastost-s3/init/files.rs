@@ -1,0 +1,84 @@
+//! The files that `init` writes: never over others, and secrets never readable by others, not even for a moment.
+
+use std::error::Error;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use vastost::config::STATE_DIR_DEFAULT;
+
+use super::{Keys, Plan};
+use crate::args::Init;
+
+/// The keys lie beside the configuration.
+pub fn keys_path(args: &Init) -> PathBuf {
+    args.output.with_file_name(keys_name(args))
+}
+
+fn keys_name(args: &Init) -> String {
+    format!("{}.keys.toml", args.name)
+}
+
+pub fn refuse_overwrite(args: &Init, path: &Path) -> Result<(), String> {
+    if !args.force && path.symlink_metadata().is_ok() {
+        return Err(format!("{} exists; --force overwrites it, --output writes another one", path.display()));
+    }
+    Ok(())
+}
+
+/// Writes a whole file under a name of its own first, so that nobody ever reads half of it.
+pub fn write(args: &Init, path: &Path, text: &str, mode: u32) -> Result<(), Box<dyn Error>> {
+    let draft = path.with_extension(format!("tmp-{}", std::process::id()));
+    let named = |error: std::io::Error| format!("write {}: {error}", path.display());
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&draft)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    // A hard link, unlike a rename, fails where something has appeared meanwhile.
+    let placed = written
+        .and_then(|()| if args.force { std::fs::rename(&draft, path) } else { std::fs::hard_link(&draft, path) });
+    let _ = std::fs::remove_file(&draft);
+    placed.map_err(|error| named(error).into())
+}
+
+/// The text of the configuration.
+pub fn text(plan: &Plan<'_>) -> Result<String, Box<dyn Error>> {
+    let args = plan.args;
+    let server = quote(&args.name);
+    let urls: Vec<_> = plan.endpoints.iter().map(|url| quote(url)).collect();
+    let mut text =
+        String::from("# Written by vastost-s3 init. `vastost-s3 config show` prints every setting with its default.\n");
+    text += &format!("state_dir = {}\n\n", quote(state_dir(&args.output)));
+    text += &format!("[server.{server}]\nendpoints = [{}]\n", urls.join(", "));
+    if let Some(region) = &args.region {
+        text += &format!("region = {}\n", quote(region));
+    }
+    if let Some(file) = &args.ca_file {
+        // As given it is relative to where we run; in the file it would be relative to the file.
+        let file = std::path::absolute(file).map_err(|error| format!("find {}: {error}", file.display()))?;
+        text += &format!("tls.ca_file = {}\n", quote(&file.display().to_string()));
+    }
+    text += &match &plan.keys {
+        Keys::Profile(profile) => format!("credentials = {{ source = \"profile\", profile = {} }}\n", quote(profile)),
+        Keys::Pair(_) => format!("credentials = {{ source = \"file\", file = {} }}\n", quote(&keys_name(args))),
+    };
+    for (name, bucket) in &plan.lsus {
+        text += &format!("\n[[server.{server}.lsu]]\nname = {}\nbucket = {}\n", quote(name), quote(bucket));
+        text += "# Bytes that NetBackup is told the LSU can hold, such as \"100 TB\"; unknown when left out.\n# capacity = \"100 TB\"\n";
+    }
+    Ok(text)
+}
+
+/// An installation has its state where the system keeps state; a trial keeps it beside the file.
+fn state_dir(output: &Path) -> &'static str {
+    let in_etc = std::path::absolute(output).is_ok_and(|path| path.starts_with("/etc"));
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    if in_etc && is_root { STATE_DIR_DEFAULT } else { "state" }
+}
+
+fn quote(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

@@ -1,0 +1,99 @@
+//! What the subcommands work with: the configuration with one server chosen, its catalog, and the plug-in.
+
+use std::error::Error;
+
+use vastost::catalog::lsu::Lsu;
+use vastost::config::{Config, Server};
+use vastost::objstore::client::Store;
+use vastost::objstore::engine::Engine;
+use vastost::ost::abi::STSP_PREFIX;
+use vastost::ost::host::{self, HostServer};
+
+use crate::args::Global;
+use crate::credentials;
+
+/// The configuration and one server of it.
+pub struct Site {
+    pub config: Config,
+    pub server: Server,
+}
+
+/// The records on the store, read without the plug-in.
+pub struct Catalog {
+    engine: Option<Engine>,
+    site: Site,
+    store: Store,
+}
+
+/// The plug-in with a server open; closed and terminated when dropped.
+pub struct Plugin {
+    pub server: HostServer,
+}
+
+impl Site {
+    /// The configuration file that `global` means, and the server it names or the only one there is.
+    pub fn open(global: &Global) -> Result<Self, Box<dyn Error>> {
+        let config = Config::find(global.config.as_deref())?;
+        let server = choose(&config, global.server.as_deref())?;
+        Ok(Self { config, server })
+    }
+
+    pub fn catalog(self) -> Result<Catalog, Box<dyn Error>> {
+        let keys = credentials::for_server(&self.server)?;
+        let engine = Engine::start(&self.config)?;
+        let store = Store::new(&engine, &self.config, &self.server, keys)?;
+        Ok(Catalog { engine: Some(engine), site: self, store })
+    }
+
+    pub fn plugin(&self) -> Result<Plugin, Box<dyn Error>> {
+        let keys = credentials::for_server(&self.server)?;
+        host::init()?;
+        let name = format!("{STSP_PREFIX}{}", self.server.name);
+        Ok(Plugin { server: host::open_server(&name, &self.config.path, keys.as_ref())? })
+    }
+}
+
+impl Catalog {
+    /// An LSU by name: configured, or a bucket that discovery takes.
+    pub fn lsu(&self, name: &str) -> Result<Lsu, Box<dyn Error>> {
+        let (config, server) = (&self.site.config, &self.site.server);
+        let found = server.lsu(name).cloned().or_else(|| server.discovered(name));
+        let found = found.ok_or_else(|| {
+            let known: Vec<_> = server.lsus.iter().map(|lsu| lsu.name.as_str()).collect();
+            let path = config.path.display();
+            format!("LSU {name} is not configured for server {} in {path}; it has: {}", server.name, known.join(", "))
+        })?;
+        Ok(Lsu::new(self.store.clone(), config, server, &found))
+    }
+}
+
+impl Drop for Catalog {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.stop();
+        }
+    }
+}
+
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        // Everything opened is closed by now or given up: terminate frees the rest and joins the threads.
+        let _ = self.server.close();
+        host::terminate();
+    }
+}
+
+fn choose(config: &Config, asked: Option<&str>) -> Result<Server, Box<dyn Error>> {
+    if let Some(name) = asked {
+        return Ok(config.server(name.strip_prefix(STSP_PREFIX).unwrap_or(name))?.clone());
+    }
+    let mut servers = config.servers.values();
+    match (servers.next(), servers.next()) {
+        (Some(only), None) => Ok(only.clone()),
+        _ => {
+            let names: Vec<_> = config.servers.keys().map(String::as_str).collect();
+            let path = config.path.display();
+            Err(format!("{path} has several servers, choose one with --server: {}", names.join(", ")).into())
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The built command line as a user runs it, against the embedded server.
+
+/// `config check` and `config show`.
+mod config;
+/// `doctor`.
+mod doctor;
+/// What goes wrong with the server, the keys, the bucket.
+mod failures;
+/// `put`, `ls`, `info`, `get`, `rm`.
+mod images;
+/// `init`.
+mod init;
+/// Ctrl-C.
+mod interrupt;
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::common::{Site, Wish};
+
+/// What a finished run left.
+struct Run {
+    code: i32,
+    stdout: Vec<u8>,
+    stderr: String,
+}
+
+impl Run {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.stdout).unwrap_or_else(|e| panic!("{e}: {} {}", self.text(), self.stderr))
+    }
+
+    /// Fails with all that was printed when the exit code is another one.
+    fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.text(), self.stderr);
+        self
+    }
+}
+
+/// A site whose requests are tried once, so that failures are seen soon.
+fn site() -> Site {
+    Site::new(&Wish { settings: "[retry]\nattempts = 1\n".into(), ..Wish::default() })
+}
+
+/// The command without a terminal and without keys in its environment.
+fn command(config: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vastost-s3"));
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "VASTOST_CONFIG"] {
+        command.env_remove(name);
+    }
+    command.arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(site: &Site, args: &[impl AsRef<OsStr>]) -> Run {
+    finish(command(&site.config).args(args))
+}
+
+/// Runs with `input` on stdin.
+fn run_with(site: &Site, args: &[&str], input: &[u8]) -> Run {
+    let mut child = command(&site.config).args(args).stdin(Stdio::piped()).spawn().expect("start");
+    let mut stdin = child.stdin.take().expect("stdin");
+    let owned = input.to_vec();
+    let feeder = std::thread::spawn(move || drop(stdin.write_all(&owned)));
+    let output = child.wait_with_output().expect("wait");
+    feeder.join().expect("feeder");
+    to_run(output)
+}
+
+fn finish(command: &mut Command) -> Run {
+    to_run(command.output().expect("start"))
+}
+
+fn to_run(output: std::process::Output) -> Run {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    Run { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
+}
+
+/// Every key of the site's bucket, by the files behind the embedded server.
+fn keys(site: &Site) -> Vec<String> {
+    fn walk(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("read a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { walk(&path, found) } else { found.push(path.display().to_string()) }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&site.folder.path().join("store").join(&site.bucket), &mut found);
+    found
+}

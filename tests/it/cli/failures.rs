@@ -1,0 +1,111 @@
+//! Each failure is one line that names what is wrong, and exit code 2.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use super::{Run, command, finish, run, run_with, site};
+use crate::common::{Site, write_private};
+
+/// The site's configuration with one text replaced, in a file of its own.
+fn changed(site: &Site, from: &str, to: &str) -> PathBuf {
+    let text = std::fs::read_to_string(&site.config).unwrap();
+    assert!(text.contains(from), "{from} is not in {text}");
+    let path = site.folder.path().join("changed.toml");
+    std::fs::write(&path, text.replace(from, to)).unwrap();
+    path
+}
+
+fn one_line(run: Run) -> String {
+    let stderr = run.expect(2).stderr;
+    assert!(stderr.starts_with("vastost-s3: ") && stderr.trim_end().lines().count() == 1, "{stderr}");
+    stderr
+}
+
+#[test]
+fn a_closed_port_is_named() {
+    let site = site();
+    let config = changed(&site, &site.url, "http://127.0.0.1:1");
+    for args in [&["ls", "main"][..], &["get", "main/a", "-"], &["put", "/dev/null", "main/a"], &["ls"]] {
+        let told = one_line(finish(command(&config).args(args)));
+        assert!(told.contains("127.0.0.1:1"), "{told}");
+    }
+}
+
+#[test]
+fn a_wrong_secret_is_called_one_and_not_shown() {
+    let site = site();
+    let keys = "access_key_id = \"vastost-test\"\nsecret_access_key = \"HUSH-wrong\"\n";
+    write_private(&site.folder.path().join("keys.toml"), keys);
+    let told = one_line(run(&site, &["ls", "main"]));
+    assert!(told.contains("SignatureDoesNotMatch") && !told.contains("HUSH"), "{told}");
+}
+
+#[test]
+fn a_missing_bucket_or_lsu_is_named() {
+    let site = site();
+    let told = one_line(run_with(&site, &["put", "-", "missing/a"], b"x"));
+    assert!(told.contains("NoSuchBucket") && told.contains("-missing"), "{told}");
+    let told = one_line(run(&site, &["ls", "nowhere"]));
+    assert!(told.contains("nowhere") && told.contains("main"), "{told}");
+}
+
+#[test]
+fn a_configuration_that_is_not_there_or_not_valid_is_refused() {
+    let site = site();
+    let told = one_line(finish(command(&site.folder.path().join("none.toml")).arg("ls")));
+    assert!(told.contains("none.toml"), "{told}");
+    let config = changed(&site, "state_dir =", "state_dri =");
+    let told = one_line(finish(command(&config).arg("ls")));
+    assert!(told.contains("line 1") && told.contains("state_dri"), "{told}");
+    let told = one_line(run(&site, &["ls", "--server", "x"]));
+    assert!(told.contains("it has: t"), "{told}");
+}
+
+#[test]
+fn keys_of_netbackup_come_from_the_environment_or_are_asked_for() {
+    let site = site();
+    let config = changed(&site, "credentials = { source = \"file\", file = \"keys.toml\" }\n", "");
+    let told = one_line(finish(command(&config).args(["ls", "main"])));
+    assert!(told.contains("AWS_ACCESS_KEY_ID"), "{told}");
+    let mut with = command(&config);
+    with.env("AWS_ACCESS_KEY_ID", &site.keys.access_key_id);
+    with.env("AWS_SECRET_ACCESS_KEY", &site.keys.secret_access_key);
+    finish(with.args(["ls", "main"])).expect(0);
+}
+
+#[test]
+fn a_full_disk_names_the_file() {
+    let site = site();
+    run_with(&site, &["put", "-", "main/a"], b"x").expect(0);
+    let told = one_line(run(&site, &["get", "main/a", "/dev/full"]));
+    assert!(told.contains("/dev/full") && told.contains("No space left"), "{told}");
+    let folder = site.folder.path().join("none").join("file");
+    let told = one_line(run(&site, &["get", "main/a", folder.to_str().unwrap()]));
+    assert!(told.contains(folder.to_str().unwrap()), "{told}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let site = site();
+    run_with(&site, &["put", "-", "main/a"], &vec![1; 8 << 20]).expect(0);
+    for args in [&["get", "main/a", "-"][..], &["ls", "main"], &["--json", "info", "main/a"], &["config", "show"]] {
+        let mut child = command(&site.config).args(args).stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && stderr.is_empty(), "{args:?}: {} {stderr}", output.status);
+    }
+}
+
+#[test]
+fn an_image_that_is_not_a_name_or_a_file_that_is_a_folder_is_refused() {
+    let site = site();
+    for name in ["main", "main/", "/a", "main/:5"] {
+        one_line(run(&site, &["info", name]));
+    }
+    let folder = site.folder.path().to_str().unwrap();
+    let told = one_line(run(&site, &["put", folder, "main/a"]));
+    assert!(told.contains("is a folder"), "{told}");
+    let told = one_line(run(&site, &["put", "/no/such/file", "main/a"]));
+    assert!(told.contains("/no/such/file"), "{told}");
+}

@@ -1,0 +1,145 @@
+//! Images from the command line and back.
+
+use super::{keys, run, run_with, site};
+use crate::common::pattern;
+
+const NAME: &str = "main/db01_1795305600_C1_F1";
+
+#[test]
+fn what_is_put_from_a_file_comes_back_the_same() {
+    let site = site();
+    let (from, to) = (site.folder.path().join("from"), site.folder.path().join("to"));
+    std::fs::write(&from, pattern(21_000_001, 1)).unwrap();
+    let put = run(&site, &["put", from.to_str().unwrap(), NAME, "--policy", "full", "--type", "3"]).expect(0);
+    assert!(put.text().contains("21000001 bytes"), "{}", put.text());
+    run(&site, &["get", NAME, to.to_str().unwrap()]).expect(0);
+    assert!(std::fs::read(&from).unwrap() == std::fs::read(&to).unwrap());
+    run(&site, &["rm", "--yes", NAME]).expect(0);
+    assert_eq!(keys(&site), Vec::<String>::new());
+}
+
+#[test]
+fn stdin_and_stdout_carry_images_of_any_length() {
+    let site = site();
+    for (len, name) in [(0, "main/empty"), (1, "main/one"), (17 << 20, "main/two-parts")] {
+        let data = pattern(len, 7);
+        run_with(&site, &["put", "-", name], &data).expect(0);
+        let back = run(&site, &["get", name, "-"]).expect(0);
+        assert!(back.stdout == data, "{name}: {} bytes came back", back.stdout.len());
+    }
+}
+
+#[test]
+fn listings_and_properties_are_one_json_schema() {
+    let site = site();
+    run_with(&site, &["put", "-", NAME, "--policy", "full", "--type", "3"], b"hello").expect(0);
+    let listed = run(&site, &["--json", "ls", "main"]).expect(0).json();
+    let info = run(&site, &["--json", "info", NAME]).expect(0).json();
+    for document in [&listed, &info] {
+        let image = &document["images"][0];
+        assert_eq!(document["schema"], 1);
+        assert_eq!(image["basename"], "db01_1795305600_C1_F1");
+        assert_eq!((image["lsu"].as_str(), image["state"].as_str()), (Some("main"), Some("complete")));
+        assert_eq!((image["date"].as_u64(), image["size"].as_u64()), (Some(1_795_305_600), Some(5)));
+        assert_eq!((image["policy"].as_str(), image["type"].as_u64()), (Some("full"), Some(3)));
+        assert_eq!(image["parts"], 1);
+        for text in ["created", "completed", "key", "etag", "crc64nvme"] {
+            assert!(image[text].is_string(), "{text}: {image}");
+        }
+        assert!(image["writer"]["pid"].is_u64());
+    }
+    assert_eq!(info["images"][0]["part_list"][0]["size"], 5);
+    assert!(listed["images"][0].get("part_list").is_none());
+}
+
+#[test]
+fn a_listing_is_filtered_by_name_client_date_and_state() {
+    let site = site();
+    for name in ["main/db01_1795305600_C1_F1", "main/db02_1795392000_C1_F1", "main/other"] {
+        run_with(&site, &["put", "-", name], b"x").expect(0);
+    }
+    let names = |args: &[&str]| run(&site, args).expect(0).text().lines().map(ToOwned::to_owned).collect::<Vec<_>>();
+    assert_eq!(names(&["-q", "ls", "main/db"]).len(), 2);
+    assert_eq!(names(&["-q", "ls", "main", "--client", "db01"]), ["main/db01_1795305600_C1_F1:1795305600"]);
+    assert_eq!(names(&["-q", "ls", "main/db", "--since", "2026-11-23"]), ["main/db02_1795392000_C1_F1:1795392000"]);
+    assert_eq!(names(&["-q", "ls", "main/db", "--until", "2026-11-22"]), ["main/db01_1795305600_C1_F1:1795305600"]);
+    assert_eq!(names(&["-q", "ls", "main", "--complete"]).len(), 3);
+    assert_eq!(names(&["-q", "ls", "main", "--pending"]).len(), 0);
+    let table = run(&site, &["ls", "main/db01"]).expect(0).text();
+    assert!(table.contains("2026-11-22T00:00:00Z") && table.contains("complete"), "{table}");
+}
+
+#[test]
+fn lsus_are_listed_with_bucket_and_capacity() {
+    let site = site();
+    let table = run(&site, &["ls"]).expect(0).text();
+    assert!(table.contains("main") && table.contains(&site.bucket) && table.contains("931.3 GiB"), "{table}");
+    assert!(table.contains("bucket missing"), "{table}");
+    let json = run(&site, &["ls", "--json"]).expect(0).json();
+    assert_eq!(json["lsus"][0]["active"], true);
+    assert_eq!(json["lsus"][2]["active"], false);
+}
+
+#[test]
+fn a_name_of_several_images_is_refused_with_the_candidates() {
+    let site = site();
+    for name in ["main/dump:100", "main/dump:200", "main/dump2:300"] {
+        run_with(&site, &["put", "-", name], b"x").expect(0);
+    }
+    for args in [&["info", "main/dump"][..], &["get", "main/dump", "-"], &["rm", "--yes", "main/dump"]] {
+        let refused = run(&site, args).expect(2).stderr;
+        assert!(refused.contains("main/dump:100, main/dump:200") && !refused.contains("300"), "{refused}");
+    }
+    run(&site, &["info", "main/dump:200"]).expect(0);
+    let missing = run(&site, &["info", "main/nothing"]).expect(2).stderr;
+    assert!(missing.contains("no image main/nothing"), "{missing}");
+}
+
+#[test]
+fn the_date_comes_from_the_name_when_none_is_given() {
+    let site = site();
+    run_with(&site, &["put", "-", NAME], b"x").expect(0);
+    assert_eq!(run(&site, &["-q", "ls", "main"]).text(), format!("{NAME}:1795305600\n"));
+    let again = run_with(&site, &["put", "-", NAME], b"y").expect(2).stderr;
+    assert!(again.contains("exists"), "{again}");
+    assert_eq!(run(&site, &["get", NAME, "-"]).expect(0).stdout, b"x");
+}
+
+#[test]
+fn names_are_bytes_as_they_are() {
+    use std::os::unix::ffi::OsStrExt;
+    let site = site();
+    let name = std::ffi::OsStr::from_bytes(b"main/a b/\xff=20:9");
+    run(&site, &["put".as_ref(), "/dev/null".as_ref(), name]).expect(0);
+    assert_eq!(run(&site, &["-q", "ls", "main"]).expect(0).stdout, b"main/a b/\xff=20:9\n");
+    run(&site, &["rm".as_ref(), "-y".as_ref(), name]).expect(0);
+    assert!(keys(&site).is_empty());
+}
+
+#[test]
+fn rm_without_a_terminal_needs_yes_and_goes_on_after_a_failure() {
+    let site = site();
+    run_with(&site, &["put", "-", "main/a:1"], b"x").expect(0);
+    let refused = run(&site, &["rm", "main/a"]).expect(2).stderr;
+    assert!(refused.contains("--yes"), "{refused}");
+    run(&site, &["info", "main/a"]).expect(0);
+    let partly = run(&site, &["rm", "--json", "--yes", "main/none", "main/a", "main/a:7"]).expect(2).json();
+    assert_eq!(partly["deleted"][0], "main/a:1");
+    assert_eq!(partly["failed"].as_array().unwrap().len(), 2);
+    assert!(keys(&site).is_empty());
+}
+
+#[test]
+fn get_overwrites_only_with_force_and_leaves_no_partial_file() {
+    let site = site();
+    run_with(&site, &["put", "-", "main/a:1"], b"new").expect(0);
+    let to = site.folder.path().join("to");
+    std::fs::write(&to, "old").unwrap();
+    let refused = run(&site, &["get", "main/a", to.to_str().unwrap()]).expect(2).stderr;
+    assert!(refused.contains("--force"), "{refused}");
+    assert_eq!(std::fs::read(&to).unwrap(), b"old");
+    run(&site, &["get", "main/a", to.to_str().unwrap(), "--force"]).expect(0);
+    assert_eq!(std::fs::read(&to).unwrap(), b"new");
+    let names = std::fs::read_dir(site.folder.path()).unwrap().map(|e| e.unwrap().file_name());
+    assert!(!names.into_iter().any(|name| name.to_string_lossy().contains("part-")));
+}

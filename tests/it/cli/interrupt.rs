@@ -1,0 +1,74 @@
+//! Ctrl-C ends `put` and `get` soon, with exit code 2, and leaves nothing half done.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{Run, command, keys, run, site, to_run};
+
+/// Sends SIGINT and waits; a command that does not end within ten seconds fails the test.
+fn interrupt(mut child: Child) -> Run {
+    let sent = Instant::now();
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    while child.try_wait().unwrap().is_none() {
+        assert!(sent.elapsed() < Duration::from_secs(10), "the command goes on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    to_run(child.wait_with_output().unwrap())
+}
+
+fn wait_until(what: &str, mut seen: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !seen() {
+        assert!(started.elapsed() < Duration::from_secs(60), "never seen: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_put_that_waits_for_its_source_ends_and_leaves_no_image() {
+    let site = site();
+    let mut child = command(&site.config).args(["put", "-", "main/a"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&vec![5; 40 << 20]).unwrap();
+    wait_until("pending record", || keys(&site).iter().any(|key| key.contains("pending")));
+    let ended = interrupt(child).expect(2);
+    assert_eq!(ended.stderr, "vastost-s3: interrupted\n");
+    assert_eq!(keys(&site), Vec::<String>::new());
+}
+
+#[test]
+fn a_get_to_a_file_ends_and_removes_what_it_wrote() {
+    let site = site();
+    let (from, folder) = (site.folder.path().join("from"), site.folder.path().join("to"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::File::create(&from).unwrap().set_len(300 << 20).unwrap();
+    run(&site, &["put", from.to_str().unwrap(), "main/a"]).expect(0);
+    let to = folder.join("image");
+    let child = command(&site.config).args(["get", "main/a", to.to_str().unwrap()]).spawn().unwrap();
+    wait_until("partial file", || count(&folder) == 1);
+    let ended = interrupt(child).expect(2);
+    assert_eq!(ended.stderr, "vastost-s3: interrupted\n");
+    assert_eq!(count(&folder), 0);
+}
+
+#[test]
+fn a_get_whose_reader_stalls_ends() {
+    let site = site();
+    let from = site.folder.path().join("from");
+    std::fs::File::create(&from).unwrap().set_len(30 << 20).unwrap();
+    run(&site, &["put", from.to_str().unwrap(), "main/a"]).expect(0);
+    let mut child = command(&site.config).args(["get", "main/a", "-"]).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 1000]).unwrap();
+    let ended = interrupt(child).expect(2);
+    assert_eq!(ended.stderr, "vastost-s3: interrupted\n");
+}
+
+fn count(folder: &Path) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
