@@ -1,0 +1,43 @@
+//! The built plug-in from the outside: its header, its exports, C hosts that use and misuse it, its installer.
+
+#![allow(unsafe_code, reason = "offsets are taken and signals sent here; the plug-in's own fences are in src/ost")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+#[path = "it/common.rs"]
+#[allow(dead_code, reason = "shared with the test binary `it`, which uses all of it")]
+mod common;
+/// What `nm` and `readelf` show of the shared object.
+#[path = "plugin/exports.rs"]
+mod exports;
+/// `include/stsp.h`: up to date, valid C and C++, the same layout as the Rust side.
+#[path = "plugin/header.rs"]
+mod header;
+/// C programs of tests/plugin/*.c, each case in a process of its own.
+#[path = "plugin/hosts.rs"]
+mod hosts;
+/// packaging/install.sh into a temporary root.
+#[path = "plugin/install.rs"]
+mod install;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The plug-in that cargo built for this very test run.
+fn plugin() -> PathBuf {
+    let test = std::env::current_exe().expect("the path of the test");
+    let so = test.with_file_name("libvastost.so");
+    assert!(so.exists(), "{} was not built beside the test", so.display());
+    so
+}
+
+fn source(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Runs a command, shows its output, and gives the standard output when it succeeds.
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
+    stdout.into_owned()
+}
