@@ -20,23 +20,26 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// Apart from what a subcommand alone understands.
+const EVERYWHERE: &str = "Options of every command";
+
 /// What every subcommand understands.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Global {
     /// Configuration file
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Which server of the configuration; may be left out when there is one
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME")]
     pub server: Option<String>,
     /// Print JSON, see docs/cli-json.md
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     /// Log to stderr what is done; twice for details
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, action = ArgAction::Count)]
     pub verbose: u8,
     /// Print only what was asked for, no progress and no hints
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     pub quiet: bool,
 }
 
@@ -73,7 +76,7 @@ const INIT_HELP: &str = "Keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_
     asked for. They are kept in <server>.keys.toml (mode 0600) beside the configuration.\n\n\
     Examples:\n  vastost-s3 init\n  \
     vastost-s3 init --endpoint https://s3.vast1.example.com --lsu nightly --lsu weekly --create\n  \
-    vastost-s3 init --endpoint http://127.0.0.1:9000 --lsu Test=test-bucket --output /etc/vastost/vastost.toml";
+    vastost-s3 init --endpoint http://127.0.0.1:9000 --lsu Test=test-bucket -o test.toml";
 
 const DOCTOR_HELP: &str = "Small objects are written under probe/ of each LSU and removed again.\n\n\
     Examples:\n  vastost-s3 doctor\n  vastost-s3 doctor --json | jq '.checks[] | select(.status != \"pass\")'";
@@ -111,6 +114,12 @@ pub struct Demo {
     /// Keep the store, the configuration and the images in this folder
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Serve a folder that was kept, at the address in its configuration, until Ctrl-C
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["keep", "streams", "size"])]
+    pub serve: Option<PathBuf>,
+    /// With --serve: until stdin ends
+    #[arg(long, hide = true, requires = "serve")]
+    pub until_eof: bool,
 }
 
 #[derive(Args)]

@@ -1,7 +1,7 @@
 //! `init`: a configuration that `doctor` passes, from options, the AWS environment, and questions on a terminal.
 
 mod ask;
-mod files;
+pub mod files;
 
 use std::error::Error;
 use std::io::{self, IsTerminal};
@@ -35,6 +35,9 @@ enum Keys {
 }
 
 pub fn run(global: &Global, args: &Init) -> Outcome {
+    if global.config.is_some() {
+        return Err("init writes the file that --output names; --config is what other commands read".into());
+    }
     let keys_file = files::keys_path(args);
     files::refuse_overwrite(args, &args.output)?;
     let plan = Plan { args, endpoints: endpoints(args)?, lsus: lsus(args)?, keys: keys(args)? };
@@ -45,9 +48,9 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
     // What the checker refuses is not written.
     let config = Config::parse(&text, &args.output)?;
     if let Keys::Pair(pair) = &plan.keys {
-        files::write(args, &keys_file, &pair.to_file_text(), 0o600)?;
+        files::write(&keys_file, &pair.to_file_text(), 0o600, args.force)?;
     }
-    files::write(args, &args.output, &text, 0o644)?;
+    files::write(&args.output, &text, 0o644, args.force)?;
     let created = if args.create { create_buckets(&config)? } else { Vec::new() };
     if !global.quiet {
         tell(&plan, &keys_file, &created)?;

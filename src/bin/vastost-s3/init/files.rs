@@ -28,7 +28,7 @@ pub fn refuse_overwrite(args: &Init, path: &Path) -> Result<(), String> {
 }
 
 /// Writes a whole file under a name of its own first, so that nobody ever reads half of it.
-pub fn write(args: &Init, path: &Path, text: &str, mode: u32) -> Result<(), Box<dyn Error>> {
+pub fn write(path: &Path, text: &str, mode: u32, overwrite: bool) -> Result<(), Box<dyn Error>> {
     let draft = path.with_extension(format!("tmp-{}", std::process::id()));
     let named = |error: std::io::Error| format!("write {}: {error}", path.display());
     let written = OpenOptions::new()
@@ -38,14 +38,14 @@ pub fn write(args: &Init, path: &Path, text: &str, mode: u32) -> Result<(), Box<
         .open(&draft)
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
     // A hard link, unlike a rename, fails where something has appeared meanwhile.
-    let placed = written
-        .and_then(|()| if args.force { std::fs::rename(&draft, path) } else { std::fs::hard_link(&draft, path) });
+    let placed =
+        written.and_then(|()| if overwrite { std::fs::rename(&draft, path) } else { std::fs::hard_link(&draft, path) });
     let _ = std::fs::remove_file(&draft);
     placed.map_err(|error| named(error).into())
 }
 
 /// The text of the configuration.
-pub fn text(plan: &Plan<'_>) -> Result<String, Box<dyn Error>> {
+pub(super) fn text(plan: &Plan<'_>) -> Result<String, Box<dyn Error>> {
     let args = plan.args;
     let server = quote(&args.name);
     let urls: Vec<_> = plan.endpoints.iter().map(|url| quote(url)).collect();
