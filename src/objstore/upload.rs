@@ -170,7 +170,7 @@ impl Upload {
         self.progress.admit(self.store.transfer().parts_in_flight)?;
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         // Made here and not in the task: a runtime that is being stopped drops the task before it ever runs.
-        let slot = Slot(Arc::clone(&self.progress));
+        let slot = Slot { progress: Arc::clone(&self.progress), finished: false };
         self.store.runtime().spawn(async move {
             let sent = send(&store, &spec, &id, number, body, crc64).await;
             slot.finish(sent);
@@ -332,27 +332,30 @@ impl Progress {
 }
 
 /// A place among the parts in flight. Dropped without [`Slot::finish`], its task was cut off by terminate or a panic.
-struct Slot(Arc<Progress>);
+struct Slot {
+    progress: Arc<Progress>,
+    finished: bool,
+}
 
 impl Slot {
-    fn finish(self, sent: Result<SentPart>) {
+    fn finish(mut self, sent: Result<SentPart>) {
         match sent {
-            Ok(part) => drop(self.0.lock().done.insert(part.number, part)),
-            Err(error) => self.0.fail(error, false),
+            Ok(part) => drop(self.progress.lock().done.insert(part.number, part)),
+            Err(error) => self.progress.fail(error, false),
         }
-        self.0.lock().in_flight -= 1;
-        self.0.changed.notify_all();
-        std::mem::forget(self);
+        self.finished = true;
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.fail(Error::new(Kind::Aborted, "a part was cut off"), false);
-        let mut state = self.0.lock();
+        if !self.finished {
+            self.progress.fail(Error::new(Kind::Aborted, "a part was cut off"), false);
+        }
+        let mut state = self.progress.lock();
         state.in_flight = state.in_flight.saturating_sub(1);
         drop(state);
-        self.0.changed.notify_all();
+        self.progress.changed.notify_all();
     }
 }
 

@@ -23,8 +23,17 @@ static CURRENT: ArcSwapOption<Process> = ArcSwapOption::const_empty();
 pub struct Process {
     pid: u32,
     pub handles: HandleTable,
-    engine: Mutex<Option<Engine>>,
+    engine: Mutex<EngineState>,
     open: Mutex<HashMap<OpenKey, OpenCount>>,
+}
+
+/// Stopped once, an engine is not started again by a call that was under way during terminate.
+#[derive(Default)]
+enum EngineState {
+    #[default]
+    NotStarted,
+    Running(Engine),
+    Stopped,
 }
 
 /// An image by server, bucket, prefix and identity.
@@ -64,11 +73,13 @@ impl Process {
 
     /// The engine, started when this is the first server; `config` decides about the budget from now on.
     pub fn with_engine<T>(&self, config: &Config, use_it: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
-        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-        if engine.is_none() {
-            *engine = Some(Engine::start(config)?);
+        let mut state = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*state, EngineState::NotStarted) {
+            *state = EngineState::Running(Engine::start(config)?);
         }
-        let Some(engine) = engine.as_ref() else { return Err(Error::new(Kind::Internal, "start the engine")) };
+        let EngineState::Running(engine) = &*state else {
+            return Err(Error::new(Kind::Aborted, "the plug-in was terminated during the call"));
+        };
         engine.set_budget(config.pool.budget_bytes);
         use_it(engine)
     }
@@ -158,9 +169,10 @@ pub fn terminate() {
             image.cut_off();
         }
     }
-    let engine = process.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(engine) = engine {
+    let mut state = process.engine.lock().unwrap_or_else(PoisonError::into_inner);
+    if let EngineState::Running(engine) = std::mem::replace(&mut *state, EngineState::Stopped) {
         engine.stop();
     }
+    drop(state);
     drop(objects);
 }
