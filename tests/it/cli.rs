@@ -52,11 +52,18 @@ fn site() -> Site {
 
 /// The command without a terminal and without keys in its environment.
 fn command(config: &Path) -> Command {
+    let mut command = bare();
+    command.arg("--config").arg(config);
+    command
+}
+
+/// As [`command`], without a configuration.
+fn bare() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vastost-s3"));
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "VASTOST_CONFIG"] {
         command.env_remove(name);
     }
-    command.arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 

@@ -8,6 +8,7 @@ use vastost::catalog::image_id::{ImageDef, ImageId};
 use vastost::catalog::lsu::{Image, Lsu};
 use vastost::catalog::meta::Meta;
 use vastost::catalog::record::{Content, PartRecord, Pending, PendingState, Sidecar, Writer};
+use vastost::objstore::checksum::Crc64;
 
 use crate::args::Global;
 use crate::output;
@@ -29,7 +30,7 @@ pub struct Shown {
     pub completed: Option<String>,
     pub key: String,
     pub etag: Option<String>,
-    pub crc64nvme: Option<Value>,
+    pub crc64nvme: Option<Crc64>,
     pub parts: usize,
     pub writer: Writer,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -130,7 +131,7 @@ fn base(
         completed: None,
         key: content.map(|content| content.data.key.clone()).unwrap_or_default(),
         etag: content.map(|content| content.data.etag.clone()),
-        crc64nvme: content.and_then(|content| serde_json::to_value(content.crc64nvme).ok()),
+        crc64nvme: content.map(|content| content.crc64nvme),
         parts: content.map_or(0, |content| content.parts.len()),
         writer: by.clone(),
         more: None,

@@ -25,7 +25,7 @@ pub fn run(global: &Global, args: &Info) -> Outcome {
 
 fn table(image: &Shown) -> Result<(), Box<dyn std::error::Error>> {
     let none = || "-".to_owned();
-    let crc = image.crc64nvme.as_ref().and_then(|crc| crc.as_str()).map_or_else(none, ToOwned::to_owned);
+    let crc = image.crc64nvme.map_or_else(none, |crc| format!("{:016x}", crc.0));
     let rows = [
         ("image", format!("{}/{}:{}", image.lsu, image.basename, image.date)),
         ("date", utc(image.date)),
@@ -58,7 +58,7 @@ fn more(more: &More) -> Result<(), Box<dyn std::error::Error>> {
     }
     line(&format!("{:<10} {}", "parts", more.part_list.len()))?;
     for part in &more.part_list {
-        let crc = part.crc64nvme.to_base64();
+        let crc = format!("{:016x}", part.crc64nvme.0);
         line(&format!(
             "  {:>5}  offset {:>14}  size {:>11}  {crc}  {}",
             part.number, part.offset, part.size, part.etag

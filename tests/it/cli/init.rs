@@ -4,11 +4,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{command, finish, site};
+use super::{bare, command, finish, site};
 use crate::common::Site;
 
 fn init(site: &Site, output: &Path, bucket: &str, more: &[&str]) -> Command {
-    let mut command = command(Path::new("unused.toml"));
+    let mut command = bare();
     command.env("AWS_ACCESS_KEY_ID", &site.keys.access_key_id);
     command.env("AWS_SECRET_ACCESS_KEY", &site.keys.secret_access_key);
     command.args(["init", "--endpoint", &site.url, "--lsu", &format!("nightly={bucket}"), "--output"]);
@@ -65,8 +65,7 @@ fn init_overwrites_only_with_force() {
 fn without_a_terminal_init_names_the_option_that_is_missing() {
     let site = site();
     let output = output(&site);
-    let mut bare = command(Path::new("unused.toml"));
-    let refused = finish(bare.arg("init").arg("--output").arg(&output)).expect(2).stderr;
+    let refused = finish(bare().arg("init").arg("--output").arg(&output)).expect(2).stderr;
     assert!(refused.contains("--endpoint"), "{refused}");
     let mut keyless = init(&site, &output, &site.bucket, &[]);
     let refused = finish(keyless.env_remove("AWS_SECRET_ACCESS_KEY")).expect(2).stderr;

@@ -79,7 +79,7 @@ impl Report {
             Status::Fail => ("FAIL", "31"),
         };
         let word = if self.colour { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() };
-        line(&format!("{word}  {:<24}  {}", check.check, check.seen))?;
+        line(&format!("{word}  {:<28}  {}", check.check, check.seen))?;
         check.advice.as_ref().map_or(Ok(()), |advice| line(&format!("      → {advice}")))?;
         output::flush()
     }
