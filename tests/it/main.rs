@@ -5,3 +5,5 @@ mod cli;
 mod common;
 /// The same cases against the embedded server and, with feature `minio-tests`, against a real MinIO.
 mod conformance;
+/// More than one address for one server.
+mod endpoints;
