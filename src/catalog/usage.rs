@@ -4,11 +4,15 @@
 //! reads a small file in `state_dir`. Every completed and deleted image adjusts the file, under a lock that other
 //! processes honour. The figure starts at what this host has seen; it is not a census of the bucket.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+
+/// Longest wait for another process to let go of the file: a figure is not worth a backup's time.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// The figures of one LSU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,9 +34,8 @@ impl UsageFile {
 
     /// The figures, or None when this host has never counted.
     pub fn read(&self) -> Option<Usage> {
-        let mut file = File::open(&self.path).ok()?;
-        file.lock_shared().ok()?;
-        read_from(&mut file)
+        let mut locked = Locked::take(File::open(&self.path).ok()?, File::try_lock_shared).ok()?;
+        read_from(&mut locked.0)
     }
 
     /// Counts one image in.
@@ -56,12 +59,40 @@ impl UsageFile {
         if let Some(folder) = self.path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
-        file.lock()?;
-        let usage = change(read_from(&mut file).unwrap_or_default());
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
+        let mut locked = Locked::take(file, File::try_lock)?;
+        let file = &mut locked.0;
+        let usage = change(read_from(file).unwrap_or_default());
         file.rewind()?;
         file.set_len(0)?;
         file.write_all(&serde_json::to_vec(&usage)?)
+    }
+}
+
+/// A locked file. It is unlocked and not just closed: a process that was forked meanwhile has it open as well, which
+/// would keep the lock, and wait for itself.
+struct Locked(File);
+
+impl Locked {
+    fn take(file: File, try_lock: impl Fn(&File) -> Result<(), TryLockError>) -> std::io::Result<Self> {
+        let deadline = Instant::now() + LOCK_WAIT;
+        loop {
+            match try_lock(&file) {
+                Ok(()) => return Ok(Self(file)),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!("unlock a usage file: {error}");
+        }
     }
 }
 
@@ -89,5 +120,18 @@ mod tests {
         assert_eq!(file.read(), Some(Usage { bytes: 3 * 399, images: 399 }));
         (0..500).for_each(|_| file.removed(3));
         assert_eq!(file.read(), Some(Usage::default()));
+    }
+
+    #[test]
+    fn a_lock_that_somebody_keeps_costs_a_bounded_wait_and_no_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let usage = UsageFile::new(folder.path(), "v", "l");
+        usage.added(5);
+        let kept = File::open(&usage.path).unwrap();
+        kept.lock().unwrap();
+        usage.added(5);
+        assert_eq!(usage.read(), None);
+        kept.unlock().unwrap();
+        assert_eq!(usage.read(), Some(Usage { bytes: 5, images: 1 }));
     }
 }
