@@ -1,14 +1,14 @@
 #!/bin/sh
 # Puts the plug-in where NetBackup looks for it, and a first configuration into /etc/vastost.
-#   packaging/install.sh install [libvastost.so]     default: target/release/libvastost.so
-#   packaging/install.sh uninstall                   keeps /etc/vastost
+#   packaging/install.sh [install [libvastost.so]]     default: target/release/libvastost.so
+#   packaging/install.sh uninstall                     keeps /etc/vastost
 # DESTDIR, when set, stands before every path. Restart NetBackup's services afterwards, so that they load it.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 plugins=${DESTDIR:-}/usr/openv/lib/ost-plugins
 etc=${DESTDIR:-}/etc/vastost
 
-case ${1:-} in
+case ${1:-install} in
   install)
     so=${2:-$here/target/release/libvastost.so}
     [ -f "$so" ] || { echo "install.sh: $so is missing: build the plug-in first (README, \"Build the plug-in\")" >&2; exit 1; }

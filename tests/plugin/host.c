@@ -169,7 +169,7 @@ void sleep_ms(unsigned ms) {
 
 int main(int argc, char **argv) {
     static const struct { const char *name; void (*run)(uint64_t); } cases[] = {
-        { "load", load_only }, { "life", life }, { "fork", forks }, { "many", many }, { "wrong", wrong },
+        { "load", load_only }, { "life", life }, { "fork", forks }, { "traffic", traffic }, { "many", many }, { "wrong", wrong },
         { "shared", shared_handle }, { "close", close_races }, { "terminate", terminate_races },
         { "stalled", stalled }, { "broken", broken }, { "chatty", chatty },
     };

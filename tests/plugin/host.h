@@ -52,6 +52,7 @@ void sleep_ms(unsigned ms);
 void load_only(uint64_t size);
 void life(uint64_t size);
 void forks(uint64_t size);
+void traffic(uint64_t rounds);
 void many(uint64_t processes);
 void wrong(uint64_t size);
 void shared_handle(uint64_t size);

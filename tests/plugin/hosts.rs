@@ -55,9 +55,9 @@ fn a_fork_keeps_servers_gives_up_images_and_leaves_the_parent_alone() {
 }
 
 #[test]
-fn a_fork_while_our_threads_log_does_not_hang_the_child() {
+fn forks_amid_traffic_of_other_threads_work_with_a_log_file_too() {
     let log = "[log]\nfile = \"plugin.log\"\nlevel = \"trace\"\n";
-    host_run(&site(&format!("{SMALL_PARTS}{log}")), "fork", 21 * MIB);
+    host_run(&site(&format!("{SMALL_PARTS}{log}")), "traffic", 40);
 }
 
 #[test]
@@ -118,7 +118,6 @@ fn valgrind_finds_no_error_and_no_leak() {
             "--errors-for-leak-kinds=definite",
             "--fair-sched=yes",
         ]);
-        valgrind.arg(format!("--suppressions={}", source("tests/plugin/valgrind.supp").display()));
         valgrind.arg(host()).arg(plugin()).arg(&site.config).args([case, &number.to_string()]);
         let output = run(valgrind.env("HOST_SECONDS", "600"));
         assert!(output.ends_with("good\n"), "{output}");
@@ -153,7 +152,9 @@ fn behind_a_proxy(site: &Site, on_part: OnPart) {
 fn pass(mut from: TcpStream, mut to: TcpStream, on_part: Option<OnPart>) {
     let mut chunk = vec![0; 65536];
     while let Ok(len) = from.read(&mut chunk) {
-        let part = chunk[..len].windows(11).any(|window| window == b"partNumber=");
+        // The upload that probes the endpoint's checksums may pass.
+        let has = |text: &[u8]| chunk[..len].windows(text.len()).any(|window| window == text);
+        let part = has(b"partNumber=") && has(b"/backups/");
         match on_part.filter(|_| part) {
             Some(OnPart::Cut) => break,
             Some(OnPart::Stall) => {

@@ -188,6 +188,56 @@ void forks(uint64_t size) {
     CHECK(threads() == 1);
 }
 
+static stsp_handle_t busy_server;
+static int busy_stop;
+
+static void *busy(void *unused) {
+    stsp_image_def_t def = definition("busy", 1);
+    (void)unused;
+    while (!__atomic_load_n(&busy_stop, __ATOMIC_ACQUIRE)) {
+        backup(busy_server, &def, 6 << 20, 1);
+        OK(api.delete_image(busy_server, "main", &def, 0));
+    }
+    return NULL;
+}
+
+/* Forks while another thread of the host is inside calls and the plug-in's threads send and log. */
+void traffic(uint64_t rounds) {
+    stsp_lsu_prop_t prop;
+    stsp_image_def_t child_def = definition("amid", 1);
+    pthread_t worker;
+    memset(&prop, 0, sizeof prop);
+    prop.struct_size = sizeof prop;
+    load();
+    init();
+    busy_server = open_server();
+    CHECK(pthread_create(&worker, NULL, busy, NULL) == 0);
+    for (uint64_t round = 0; round < rounds; round++) {
+        pid_t child;
+        sleep_ms((unsigned)(round * 13 % 50));
+        if ((child = fork()) == 0) {
+            /* A fork in the very moment in which the other thread opens or closes a handle loses the servers. */
+            int32_t rc;
+            alarm(20);
+            rc = api.get_lsu_prop_byname(busy_server, "nosuch", &prop);
+            if (rc == STSP_EHANDLE)
+                _exit(0);
+            EXPECT(rc, STSP_ELSU);
+            child_def.date += round;
+            backup(busy_server, &child_def, 1000, round);
+            restore(busy_server, &child_def, 1000, round);
+            OK(api.terminate());
+            _exit(0);
+        }
+        wait_for(child);
+    }
+    __atomic_store_n(&busy_stop, 1, __ATOMIC_RELEASE);
+    CHECK(pthread_join(worker, NULL) == 0);
+    OK(api.close_server(busy_server));
+    OK(api.terminate());
+    CHECK(threads() == 1);
+}
+
 /* One process per job, as NetBackup has it. */
 void many(uint64_t processes) {
     pid_t children[64];
