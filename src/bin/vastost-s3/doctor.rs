@@ -73,10 +73,9 @@ fn patience(mut config: Config) -> Config {
 fn check_server(config: &Config, server: &Server, engine: &Engine, report: &mut Report) -> Done {
     let keys = check_credentials(server, report)?;
     let addresses = network::check(config, server, engine, report)?;
-    if addresses.is_empty() {
+    if addresses.is_empty() || !clock::check(config, server, engine, &addresses, report)? {
         return Ok(());
     }
-    clock::check(config, server, engine, &addresses, report)?;
     // Without keys nothing can be signed; the credentials check has said so.
     let Some(given) = keys else { return Ok(()) };
     let store = match Store::new(engine, config, server, given) {

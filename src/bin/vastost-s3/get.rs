@@ -18,7 +18,7 @@ use vastost::ost::abi::STSP_OPEN_READ;
 use vastost::ost::host::{Definition, HostImage, HostServer};
 
 use crate::args::{Get, Global};
-use crate::name::ImageName;
+use crate::name::{ImageName, shown};
 use crate::output::{human_size, line, stdout_error};
 use crate::progress::Progress;
 use crate::site::Site;
@@ -49,7 +49,8 @@ pub fn run(global: &Global, args: &Get) -> Outcome {
         _ => {
             let (seconds, path) = (started.elapsed().as_secs_f64(), args.file.display());
             let size = format!("{} ({size} bytes)", human_size(size));
-            line(&format!("restored {}/{id} to {path}, {size} in {seconds:.1} s", name.lsu))?;
+            let image = format!("{}/{}:{}", name.lsu, shown(&name.basename), id.date);
+            line(&format!("restored {image} to {path}, {size} in {seconds:.1} s"))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use serde::Serialize;
 use serde_json::Value;
+use vastost::catalog::escape::unescape;
 use vastost::catalog::image_id::{ImageDef, ImageId};
 use vastost::catalog::lsu::{Image, Lsu};
 use vastost::catalog::meta::Meta;
@@ -11,6 +12,7 @@ use vastost::catalog::record::{Content, PartRecord, Pending, PendingState, Sidec
 use vastost::objstore::checksum::Crc64;
 
 use crate::args::Global;
+use crate::name::shown;
 use crate::output;
 use crate::site::Site;
 
@@ -55,6 +57,11 @@ pub struct Document {
 }
 
 impl Shown {
+    /// The basename for people; the field has it as keys do.
+    pub fn name(&self) -> String {
+        unescape(&self.basename).map_or_else(|| self.basename.clone(), |basename| shown(&basename))
+    }
+
     pub fn new(lsu: &Lsu, image: &Image) -> Self {
         match image {
             Image::Complete(sidecar) => complete(lsu, sidecar),

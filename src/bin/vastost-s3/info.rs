@@ -27,7 +27,7 @@ fn table(image: &Shown) -> Result<(), Box<dyn std::error::Error>> {
     let none = || "-".to_owned();
     let crc = image.crc64nvme.map_or_else(none, |crc| format!("{:016x}", crc.0));
     let rows = [
-        ("image", format!("{}/{}:{}", image.lsu, image.basename, image.date)),
+        ("image", format!("{}/{}:{}", image.lsu, image.name(), image.date)),
         ("date", utc(image.date)),
         ("state", image.state.to_owned()),
         ("size", format!("{} ({} bytes)", human_size(image.size), image.size)),

@@ -125,7 +125,7 @@ impl Printer {
             line(&format!("{:<20}  {:<8}  {:>10}  BASENAME", "DATE", "STATE", "SIZE"))?;
         }
         let size = human_size(image.size);
-        line(&format!("{:<20}  {:<8}  {size:>10}  {}", utc(image.date), image.state, image.basename))
+        line(&format!("{:<20}  {:<8}  {size:>10}  {}", utc(image.date), image.state, image.name()))
     }
 
     fn end(self) -> Outcome {

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use vastost::catalog::escape::Name;
+use vastost::catalog::escape::{Name, escape};
 use vastost::catalog::image_id::{DATE_MAX, ImageId, parse_basename};
 use vastost::catalog::list::{Filter, Listing};
 use vastost::catalog::lsu::Lsu;
@@ -82,7 +82,7 @@ impl ImageName {
     }
 
     fn only(&self, dates: &[u64]) -> Result<u64, Box<dyn Error>> {
-        let name = format!("{}/{}", self.lsu, Name::new(self.basename.clone()));
+        let name = format!("{}/{}", self.lsu, shown(&self.basename));
         match dates {
             [] => Err(format!("no image {name}; `vastost-s3 ls {}` shows what there is", self.lsu).into()),
             [only] => Ok(*only),
@@ -96,8 +96,19 @@ impl ImageName {
     }
 }
 
+/// A basename for people: as it is typed, or escaped when a terminal could not show it.
+pub fn shown(basename: &[u8]) -> String {
+    match std::str::from_utf8(basename) {
+        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        _ => escape(basename),
+    }
+}
+
+/// What `LSU[/REST]` names.
+type Place<'a> = (String, Option<&'a [u8]>);
+
 /// `LSU` and what follows the first slash, if there is one.
-pub fn split(text: &OsStr) -> Result<(String, Option<&[u8]>), Box<dyn Error>> {
+pub fn split(text: &OsStr) -> Result<Place<'_>, Box<dyn Error>> {
     let bytes = text.as_bytes();
     let (lsu, rest) = match bytes.iter().position(|byte| *byte == b'/') {
         Some(at) => (bytes.get(..at).unwrap_or_default(), bytes.get(at + 1..)),

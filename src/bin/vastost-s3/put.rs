@@ -20,7 +20,7 @@ use vastost::ost::host::{Definition, HostImage, HostServer};
 use vastost::ost::status::STSP_ENOENT;
 
 use crate::args::{Global, Put};
-use crate::name::ImageName;
+use crate::name::{ImageName, shown};
 use crate::output::{human_size, line};
 use crate::progress::Progress;
 use crate::site::Site;
@@ -32,6 +32,9 @@ const BUFFER_BYTES: u64 = 256 << 10;
 const BUFFERS_AHEAD: usize = 4;
 /// How long Ctrl-C may wait for a source that brings nothing.
 const POLL: Duration = Duration::from_millis(100);
+
+/// What the reading thread sends: buffers, or the error that ends them.
+type Buffers = Receiver<Result<Vec<u8>, String>>;
 
 pub fn run(global: &Global, args: &Put) -> Outcome {
     let name = ImageName::parse(&args.image)?;
@@ -51,7 +54,8 @@ pub fn run(global: &Global, args: &Put) -> Outcome {
         image::print_json(global, &name.lsu, id)?;
     } else if !global.quiet {
         let seconds = started.elapsed().as_secs_f64();
-        line(&format!("stored {}/{id}, {} ({size} bytes) in {seconds:.1} s", name.lsu, human_size(size)))?;
+        let image = format!("{}/{}:{}", name.lsu, shown(&name.basename), id.date);
+        line(&format!("stored {image}, {} ({size} bytes) in {seconds:.1} s", human_size(size)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -80,7 +84,7 @@ fn open(path: &Path) -> Result<(File, Option<u64>), Box<dyn Error>> {
 }
 
 /// The source in buffers; an empty one is its end. The thread ends with the source or with the receiver.
-fn read_ahead(mut source: File, path: &Path) -> Result<Receiver<Result<Vec<u8>, String>>, Box<dyn Error>> {
+fn read_ahead(mut source: File, path: &Path) -> Result<Buffers, Box<dyn Error>> {
     let (sender, receiver) = sync_channel(BUFFERS_AHEAD);
     let path = path.display().to_string();
     let body = move || {
@@ -102,7 +106,7 @@ fn store(
     server: &HostServer,
     lsu: &str,
     def: &Definition,
-    buffers: &Receiver<Result<Vec<u8>, String>>,
+    buffers: &Buffers,
     progress: &Progress,
 ) -> Result<u64, Box<dyn Error>> {
     let image = server.create(lsu, def)?;
@@ -119,11 +123,7 @@ fn store(
     }
 }
 
-fn write_all(
-    image: &HostImage,
-    buffers: &Receiver<Result<Vec<u8>, String>>,
-    progress: &Progress,
-) -> Result<u64, Box<dyn Error>> {
+fn write_all(image: &HostImage, buffers: &Buffers, progress: &Progress) -> Result<u64, Box<dyn Error>> {
     let mut offset = 0;
     loop {
         interrupt::check()?;
@@ -146,7 +146,7 @@ fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error
         Ok(()) => first,
         Err(gone) if gone.code == STSP_ENOENT => first,
         Err(second) => {
-            let name = Name::new(def.basename.clone());
+            let name = shown(&def.basename);
             let left = format!("`vastost-s3 rm {lsu}/{name}:{}` removes what is left", def.date);
             format!("{first}; what was written could not be removed: {second}; {left}").into()
         }

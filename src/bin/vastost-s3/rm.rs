@@ -5,12 +5,11 @@ use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use vastost::catalog::escape::Name;
 use vastost::ost::abi::{STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED};
 use vastost::ost::host::{HostServer, ImageInfo};
 
 use crate::args::{Global, Rm};
-use crate::name::ImageName;
+use crate::name::{ImageName, shown};
 use crate::output::{self, complain, hint, human_size, line, utc};
 use crate::site::Site;
 use crate::{COULD_NOT_RUN, Outcome, chain, interrupt};
@@ -54,14 +53,14 @@ fn find_all(server: &HostServer, names: &[ImageName], report: &mut Report) -> Ve
         match info {
             Ok(info) if found.contains(&info) => {}
             Ok(info) => found.push(info),
-            Err(error) => report.failed(format!("{}/{}", name.lsu, Name::new(name.basename.clone())), error.as_ref()),
+            Err(error) => report.failed(format!("{}/{}", name.lsu, shown(&name.basename)), error.as_ref()),
         }
     }
     found
 }
 
 fn missing(name: &ImageName, date: u64) -> Box<dyn Error> {
-    format!("no image {}/{}:{date}", name.lsu, Name::new(name.basename.clone())).into()
+    format!("no image {}/{}:{date}", name.lsu, shown(&name.basename)).into()
 }
 
 fn agreed(images: &[ImageInfo]) -> Result<bool, Box<dyn Error>> {
@@ -81,7 +80,7 @@ fn agreed(images: &[ImageInfo]) -> Result<bool, Box<dyn Error>> {
 }
 
 fn name_of(image: &ImageInfo) -> String {
-    format!("{}/{}:{}", image.lsu, Name::new(image.def.basename.clone()), image.def.date)
+    format!("{}/{}:{}", image.lsu, shown(&image.def.basename), image.def.date)
 }
 
 /// What became of each image.

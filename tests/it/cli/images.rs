@@ -112,6 +112,8 @@ fn names_are_bytes_as_they_are() {
     let name = std::ffi::OsStr::from_bytes(b"main/a b/\xff=20:9");
     run(&site, &["put".as_ref(), "/dev/null".as_ref(), name]).expect(0);
     assert_eq!(run(&site, &["-q", "ls", "main"]).expect(0).stdout, b"main/a b/\xff=20:9\n");
+    let json = run(&site, &["--json", "ls", "main"]).expect(0).json();
+    assert_eq!(json["images"][0]["basename"], "a=20b=2F=FF=3D20");
     run(&site, &["rm".as_ref(), "-y".as_ref(), name]).expect(0);
     assert!(keys(&site).is_empty());
 }

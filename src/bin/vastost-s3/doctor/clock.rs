@@ -32,11 +32,21 @@ struct Answer {
     head: Result<String, String>,
 }
 
-pub fn check(config: &Config, server: &Server, engine: &Engine, addresses: &[SocketAddr], report: &mut Report) -> Done {
+/// False when no address can be talked to.
+pub fn check(
+    config: &Config,
+    server: &Server,
+    engine: &Engine,
+    addresses: &[SocketAddr],
+    report: &mut Report,
+) -> Result<bool, Box<dyn Error>> {
     let tls = if server.endpoint.https { Some(setup(&server.endpoint, &server.tls)) } else { None };
     let tls = match tls.transpose() {
         Ok(tls) => tls,
-        Err(error) => return report.fail("tls", error.to_string(), "correct tls.ca_file or tls.server_name"),
+        Err(error) => {
+            report.fail("tls", error.to_string(), "correct tls.ca_file or tls.server_name")?;
+            return Ok(false);
+        }
     };
     let mut date = None;
     for address in addresses {
@@ -50,11 +60,13 @@ pub fn check(config: &Config, server: &Server, engine: &Engine, addresses: &[Soc
                 if let Some(not_after) = answer.not_after {
                     expiry(*address, not_after, report)?;
                 }
-                date = date.or_else(|| Some((*address, answer.head)));
+                date = date.or(Some((*address, answer.head)));
             }
         }
     }
-    date.map_or(Ok(()), |(address, head)| skew(address, head, report))
+    let Some((address, head)) = date else { return Ok(false) };
+    skew(address, head, report)?;
+    Ok(true)
 }
 
 fn expiry(address: SocketAddr, not_after: i64, report: &mut Report) -> Done {
