@@ -1,7 +1,6 @@
 //! The built command line as a user runs it, against the embedded server.
 
 // Tests may panic, see clippy.toml; it does not reach the functions that serve them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 /// `config check` and `config show`.
 mod config;

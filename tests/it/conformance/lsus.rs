@@ -55,7 +55,7 @@ fn buckets_with_the_prefix_are_lsus_too(wish: &Wish) {
     std::fs::write(&site.config, without).unwrap();
     let server = site.open();
     let names: Vec<_> = server.lsus().unwrap().into_iter().map(|lsu| lsu.name).collect();
-    assert_eq!(names, [site.bucket.clone()]);
+    assert_eq!(names, std::slice::from_ref(&site.bucket));
     let image = server.create(&site.bucket, &image("disc", 1)).unwrap();
     image.close(1).unwrap();
     assert_eq!(server.lsu("elsewhere").unwrap_err().code, STSP_ELSU);
