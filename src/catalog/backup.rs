@@ -12,16 +12,17 @@ use super::meta;
 use super::record::{
     Content, ImageState, Pending, PendingState, SCHEMA, Sidecar, Writer, now_text, parse_sidecar, to_bytes,
 };
-use super::restore::read_all;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::client::{SentPart, Store};
-use crate::objstore::download::{PartSpan, ReadSpec};
+use crate::objstore::download::{PartSpan, ReadSpec, Reader};
 use crate::objstore::part_plan::PartPlan;
 use crate::objstore::probe::WireMode;
 use crate::objstore::upload::{Upload, UploadSpec, Uploaded};
 
 /// Parts copied at once when an image is opened for write again.
 const COPIES_IN_FLIGHT: usize = 8;
+/// What is moved at once of a last part that is opened again; the part itself is in a pool buffer.
+const TAIL_STEP_BYTES: usize = 1 << 20;
 
 /// One attempt at one image.
 pub struct Backup {
@@ -170,7 +171,8 @@ impl Backup {
     fn begin_upload(&mut self) -> Result<()> {
         self.upload.begin()?;
         self.pending.upload_id = self.upload.id().map(ToOwned::to_owned);
-        self.save_pending()
+        // Without the upload's id on the store nobody could end it after a crash.
+        self.save_pending().inspect_err(|error| self.upload.fail(error))
     }
 
     /// Waits until every full part is on the store.
@@ -208,23 +210,33 @@ impl Backup {
         Ok(size)
     }
 
-    /// Step 4 and the pending record: the image stays pending, readable, and can be opened for write again.
+    /// Step 4 and the pending record: the image stays pending, readable, and can be opened for write again. After a
+    /// failure it holds the parts before it; a failure that no call has returned yet is returned then.
     pub fn incomplete(mut self) -> Result<u64> {
-        if self.upload.has_unreported_failure() {
-            self.upload.settle()?;
+        let (kept, failure) = self.upload.keep_durable()?;
+        let size = kept.as_ref().map_or(0, |uploaded| uploaded.object.size);
+        if size < self.replaced_size() {
+            // The earlier attempt holds more than this one could keep: it stays the image.
+            let size = self.replaced_size();
+            self.remove_own();
+            return failure.map_or(Ok(size), Err);
         }
-        let uploaded = self.upload.keep_durable()?;
-        let size = uploaded.as_ref().map_or(0, |uploaded| uploaded.object.size);
         self.pending.state = PendingState::Incomplete;
         self.pending.upload_id = None;
-        self.pending.content = uploaded.map(|up| Content::new(&self.pending.key, &up.object, &up.parts, up.crc64));
+        self.pending.content = kept.map(|up| Content::new(&self.pending.key, &up.object, &up.parts, up.crc64));
         let (lsu, meta) = (self.lsu.clone(), std::mem::take(&mut self.meta));
         let key = self.lsu.keys().meta(&self.pending.image.id, &self.pending.attempt);
         self.pending.meta =
             self.lsu.store().run(async move { meta::save(lsu.store(), lsu.bucket(), &key, meta).await })?;
         self.save_pending()?;
         self.remove_replaced(false);
-        Ok(size)
+        failure.map_or(Ok(size), Err)
+    }
+
+    /// What the attempts that this one took over hold.
+    fn replaced_size(&self) -> u64 {
+        let sizes = self.replaces.iter().filter_map(|(_, pending)| pending.content.as_ref());
+        sizes.map(|content| content.data.size).max().unwrap_or(0)
     }
 
     /// Gives the attempt up: its upload, data and record are removed; earlier attempts stay.
@@ -234,6 +246,12 @@ impl Backup {
     }
 
     fn give_up(self, error: Error) -> Error {
+        self.remove_own();
+        error
+    }
+
+    /// Another error is on its way to the host: what cannot be removed is logged and stays behind as pending.
+    fn remove_own(self) {
         let (lsu, pending, pending_key) = (self.lsu.clone(), self.pending.clone(), self.pending_key);
         let aborted = self.upload.abort();
         let removed = aborted.and_then(|()| {
@@ -242,11 +260,9 @@ impl Backup {
                 lsu.store().delete(lsu.bucket(), &pending_key, None).await
             })
         });
-        // The first error is the one that matters: what could not be removed stays behind as pending.
-        if let Err(second) = removed {
-            tracing::warn!("remove what was written of a failed image: {second}");
+        if let Err(error) = removed {
+            tracing::warn!("remove what was written of a failed image: {error}");
         }
-        error
     }
 
     fn sidecar(&self, uploaded: &Uploaded) -> Sidecar {
@@ -312,8 +328,19 @@ impl Backup {
                 size: content.data.size,
                 parts: spans.clone(),
             };
-            let bytes = read_all(self.lsu.store(), spec, *tail)?;
-            self.write(&bytes, tail.offset)?;
+            self.copy_tail(spec, *tail)?;
+        }
+        Ok(())
+    }
+
+    fn copy_tail(&mut self, spec: ReadSpec, tail: PartSpan) -> Result<()> {
+        let mut reader = Reader::new(self.lsu.store(), spec);
+        let (mut buffer, end) = (vec![0; TAIL_STEP_BYTES], tail.offset + tail.size);
+        for offset in (tail.offset..end).step_by(TAIL_STEP_BYTES) {
+            let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
+            let piece = buffer.get_mut(..len).unwrap_or_default();
+            reader.read_part(piece, offset)?;
+            self.write(piece, offset)?;
         }
         Ok(())
     }
@@ -357,16 +384,28 @@ async fn commit(lsu: &Lsu, sidecar: &Sidecar, conditional: bool) -> Result<()> {
     let key = lsu.keys().sidecar(&sidecar.image.id);
     let put = lsu.put_record(&key, to_bytes(sidecar)?, conditional).await;
     match put {
-        Ok(()) => Ok(()),
+        Ok(()) => {}
         Err(error) if error.kind() == Kind::PreconditionFailed => {
             let bytes = lsu.store().get_small(lsu.bucket(), &key, super::record::RECORD_SIZE_MAX).await?;
-            if parse_sidecar(&key, &bytes)?.content.data.key == sidecar.content.data.key {
-                return Ok(());
+            if parse_sidecar(&key, &bytes)?.content.data.key != sidecar.content.data.key {
+                let what = format!("image {} was completed by another writer meanwhile", sidecar.image.id);
+                return Err(Error::with_source(Kind::AlreadyExists, what, error));
             }
-            let what = format!("image {} was completed by another writer meanwhile", sidecar.image.id);
-            Err(Error::with_source(Kind::AlreadyExists, what, error))
         }
-        Err(error) => Err(error),
+        Err(error) => return Err(error),
+    }
+    confirm_data(lsu, sidecar).await
+}
+
+/// Another process may have deleted the image between its data and its record: no record may stay without data. The
+/// delete looks for a record once more after it has removed the data, so that one of the two sees the other.
+pub(super) async fn confirm_data(lsu: &Lsu, sidecar: &Sidecar) -> Result<()> {
+    match lsu.store().head(lsu.bucket(), &sidecar.content.data.key).await {
+        Err(error) if error.kind() == Kind::NotFound => {
+            lsu.store().delete(lsu.bucket(), &lsu.keys().sidecar(&sidecar.image.id), None).await?;
+            Err(error.context(format!("image {} was deleted by another process meanwhile", sidecar.image.id)))
+        }
+        other => other.map(drop),
     }
 }
 

@@ -24,9 +24,15 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
     if let Some((sidecar, bytes)) = sidecar {
         delete_complete(lsu, &sidecar, &bytes).await?;
     }
-    for (key, pending) in pendings {
-        remove_attempt(lsu, &pending).await?;
-        lsu.store().delete(lsu.bucket(), &key, None).await?;
+    for (key, pending) in &pendings {
+        remove_attempt(lsu, pending).await?;
+        lsu.store().delete(lsu.bucket(), key, None).await?;
+    }
+    // A writer elsewhere may have completed the image while its data were being removed: see `backup::confirm_data`.
+    if !pendings.is_empty()
+        && let Some((sidecar, bytes)) = lsu.sidecar(&def.id).await?
+    {
+        delete_complete(lsu, &sidecar, &bytes).await?;
     }
     Ok(())
 }

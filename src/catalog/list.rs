@@ -46,7 +46,8 @@ pub struct Listing {
     kinds: VecDeque<RecordKind>,
     ready: VecDeque<Listed>,
     next_page: Option<tokio::task::JoinHandle<Result<Page>>>,
-    /// The token that asked for the page under way: a server that repeats it would have us list for ever.
+    /// The token of the page under way, which is asked for again after an error. A server that repeats one would have
+    /// us list for ever.
     token: Option<String>,
     last: Option<Listed>,
 }
@@ -89,7 +90,7 @@ impl Listing {
     /// Takes in one page and asks for the one after it; false when there is none left.
     fn fetch(&mut self) -> Result<bool> {
         let Some(kind) = self.kinds.front().copied() else { return Ok(false) };
-        let asked = self.next_page.take().unwrap_or_else(|| self.ask(kind, None));
+        let asked = self.next_page.take().unwrap_or_else(|| self.ask(kind, self.token.clone()));
         let page = futures::executor::block_on(asked);
         let page = page.map_err(|_| Error::new(Kind::Aborted, "list images: the plug-in was terminated")).flatten()?;
         let past_end = self.take(kind, &page);

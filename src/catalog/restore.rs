@@ -1,12 +1,12 @@
 //! An image being read: its bytes, its metadata.
 
+use super::backup::confirm_data;
 use super::image_id::ImageId;
 use super::lsu::{Image, Lsu};
 use super::meta::{self, Meta};
 use super::record::{Content, RECORD_SIZE_MAX, parse_sidecar, rewrite};
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::objstore::client::Store;
-use crate::objstore::download::{PartSpan, ReadSpec, Reader};
+use crate::objstore::download::{ReadSpec, Reader};
 
 /// An image open for reading.
 pub struct Restore {
@@ -90,14 +90,15 @@ impl Restore {
 async fn replace_meta(lsu: &Lsu, id: &ImageId, bytes: Vec<u8>) -> Result<()> {
     let key = lsu.keys().sidecar(id);
     let current = lsu.store().get_small(lsu.bucket(), &key, RECORD_SIZE_MAX).await?;
-    let before = parse_sidecar(&key, &current)?.meta;
+    let sidecar = parse_sidecar(&key, &current)?;
     let place = lsu.keys().meta(id, &super::keys::Attempt::new());
     let after = meta::save(lsu.store(), lsu.bucket(), &place, bytes).await?;
     let value = after.map(serde_json::to_value).transpose();
     let value = value.or_kind(Kind::Internal, || "write image metadata as JSON".into())?;
     let body = rewrite(&key, &current, [("meta", value)])?;
     lsu.put_record(&key, body, false).await?;
-    if let Some(Meta::Object { key, .. }) = before {
+    confirm_data(lsu, &sidecar).await?;
+    if let Some(Meta::Object { key, .. }) = sidecar.meta {
         lsu.store().delete(lsu.bucket(), &key, None).await?;
     }
     Ok(())
@@ -106,12 +107,4 @@ async fn replace_meta(lsu: &Lsu, id: &ImageId, bytes: Vec<u8>) -> Result<()> {
 fn read_spec(lsu: &Lsu, content: Option<&Content>) -> ReadSpec {
     let (key, size) = content.map_or((String::new(), 0), |content| (content.data.key.clone(), content.data.size));
     ReadSpec { bucket: lsu.bucket().into(), key, size, parts: content.map(Content::spans).unwrap_or_default() }
-}
-
-/// The checked bytes of one part.
-pub(super) fn read_all(store: &Store, spec: ReadSpec, part: PartSpan) -> Result<Vec<u8>> {
-    let len = usize::try_from(part.size).or_kind(Kind::NoMemory, || format!("hold a part of {} bytes", part.size))?;
-    let mut bytes = vec![0; len];
-    Reader::new(store, spec).read_part(&mut bytes, part.offset)?;
-    Ok(bytes)
 }

@@ -223,7 +223,9 @@ impl File<'_> {
     fn server(&self, key: &str, name: String, raw: RawServer) -> Result<Server> {
         let urls = raw.endpoints.get_ref();
         let endpoint = Endpoint::parse(urls).map_err(|valid| {
-            self.refuse(raw.endpoints.span().start, &format!("{key}.endpoints"), &format!("{urls:?}"), &valid)
+            // A URL with a user part may hold a password.
+            let shown = if urls.iter().any(|url| url.contains('@')) { "[…]".into() } else { format!("{urls:?}") };
+            self.refuse(raw.endpoints.span().start, &format!("{key}.endpoints"), &shown, &valid)
         })?;
         let credentials = match &raw.credentials {
             Some(given) => self.credentials(&format!("{key}.credentials"), given)?,

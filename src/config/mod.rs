@@ -26,6 +26,8 @@ pub const PARTS_MAX: u32 = 10_000;
 pub const PART_SIZE_MIN: u64 = 5 << 20;
 /// S3's largest part.
 pub const PART_SIZE_MAX: u64 = 5 << 30;
+/// Tries of a request that only asks: polls and listings must fail soon, while bytes in flight are worth patience.
+pub const QUERY_ATTEMPTS_MAX: u32 = 5;
 /// The bytes of one configuration file.
 pub const FILE_SIZE_MAX: u64 = 1 << 20;
 
@@ -164,11 +166,12 @@ impl Default for Integrity {
 impl Default for Retry {
     fn default() -> Self {
         Self {
-            attempts: 8,
-            backoff_initial: Duration::from_millis(50),
+            // With jitter about two minutes of a store that refuses or throttles.
+            attempts: 20,
+            backoff_initial: Duration::from_millis(100),
             backoff_max: Duration::from_secs(20),
             token_bucket: 5000,
-            floor_rate_bytes: 1_000_000,
+            floor_rate_bytes: 250_000,
             attempt_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(20),
             operation_timeout: Duration::from_secs(600),

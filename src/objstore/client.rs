@@ -24,7 +24,7 @@ use super::pool::BufferPool;
 use super::transport::Transport;
 use super::{identity, sdk_error, tls};
 use crate::config::credentials::KeyPair;
-use crate::config::{Config, Retry, Server, Transfer};
+use crate::config::{Config, QUERY_ATTEMPTS_MAX, Retry, Server, Transfer};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::run_on;
 
@@ -110,9 +110,9 @@ impl Store {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             // It kills healthy uploads to slow servers; deadlines per attempt and stall are ours.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .retry_config(retry_config(&config.retry))
+            .retry_config(retry_config(&config.retry, config.retry.attempts.min(QUERY_ATTEMPTS_MAX)))
             .retry_partition(retry_partition(&server.name, &config.retry))
-            .timeout_config(timeouts(&config.retry, 0));
+            .timeout_config(timeouts(&config.retry, Duration::ZERO));
         let shared = Shared {
             client: Client::from_conf(settings.build()),
             runtime,
@@ -182,7 +182,7 @@ impl Store {
             request = request.if_none_match("*");
         }
         let sent = request.body(ByteStream::from(body)).customize().disable_payload_signing();
-        let sent = sent.config_override(self.deadline(size)).send().await;
+        let sent = sent.config_override(self.patience(size)).send().await;
         let reply = sent.map_err(|e| sdk_error::convert("put", &path(bucket, key), &e))?;
         Ok(ObjectInfo {
             size,
@@ -193,7 +193,8 @@ impl Store {
     }
 
     pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
-        let sent = self.shared.client.head_object().bucket(bucket).key(key).send().await;
+        let request = self.shared.client.head_object().bucket(bucket).key(key);
+        let sent = request.customize().config_override(self.patience(0)).send().await;
         let reply = sent.map_err(|e| sdk_error::convert("head", &path(bucket, key), &e))?;
         Ok(ObjectInfo {
             size: reply.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
@@ -205,25 +206,43 @@ impl Store {
 
     /// A small object as a whole, refused above `size_max` bytes.
     pub async fn get_small(&self, bucket: &str, key: &str, size_max: u64) -> Result<Bytes> {
-        let sent = self.shared.client.get_object().bucket(bucket).key(key).send().await;
-        let reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
-        let size = reply.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
-        if size > size_max {
-            let what =
-                format!("get {}: {size} bytes are more than the {size_max} that are read here", path(bucket, key));
-            return Err(Error::new(Kind::Corrupt, what));
+        let mut left = self.shared.retry.attempts.min(QUERY_ATTEMPTS_MAX);
+        loop {
+            // The SDK's attempts end with the headers: a body that breaks off is asked for again here.
+            left = left.saturating_sub(1);
+            match self.try_get_small(bucket, key, size_max).await {
+                Err(error) if left > 0 && matches!(error.kind(), Kind::Network | Kind::Timeout) => {
+                    tracing::debug!("try again: {error}");
+                }
+                other => return other,
+            }
         }
-        let body = tokio::time::timeout(self.shared.retry.attempt_timeout, reply.body.collect()).await;
-        let body =
-            body.map_err(|_| Error::new(Kind::Timeout, format!("get {}: the body stalled", path(bucket, key))))?;
-        let body = body.map_err(|e| Error::with_source(Kind::Network, format!("get {}", path(bucket, key)), e))?;
-        Ok(body.into_bytes())
+    }
+
+    async fn try_get_small(&self, bucket: &str, key: &str, size_max: u64) -> Result<Bytes> {
+        let sent = self.shared.client.get_object().bucket(bucket).key(key).send().await;
+        let mut reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
+        let stall = self.shared.retry.stall_timeout;
+        let mut bytes = Vec::new();
+        loop {
+            let stalled =
+                || Error::new(Kind::Timeout, format!("get {}: no byte came for {stall:?}", path(bucket, key)));
+            let frame = tokio::time::timeout(stall, reply.body.try_next()).await.map_err(|_| stalled())?;
+            let broken = |e| Error::with_source(Kind::Network, format!("get {}", path(bucket, key)), e);
+            let Some(frame) = frame.map_err(broken)? else { return Ok(bytes.into()) };
+            if bytes.len() as u64 + frame.len() as u64 > size_max {
+                let what = format!("get {}: longer than the {size_max} bytes that are read here", path(bucket, key));
+                return Err(Error::new(Kind::Corrupt, what));
+            }
+            bytes.extend_from_slice(&frame);
+        }
     }
 
     /// The body of `[offset, offset + len)`; the caller reads it and minds its progress. Also gives the object's size.
     pub(crate) async fn get_range(&self, bucket: &str, key: &str, offset: u64, len: u64) -> Result<ByteStream> {
         let range = format!("bytes={offset}-{}", offset + len.saturating_sub(1));
-        let sent = self.shared.client.get_object().bucket(bucket).key(key).range(range).send().await;
+        let request = self.shared.client.get_object().bucket(bucket).key(key).range(range);
+        let sent = request.customize().config_override(self.patience(0)).send().await;
         let reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
         let got = reply.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
         if got != len {
@@ -236,7 +255,8 @@ impl Store {
     /// DeleteObject; deleting what is not there is no error.
     pub async fn delete(&self, bucket: &str, key: &str, version_id: Option<&str>) -> Result<()> {
         let request = self.shared.client.delete_object().bucket(bucket).key(key);
-        let sent = request.set_version_id(version_id.map(ToOwned::to_owned)).send().await;
+        let request = request.set_version_id(version_id.map(ToOwned::to_owned));
+        let sent = request.customize().config_override(self.patience(0)).send().await;
         match sent.map_err(|e| sdk_error::convert("delete", &path(bucket, key), &e)) {
             Err(error) if error.kind() == Kind::NotFound => Ok(()),
             other => other.map(drop),
@@ -285,7 +305,8 @@ impl Store {
         if crc64 {
             request = request.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).checksum_type(ChecksumType::FullObject);
         }
-        let reply = request.send().await.map_err(|e| sdk_error::convert("begin upload of", &path(bucket, key), &e))?;
+        let sent = request.customize().config_override(self.patience(0)).send().await;
+        let reply = sent.map_err(|e| sdk_error::convert("begin upload of", &path(bucket, key), &e))?;
         let id = reply.upload_id().unwrap_or_default();
         if id.is_empty() {
             return Err(Error::new(
@@ -315,7 +336,7 @@ impl Store {
             WireCheck::Md5(md5) => request.content_md5(md5.to_base64()),
         };
         let sent = request.body(ByteStream::from(body)).customize().disable_payload_signing();
-        let sent = sent.config_override(self.deadline(size)).send().await;
+        let sent = sent.config_override(self.patience(size)).send().await;
         let what = format!("send part {number} of");
         let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
         etag_of(reply.e_tag(), &what, bucket, key)
@@ -327,7 +348,7 @@ impl Store {
         let request = self.shared.client.upload_part_copy().bucket(bucket).key(key).upload_id(upload);
         let request = request.part_number(number_i32(number)).copy_source(format!("{bucket}/{}", escape_path(from)));
         let request = request.copy_source_range(format!("bytes={offset}-{}", offset + len.saturating_sub(1)));
-        let sent = request.customize().config_override(self.deadline(len)).send().await;
+        let sent = request.customize().config_override(self.patience(len)).send().await;
         let what = format!("copy part {number} of");
         let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
         etag_of(reply.copy_part_result().and_then(|r| r.e_tag()), &what, bucket, key)
@@ -353,7 +374,9 @@ impl Store {
             request = request.checksum_type(ChecksumType::FullObject).checksum_crc64_nvme(crc64.to_base64());
         }
         let size: u64 = parts.iter().map(|part| part.size).sum();
-        let sent = request.multipart_upload(list).customize().config_override(self.deadline(size / 8)).send().await;
+        // Servers may put the object together before they answer; how long is not a matter of our line.
+        let patience = self.patience_of(self.shared.retry.operation_timeout);
+        let sent = request.multipart_upload(list).customize().config_override(patience).send().await;
         match sent.map_err(|e| sdk_error::convert("complete upload of", &path(bucket, key), &e)) {
             Ok(reply) => Ok(ObjectInfo {
                 size,
@@ -372,7 +395,8 @@ impl Store {
 
     /// AbortMultipartUpload; aborting what is not there is no error.
     pub async fn abort_upload(&self, bucket: &str, key: &str, upload: &str) -> Result<()> {
-        let sent = self.shared.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(upload).send().await;
+        let request = self.shared.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(upload);
+        let sent = request.customize().config_override(self.patience(0)).send().await;
         match sent.map_err(|e| sdk_error::convert("abort upload of", &path(bucket, key), &e)) {
             Err(error) if error.kind() == Kind::NotFound => Ok(()),
             other => other.map(drop),
@@ -407,21 +431,29 @@ impl Store {
         Ok(reply.buckets().iter().filter_map(|b| b.name().map(ToOwned::to_owned)).collect())
     }
 
-    /// An attempt may take the time that `bytes` need at the floor rate.
-    fn deadline(&self, bytes: u64) -> aws_sdk_s3::config::Builder {
-        aws_sdk_s3::Config::builder().timeout_config(timeouts(&self.shared.retry, bytes))
+    /// For requests that move or change something: all attempts, each with the time that `bytes` need at the floor rate.
+    fn patience(&self, bytes: u64) -> aws_sdk_s3::config::Builder {
+        self.patience_of(Duration::from_secs(bytes / self.shared.retry.floor_rate_bytes.max(1)))
+    }
+
+    fn patience_of(&self, attempt: Duration) -> aws_sdk_s3::config::Builder {
+        let retry = &self.shared.retry;
+        aws_sdk_s3::Config::builder()
+            .timeout_config(timeouts(retry, attempt))
+            .retry_config(retry_config(retry, retry.attempts))
     }
 }
 
-fn timeouts(retry: &Retry, bytes: u64) -> TimeoutConfig {
-    let attempt = retry.attempt_timeout.max(Duration::from_secs(bytes / retry.floor_rate_bytes.max(1)));
+/// No attempt gets less than `attempt_timeout`, and the whole never less than one attempt.
+fn timeouts(retry: &Retry, attempt: Duration) -> TimeoutConfig {
+    let attempt = attempt.max(retry.attempt_timeout);
     let operation = retry.operation_timeout.max(attempt);
     TimeoutConfig::builder().operation_attempt_timeout(attempt).operation_timeout(operation).build()
 }
 
-fn retry_config(retry: &Retry) -> RetryConfig {
+fn retry_config(retry: &Retry, attempts: u32) -> RetryConfig {
     RetryConfig::standard()
-        .with_max_attempts(retry.attempts)
+        .with_max_attempts(attempts)
         .with_initial_backoff(retry.backoff_initial)
         .with_max_backoff(retry.backoff_max)
         // The default closes connections exactly when the server is overloaded; broken ones are noticed anyway.

@@ -87,14 +87,19 @@ impl Dialler {
             return Ok(vec![SocketAddr::new(ip, target.port)]);
         }
         let known = self.answers.lock().unwrap_or_else(PoisonError::into_inner).get(target).cloned();
-        if let Some((when, addresses)) = known
+        if let Some((when, addresses)) = &known
             && when.elapsed() < ANSWER_AGE
         {
-            return Ok(addresses);
+            return Ok(addresses.clone());
         }
         let asked = tokio::net::lookup_host((target.host.as_str(), target.port));
         let found = tokio::time::timeout(self.connect_timeout, asked).await;
         let found = found.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time")).flatten();
+        // A resolver that is out must not stop what worked a moment ago.
+        if let (Err(error), Some((_, addresses))) = (&found, known) {
+            tracing::warn!("resolve {}: {error}; using the last answer", target.host);
+            return Ok(addresses);
+        }
         let found: Vec<_> =
             found.map_err(|e| io::Error::new(e.kind(), format!("resolve {}: {e}", target.host)))?.collect();
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);

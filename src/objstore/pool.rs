@@ -17,6 +17,8 @@ use crate::config::size_text;
 use crate::error::{Error, Kind, Result, ResultExt};
 
 const PAGE: usize = 4096;
+/// How long a stream waits for a buffer of the planned size before it takes one of the promised size.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The one pool of a process.
 pub struct BufferPool {
@@ -104,6 +106,16 @@ impl BufferPool {
 impl Promise {
     /// A buffer of at least `bytes` for this stream; waits for one to return, up to `deadline`.
     pub fn acquire(&self, bytes: u64, deadline: Instant) -> Result<Buffer> {
+        self.acquire_or(bytes, deadline, None)
+    }
+
+    /// Like [`Promise::acquire`], but after a while one of the promised size will do: parts have grown, and the budget
+    /// has no room for promises that grow with them.
+    pub fn acquire_up_to(&self, bytes: u64, deadline: Instant) -> Result<Buffer> {
+        self.acquire_or(bytes, deadline, Some(Instant::now() + PATIENCE))
+    }
+
+    fn acquire_or(&self, bytes: u64, deadline: Instant, settle: Option<Instant>) -> Result<Buffer> {
         let bytes = page_aligned(bytes)?;
         let mut state = self.pool.lock();
         loop {
@@ -111,22 +123,29 @@ impl Promise {
             if let Some(buffer) = self.take(&mut state, bytes)? {
                 return Ok(buffer);
             }
+            let promised = self.cover.promised_bytes.load(Relaxed);
+            if settle.is_some_and(|settle| Instant::now() >= settle)
+                && promised < bytes
+                && let Some(buffer) = self.take(&mut state, promised)?
+            {
+                return Ok(buffer);
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let what = format!("wait for a buffer of {}: none came back in time", size_text(bytes as u64));
                 return Err(Error::new(Kind::Timeout, what));
             }
-            let wait = left.min(Duration::from_secs(60));
+            let wait = left.min(if settle.is_some() { PATIENCE } else { Duration::from_secs(60) });
             let woken = self.pool.returned.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
             state = woken.0;
         }
     }
 
-    /// A buffer if one is free now, for work that may as well be left: read-ahead, caches.
+    /// A buffer beside the promise, if one is free now, for work that may as well be left: read-ahead, caches.
     pub fn try_acquire(&self, bytes: u64) -> Option<Buffer> {
         let bytes = page_aligned(bytes).ok()?;
         let mut state = self.pool.lock();
-        self.take(&mut state, bytes).ok().flatten()
+        self.take_shared(&mut state, bytes).ok().flatten()
     }
 
     /// Parts grow with the image: the promise follows when the budget has room, else the stream shares until it has.
@@ -140,18 +159,22 @@ impl Promise {
     }
 
     fn take(&self, state: &mut State, bytes: usize) -> Result<Option<Buffer>> {
-        let covered = bytes <= self.cover.promised_bytes.load(Relaxed) && !self.cover.taken.load(Relaxed);
-        if !covered && state.promised_bytes + state.shared_bytes + bytes > state.budget_bytes {
+        if bytes > self.cover.promised_bytes.load(Relaxed) || self.cover.taken.load(Relaxed) {
+            return self.take_shared(state, bytes);
+        }
+        let memory = state.memory(bytes)?;
+        self.cover.taken.store(true, Relaxed);
+        let (pool, cover) = (Arc::clone(&self.pool), Some(Arc::clone(&self.cover)));
+        Ok(Some(Buffer { memory: Some(memory), pool, cover }))
+    }
+
+    fn take_shared(&self, state: &mut State, bytes: usize) -> Result<Option<Buffer>> {
+        if state.promised_bytes + state.shared_bytes + bytes > state.budget_bytes {
             return Ok(None);
         }
         let memory = state.memory(bytes)?;
-        if covered {
-            self.cover.taken.store(true, Relaxed);
-        } else {
-            state.shared_bytes += bytes;
-        }
-        let cover = covered.then(|| Arc::clone(&self.cover));
-        Ok(Some(Buffer { memory: Some(memory), pool: Arc::clone(&self.pool), cover }))
+        state.shared_bytes += bytes;
+        Ok(Some(Buffer { memory: Some(memory), pool: Arc::clone(&self.pool), cover: None }))
     }
 }
 
@@ -288,13 +311,27 @@ mod tests {
         let pool = BufferPool::new(8 * PART);
         let stream = pool.promise(PART).unwrap();
         for _ in 0..100 {
-            let held: Vec<_> = (0..8).map_while(|_| stream.try_acquire(PART)).collect();
-            assert_eq!(held.len(), 8);
+            let held: Vec<_> = (0..7).map_while(|_| stream.try_acquire(PART)).collect();
+            assert_eq!(held.len(), 7);
+            assert!(stream.try_acquire(PART).is_none(), "the promise is kept for what must go on");
+            stream.acquire(PART, soon()).unwrap();
         }
         assert_eq!(pool.mapped_bytes() as u64, 8 * PART);
         let large = stream.acquire(4 * PART, soon()).unwrap();
         assert!(pool.mapped_bytes() as u64 <= 8 * PART);
         drop(large);
+    }
+
+    #[test]
+    fn parts_that_outgrow_the_budget_become_smaller_parts() {
+        let pool = BufferPool::new(4 * PART);
+        let streams = [0; 3].map(|_| pool.promise(PART).unwrap());
+        let held = streams[0].acquire(PART, soon()).unwrap();
+        let soon = Instant::now() + Duration::from_secs(30);
+        assert_eq!(streams[1].acquire_up_to(2 * PART, soon).unwrap().as_slice().len() as u64, 2 * PART);
+        let grown = streams[1].acquire_up_to(2 * PART, soon).unwrap();
+        assert_eq!(streams[2].acquire_up_to(2 * PART, soon).unwrap().as_slice().len() as u64, PART);
+        drop((held, grown));
     }
 
     #[test]

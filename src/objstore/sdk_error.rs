@@ -71,9 +71,12 @@ fn kind_of(reply: &Reply<'_>) -> Kind {
         "AccessDenied" | "AllAccessDisabled" | "ObjectLocked" => Kind::AccessDenied,
         "PreconditionFailed" | "ConditionalRequestConflict" => Kind::PreconditionFailed,
         "BucketAlreadyExists" | "BucketAlreadyOwnedByYou" => Kind::AlreadyExists,
-        "BadDigest" | "InvalidDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" | "InvalidPart" => {
-            Kind::Corrupt
-        }
+        "InvalidRange"
+        | "BadDigest"
+        | "InvalidDigest"
+        | "XAmzContentChecksumMismatch"
+        | "XAmzContentSHA256Mismatch"
+        | "InvalidPart" => Kind::Corrupt,
         // MinIO: XMinioStorageFull; quota codes of MinIO and of S3 clones.
         "XMinioStorageFull"
         | "XMinioAdminBucketQuotaExceeded"

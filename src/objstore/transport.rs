@@ -36,6 +36,8 @@ pub const ADDRESS_HEADER: &str = "x-vastost-address";
 
 /// A dead address is not dialled again for so long while others answer.
 const AVOID: Duration = Duration::from_secs(5);
+/// A request that is dropped after so long without an answer speaks against its address; sooner, only against its caller.
+const SILENT: Duration = Duration::from_secs(2);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -72,6 +74,8 @@ struct Connection {
     sender: SendRequest<SdkBody>,
     born: Instant,
     idle_since: Instant,
+    /// Has served a request: its server may have closed it since, which says nothing about the server.
+    used: bool,
 }
 
 /// A connection in use; it counts as load until dropped and goes back to the pool by [`Lease::give_back`].
@@ -80,6 +84,8 @@ struct Lease {
     origin: Origin,
     address: SocketAddr,
     connection: Option<Connection>,
+    /// Since when a request waits for its answer.
+    waiting: Option<Instant>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -106,20 +112,27 @@ impl Transport {
                 lease = lease.redial().await?;
                 continue;
             };
+            let used = connection.used;
             // The end of the last body may have reached us before the connection task was done with it.
-            if connection.sender.ready().await.is_err() {
-                lease.connection = None;
-                continue;
+            match connection.sender.ready().await {
+                Ok(()) => {}
+                Err(_) if used => {
+                    lease.connection = None;
+                    continue;
+                }
+                Err(error) => return Err(lease.broken(&error)),
             }
+            lease.waiting = Some(Instant::now());
             match connection.sender.try_send_request(request).await {
                 Ok(response) => return Ok(lease.respond(response)),
                 Err(mut error) => match error.take_message() {
                     // Nothing was sent: the server closed an idle connection. Another one costs no attempt.
-                    Some(unsent) => {
+                    Some(unsent) if used => {
                         request = unsent;
+                        lease.waiting = None;
                         lease.connection = None;
                     }
-                    None => return Err(lease.broken(error.into_error())),
+                    _ => return Err(lease.broken(error.error())),
                 },
             }
         }
@@ -134,7 +147,8 @@ impl Shared {
     async fn lease(self: &Arc<Self>, origin: Origin, permit: OwnedSemaphorePermit) -> Result<Lease, ConnectorError> {
         let addresses = self.dialler.addresses(&origin).await.map_err(|e| ConnectorError::io(e.into()))?;
         let address = self.choose(&addresses).ok_or_else(|| no_address(&origin))?;
-        let lease = Lease { shared: Arc::clone(self), origin, address, connection: None, _permit: permit };
+        let lease =
+            Lease { shared: Arc::clone(self), origin, address, connection: None, waiting: None, _permit: permit };
         match self.reuse(&lease.origin, address) {
             Some(connection) => Ok(lease.with(connection)),
             None => lease.dial(&addresses).await,
@@ -186,7 +200,7 @@ impl Lease {
             match self.shared.dialler.dial(&self.origin, self.address).await {
                 Ok(sender) => {
                     let now = Instant::now();
-                    return Ok(self.with(Connection { sender, born: now, idle_since: now }));
+                    return Ok(self.with(Connection { sender, born: now, idle_since: now, used: false }));
                 }
                 Err(error) => {
                     self.shared.avoid(self.address);
@@ -207,12 +221,14 @@ impl Lease {
         self.dial(&addresses).await
     }
 
-    fn broken(&self, error: hyper::Error) -> ConnectorError {
+    fn broken(&self, error: &hyper::Error) -> ConnectorError {
+        self.shared.avoid(self.address);
         let kind = if error.is_timeout() { ConnectorError::timeout } else { ConnectorError::io };
-        kind(format!("{} at {}: {}", self.origin, self.address, chain(&error)).into())
+        kind(format!("{} at {}: {}", self.origin, self.address, chain(error)).into())
     }
 
-    fn respond(self, response: http::Response<Incoming>) -> HttpResponse {
+    fn respond(mut self, response: http::Response<Incoming>) -> HttpResponse {
+        self.waiting = None;
         let (mut parts, body) = response.into_parts();
         if let Ok(value) = HeaderValue::from_str(&self.address.to_string()) {
             parts.headers.insert(ADDRESS_HEADER, value);
@@ -230,6 +246,7 @@ impl Lease {
     fn give_back(mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         connection.idle_since = Instant::now();
+        connection.used = true;
         let key = (self.origin.clone(), self.address);
         self.shared.lock().idle.entry(key).or_default().push(connection);
     }
@@ -245,6 +262,10 @@ impl Shared {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        // Given up while it waited: a deadline passed, if it waited long. The next attempt must not come here first.
+        if self.waiting.is_some_and(|since| since.elapsed() > SILENT) {
+            self.shared.avoid(self.address);
+        }
         self.shared.release(self.address);
     }
 }

@@ -131,7 +131,8 @@ impl Upload {
             return Ok(0);
         }
         if self.open.is_none() {
-            self.open = Some(self.new_part()?);
+            // Part of the call's bytes may have been taken: a write that goes wrong here leaves a hole.
+            self.open = Some(self.new_part().inspect_err(|error| self.fail(error))?);
         }
         let part = self.open.as_mut().expect("a part was opened above");
         let at = usize::try_from(offset - start).unwrap_or(usize::MAX).min(part.capacity);
@@ -143,7 +144,8 @@ impl Upload {
             return Err(Error::new(Kind::NoSpace, format!("write beyond part {PARTS_MAX}, S3's last")));
         }
         let bytes = self.plan.part_bytes(self.open_number);
-        let buffer = self.promise.acquire(bytes, Instant::now() + self.store.retry().operation_timeout)?;
+        let deadline = Instant::now() + self.store.retry().operation_timeout;
+        let buffer = self.promise.acquire_up_to(bytes, deadline)?;
         let capacity = usize::try_from(bytes).unwrap_or(usize::MAX).min(buffer.as_slice().len());
         Ok(OpenPart { buffer, capacity, filled: 0, hasher: Crc64Hasher::default(), rewritten: false })
     }
@@ -184,10 +186,9 @@ impl Upload {
         self.check()
     }
 
-    /// True when a failure has not been returned to the caller yet.
-    pub fn has_unreported_failure(&self) -> bool {
-        let state = self.progress.lock();
-        state.failed.is_some() && !state.reported
+    /// From now on the upload can only be given up: a call failed that had taken bytes.
+    pub fn fail(&self, error: &Error) {
+        self.progress.fail(error.repeat(), true);
     }
 
     /// The object as one whole; checked against the parts' ETags or CRC, then by HEAD.
@@ -229,12 +230,18 @@ impl Upload {
         Ok(Uploaded { object, parts: if size == 0 { Vec::new() } else { vec![part] }, crc64 })
     }
 
-    /// [`Upload::complete`] of what can be kept: after a failure, the parts up to it. None when nothing can.
-    pub fn keep_durable(&mut self) -> Result<Option<Uploaded>> {
+    /// [`Upload::complete`] of what can be kept: after a failure, the parts up to it; no object when nothing can. Also
+    /// gives the failure if no call has returned it yet.
+    pub fn keep_durable(&mut self) -> Result<(Option<Uploaded>, Option<Error>)> {
         self.progress.wait_idle();
-        if !self.progress.drop_failed() {
-            return self.complete().map(Some);
-        }
+        let Some((failure, reported)) = self.progress.drop_failed() else {
+            return self.complete().map(|uploaded| (Some(uploaded), None));
+        };
+        let kept = self.keep_parts().map_err(|error| if reported { error } else { failure.repeat() })?;
+        Ok((kept, (!reported).then_some(failure)))
+    }
+
+    fn keep_parts(&mut self) -> Result<Option<Uploaded>> {
         self.open = None;
         let Some(id) = self.id.clone().filter(|_| self.progress.lock().done.is_empty()) else {
             return if self.id.is_some() { self.complete().map(Some) } else { Ok(None) };
@@ -311,15 +318,13 @@ impl Progress {
         }
     }
 
-    /// Forgets a failure and every part from the first one missing on; false when there was no failure.
-    fn drop_failed(&self) -> bool {
+    /// Takes a failure, with whether it was reported, and forgets every part from the first one missing on.
+    fn drop_failed(&self) -> Option<(Error, bool)> {
         let mut state = self.lock();
-        if state.failed.take().is_none() {
-            return false;
-        }
+        let failure = state.failed.take()?;
         let whole = (1..).take_while(|number| state.done.contains_key(number)).last().unwrap_or(0);
         state.done.retain(|number, _| *number <= whole);
-        true
+        Some((failure, state.reported))
     }
 
     fn fail(&self, error: Error, reported: bool) {

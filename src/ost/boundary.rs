@@ -5,11 +5,13 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::ffi::{CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use super::abi::{STSP_LOG_ERROR, Versioned, stsp_log_fn};
+use super::server::Child;
 use super::session::Session;
 use super::status::{STSP_OK, code_of};
 use crate::error::{Error, Kind, Result};
@@ -26,12 +28,17 @@ pub struct Call {
     pub subject: String,
     /// A failure is an answer here and is not logged.
     pub quiet: bool,
+    /// Keeps the server open, and with it the host's log callback valid, until this call has told its outcome.
+    pub server: Option<Child>,
 }
 
 /// The one shape of every exported function: runs `body`, logs a failure once, gives a code. No panic leaves it.
 pub fn guard(function: &str, body: impl FnOnce(&mut Call) -> Result<()>) -> i32 {
     let mut call = Call::default();
+    let depth = GUARDED.get();
+    GUARDED.set(depth + 1);
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut call)));
+    GUARDED.set(depth);
     let result = outcome.unwrap_or_else(|payload| {
         let error = Error::new(Kind::Internal, panic_text(&*payload));
         // A payload whose own drop panics must not undo the catch.
@@ -47,6 +54,28 @@ pub fn guard(function: &str, body: impl FnOnce(&mut Call) -> Result<()>) -> i32 
         Ok(()) => STSP_OK,
         Err(error) => code_of(error.kind()),
     }
+}
+
+thread_local! {
+    /// Calls of ours on this thread.
+    static GUARDED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Panics of ours go to our log and not to the host's stderr; all others go where they went before.
+pub fn install_panic_hook() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let ours = std::thread::current().name().is_some_and(|name| name.starts_with("vastost-"));
+            if ours || GUARDED.get() > 0 {
+                let place = info.location().map(ToString::to_string).unwrap_or_default();
+                tracing::error!("{} at {place}", panic_text(info.payload()));
+            } else {
+                before(info);
+            }
+        }));
+    });
 }
 
 fn tell(function: &str, call: &Call, error: Option<&Error>) {
@@ -84,7 +113,7 @@ impl LogCallback {
         let text = CString::new(message.replace('\0', " ")).unwrap_or_default();
         let context = std::ptr::with_exposed_provenance_mut(self.context);
         // SAFETY: the host promised in stsp_open_server that the function and its context stay valid until the server
-        // is closed; sessions live no longer, and the text lives until the call returns.
+        // is closed, which it cannot be while a call holds a `Child` of it; the text lives until the call returns.
         unsafe { log(context, severity, text.as_ptr()) }
     }
 }

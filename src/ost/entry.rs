@@ -16,8 +16,8 @@ use super::abi::{
     stsp_image_filter_t, stsp_image_info_t, stsp_lsu_prop_t, stsp_plugin_info_t, stsp_server_prop_t, stsp_session_t,
 };
 use super::boundary::{
-    Call, LogCallback, bytes, bytes_mut, guard, input, optional, optional_string, output, output_struct, string,
-    to_field,
+    Call, LogCallback, bytes, bytes_mut, guard, input, install_panic_hook, optional, optional_string, output,
+    output_struct, string, to_field,
 };
 use super::handle::Object;
 use super::image::{ImageHandle, check_close_flags, definition, delete, info_by_name, subject};
@@ -47,6 +47,7 @@ pub unsafe extern "C" fn stsp_init(abi_version: u32, info: *mut stsp_plugin_info
                 format!("the host was compiled with version {abi_version} of stsp.h, this is {STSP_ABI_VERSION}");
             return Err(Error::new(Kind::InvalidArgument, what));
         }
+        install_panic_hook();
         process::init();
         info.set_struct(stsp_plugin_info_t {
             struct_size: 0,
@@ -126,7 +127,10 @@ pub unsafe extern "C" fn stsp_open_server(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn stsp_close_server(server: stsp_handle_t) -> i32 {
     guard("stsp_close_server", |call| {
-        let (process, opened) = find_server(call, server)?;
+        let process = process::current()?;
+        let opened = process.handles.server(server)?;
+        call.session = Some(Arc::clone(&opened.session));
+        call.subject = format!("server {}", opened.config().name);
         process.handles.close(server, |_| opened.may_close())
     })
 }
@@ -201,6 +205,7 @@ pub unsafe extern "C" fn stsp_list_lsu(list: stsp_handle_t, prop: *mut stsp_lsu_
         let list = process.handles.lsu_list(list)?;
         let mut list = lock(&list);
         call.session = Some(Arc::clone(&list.server().session));
+        call.server = Some(Child::of(list.server()));
         out.set_struct(list.next_lsu(&process)?);
         Ok(())
     })
@@ -528,6 +533,7 @@ pub unsafe extern "C" fn stsp_list_image(list: stsp_handle_t, entry: *mut stsp_i
         let list = process::current()?.handles.image_list(list)?;
         let mut list = lock(&list);
         call.session = Some(Arc::clone(&list.server().session));
+        call.server = Some(Child::of(list.server()));
         call.subject = list.subject().to_owned();
         out.set_struct(list.next_entry()?);
         Ok(())
@@ -554,15 +560,18 @@ fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn find_server(call: &mut Call, server: stsp_handle_t) -> Result<(Arc<Process>, Arc<Server>)> {
     let process = process::current()?;
-    let server = process.handles.server(server)?;
+    let child = process.handles.use_server(server)?;
+    let server = Arc::clone(child.server());
     call.session = Some(Arc::clone(&server.session));
     call.subject = format!("server {}", server.config().name);
+    call.server = Some(child);
     Ok((process, server))
 }
 
 fn open_image(call: &mut Call, image: stsp_handle_t) -> Result<Arc<ImageHandle>> {
     let image = process::current()?.handles.image(image)?;
     call.session = Some(Arc::clone(&image.server().session));
+    call.server = Some(Child::of(image.server()));
     image.subject().clone_into(&mut call.subject);
     Ok(image)
 }

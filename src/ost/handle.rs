@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::image::ImageHandle;
 use super::image_list::ImageList;
 use super::lsu::LsuList;
-use super::server::Server;
+use super::server::{Child, Server};
 use crate::error::{Error, Kind, Result};
 
 const KIND_SHIFT: u32 = 56;
@@ -39,6 +39,13 @@ impl Object {
             Self::ImageList(_) => 4,
         }
     }
+
+    pub fn as_server(&self) -> Option<Arc<Server>> {
+        match self {
+            Self::Server(server) => Some(Arc::clone(server)),
+            _ => None,
+        }
+    }
 }
 
 impl HandleTable {
@@ -57,6 +64,16 @@ impl HandleTable {
         match self.get(handle) {
             Some(Object::Server(server)) => Ok(server),
             other => Err(wrong(handle, "an open server", other.as_ref())),
+        }
+    }
+
+    /// A server for the length of a call: it cannot be closed meanwhile.
+    pub fn use_server(&self, handle: u64) -> Result<Child> {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        match objects.get(&handle) {
+            // Counted under the lock that a close needs.
+            Some(Object::Server(server)) => Ok(Child::of(server)),
+            other => Err(wrong(handle, "an open server", other)),
         }
     }
 

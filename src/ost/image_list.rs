@@ -1,5 +1,7 @@
 //! Image lists: a filter in, one image at a time out.
 
+use std::sync::Arc;
+
 use super::abi::{
     STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_LISTF_COMPLETE, STSP_LISTF_PENDING, stsp_image_entry_t,
     stsp_image_filter_t,
@@ -41,7 +43,7 @@ impl ImageList {
         &self.subject
     }
 
-    pub fn server(&self) -> &Server {
+    pub fn server(&self) -> &Arc<Server> {
         self.child.server()
     }
 }

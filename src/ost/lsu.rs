@@ -1,6 +1,7 @@
 //! LSUs: listing them, their properties, their label.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::abi::{STSP_LSUF_ACTIVE, STSP_LSUF_CAPACITY_KNOWN, STSP_LSUF_DISK, STSP_LSUF_USED_KNOWN, stsp_lsu_prop_t};
 use super::boundary::to_field;
@@ -46,7 +47,7 @@ impl LsuList {
         Ok(prop)
     }
 
-    pub fn server(&self) -> &Server {
+    pub fn server(&self) -> &Arc<Server> {
         self.child.server()
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 
@@ -18,6 +19,9 @@ use crate::objstore::engine::Engine;
 
 /// Read without a lock, since a lock could be held for ever on the child's side of a fork.
 static CURRENT: ArcSwapOption<Process> = ArcSwapOption::const_empty();
+
+/// What terminate waits for calls under way in other threads; they end at once unless the host itself holds them.
+const LAST_CALLS: Duration = Duration::from_secs(30);
 
 /// All that belongs to one process.
 pub struct Process {
@@ -174,5 +178,11 @@ pub fn terminate() {
         engine.stop();
     }
     drop(state);
+    let servers: Vec<_> = objects.iter().filter_map(Object::as_server).collect();
     drop(objects);
+    // Calls of other threads end now that nothing serves them; the host may free its log context when we return.
+    let deadline = Instant::now() + LAST_CALLS;
+    while servers.iter().any(|server| server.is_busy()) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

@@ -94,12 +94,18 @@ impl Server {
         &self.server
     }
 
+    /// True while anything of the server is open or a call on it is under way.
+    pub fn is_busy(&self) -> bool {
+        self.children.load(Ordering::Acquire) > 0
+    }
+
     /// Refuses while anything of the server is open.
     pub fn may_close(&self) -> Result<()> {
         match self.children.load(Ordering::Acquire) {
             0 => Ok(()),
             open => {
-                let what = format!("server {} has {open} open images or lists; close them first", self.server.name);
+                let what =
+                    format!("server {} has {open} open images, lists or calls; close them first", self.server.name);
                 Err(Error::new(Kind::Busy, what))
             }
         }
