@@ -190,6 +190,7 @@ impl Backup {
             Ok(uploaded) => uploaded,
             Err(error) => return Err(self.give_up(error)),
         };
+        self.pending.upload_id = None;
         let size = uploaded.object.size;
         let (lsu, sidecar) = (self.lsu.clone(), self.sidecar(&uploaded));
         let (meta, attempt) = (std::mem::take(&mut self.meta), self.pending.attempt.clone());
@@ -214,6 +215,7 @@ impl Backup {
     /// failure it holds the parts before it; a failure that no call has returned yet is returned then.
     pub fn incomplete(mut self) -> Result<u64> {
         let (kept, failure) = self.upload.keep_durable()?;
+        self.pending.upload_id = None;
         let size = kept.as_ref().map_or(0, |uploaded| uploaded.object.size);
         if size < self.replaced_size() {
             // The earlier attempt holds more than this one could keep: it stays the image.
@@ -222,7 +224,6 @@ impl Backup {
             return failure.map_or(Ok(size), Err);
         }
         self.pending.state = PendingState::Incomplete;
-        self.pending.upload_id = None;
         self.pending.content = kept.map(|up| Content::new(&self.pending.key, &up.object, &up.parts, up.crc64));
         let (lsu, meta) = (self.lsu.clone(), std::mem::take(&mut self.meta));
         let key = self.lsu.keys().meta(&self.pending.image.id, &self.pending.attempt);

@@ -210,6 +210,8 @@ impl Upload {
         let proof = (spec.wire == WireMode::Crc64).then_some(crc64);
         let object =
             self.store.run(async move { store.complete_upload(&spec.bucket, &spec.key, &id, &list, proof).await })?;
+        // There is an object now and no upload any more that could be aborted.
+        self.id = None;
         check_complete(&self.spec, &object, &parts, crc64)?;
         Ok(Uploaded { object, parts, crc64 })
     }

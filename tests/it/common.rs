@@ -108,6 +108,13 @@ impl Site {
         self.server = None;
     }
 
+    /// Starts the embedded server again, where it was and on what it had.
+    pub fn start_server(&mut self) {
+        let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        let store = self.folder.path().join("store");
+        self.server = Some(EmbeddedServer::start(&store, &self.keys, port).expect("the embedded server again"));
+    }
+
     /// Opens the server through the plug-in's C functions.
     pub fn open(&self) -> HostServer {
         host::init().expect("stsp_init");

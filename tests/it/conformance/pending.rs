@@ -14,6 +14,7 @@ on_every_server!(
     flags_follow_the_life_of_an_image,
     a_pending_image_can_be_deleted,
     a_complete_image_is_never_writable_again,
+    an_image_deleted_elsewhere_while_it_is_written_is_not_complete_without_data,
 );
 
 fn an_image_closed_incomplete_is_read_reopened_and_finished_elsewhere(wish: &Wish) {
@@ -92,4 +93,30 @@ fn a_complete_image_is_never_writable_again(wish: &Wish) {
     server.create("main", &def).unwrap().close(STSP_CLOSEF_COMPLETE).unwrap();
     assert_eq!(server.open("main", &def, STSP_OPEN_WRITE).err().unwrap().code, STSP_EACCESS);
     assert_eq!(server.create("main", &def).err().unwrap().code, STSP_EEXIST);
+}
+
+fn an_image_deleted_elsewhere_while_it_is_written_is_not_complete_without_data(wish: &Wish) {
+    let site = Site::new(&wish.small_parts());
+    let (server, def) = (site.open(), image("race", 1));
+    let written = server.create("main", &def).unwrap();
+    write_all(&written, &pattern(PART + 5, 1), 0, CALL);
+    written.flush().unwrap();
+    // What a delete of another process does: everything of the attempt is removed.
+    let (bucket, keys) = (site.bucket.clone(), site.keys_under("pending/"));
+    let removed = site.with_store(move |store| async move {
+        let uploads = store.list_uploads(&bucket).await.unwrap_or_default();
+        for (key, upload) in uploads {
+            store.abort_upload(&bucket, &key, &upload).await?;
+        }
+        store.delete(&bucket, &keys[0], None).await
+    });
+    removed.unwrap();
+    if written.close(STSP_CLOSEF_COMPLETE).is_err() {
+        assert_eq!(server.info("main", &def).unwrap_err().code, STSP_ENOENT);
+        assert_eq!(site.keys_under(""), [""; 0]);
+    } else {
+        // The embedded server cannot list uploads, so there the upload survived: then the image is whole.
+        assert!(!wish.minio);
+        assert!(restore(&server, &def, CALL) == pattern(PART + 5, 1));
+    }
 }

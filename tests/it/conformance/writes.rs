@@ -1,4 +1,4 @@
-use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ};
+use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ, STSP_OPEN_WRITE};
 use vastost::ost::status::{STSP_EHANDLE, STSP_ENETWORK, STSP_ENOMEM, STSP_ENOSPC, STSP_EOFFSET};
 
 use super::on_every_server;
@@ -121,5 +121,44 @@ fn a_late_error_that_no_write_saw_is_returned_by_the_close() {
     written.write(&data, 2 * PART as u64).unwrap();
     assert_eq!(written.close(0).unwrap_err().code, STSP_ENETWORK);
     assert_eq!(server.open("main", &def, STSP_OPEN_READ).err().unwrap().code, STSP_ENETWORK);
+    server.close().unwrap();
+}
+
+#[test]
+fn an_incomplete_close_after_a_failure_keeps_what_was_durable_and_says_so_once() {
+    let mut site = Site::new(&Wish::default().small_parts().with(IMPATIENT));
+    let (server, def, data) = (site.open(), image("kept", 1), pattern(PART, 1));
+    let written = server.create("main", &def).unwrap();
+    written.write(&data, 0).unwrap();
+    written.write(&data, PART as u64).unwrap();
+    written.flush().unwrap();
+    site.stop_server();
+    // Sends the second part, which fails behind the host's back.
+    written.write(b"third", 2 * PART as u64).unwrap();
+    assert_eq!(written.flush().unwrap_err().code, STSP_ENETWORK);
+    site.start_server();
+    written.close(0).unwrap();
+    assert!(restore(&server, &def, CALL) == data, "the first part was on the store");
+    server.close().unwrap();
+}
+
+#[test]
+fn a_failure_after_a_reopen_never_costs_what_was_kept_before() {
+    let mut site = Site::new(&Wish::default().small_parts().with(IMPATIENT));
+    let (server, def, data) = (site.open(), image("base", 1), pattern(PART + 1000, 1));
+    let written = server.create("main", &def).unwrap();
+    write_all(&written, &data, 0, CALL);
+    written.close(0).unwrap();
+    let again = server.open("main", &def, STSP_OPEN_WRITE).unwrap();
+    again.write(&pattern(PART - 1000, 2), data.len() as u64).unwrap();
+    site.stop_server();
+    // The part with the tail of what was there goes out, and fails.
+    again.write(b"more", 2 * PART as u64).unwrap();
+    assert_eq!(again.flush().unwrap_err().code, STSP_ENETWORK);
+    site.start_server();
+    again.close(0).unwrap();
+    assert!(restore(&server, &def, CALL) == data);
+    assert_eq!(site.keys_under("pending/").len(), 1, "the failed attempt has left nothing");
+    assert_eq!(site.keys_under("backups/").len(), 1);
     server.close().unwrap();
 }
