@@ -1,4 +1,4 @@
-//! An image being written: create or re-open, write, then close complete or incomplete.
+//! An image being written: create (or [`super::reopen`]), write, then close complete or incomplete.
 //!
 //! The order of steps is the table in [`super`]; each method below does one run of it.
 
@@ -7,33 +7,25 @@ use serde_json::Value;
 
 use super::image_id::ImageDef;
 use super::keys::Attempt;
-use super::lsu::{Lsu, progress};
+use super::lsu::Lsu;
 use super::meta;
 use super::record::{
     Content, ImageState, Pending, PendingState, SCHEMA, Sidecar, Writer, now_text, parse_sidecar, to_bytes,
 };
 use crate::error::{Error, Kind, Result};
-use crate::objstore::client::{SentPart, Store};
-use crate::objstore::download::{PartSpan, ReadSpec, Reader};
-use crate::objstore::part_plan::PartPlan;
 use crate::objstore::probe::WireMode;
 use crate::objstore::upload::{Upload, UploadSpec, Uploaded};
 
-/// Parts copied at once when an image is opened for write again.
-const COPIES_IN_FLIGHT: usize = 8;
-/// What is moved at once of a last part that is opened again; the part itself is in a pool buffer.
-const TAIL_STEP_BYTES: usize = 1 << 20;
-
 /// One attempt at one image.
 pub struct Backup {
-    lsu: Lsu,
+    pub(super) lsu: Lsu,
     pending: Pending,
     pending_key: String,
-    upload: Upload,
-    meta: Vec<u8>,
+    pub(super) upload: Upload,
+    pub(super) meta: Vec<u8>,
     /// The earlier attempts that this one takes over; removed when it is on the store.
-    replaces: Vec<(String, Pending)>,
-    conditional_put: bool,
+    pub(super) replaces: Vec<(String, Pending)>,
+    pub(super) conditional_put: bool,
 }
 
 impl Backup {
@@ -65,50 +57,7 @@ impl Backup {
         Ok(backup)
     }
 
-    /// Goes on with an image that was closed incomplete, on this or another host.
-    pub fn reopen(lsu: &Lsu, def: &ImageDef) -> Result<Self> {
-        let owned = (lsu.clone(), def.clone());
-        let (capabilities, mut replaces) = lsu.store().run(async move {
-            let (lsu, def) = owned;
-            if lsu.sidecar(&def.id).await?.is_some() {
-                let what = format!("image {} is complete and can never be written again", def.id);
-                return Err(Error::new(Kind::AccessDenied, what));
-            }
-            let mut pendings = lsu.pendings(&def.id).await?;
-            pendings.sort_by_key(|(_, pending)| progress(pending));
-            Ok((lsu.capabilities().await?, pendings))
-        })?;
-        let Some((key, base)) = replaces.pop() else { return Err(lsu.not_found(&def.id)) };
-        if base.state != PendingState::Incomplete {
-            let Writer { host, pid, .. } = &base.writer;
-            let what = format!(
-                "image {} has been written by {host}:{pid} since {} and was never closed",
-                def.id, base.started
-            );
-            return Err(Error::new(Kind::Busy, what));
-        }
-        if !base.image.answers_to(def) {
-            return Err(lsu.not_found(&def.id));
-        }
-        // Copied parts bring an ETag but no CRC that every server would repeat: MD5 proves the rest of such an image.
-        let wire = match WireMode::choose(lsu.wire(), capabilities) {
-            WireMode::Crc64 => WireMode::Md5,
-            other => other,
-        };
-        let mut backup = Self::begin(lsu, base.image.clone(), base.created.clone(), wire, capabilities.etag_is_md5)?;
-        backup.conditional_put = capabilities.conditional_put;
-        backup.save_pending()?;
-        if let Err(error) = backup.take_over(&base) {
-            return Err(backup.give_up(error));
-        }
-        // Other attempts that were closed incomplete hold less than this one; those being written may be alive.
-        replaces.retain(|(_, pending)| pending.state == PendingState::Incomplete);
-        replaces.push((key, base));
-        backup.replaces = replaces;
-        Ok(backup)
-    }
-
-    fn begin(lsu: &Lsu, def: ImageDef, created: String, wire: WireMode, etag_is_md5: bool) -> Result<Self> {
+    pub(super) fn begin(lsu: &Lsu, def: ImageDef, created: String, wire: WireMode, etag_is_md5: bool) -> Result<Self> {
         let attempt = Attempt::new();
         let key = lsu.keys().data(&def.id, &attempt);
         let metadata = object_metadata(&def, &created);
@@ -168,7 +117,7 @@ impl Backup {
         self.upload.send_part()
     }
 
-    fn begin_upload(&mut self) -> Result<()> {
+    pub(super) fn begin_upload(&mut self) -> Result<()> {
         self.upload.begin()?;
         self.pending.upload_id = self.upload.id().map(ToOwned::to_owned);
         // Without the upload's id on the store nobody could end it after a crash.
@@ -240,13 +189,7 @@ impl Backup {
         sizes.map(|content| content.data.size).max().unwrap_or(0)
     }
 
-    /// Gives the attempt up: its upload, data and record are removed; earlier attempts stay.
-    pub fn abandon(self) {
-        let why = Error::new(Kind::Aborted, "the image was given up");
-        drop(self.give_up(why));
-    }
-
-    fn give_up(self, error: Error) -> Error {
+    pub(super) fn give_up(self, error: Error) -> Error {
         self.remove_own();
         error
     }
@@ -280,7 +223,7 @@ impl Backup {
         }
     }
 
-    fn save_pending(&self) -> Result<()> {
+    pub(super) fn save_pending(&self) -> Result<()> {
         let (lsu, key, body) = (self.lsu.clone(), self.pending_key.clone(), to_bytes(&self.pending)?);
         self.lsu.store().run(async move { lsu.put_record(&key, body, false).await })
     }
@@ -303,81 +246,6 @@ impl Backup {
             tracing::warn!("remove pending records of image {}: {error}", self.pending.image.id);
         }
     }
-
-    /// Brings the bytes of an earlier attempt into this one: full parts by copies on the server, the last one as the
-    /// open part, since no part but the last may be short.
-    fn take_over(&mut self, base: &Pending) -> Result<()> {
-        let (lsu, base_meta) = (self.lsu.clone(), base.meta.clone());
-        self.meta =
-            self.lsu.store().run(async move { meta::load(lsu.store(), lsu.bucket(), base_meta.as_ref()).await })?;
-        let Some(content) = &base.content else { return Ok(()) };
-        let spans = content.spans();
-        let Some((tail, full)) = spans.split_last() else { return Ok(()) };
-        let transfer = self.lsu.store().transfer();
-        let plan = PartPlan::new(transfer.part_size_bytes, transfer.image_size_max_bytes);
-        // Parts of another configuration may be larger than ours: then the tail is copied as a full part too.
-        let tail_fits = tail.size <= plan.part_bytes(tail.number);
-        let copied = if tail_fits { full } else { &spans[..] };
-        if !copied.is_empty() {
-            self.begin_upload()?;
-            self.copy_parts(content, copied)?;
-        }
-        if tail_fits {
-            let spec = ReadSpec {
-                bucket: self.lsu.bucket().into(),
-                key: content.data.key.clone(),
-                size: content.data.size,
-                parts: spans.clone(),
-            };
-            self.copy_tail(spec, *tail)?;
-        }
-        Ok(())
-    }
-
-    fn copy_tail(&mut self, spec: ReadSpec, tail: PartSpan) -> Result<()> {
-        let mut reader = Reader::new(self.lsu.store(), spec);
-        let (mut buffer, end) = (vec![0; TAIL_STEP_BYTES], tail.offset + tail.size);
-        for offset in (tail.offset..end).step_by(TAIL_STEP_BYTES) {
-            let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
-            let piece = buffer.get_mut(..len).unwrap_or_default();
-            reader.read_part(piece, offset)?;
-            self.write(piece, offset)?;
-        }
-        Ok(())
-    }
-
-    fn copy_parts(&mut self, content: &Content, spans: &[PartSpan]) -> Result<()> {
-        let id = self.upload.id().unwrap_or_default().to_owned();
-        let (store, spec) = (self.lsu.store().clone(), self.upload.spec().clone());
-        let (from, upload) = (content.data.key.clone(), id.clone());
-        let jobs: Vec<_> = spans.iter().copied().zip(content.parts.iter().map(|part| part.etag.clone())).collect();
-        let parts = self.lsu.store().run(async move {
-            let (store, spec, from, upload) = (&store, &spec, &from, &upload);
-            let copies = jobs.into_iter().map(|(span, etag)| copy_part(store, spec, from, upload, span, etag));
-            futures::stream::iter(copies).buffered(COPIES_IN_FLIGHT).try_collect::<Vec<_>>().await
-        })?;
-        self.upload.resume(&id, parts);
-        Ok(())
-    }
-}
-
-async fn copy_part(
-    store: &Store,
-    spec: &UploadSpec,
-    from: &str,
-    upload: &str,
-    span: PartSpan,
-    etag: String,
-) -> Result<SentPart> {
-    let copied = store.copy_part(&spec.bucket, &spec.key, upload, from, span).await?;
-    if spec.etag_is_md5 && copied != etag {
-        let what = format!(
-            "copy part {} of {}/{from}: ETag {copied} came back, the part has {etag}",
-            span.number, spec.bucket
-        );
-        return Err(Error::new(Kind::Corrupt, what));
-    }
-    Ok(SentPart { number: span.number, size: span.size, etag: copied, crc64: span.crc64 })
 }
 
 /// Step 6. A lost answer may have been a success: then the sidecar that is there is our own.

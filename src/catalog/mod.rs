@@ -52,5 +52,6 @@ pub mod list;
 pub mod lsu;
 pub mod meta;
 pub mod record;
+mod reopen;
 pub mod restore;
 pub mod usage;

@@ -4,17 +4,18 @@
 //! [`Upload::send_part`], which waits while too many are in flight and gives the rest to our threads. An object that
 //! never fills its first part is one PutObject. A part's failure is kept and returned by the next call on the upload.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::checksum::{Crc64, Crc64Hasher, Md5Sum, composite_etag};
-use super::client::{ObjectInfo, SentPart, Store, WireCheck};
+use super::checksum::{Crc64, Crc64Hasher};
+use super::client::{ObjectInfo, SentPart, Store};
+use super::in_flight::{Progress, Slot};
 use super::part_plan::PartPlan;
 use super::pool::{Buffer, Promise};
 use super::probe::WireMode;
+use super::proof::{check_complete, check_etag, confirm, wire_check};
 use crate::config::{PARTS_MAX, size_text};
 use crate::error::{Error, Kind, Result};
 
@@ -57,21 +58,6 @@ struct OpenPart {
     hasher: Crc64Hasher,
     /// Bytes were rewritten, so the running CRC is void and is computed again over the part.
     rewritten: bool,
-}
-
-/// What the part tasks and the caller share.
-#[derive(Default)]
-struct Progress {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    in_flight: usize,
-    done: BTreeMap<u32, SentPart>,
-    failed: Option<Error>,
-    reported: bool,
 }
 
 impl Upload {
@@ -172,7 +158,7 @@ impl Upload {
         self.progress.admit(self.store.transfer().parts_in_flight)?;
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         // Made here and not in the task: a runtime that is being stopped drops the task before it ever runs.
-        let slot = Slot { progress: Arc::clone(&self.progress), finished: false };
+        let slot = Slot::of(&self.progress);
         self.store.runtime().spawn(async move {
             let sent = send(&store, &spec, &id, number, body, crc64).await;
             slot.finish(sent);
@@ -293,144 +279,10 @@ impl OpenPart {
     }
 }
 
-impl Progress {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a place among the parts in flight; waits for one to get free.
-    fn admit(&self, in_flight_max: usize) -> Result<()> {
-        let mut state = self.lock();
-        while state.in_flight >= in_flight_max && state.failed.is_none() {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        if let Some(error) = state.failed.as_ref().map(Error::repeat) {
-            state.reported = true;
-            return Err(error);
-        }
-        state.in_flight += 1;
-        Ok(())
-    }
-
-    /// Every task ends by its own deadline, so this does.
-    fn wait_idle(&self) {
-        let mut state = self.lock();
-        while state.in_flight > 0 {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Takes a failure, with whether it was reported, and forgets every part from the first one missing on.
-    fn drop_failed(&self) -> Option<(Error, bool)> {
-        let mut state = self.lock();
-        let failure = state.failed.take()?;
-        let whole = (1..).take_while(|number| state.done.contains_key(number)).last().unwrap_or(0);
-        state.done.retain(|number, _| *number <= whole);
-        Some((failure, state.reported))
-    }
-
-    fn fail(&self, error: Error, reported: bool) {
-        let mut state = self.lock();
-        if state.failed.is_none() {
-            state.failed = Some(error);
-            state.reported = reported;
-        }
-    }
-}
-
-/// A place among the parts in flight. Dropped without [`Slot::finish`], its task was cut off by terminate or a panic.
-struct Slot {
-    progress: Arc<Progress>,
-    finished: bool,
-}
-
-impl Slot {
-    fn finish(mut self, sent: Result<SentPart>) {
-        match sent {
-            Ok(part) => drop(self.progress.lock().done.insert(part.number, part)),
-            Err(error) => self.progress.fail(error, false),
-        }
-        self.finished = true;
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.progress.fail(Error::new(Kind::Aborted, "a part was cut off"), false);
-        }
-        let mut state = self.progress.lock();
-        state.in_flight = state.in_flight.saturating_sub(1);
-        drop(state);
-        self.progress.changed.notify_all();
-    }
-}
-
 async fn send(store: &Store, spec: &UploadSpec, id: &str, number: u32, body: Bytes, crc64: Crc64) -> Result<SentPart> {
     let size = body.len() as u64;
     let (check, md5) = wire_check(store, spec, &body, crc64).await?;
     let etag = store.upload_part(&spec.bucket, &spec.key, id, number, body, check).await?;
     check_etag(spec, &etag, md5).map_err(|error| error.context(format!("send part {number}")))?;
     Ok(SentPart { number, size, etag, crc64 })
-}
-
-async fn wire_check(
-    store: &Store,
-    spec: &UploadSpec,
-    body: &Bytes,
-    crc64: Crc64,
-) -> Result<(WireCheck, Option<Md5Sum>)> {
-    Ok(match spec.wire {
-        WireMode::None => (WireCheck::None, None),
-        WireMode::Crc64 => (WireCheck::Crc64(crc64), None),
-        WireMode::Md5 => {
-            let md5 = store.md5().hash(body.clone()).await?;
-            (WireCheck::Md5(md5), Some(md5))
-        }
-    })
-}
-
-/// Where ETags are MD5s, the one that came back must be ours.
-fn check_etag(spec: &UploadSpec, etag: &str, md5: Option<Md5Sum>) -> Result<()> {
-    match md5 {
-        Some(md5) if spec.etag_is_md5 && Md5Sum::from_etag(etag) != Some(md5) => {
-            let what = format!("{}/{}: ETag {etag} came back, MD5 {} was sent", spec.bucket, spec.key, md5.to_hex());
-            Err(Error::new(Kind::Corrupt, what))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_complete(spec: &UploadSpec, object: &ObjectInfo, parts: &[SentPart], crc64: Crc64) -> Result<()> {
-    let wrong = |name: &str, seen: &str, expected: &str| {
-        let what = format!("complete {}/{}: {name} {seen} came back, {expected} was expected", spec.bucket, spec.key);
-        Err(Error::new(Kind::Corrupt, what))
-    };
-    let expected = composite_etag(parts.iter().map(|part| part.etag.as_str()));
-    if let Some(expected) = expected
-        && spec.etag_is_md5
-        && object.etag != expected
-    {
-        return wrong("ETag", &object.etag, &expected);
-    }
-    if let Some(seen) = &object.crc64
-        && spec.wire == WireMode::Crc64
-        && *seen != crc64.to_base64()
-    {
-        return wrong("CRC64NVME", seen, &crc64.to_base64());
-    }
-    Ok(())
-}
-
-async fn confirm(store: &Store, spec: &UploadSpec, expected: &ObjectInfo) -> Result<()> {
-    let seen = store.head(&spec.bucket, &spec.key).await?;
-    if seen.size != expected.size || seen.etag != expected.etag {
-        let (bucket, key) = (&spec.bucket, &spec.key);
-        let what = format!(
-            "confirm {bucket}/{key}: {} bytes with ETag {} are on the store, {} with {} were sent",
-            seen.size, seen.etag, expected.size, expected.etag
-        );
-        return Err(Error::new(Kind::Corrupt, what));
-    }
-    Ok(())
 }

@@ -1,0 +1,140 @@
+//! Going on with an image that was closed incomplete: a new attempt takes over what the old one has.
+
+use futures::stream::{StreamExt, TryStreamExt};
+
+use super::backup::Backup;
+use super::image_id::ImageDef;
+use super::lsu::{Lsu, progress};
+use super::meta;
+use super::record::{Content, Pending, PendingState, Writer};
+use crate::error::{Error, Kind, Result};
+use crate::objstore::client::{SentPart, Store};
+use crate::objstore::download::{PartSpan, ReadSpec, Reader};
+use crate::objstore::part_plan::PartPlan;
+use crate::objstore::probe::WireMode;
+use crate::objstore::upload::UploadSpec;
+
+/// Parts copied at once when an image is opened for write again.
+const COPIES_IN_FLIGHT: usize = 8;
+/// What is moved at once of a last part that is opened again; the part itself is in a pool buffer.
+const TAIL_STEP_BYTES: usize = 1 << 20;
+
+impl Backup {
+    /// Goes on with an image that was closed incomplete, on this or another host.
+    pub fn reopen(lsu: &Lsu, def: &ImageDef) -> Result<Self> {
+        let owned = (lsu.clone(), def.clone());
+        let (capabilities, mut replaces) = lsu.store().run(async move {
+            let (lsu, def) = owned;
+            if lsu.sidecar(&def.id).await?.is_some() {
+                let what = format!("image {} is complete and can never be written again", def.id);
+                return Err(Error::new(Kind::AccessDenied, what));
+            }
+            let mut pendings = lsu.pendings(&def.id).await?;
+            pendings.sort_by_key(|(_, pending)| progress(pending));
+            Ok((lsu.capabilities().await?, pendings))
+        })?;
+        let Some((key, base)) = replaces.pop() else { return Err(lsu.not_found(&def.id)) };
+        if base.state != PendingState::Incomplete {
+            let Writer { host, pid, .. } = &base.writer;
+            let what = format!(
+                "image {} has been written by {host}:{pid} since {} and was never closed",
+                def.id, base.started
+            );
+            return Err(Error::new(Kind::Busy, what));
+        }
+        if !base.image.answers_to(def) {
+            return Err(lsu.not_found(&def.id));
+        }
+        // Copied parts bring an ETag but no CRC that every server would repeat: MD5 proves the rest of such an image.
+        let wire = match WireMode::choose(lsu.wire(), capabilities) {
+            WireMode::Crc64 => WireMode::Md5,
+            other => other,
+        };
+        let mut backup = Self::begin(lsu, base.image.clone(), base.created.clone(), wire, capabilities.etag_is_md5)?;
+        backup.conditional_put = capabilities.conditional_put;
+        backup.save_pending()?;
+        if let Err(error) = backup.take_over(&base) {
+            return Err(backup.give_up(error));
+        }
+        // Other attempts that were closed incomplete hold less than this one; those being written may be alive.
+        replaces.retain(|(_, pending)| pending.state == PendingState::Incomplete);
+        replaces.push((key, base));
+        backup.replaces = replaces;
+        Ok(backup)
+    }
+
+    /// Brings the bytes of an earlier attempt into this one: full parts by copies on the server, the last one as the
+    /// open part, since no part but the last may be short.
+    fn take_over(&mut self, base: &Pending) -> Result<()> {
+        let (lsu, base_meta) = (self.lsu.clone(), base.meta.clone());
+        self.meta =
+            self.lsu.store().run(async move { meta::load(lsu.store(), lsu.bucket(), base_meta.as_ref()).await })?;
+        let Some(content) = &base.content else { return Ok(()) };
+        let spans = content.spans();
+        let Some((tail, full)) = spans.split_last() else { return Ok(()) };
+        let transfer = self.lsu.store().transfer();
+        let plan = PartPlan::new(transfer.part_size_bytes, transfer.image_size_max_bytes);
+        // Parts of another configuration may be larger than ours: then the tail is copied as a full part too.
+        let tail_fits = tail.size <= plan.part_bytes(tail.number);
+        let copied = if tail_fits { full } else { &spans[..] };
+        if !copied.is_empty() {
+            self.begin_upload()?;
+            self.copy_parts(content, copied)?;
+        }
+        if tail_fits {
+            let spec = ReadSpec {
+                bucket: self.lsu.bucket().into(),
+                key: content.data.key.clone(),
+                size: content.data.size,
+                parts: spans.clone(),
+            };
+            self.copy_tail(spec, *tail)?;
+        }
+        Ok(())
+    }
+
+    fn copy_tail(&mut self, spec: ReadSpec, tail: PartSpan) -> Result<()> {
+        let mut reader = Reader::new(self.lsu.store(), spec);
+        let (mut buffer, end) = (vec![0; TAIL_STEP_BYTES], tail.offset + tail.size);
+        for offset in (tail.offset..end).step_by(TAIL_STEP_BYTES) {
+            let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
+            let piece = buffer.get_mut(..len).unwrap_or_default();
+            reader.read_part(piece, offset)?;
+            self.write(piece, offset)?;
+        }
+        Ok(())
+    }
+
+    fn copy_parts(&mut self, content: &Content, spans: &[PartSpan]) -> Result<()> {
+        let id = self.upload.id().unwrap_or_default().to_owned();
+        let (store, spec) = (self.lsu.store().clone(), self.upload.spec().clone());
+        let (from, upload) = (content.data.key.clone(), id.clone());
+        let jobs: Vec<_> = spans.iter().copied().zip(content.parts.iter().map(|part| part.etag.clone())).collect();
+        let parts = self.lsu.store().run(async move {
+            let (store, spec, from, upload) = (&store, &spec, &from, &upload);
+            let copies = jobs.into_iter().map(|(span, etag)| copy_part(store, spec, from, upload, span, etag));
+            futures::stream::iter(copies).buffered(COPIES_IN_FLIGHT).try_collect::<Vec<_>>().await
+        })?;
+        self.upload.resume(&id, parts);
+        Ok(())
+    }
+}
+
+async fn copy_part(
+    store: &Store,
+    spec: &UploadSpec,
+    from: &str,
+    upload: &str,
+    span: PartSpan,
+    etag: String,
+) -> Result<SentPart> {
+    let copied = store.copy_part(&spec.bucket, &spec.key, upload, from, span).await?;
+    if spec.etag_is_md5 && copied != etag {
+        let what = format!(
+            "copy part {} of {}/{from}: ETag {copied} came back, the part has {etag}",
+            span.number, spec.bucket
+        );
+        return Err(Error::new(Kind::Corrupt, what));
+    }
+    Ok(SentPart { number: span.number, size: span.size, etag: copied, crc64: span.crc64 })
+}

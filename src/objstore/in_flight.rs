@@ -1,0 +1,99 @@
+//! The parts of one upload that are under way, done and failed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::client::SentPart;
+use crate::error::{Error, Kind, Result};
+
+/// What the part tasks and the caller share.
+#[derive(Default)]
+pub struct Progress {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+pub struct State {
+    in_flight: usize,
+    pub done: BTreeMap<u32, SentPart>,
+    pub failed: Option<Error>,
+    pub reported: bool,
+}
+
+impl Progress {
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place among the parts in flight; waits for one to get free.
+    pub fn admit(&self, in_flight_max: usize) -> Result<()> {
+        let mut state = self.lock();
+        while state.in_flight >= in_flight_max && state.failed.is_none() {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(error) = state.failed.as_ref().map(Error::repeat) {
+            state.reported = true;
+            return Err(error);
+        }
+        state.in_flight += 1;
+        Ok(())
+    }
+
+    /// Every task ends by its own deadline, so this does.
+    pub fn wait_idle(&self) {
+        let mut state = self.lock();
+        while state.in_flight > 0 {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes a failure, with whether it was reported, and forgets every part from the first one missing on.
+    pub fn drop_failed(&self) -> Option<(Error, bool)> {
+        let mut state = self.lock();
+        let failure = state.failed.take()?;
+        let whole = (1..).take_while(|number| state.done.contains_key(number)).last().unwrap_or(0);
+        state.done.retain(|number, _| *number <= whole);
+        Some((failure, state.reported))
+    }
+
+    pub fn fail(&self, error: Error, reported: bool) {
+        let mut state = self.lock();
+        if state.failed.is_none() {
+            state.failed = Some(error);
+            state.reported = reported;
+        }
+    }
+}
+
+/// A place among the parts in flight. Dropped without [`Slot::finish`], its task was cut off by terminate or a panic.
+pub struct Slot {
+    progress: Arc<Progress>,
+    finished: bool,
+}
+
+impl Slot {
+    pub fn of(progress: &Arc<Progress>) -> Self {
+        Self { progress: Arc::clone(progress), finished: false }
+    }
+
+    pub fn finish(mut self, sent: Result<SentPart>) {
+        match sent {
+            Ok(part) => drop(self.progress.lock().done.insert(part.number, part)),
+            Err(error) => self.progress.fail(error, false),
+        }
+        self.finished = true;
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.progress.fail(Error::new(Kind::Aborted, "a part was cut off"), false);
+        }
+        let mut state = self.progress.lock();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        drop(state);
+        self.progress.changed.notify_all();
+    }
+}
