@@ -2,7 +2,6 @@
 //!
 //! The order of steps is the table in [`super`]; each method below does one run of it.
 
-use futures::stream::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use super::image_id::ImageDef;

@@ -20,7 +20,7 @@
 //! | 3 | parts | pending, an upload with parts |
 //! | 4 | CompleteMultipartUpload or PutObject, HEAD: size and ETag | pending, data object |
 //! | 5 | large image metadata, as its own object | the same, and the metadata object |
-//! | 6 | **sidecar PUT: the image is complete** | complete, pending record left over |
+//! | 6 | **sidecar PUT: the image is complete**, HEAD: its data are still there | complete, pending record left over |
 //! | 7 | pending record removed | complete |
 //!
 //! An incomplete close does 4, then writes the pending record again with the object's parts. Re-opening starts a new
@@ -36,9 +36,11 @@
 //!
 //! | | writer | reader | delete | metadata write |
 //! |---|---|---|---|---|
-//! | writer | each attempt has keys of its own; the first sidecar wins where the store honours `If-None-Match`, else the last one does and each is whole | reads another attempt's object | data keys differ; refused in one process | only complete images |
+//! | writer | each attempt has keys of its own; the first sidecar wins where the store honours `If-None-Match`, else the last one does and each is whole | reads another attempt's object | after its sidecar the writer looks for its data, after the data the delete looks for a sidecar: one of the two sees the other, and the image is gone | only complete images |
 //! | reader | | yes | reads fail with not found once the data is gone; refused in one process | yes |
-//! | delete | | | both end in nothing | the later write of the sidecar wins; never data without a record |
+//! | delete | | | both end in nothing | as for a writer: no sidecar stays without data |
+//!
+//! A listing reads keys only, so an image whose delete was interrupted is listed until the delete is finished.
 //!
 //! Left out here: adopting the upload of a crashed writer, `gc`, `repair` and the audit. Limits: a basename of at most
 //! [`keys::SEGMENT_MAX`] bytes with its suffixes after escaping; sidecars up to [`record::RECORD_SIZE_MAX`].
