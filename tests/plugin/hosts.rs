@@ -19,12 +19,15 @@ const SMALL_PARTS: &str =
 fn host() -> &'static PathBuf {
     static HOST: OnceLock<PathBuf> = OnceLock::new();
     HOST.get_or_init(|| {
-        let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("host-{}", std::process::id()));
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let (program, fresh) = (folder.join("host"), folder.join(format!("host-{}", std::process::id())));
         let files = ["host", "life", "wrong", "hostile"].map(|name| source(&format!("tests/plugin/{name}.c")));
         let flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-I"];
         let mut compiler = Command::new("cc");
-        compiler.args(flags).arg(source("include")).args(files).args(["-ldl", "-pthread", "-o"]).arg(&program);
+        compiler.args(flags).arg(source("include")).args(files).args(["-ldl", "-pthread", "-o"]).arg(&fresh);
         run(&mut compiler);
+        // A rename, so that another test run at the same time never starts half a file.
+        std::fs::rename(&fresh, &program).expect("put the host in place");
         program
     })
 }
