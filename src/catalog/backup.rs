@@ -12,7 +12,7 @@ use super::record::{
     Content, ImageState, Pending, PendingState, SCHEMA, Sidecar, Writer, now_text, parse_sidecar, to_bytes,
 };
 use crate::error::{Error, Kind, Result};
-use crate::objstore::probe::WireMode;
+use crate::objstore::probe::{Capabilities, WireMode};
 use crate::objstore::upload::{Upload, UploadSpec, Uploaded};
 
 /// One attempt at one image.
@@ -24,7 +24,7 @@ pub struct Backup {
     pub(super) meta: Vec<u8>,
     /// The earlier attempts that this one takes over; removed when it is on the store.
     pub(super) replaces: Vec<(String, Pending)>,
-    pub(super) conditional_put: bool,
+    conditional_put: bool,
 }
 
 impl Backup {
@@ -50,13 +50,18 @@ impl Backup {
             Ok(capabilities)
         })?;
         let wire = WireMode::choose(lsu.wire(), capabilities);
-        let mut backup = Self::begin(lsu, def, now_text(), wire, capabilities.etag_is_md5)?;
-        backup.conditional_put = capabilities.conditional_put;
-        backup.save_pending()?;
-        Ok(backup)
+        Self::begin(lsu, def, now_text(), wire, capabilities)
     }
 
-    pub(super) fn begin(lsu: &Lsu, def: ImageDef, created: String, wire: WireMode, etag_is_md5: bool) -> Result<Self> {
+    /// Step 1: a new attempt with its pending record.
+    pub(super) fn begin(
+        lsu: &Lsu,
+        def: ImageDef,
+        created: String,
+        wire: WireMode,
+        capabilities: Capabilities,
+    ) -> Result<Self> {
+        let Capabilities { etag_is_md5, conditional_put, .. } = capabilities;
         let attempt = Attempt::new();
         let key = lsu.keys().data(&def.id, &attempt);
         let metadata = object_metadata(&def, &created);
@@ -76,8 +81,10 @@ impl Backup {
             writer: Writer::this(),
         };
         let upload = Upload::new(lsu.store(), spec)?;
-        let (meta, replaces, conditional_put) = (Vec::new(), Vec::new(), false);
-        Ok(Self { lsu: lsu.clone(), pending, pending_key, upload, meta, replaces, conditional_put })
+        let (lsu, meta, replaces) = (lsu.clone(), Vec::new(), Vec::new());
+        let backup = Self { lsu, pending, pending_key, upload, meta, replaces, conditional_put };
+        backup.save_pending()?;
+        Ok(backup)
     }
 
     pub fn def(&self) -> &ImageDef {
@@ -165,11 +172,11 @@ impl Backup {
         let (kept, failure) = self.upload.keep_durable()?;
         self.pending.upload_id = None;
         let size = kept.as_ref().map_or(0, |uploaded| uploaded.object.size);
-        if size < self.replaced_size() {
+        let replaced = self.replaced_size();
+        if size < replaced {
             // The earlier attempt holds more than this one could keep: it stays the image.
-            let size = self.replaced_size();
             self.remove_own();
-            return failure.map_or(Ok(size), Err);
+            return failure.map_or(Ok(replaced), Err);
         }
         self.pending.state = PendingState::Incomplete;
         self.pending.content = kept.map(|up| Content::new(&self.pending.key, &up.object, &up.parts, up.crc64));
@@ -195,13 +202,11 @@ impl Backup {
 
     /// Another error is on its way to the host: what cannot be removed is logged and stays behind as pending.
     fn remove_own(self) {
-        let (lsu, pending, pending_key) = (self.lsu.clone(), self.pending.clone(), self.pending_key);
-        let aborted = self.upload.abort();
-        let removed = aborted.and_then(|()| {
-            lsu.clone().store().run(async move {
-                remove_attempt(&lsu, &pending).await?;
-                lsu.store().delete(lsu.bucket(), &pending_key, None).await
-            })
+        let (lsu, key) = (self.lsu, self.pending_key);
+        let removed = self.upload.abort().and_then(|()| {
+            // The upload has just been aborted.
+            let pending = Pending { upload_id: None, ..self.pending };
+            lsu.clone().store().run(async move { remove_attempt(&lsu, &key, &pending).await })
         });
         if let Err(error) = removed {
             tracing::warn!("remove what was written of a failed image: {error}");
@@ -222,7 +227,7 @@ impl Backup {
         }
     }
 
-    pub(super) fn save_pending(&self) -> Result<()> {
+    fn save_pending(&self) -> Result<()> {
         let (lsu, key, body) = (self.lsu.clone(), self.pending_key.clone(), to_bytes(&self.pending)?);
         self.lsu.store().run(async move { lsu.put_record(&key, body, false).await })
     }
@@ -233,8 +238,7 @@ impl Backup {
         let own = own_record.then(|| self.pending_key.clone());
         let removed = self.lsu.store().run(async move {
             for (key, pending) in &replaced {
-                remove_attempt(&lsu, pending).await?;
-                lsu.store().delete(lsu.bucket(), key, None).await?;
+                remove_attempt(&lsu, key, pending).await?;
             }
             match own {
                 Some(key) => lsu.store().delete(lsu.bucket(), &key, None).await,
@@ -277,8 +281,8 @@ pub(super) async fn confirm_data(lsu: &Lsu, sidecar: &Sidecar) -> Result<()> {
     }
 }
 
-/// Removes what one attempt has on the store but for its record.
-pub(super) async fn remove_attempt(lsu: &Lsu, pending: &Pending) -> Result<()> {
+/// Removes all that one attempt has on the store, its record at `record_key` last.
+pub(super) async fn remove_attempt(lsu: &Lsu, record_key: &str, pending: &Pending) -> Result<()> {
     if let Some(upload) = &pending.upload_id {
         lsu.store().abort_upload(lsu.bucket(), &pending.key, upload).await?;
     }
@@ -286,7 +290,8 @@ pub(super) async fn remove_attempt(lsu: &Lsu, pending: &Pending) -> Result<()> {
         lsu.store().delete(lsu.bucket(), key, None).await?;
     }
     let version = pending.content.as_ref().and_then(|content| content.data.version_id.as_deref());
-    lsu.store().delete(lsu.bucket(), &pending.key, version).await
+    lsu.store().delete(lsu.bucket(), &pending.key, version).await?;
+    lsu.store().delete(lsu.bucket(), record_key, None).await
 }
 
 /// Enough to rebuild the sidecar from the data alone; VAST keeps 2 KB.

@@ -25,8 +25,7 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
         delete_complete(lsu, &sidecar, &bytes).await?;
     }
     for (key, pending) in &pendings {
-        remove_attempt(lsu, pending).await?;
-        lsu.store().delete(lsu.bucket(), key, None).await?;
+        remove_attempt(lsu, key, pending).await?;
     }
     // A writer elsewhere may have completed the image while its data were being removed: see `backup::confirm_data`.
     if !pendings.is_empty()

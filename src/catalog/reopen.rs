@@ -50,9 +50,7 @@ impl Backup {
             WireMode::Crc64 => WireMode::Md5,
             other => other,
         };
-        let mut backup = Self::begin(lsu, base.image.clone(), base.created.clone(), wire, capabilities.etag_is_md5)?;
-        backup.conditional_put = capabilities.conditional_put;
-        backup.save_pending()?;
+        let mut backup = Self::begin(lsu, base.image.clone(), base.created.clone(), wire, capabilities)?;
         if let Err(error) = backup.take_over(&base) {
             return Err(backup.give_up(error));
         }

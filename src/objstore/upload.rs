@@ -141,7 +141,7 @@ impl Upload {
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         let crc = spec.wire == WireMode::Crc64;
         let begun = async move { store.begin_upload(&spec.bucket, &spec.key, &spec.metadata, crc).await };
-        let id = self.store.run(begun).inspect_err(|error| self.progress.fail(error.repeat(), true))?;
+        let id = self.store.run(begun).inspect_err(|error| self.fail(error))?;
         self.id = Some(id.into());
         Ok(())
     }
