@@ -55,6 +55,12 @@ impl Crc64 {
     pub fn to_base64(self) -> String {
         STANDARD.encode(self.0.to_be_bytes())
     }
+
+    /// The inverse of [`Crc64::to_base64`].
+    pub fn from_base64(text: &str) -> Option<Self> {
+        let bytes = STANDARD.decode(text).ok()?;
+        Some(Self(u64::from_be_bytes(bytes.try_into().ok()?)))
+    }
 }
 
 impl Serialize for Crc64 {

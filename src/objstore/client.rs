@@ -1,7 +1,9 @@
 //! [`Store`]: one method per S3 operation, all async, all idempotent under the SDK's retries. Those of multipart uploads are
-//! in [`super::multipart`].
+//! in [`super::multipart`], the GETs in [`super::get`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -11,6 +13,7 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::ChecksumMode;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime::client::retries::TokenBucket;
 use bytes::Bytes;
@@ -20,12 +23,18 @@ use super::dial::Dialler;
 use super::engine::Engine;
 use super::md5_lanes::Md5Lanes;
 use super::pool::BufferPool;
+use super::proof::resend;
+use super::retry::ServerHints;
+use super::server_clock::ServerClock;
 use super::transport::Transport;
 use super::{identity, sdk_error, tls};
 use crate::config::credentials::KeyPair;
 use crate::config::{Config, QUERY_ATTEMPTS_MAX, Retry, Server, Transfer};
 use crate::error::{Error, Kind, Result};
 use crate::runtime::run_on;
+
+/// How often a fresh object that is not found is asked for before that may be true.
+const FRESH_ASKS: u32 = 6;
 
 /// One server's buckets; clones share connections, retries and buffers.
 #[derive(Clone)]
@@ -41,6 +50,10 @@ pub(super) struct Shared {
     transfer: Transfer,
     pub(super) retry: Retry,
     endpoint: String,
+    https: bool,
+    clock: ServerClock,
+    /// An ETag was seen to be its object's MD5: then all of this server's are, but for those of multipart uploads.
+    pub(super) etags_are_md5: AtomicBool,
 }
 
 /// What travels with a body so that the server can prove it arrived whole.
@@ -51,20 +64,34 @@ pub enum WireCheck {
     Md5(Md5Sum),
 }
 
-/// An object as HEAD, PUT or a listing describes it.
+/// An object as HEAD or PUT describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectInfo {
     pub size: u64,
     pub etag: String,
     pub version_id: Option<String>,
     pub crc64: Option<String>,
+    /// `x-amz-meta-*` without the prefix; only HEAD fills it in.
+    pub metadata: BTreeMap<String, String>,
+    /// Seconds since 1970 by the server's clock; 0 where it did not say.
+    pub modified: u64,
+}
+
+/// An object as a listing describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListedObject {
+    pub key: String,
+    pub size: u64,
+    pub etag: String,
+    /// Seconds since 1970 by the server's clock.
+    pub modified: u64,
 }
 
 /// One page of a listing.
 #[derive(Debug, Default)]
 pub struct Page {
-    /// Keys in the server's order, with the object's size.
-    pub keys: Vec<(String, u64)>,
+    /// In the server's order.
+    pub objects: Vec<ListedObject>,
     /// Prefixes up to the delimiter, when one was asked for.
     pub prefixes: Vec<String>,
     pub next: Option<String>,
@@ -90,7 +117,7 @@ impl Store {
         };
         let dialler = Dialler::new(&server.endpoint, trust, config.transfer.connect_timeout);
         let transport = Transport::new(dialler, &config.transfer);
-        let runtime = engine.runtime.handle().clone();
+        let (runtime, clock) = (engine.runtime.handle().clone(), transport.clock());
         let provider = {
             let (server, transport) = (server.clone(), transport.clone());
             run_on(&runtime, async move { identity::provider(&server, given, &transport).await })?
@@ -110,6 +137,7 @@ impl Store {
             // It kills healthy uploads to slow servers; deadlines per attempt and stall are ours.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retry_config(&config.retry, config.retry.attempts.min(QUERY_ATTEMPTS_MAX)))
+            .retry_classifier(ServerHints)
             .retry_partition(retry_partition(&server.name, &config.retry))
             .timeout_config(timeouts(&config.retry, Duration::ZERO));
         let shared = Shared {
@@ -120,6 +148,9 @@ impl Store {
             transfer: config.transfer.clone(),
             retry: config.retry.clone(),
             endpoint: server.endpoint.url(),
+            https: server.endpoint.https,
+            clock,
+            etags_are_md5: AtomicBool::new(false),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -148,6 +179,17 @@ impl Store {
         &self.shared.endpoint
     }
 
+    /// True when TLS proves every byte that comes; over plain http one may have flipped on the way.
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.shared.https
+    }
+
+    /// Now by the server's clock, seconds since 1970, as its last answer told; None before the first one. Ages of
+    /// objects are counted with it alone, since clocks of hosts may be wrong.
+    pub fn server_now(&self) -> Option<u64> {
+        self.shared.clock.now()
+    }
+
     /// Runs a future of this store on its threads and blocks the caller until it ends.
     pub fn run<T, F>(&self, future: F) -> Result<T>
     where
@@ -159,6 +201,28 @@ impl Store {
 
     /// PutObject of a body in memory. `metadata` becomes `x-amz-meta-*`; `only_new` sends `If-None-Match: *`.
     pub async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        body: Bytes,
+        check: WireCheck,
+        metadata: &[(String, String)],
+        only_new: bool,
+    ) -> Result<ObjectInfo> {
+        let object = resend(|| self.try_put(bucket, key, body.clone(), check, metadata, only_new)).await?;
+        if self.check_stored(check, &object.etag).is_ok() {
+            return Ok(object);
+        }
+        // What is there now is our own and damaged: it is put over, whatever was asked for.
+        resend(|| async {
+            let object = self.try_put(bucket, key, body.clone(), check, metadata, false).await?;
+            self.check_stored(check, &object.etag).map_err(|e| e.context(format!("put {}", path(bucket, key))))?;
+            Ok(object)
+        })
+        .await
+    }
+
+    async fn try_put(
         &self,
         bucket: &str,
         key: &str,
@@ -188,11 +252,24 @@ impl Store {
             etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
             version_id: reply.version_id().map(ToOwned::to_owned),
             crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+            ..ObjectInfo::default()
         })
     }
 
+    /// A server that does not check Content-MD5 still tells by the ETag what it stored.
+    pub(super) fn check_stored(&self, check: WireCheck, etag: &str) -> Result<()> {
+        let (WireCheck::Md5(sent), Some(stored)) = (check, Md5Sum::from_etag(etag)) else { return Ok(()) };
+        let known = self.shared.etags_are_md5.fetch_or(sent == stored, Ordering::Relaxed);
+        if known && sent != stored {
+            let what = format!("ETag {etag} came back, MD5 {} was sent", sent.to_hex());
+            return Err(Error::new(Kind::Corrupt, what));
+        }
+        Ok(())
+    }
+
     pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
-        let request = self.shared.client.head_object().bucket(bucket).key(key);
+        // Without the mode a server that knows the object's checksum does not tell it.
+        let request = self.shared.client.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled);
         let sent = request.customize().config_override(self.patience(0)).send().await;
         let reply = sent.map_err(|e| sdk_error::convert("head", &path(bucket, key), &e))?;
         Ok(ObjectInfo {
@@ -200,55 +277,30 @@ impl Store {
             etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
             version_id: reply.version_id().map(ToOwned::to_owned),
             crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+            metadata: reply.metadata().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            modified: seconds(reply.last_modified()),
         })
     }
 
-    /// A small object as a whole, refused above `size_max` bytes.
-    pub async fn get_small(&self, bucket: &str, key: &str, size_max: u64) -> Result<Bytes> {
-        let mut left = self.shared.retry.attempts.min(QUERY_ATTEMPTS_MAX);
-        loop {
-            // The SDK's attempts end with the headers: a body that breaks off is asked for again here.
-            left = left.saturating_sub(1);
-            match self.try_get_small(bucket, key, size_max).await {
-                Err(error) if left > 0 && matches!(error.kind(), Kind::Network | Kind::Timeout) => {
-                    tracing::debug!("try again: {error}");
-                }
+    /// HEAD of an object that was just put. One front-end of a cluster may not know yet what another has taken, so that
+    /// the object is not there is believed only when it was asked for some times and no listing has it either.
+    pub async fn head_fresh(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
+        let mut wait = self.shared.retry.backoff_initial;
+        for _ in 0..FRESH_ASKS {
+            match self.head(bucket, key).await {
+                Err(error) if error.kind() == Kind::NotFound => tracing::debug!("ask again: {error}"),
                 other => return other,
             }
+            tokio::time::sleep(wait.min(self.shared.retry.backoff_max)).await;
+            wait *= 2;
         }
-    }
-
-    async fn try_get_small(&self, bucket: &str, key: &str, size_max: u64) -> Result<Bytes> {
-        let sent = self.shared.client.get_object().bucket(bucket).key(key).send().await;
-        let mut reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
-        let stall = self.shared.retry.stall_timeout;
-        let mut bytes = Vec::new();
-        loop {
-            let stalled =
-                || Error::new(Kind::Timeout, format!("get {}: no byte came for {stall:?}", path(bucket, key)));
-            let frame = tokio::time::timeout(stall, reply.body.try_next()).await.map_err(|_| stalled())?;
-            let broken = |e| Error::with_source(Kind::Network, format!("get {}", path(bucket, key)), e);
-            let Some(frame) = frame.map_err(broken)? else { return Ok(bytes.into()) };
-            if bytes.len() as u64 + frame.len() as u64 > size_max {
-                let what = format!("get {}: longer than the {size_max} bytes that are read here", path(bucket, key));
-                return Err(Error::new(Kind::Corrupt, what));
+        let listed = self.list(bucket, key, false, None, None).await?.objects.iter().any(|object| object.key == key);
+        match self.head(bucket, key).await {
+            Err(error) if listed && error.kind() == Kind::NotFound => {
+                Err(error.context("a listing has the object").with_kind(Kind::Unavailable))
             }
-            bytes.extend_from_slice(&frame);
+            other => other,
         }
-    }
-
-    /// The body of `[offset, offset + len)`; the caller reads it and minds its progress. Also gives the object's size.
-    pub(crate) async fn get_range(&self, bucket: &str, key: &str, offset: u64, len: u64) -> Result<ByteStream> {
-        let range = format!("bytes={offset}-{}", offset + len.saturating_sub(1));
-        let request = self.shared.client.get_object().bucket(bucket).key(key).range(range);
-        let sent = request.customize().config_override(self.patience(0)).send().await;
-        let reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
-        let got = reply.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
-        if got != len {
-            let what = format!("get {}: {got} bytes came for the {len} at offset {offset}", path(bucket, key));
-            return Err(Error::new(Kind::Corrupt, what));
-        }
-        Ok(reply.body)
     }
 
     /// DeleteObject; deleting what is not there is no error.
@@ -279,11 +331,15 @@ impl Store {
         let sent = request.set_start_after(start_after.map(ToOwned::to_owned)).send().await;
         let reply = sent.map_err(|e| sdk_error::convert("list", &path(bucket, prefix), &e))?;
         let size = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
-        let keys = reply.contents().iter().filter_map(|o| Some((o.key()?.to_owned(), size(o.size()))));
+        let objects = reply.contents().iter().filter_map(|o| {
+            let etag = bare_etag(o.e_tag().unwrap_or_default()).to_owned();
+            let (key, modified) = (o.key()?.to_owned(), seconds(o.last_modified()));
+            Some(ListedObject { key, size: size(o.size()), etag, modified })
+        });
         let prefixes = reply.common_prefixes().iter().filter_map(|p| p.prefix().map(ToOwned::to_owned));
         let more = reply.is_truncated().unwrap_or_default();
         Ok(Page {
-            keys: keys.collect(),
+            objects: objects.collect(),
             prefixes: prefixes.collect(),
             next: reply.next_continuation_token().filter(|_| more).map(ToOwned::to_owned),
         })
@@ -342,6 +398,11 @@ fn retry_config(retry: &Retry, attempts: u32) -> RetryConfig {
 fn retry_partition(server: &str, retry: &Retry) -> RetryPartition {
     let bucket = TokenBucket::builder().capacity(retry.token_bucket).build();
     RetryPartition::custom(format!("vastost-{server}")).token_bucket(bucket).build()
+}
+
+/// Seconds since 1970; 0 for a time that the server left out.
+pub(super) fn seconds(time: Option<&aws_sdk_s3::primitives::DateTime>) -> u64 {
+    time.and_then(|time| u64::try_from(time.secs()).ok()).unwrap_or_default()
 }
 
 pub(super) fn path(bucket: &str, key: &str) -> String {

@@ -63,10 +63,15 @@ impl Dialler {
         Self { endpoint: origin, targets: endpoint.targets.clone(), tls, connect_timeout, answers: Mutex::default() }
     }
 
+    /// False for the hosts of credential services.
+    pub fn is_endpoint(&self, origin: &Origin) -> bool {
+        *origin == self.endpoint
+    }
+
     /// Every address of `origin` now: the union over its targets, without repeats.
     pub async fn addresses(&self, origin: &Origin) -> io::Result<Vec<SocketAddr>> {
         let own = [Target { host: origin.host.clone(), port: origin.port }];
-        let targets = if *origin == self.endpoint { &self.targets[..] } else { &own[..] };
+        let targets = if self.is_endpoint(origin) { &self.targets[..] } else { &own[..] };
         let mut all = Vec::new();
         let mut failed = None;
         for target in targets {

@@ -1,9 +1,14 @@
 //! One object coming down: [`Reader`] decides, read by read, between two ways.
 //!
 //! *Sequential* ([`super::sequential`]): whole parts, fetched ahead, each checked against its CRC before the first byte
-//! is given out. *Random* ([`super::random`]): only the blocks that are asked for, kept in a small cache; they are too
-//! small to check against a part's CRC. A read at the start of the object, one that goes on where the last two ended,
-//! or a long one is sequential; all others are random. Buffers come from the pool at the first read, none before.
+//! is given out. *Random*, over https ([`super::random`]): only the blocks that are asked for, kept in a small cache;
+//! they are too small to check against a part's CRC, but TLS proves every byte. *Random*, over plain http
+//! ([`super::whole_parts`]): the part that holds them, checked, since nothing else would notice a byte that flipped on
+//! the way. That costs a part's transfer for the first small read in it (16 MiB at first, more in large images) and
+//! nothing for further ones while it is among the last few: where single files are restored from much, use https.
+//!
+//! A read at the start of the object, one that goes on where the last two ended, or a long one is sequential; all others
+//! are random. Buffers come from the pool at the first read, none before.
 
 use std::sync::Arc;
 
@@ -12,6 +17,7 @@ use super::client::Store;
 use super::pool::Promise;
 use super::random::RandomReads;
 use super::sequential::ReadAhead;
+use super::whole_parts::WholeParts;
 use crate::error::Result;
 
 /// Reads of this length and more fetch whole parts at once, and parts up to this length are never split.
@@ -45,6 +51,7 @@ pub struct Reader {
     promise: Option<Arc<Promise>>,
     ahead: ReadAhead,
     random: RandomReads,
+    whole: WholeParts,
     last_end: u64,
     run: u32,
 }
@@ -64,7 +71,8 @@ impl Reader {
             spec: Arc::clone(&spec),
             promise: None,
             ahead: ReadAhead::new(store.clone(), Arc::clone(&spec)),
-            random: RandomReads::new(store.clone(), spec),
+            random: RandomReads::new(store.clone(), Arc::clone(&spec)),
+            whole: WholeParts::new(store.clone(), spec),
             last_end: 0,
             run: 0,
         }
@@ -78,7 +86,13 @@ impl Reader {
         let promise = self.promise()?;
         self.run = if offset == self.last_end { self.run + 1 } else { 0 };
         if self.is_sequential(offset, len as u64) {
+            if !self.ahead.holds(self.spec.part_at(offset)) {
+                // The window begins anew and needs the promised buffer.
+                self.whole.clear();
+            }
             self.ahead.read(&promise, to, offset)?;
+        } else if !self.store.is_authenticated() {
+            self.whole.read(&promise, &mut self.ahead, to, offset)?;
         } else {
             self.random.read(&promise, to, offset)?;
         }
@@ -89,6 +103,7 @@ impl Reader {
     /// Fills `to` with whole parts from `offset` on, checked; it must lie within the object.
     pub fn read_part(&mut self, to: &mut [u8], offset: u64) -> Result<()> {
         let promise = self.promise()?;
+        self.whole.clear();
         self.ahead.read(&promise, to, offset)
     }
 

@@ -48,6 +48,12 @@ impl Progress {
         }
     }
 
+    /// The parts on the store from the first one on, without a gap.
+    pub fn durable(&self) -> Vec<SentPart> {
+        let state = self.lock();
+        (1..).map_while(|number| state.done.get(&number).cloned()).collect()
+    }
+
     /// Takes a failure, with whether it was reported, and forgets every part from the first one missing on.
     pub fn drop_failed(&self) -> Option<(Error, bool)> {
         let mut state = self.lock();

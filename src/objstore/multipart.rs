@@ -1,14 +1,50 @@
 //! The S3 operations of multipart uploads.
 
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ObjectAttributes};
 use bytes::Bytes;
 
 use super::checksum::{Crc64, bare_etag};
-use super::client::{ObjectInfo, SentPart, Store, WireCheck, len_i64, path};
+use super::client::{ObjectInfo, SentPart, Store, WireCheck, len_i64, path, seconds};
 use super::download::PartSpan;
+use super::proof::resend;
 use super::sdk_error;
 use crate::error::{Error, Kind, Result};
+
+/// One attempt at completing an upload gets this share of `operation_timeout`.
+const COMPLETE_SHARES: u32 = 3;
+
+/// An upload that was begun and neither completed nor aborted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedUpload {
+    pub key: String,
+    pub id: String,
+    /// Seconds since 1970 by the server's clock.
+    pub initiated: u64,
+}
+
+/// Where the next page of uploads begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadMarker {
+    key: String,
+    id: Option<String>,
+}
+
+#[derive(Debug)]
+pub struct UploadPage {
+    pub uploads: Vec<ListedUpload>,
+    pub next: Option<UploadMarker>,
+}
+
+/// A part as the server tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPart {
+    pub number: u32,
+    pub size: u64,
+    /// Empty where the call does not tell.
+    pub etag: String,
+    pub crc64: Option<Crc64>,
+}
 
 impl Store {
     /// CreateMultipartUpload; gives the upload id.
@@ -48,6 +84,18 @@ impl Store {
         body: Bytes,
         check: WireCheck,
     ) -> Result<String> {
+        resend(|| self.try_upload_part(bucket, key, upload, number, body.clone(), check)).await
+    }
+
+    async fn try_upload_part(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: &str,
+        number: u32,
+        body: Bytes,
+        check: WireCheck,
+    ) -> Result<String> {
         let size = body.len() as u64;
         let request = self.shared.client.upload_part().bucket(bucket).key(key).upload_id(upload);
         let request = request.part_number(number_i32(number)).content_length(len_i64(size));
@@ -60,7 +108,9 @@ impl Store {
         let sent = sent.config_override(self.patience(size)).send().await;
         let what = format!("send part {number} of");
         let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
-        etag_of(reply.e_tag(), &what, bucket, key)
+        let etag = etag_of(reply.e_tag(), &what, bucket, key)?;
+        self.check_stored(check, &etag).map_err(|error| error.context(format!("{what} {}", path(bucket, key))))?;
+        Ok(etag)
     }
 
     /// UploadPartCopy of one part of object `from` of the same bucket, under its own number; gives the part's ETag.
@@ -75,8 +125,29 @@ impl Store {
         etag_of(reply.copy_part_result().and_then(|r| r.e_tag()), &what, bucket, key)
     }
 
-    /// CompleteMultipartUpload; an answer lost on the way is settled by HEAD.
+    /// CompleteMultipartUpload; an answer lost on the way is settled by HEAD. The caller compares ETag and CRC, which may
+    /// be those of HEAD.
     pub async fn complete_upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: &str,
+        parts: &[SentPart],
+        crc64: Option<Crc64>,
+    ) -> Result<ObjectInfo> {
+        let size: u64 = parts.iter().map(|part| part.size).sum();
+        match resend(|| self.try_complete_upload(bucket, key, upload, parts, crc64)).await {
+            // The answer may have been lost; then the upload is gone, which each server says in its own way. Nothing but
+            // its completion makes an object of this key, so the object itself tells.
+            Err(error) => match self.head(bucket, key).await {
+                Ok(found) if found.size == size => Ok(found),
+                _ => Err(error),
+            },
+            other => other,
+        }
+    }
+
+    async fn try_complete_upload(
         &self,
         bucket: &str,
         key: &str,
@@ -94,24 +165,18 @@ impl Store {
         if let Some(crc64) = crc64 {
             request = request.checksum_type(ChecksumType::FullObject).checksum_crc64_nvme(crc64.to_base64());
         }
-        let size: u64 = parts.iter().map(|part| part.size).sum();
-        // Servers may put the object together before they answer; how long is not a matter of our line.
-        let patience = self.patience_of(self.shared.retry.operation_timeout);
+        // Servers may put the object together before they answer; how long is not a matter of our line. A part of the
+        // time is kept for those that were never asked: their address died with the request.
+        let patience = self.patience_of(self.shared.retry.operation_timeout / COMPLETE_SHARES);
         let sent = request.multipart_upload(list).customize().config_override(patience).send().await;
-        match sent.map_err(|e| sdk_error::convert("complete upload of", &path(bucket, key), &e)) {
-            Ok(reply) => Ok(ObjectInfo {
-                size,
-                etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
-                version_id: reply.version_id().map(ToOwned::to_owned),
-                crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
-            }),
-            // A retry after a lost answer finds the upload gone; the object itself tells what became of it.
-            Err(error) if error.kind() == Kind::NotFound => match self.head(bucket, key).await {
-                Ok(found) if found.size == size => Ok(found),
-                _ => Err(error),
-            },
-            Err(error) => Err(error),
-        }
+        let reply = sent.map_err(|e| sdk_error::convert("complete upload of", &path(bucket, key), &e))?;
+        Ok(ObjectInfo {
+            size: parts.iter().map(|part| part.size).sum(),
+            etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
+            version_id: reply.version_id().map(ToOwned::to_owned),
+            crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+            ..ObjectInfo::default()
+        })
     }
 
     /// AbortMultipartUpload; aborting what is not there is no error.
@@ -124,13 +189,89 @@ impl Store {
         }
     }
 
-    /// Keys of the bucket's unfinished uploads, first page; with their upload ids.
-    pub async fn list_uploads(&self, bucket: &str) -> Result<Vec<(String, String)>> {
-        let sent = self.shared.client.list_multipart_uploads().bucket(bucket).send().await;
-        let reply = sent.map_err(|e| sdk_error::convert("list uploads of", bucket, &e))?;
-        let pair = |u: &aws_sdk_s3::types::MultipartUpload| Some((u.key()?.to_owned(), u.upload_id()?.to_owned()));
-        Ok(reply.uploads().iter().filter_map(pair).collect())
+    /// One page of ListMultipartUploads of the whole bucket, at most 1,000. No prefix is sent: MinIO takes one for a key.
+    pub async fn list_uploads(&self, bucket: &str, after: Option<UploadMarker>) -> Result<UploadPage> {
+        let mut request = self.shared.client.list_multipart_uploads().bucket(bucket);
+        if let Some(UploadMarker { key, id }) = after.clone() {
+            request = request.key_marker(key).set_upload_id_marker(id);
+        }
+        let reply = request.send().await.map_err(|e| sdk_error::convert("list uploads of", bucket, &e))?;
+        let upload = |u: &aws_sdk_s3::types::MultipartUpload| {
+            let (key, id) = (u.key()?.to_owned(), u.upload_id()?.to_owned());
+            Some(ListedUpload { key, id, initiated: seconds(u.initiated()) })
+        };
+        let marker = || {
+            let (key, id) = (reply.next_key_marker()?.to_owned(), reply.next_upload_id_marker().map(ToOwned::to_owned));
+            Some(UploadMarker { key, id })
+        };
+        let next = if reply.is_truncated().unwrap_or_default() { marker() } else { None };
+        if next.is_some() && next == after {
+            let what = format!("list uploads of {bucket}: the server repeats a marker");
+            return Err(Error::new(Kind::Unavailable, what));
+        }
+        Ok(UploadPage { uploads: reply.uploads().iter().filter_map(upload).collect(), next })
     }
+
+    /// ListParts: all parts of an upload, in order; None when there is no such upload.
+    pub async fn list_parts(&self, bucket: &str, key: &str, upload: &str) -> Result<Option<Vec<StoredPart>>> {
+        let (mut parts, mut marker) = (Vec::new(), None);
+        loop {
+            let request = self.shared.client.list_parts().bucket(bucket).key(key).upload_id(upload);
+            let sent = request.set_part_number_marker(marker.clone()).send().await;
+            let reply = match sent.map_err(|e| sdk_error::convert("list parts of", &path(bucket, key), &e)) {
+                Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+                other => other?,
+            };
+            parts.extend(reply.parts().iter().filter_map(StoredPart::of));
+            let next = reply.next_part_number_marker().filter(|_| reply.is_truncated().unwrap_or_default());
+            if next.is_none() || next == marker.as_deref() {
+                // S3 orders them; a server that does not must not make us see gaps.
+                parts.sort_by_key(|part: &StoredPart| part.number);
+                return Ok(Some(parts));
+            }
+            marker = next.map(ToOwned::to_owned);
+        }
+    }
+
+    /// GetObjectAttributes: the parts that a finished object was made of. None where the server does not tell: VAST
+    /// does not document the call, and of an object put in one piece there are none.
+    pub async fn object_parts(&self, bucket: &str, key: &str) -> Result<Option<Vec<StoredPart>>> {
+        let (mut parts, mut marker) = (Vec::new(), None);
+        loop {
+            let request = self.shared.client.get_object_attributes().bucket(bucket).key(key);
+            let request = request.object_attributes(ObjectAttributes::ObjectParts).max_parts(1_000);
+            let sent = request.set_part_number_marker(marker.clone()).send().await;
+            let reply = match sent.map_err(|e| sdk_error::convert("get attributes of", &path(bucket, key), &e)) {
+                Err(error) if matches!(error.kind(), Kind::Unsupported | Kind::InvalidArgument) => return Ok(None),
+                other => other?,
+            };
+            let Some(page) = reply.object_parts() else { return Ok(None) };
+            parts.extend(page.parts().iter().filter_map(StoredPart::of_object));
+            let next = page.next_part_number_marker().filter(|_| page.is_truncated().unwrap_or_default());
+            if next.is_none() || next == marker.as_deref() {
+                return Ok(Some(parts).filter(|parts: &Vec<_>| !parts.is_empty()));
+            }
+            marker = next.map(ToOwned::to_owned);
+        }
+    }
+}
+
+impl StoredPart {
+    fn of(part: &aws_sdk_s3::types::Part) -> Option<Self> {
+        let etag = bare_etag(part.e_tag().unwrap_or_default()).to_owned();
+        let (number, size) = (number_u32(part.part_number())?, u64::try_from(part.size()?).ok()?);
+        Some(Self { number, size, etag, crc64: part.checksum_crc64_nvme().and_then(Crc64::from_base64) })
+    }
+
+    fn of_object(part: &aws_sdk_s3::types::ObjectPart) -> Option<Self> {
+        let (number, size) = (number_u32(part.part_number())?, u64::try_from(part.size()?).ok()?);
+        let crc64 = part.checksum_crc64_nvme().and_then(Crc64::from_base64);
+        Some(Self { number, size, etag: String::new(), crc64 })
+    }
+}
+
+fn number_u32(number: Option<i32>) -> Option<u32> {
+    number.and_then(|number| u32::try_from(number).ok())
 }
 
 fn etag_of(etag: Option<&str>, what: &str, bucket: &str, key: &str) -> Result<String> {

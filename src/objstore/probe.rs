@@ -18,6 +18,10 @@ use crate::error::{Kind, Result};
 /// A cluster may be upgraded: ask again after so long.
 const VALID: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// A clean-up of another host may take the probe's object away, so one put that is not refused proves nothing yet; it
+/// has put the object again.
+const CONDITIONAL_PUTS: usize = 3;
+
 /// Proven capabilities of one endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
@@ -94,14 +98,18 @@ async fn probe_put(store: &Store, bucket: &str, key: &str) -> Result<(bool, bool
     let (first, second) = (Bytes::from_static(b"vastost probe"), Bytes::from_static(b"vastost probe, again"));
     let md5 = Md5Sum::of(&first);
     let put = store.put(bucket, key, first, WireCheck::None, &[], false).await?;
-    let again = store.put(bucket, key, second, WireCheck::None, &[], true).await;
-    let conditional = matches!(&again, Err(error) if error.kind() == Kind::PreconditionFailed);
-    if let Err(error) = again
-        && !conditional
-    {
-        tracing::debug!("conditional put is not supported: {error}");
+    let etag_is_md5 = Md5Sum::from_etag(&put.etag) == Some(md5);
+    for _ in 0..CONDITIONAL_PUTS {
+        match store.put(bucket, key, second.clone(), WireCheck::None, &[], true).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == Kind::PreconditionFailed => return Ok((etag_is_md5, true)),
+            Err(error) => {
+                tracing::debug!("conditional put is not supported: {error}");
+                break;
+            }
+        }
     }
-    Ok((Md5Sum::from_etag(&put.etag) == Some(md5), conditional))
+    Ok((etag_is_md5, false))
 }
 
 async fn probe_crc_put(store: &Store, bucket: &str, key: &str) -> Result<bool> {

@@ -8,6 +8,8 @@ use super::probe::WireMode;
 use super::upload::UploadSpec;
 use crate::error::{Error, Kind, Result};
 
+const RESENDS: u32 = 2;
+
 pub async fn wire_check(
     store: &Store,
     spec: &UploadSpec,
@@ -22,6 +24,18 @@ pub async fn wire_check(
             (WireCheck::Md5(md5), Some(md5))
         }
     })
+}
+
+/// A request that was damaged on the way is refused by the server, which says nothing about what we hold: it is sent
+/// again, twice at most.
+pub async fn resend<T, F: Future<Output = Result<T>>>(mut send: impl FnMut() -> F) -> Result<T> {
+    for _ in 0..RESENDS {
+        match send().await {
+            Err(error) if error.kind() == Kind::Corrupt => tracing::warn!("send again: {error}"),
+            other => return other,
+        }
+    }
+    send().await
 }
 
 /// Where ETags are MD5s, the one that came back must be ours.
@@ -57,7 +71,7 @@ pub fn check_complete(spec: &UploadSpec, object: &ObjectInfo, parts: &[SentPart]
 }
 
 pub async fn confirm(store: &Store, spec: &UploadSpec, expected: &ObjectInfo) -> Result<()> {
-    let seen = store.head(&spec.bucket, &spec.key).await?;
+    let seen = store.head_fresh(&spec.bucket, &spec.key).await?;
     if seen.size != expected.size || seen.etag != expected.etag {
         let (bucket, key) = (&spec.bucket, &spec.key);
         let what = format!(

@@ -1,7 +1,8 @@
-//! Small reads anywhere: blocks of 128 KiB, one request for all that a read misses, a small cache.
+//! Small reads anywhere, over https: blocks of 128 KiB, one request for all that a read misses, a small cache.
 //!
 //! NetBackup's accelerator and single-file restores read 512 bytes to 128 KiB here and there. The cache is one pool
-//! buffer of sixteen blocks, taken only while the pool has it free; without it each read is a request of its own.
+//! buffer of sixteen blocks, taken only while the pool has it free; without it each read is a request of its own. Blocks
+//! are too small to be checked against a part's CRC: TLS is what proves them.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

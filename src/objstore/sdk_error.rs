@@ -76,6 +76,8 @@ fn kind_of(reply: &Reply<'_>) -> Kind {
         | "InvalidDigest"
         | "XAmzContentChecksumMismatch"
         | "XAmzContentSHA256Mismatch"
+        | "IncompleteBody"
+        | "MalformedXML"
         | "InvalidPart" => Kind::Corrupt,
         // MinIO: XMinioStorageFull; quota codes of MinIO and of S3 clones.
         "XMinioStorageFull"

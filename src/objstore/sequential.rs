@@ -6,11 +6,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::checksum::{Crc64, Crc64Hasher};
 use super::client::Store;
 use super::download::{PartSpan, ReadSpec};
+use super::get::read_range;
 use super::pool::{Buffer, Promise};
 use crate::error::{Error, Kind, Result};
 
@@ -30,6 +31,7 @@ struct Fetch {
 enum FetchState {
     UnderWay(tokio::task::JoinHandle<Result<Buffer>>),
     Ready(Buffer),
+    Taken,
 }
 
 impl Drop for Fetch {
@@ -43,6 +45,12 @@ impl Drop for Fetch {
 impl ReadAhead {
     pub fn new(store: Store, spec: Arc<ReadSpec>) -> Self {
         Self { store, spec, parts: VecDeque::new(), window: 1 }
+    }
+
+    /// Lets every part go.
+    pub fn clear(&mut self) {
+        self.parts.clear();
+        self.window = 1;
     }
 
     /// True when the part is read or being read.
@@ -72,11 +80,23 @@ impl ReadAhead {
         Ok(())
     }
 
+    /// The part as checked bytes, to keep; the next ones are on their way.
+    pub fn take(&mut self, promise: &Promise, index: usize) -> Result<Buffer> {
+        self.part(promise, index)?;
+        let taken = self.parts.front_mut().map(|fetch| std::mem::replace(&mut fetch.state, FetchState::Taken));
+        self.parts.pop_front();
+        // The window would be empty, and the next part seem a seek.
+        self.refill(promise);
+        match taken {
+            Some(FetchState::Ready(buffer)) => Ok(buffer),
+            _ => Err(Error::new(Kind::Internal, "take a part that is not there")),
+        }
+    }
+
     /// The part as checked bytes; earlier ones are let go, later ones are on their way.
     fn part(&mut self, promise: &Promise, index: usize) -> Result<&Buffer> {
         if !self.holds(index) {
-            self.parts.clear();
-            self.window = 1;
+            self.clear();
             let deadline = Instant::now() + self.store.retry().operation_timeout;
             let size = self.spec.parts.get(index).map_or(1, |part| part.size);
             let buffer = promise.acquire(size, deadline)?;
@@ -135,7 +155,7 @@ impl ReadAhead {
 }
 
 /// Fetches one part and checks its CRC; a part that arrives damaged is fetched once more.
-async fn fetch_part(store: &Store, spec: &ReadSpec, span: PartSpan, mut buffer: Buffer) -> Result<Buffer> {
+pub async fn fetch_part(store: &Store, spec: &ReadSpec, span: PartSpan, mut buffer: Buffer) -> Result<Buffer> {
     let len = usize::try_from(span.size).unwrap_or(usize::MAX);
     let mut seen = Crc64(0);
     for _ in 0..2 {
@@ -155,57 +175,16 @@ async fn fetch_part(store: &Store, spec: &ReadSpec, span: PartSpan, mut buffer: 
     Err(Error::new(Kind::Corrupt, what))
 }
 
-/// Fills `to` from `offset` on; a body that breaks or stalls is resumed where it broke. Gives the CRC of the range.
+/// Fills `to` from `offset` on. Gives the CRC of the range.
 pub async fn fetch_range(store: &Store, spec: &ReadSpec, offset: u64, to: &mut [u8]) -> Result<Crc64> {
     let mut hasher = Crc64Hasher::default();
-    let mut done = 0;
-    let mut attempts = store.retry().attempts;
-    loop {
-        let at = offset + done as u64;
-        let rest = to.get_mut(done..).unwrap_or_default();
-        let body = store.get_range(&spec.bucket, &spec.key, at, rest.len() as u64).await?;
-        match drain(store, body, rest, &mut hasher).await {
-            (len, None) => {
-                debug_assert_eq!(done + len, to.len());
-                return Ok(hasher.value());
-            }
-            (len, Some(error)) => {
-                done += len;
-                attempts = if len > 0 { store.retry().attempts } else { attempts.saturating_sub(1) };
-                if attempts == 0 {
-                    let what = format!("read {}/{} at offset {}", spec.bucket, spec.key, offset + done as u64);
-                    return Err(error.context(what));
-                }
-                tokio::time::sleep(store.retry().backoff_initial.min(Duration::from_secs(1))).await;
-            }
+    let len = to.len() as u64;
+    read_range(store, &spec.bucket, &spec.key, offset, len, |at, bytes| {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        if let Some(to) = to.get_mut(at..at.saturating_add(bytes.len())) {
+            hasher.copy(to, bytes);
         }
-    }
-}
-
-/// Copies a body into `to`, hashing on the way; gives how far it came, and why no further.
-async fn drain(
-    store: &Store,
-    mut body: aws_sdk_s3::primitives::ByteStream,
-    to: &mut [u8],
-    hasher: &mut Crc64Hasher,
-) -> (usize, Option<Error>) {
-    let stall = store.retry().stall_timeout;
-    let mut done = 0;
-    loop {
-        let next = match tokio::time::timeout(stall, body.try_next()).await {
-            Err(_) => return (done, Some(Error::new(Kind::Timeout, format!("no byte came for {stall:?}")))),
-            Ok(Err(error)) => return (done, Some(Error::with_source(Kind::Network, "body broke off", error))),
-            Ok(Ok(next)) => next,
-        };
-        let Some(frame) = next else {
-            let missing = to.len() - done;
-            let short = (missing > 0).then(|| Error::new(Kind::Network, format!("body ended {missing} bytes early")));
-            return (done, short);
-        };
-        let Some(to) = to.get_mut(done..done + frame.len()) else {
-            return (done, Some(Error::new(Kind::Corrupt, "body is longer than was asked for")));
-        };
-        hasher.copy(to, &frame);
-        done += frame.len();
-    }
+    })
+    .await?;
+    Ok(hasher.value())
 }

@@ -29,11 +29,17 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::dial::{Dialler, Origin};
+use super::server_clock::{self, ServerClock};
 use crate::config::Transfer;
 
 /// The response header in which the connector tells the error path which address answered.
 pub const ADDRESS_HEADER: &str = "x-vastost-address";
 
+/// The response header that tells the retry rules that a refused request was signed far from the server's time.
+pub const SKEWED_HEADER: &str = "x-vastost-skewed";
+
+/// Servers refuse signatures 15 minutes off; the SDK corrects its time from here on.
+const SKEW_MAX_SECONDS: u64 = 4 * 60;
 /// A dead address is not dialled again for so long while others answer.
 const AVOID: Duration = Duration::from_secs(5);
 /// A request that is dropped after so long without an answer speaks against its address; sooner, only against its caller.
@@ -49,6 +55,7 @@ pub struct Transport {
 
 struct Shared {
     dialler: Dialler,
+    clock: ServerClock,
     permits: Arc<Semaphore>,
     idle_max: Duration,
     age_max: Duration,
@@ -86,6 +93,8 @@ struct Lease {
     connection: Option<Connection>,
     /// Since when a request waits for its answer.
     waiting: Option<Instant>,
+    /// When the request was signed, seconds since 1970.
+    signed: Option<u64>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -93,6 +102,7 @@ impl Transport {
     pub fn new(dialler: Dialler, transfer: &Transfer) -> Self {
         let shared = Shared {
             dialler,
+            clock: ServerClock::default(),
             permits: Arc::new(Semaphore::new(transfer.connections)),
             idle_max: transfer.connection_idle,
             age_max: transfer.connection_max_age,
@@ -101,12 +111,18 @@ impl Transport {
         Self { shared: Arc::new(shared) }
     }
 
+    /// The clock of the server, as the answers tell it.
+    pub fn clock(&self) -> ServerClock {
+        self.shared.clock.clone()
+    }
+
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
         let (origin, mut request) = to_origin_form(request).map_err(ConnectorError::user)?;
         let permits = Arc::clone(&self.shared.permits);
         let permit = permits.acquire_owned().await.map_err(|e| ConnectorError::other(e.into(), None))?;
         let mut lease = self.shared.lease(origin, permit).await?;
+        lease.signed = request.headers().get("x-amz-date").and_then(server_clock::parse_amz_date);
         loop {
             let Some(connection) = lease.connection.as_mut() else {
                 lease = lease.redial().await?;
@@ -147,8 +163,15 @@ impl Shared {
     async fn lease(self: &Arc<Self>, origin: Origin, permit: OwnedSemaphorePermit) -> Result<Lease, ConnectorError> {
         let addresses = self.dialler.addresses(&origin).await.map_err(|e| ConnectorError::io(e.into()))?;
         let address = self.choose(&addresses).ok_or_else(|| no_address(&origin))?;
-        let lease =
-            Lease { shared: Arc::clone(self), origin, address, connection: None, waiting: None, _permit: permit };
+        let lease = Lease {
+            shared: Arc::clone(self),
+            origin,
+            address,
+            connection: None,
+            waiting: None,
+            signed: None,
+            _permit: permit,
+        };
         match self.reuse(&lease.origin, address) {
             Some(connection) => Ok(lease.with(connection)),
             None => lease.dial(&addresses).await,
@@ -230,6 +253,13 @@ impl Lease {
     fn respond(mut self, response: http::Response<Incoming>) -> HttpResponse {
         self.waiting = None;
         let (mut parts, body) = response.into_parts();
+        let is_endpoint = self.shared.dialler.is_endpoint(&self.origin);
+        let now = if is_endpoint { self.shared.clock.hear(&parts.headers) } else { None };
+        if let (http::StatusCode::FORBIDDEN, Some(now), Some(signed)) = (parts.status, now, self.signed)
+            && now.abs_diff(signed) > SKEW_MAX_SECONDS
+        {
+            parts.headers.insert(SKEWED_HEADER, HeaderValue::from_static("true"));
+        }
         if let Ok(value) = HeaderValue::from_str(&self.address.to_string()) {
             parts.headers.insert(ADDRESS_HEADER, value);
         }

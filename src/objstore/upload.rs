@@ -35,7 +35,6 @@ pub struct UploadSpec {
 pub struct Uploaded {
     pub object: ObjectInfo,
     pub parts: Vec<SentPart>,
-    pub crc64: Crc64,
 }
 
 /// An object being written by one caller at a time.
@@ -93,6 +92,11 @@ impl Upload {
 
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
+    }
+
+    /// The parts under way and done, for those who watch.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
     }
 
     pub fn spec(&self) -> &UploadSpec {
@@ -186,10 +190,15 @@ impl Upload {
         Ok(uploaded)
     }
 
-    fn complete_parts(&mut self) -> Result<Uploaded> {
+    /// Sends what is left and waits: every part of the upload, none of them under way any more.
+    pub fn seal(&mut self) -> Result<Vec<SentPart>> {
         self.send_part()?;
         self.settle()?;
-        let parts: Vec<SentPart> = self.progress.lock().done.values().cloned().collect();
+        Ok(self.progress.lock().done.values().cloned().collect())
+    }
+
+    fn complete_parts(&mut self) -> Result<Uploaded> {
+        let parts = self.seal()?;
         let crc64 = parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size));
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         let (id, list) = (self.id.clone().unwrap_or_default(), parts.clone());
@@ -199,7 +208,7 @@ impl Upload {
         // There is an object now and no upload any more that could be aborted.
         self.id = None;
         check_complete(&self.spec, &object, &parts, crc64)?;
-        Ok(Uploaded { object, parts, crc64 })
+        Ok(Uploaded { object, parts })
     }
 
     fn put_whole(&mut self) -> Result<Uploaded> {
@@ -215,28 +224,27 @@ impl Upload {
         })?;
         self.open_offset = size;
         let part = SentPart { number: 1, size, etag: object.etag.clone(), crc64 };
-        Ok(Uploaded { object, parts: if size == 0 { Vec::new() } else { vec![part] }, crc64 })
+        Ok(Uploaded { object, parts: if size == 0 { Vec::new() } else { vec![part] } })
     }
 
-    /// [`Upload::complete`] of what can be kept: after a failure, the parts up to it; no object when nothing can. Also
-    /// gives the failure if no call has returned it yet.
-    pub fn keep_durable(&mut self) -> Result<(Option<Uploaded>, Option<Error>)> {
+    /// Reduces the upload to what can be kept: all of it, or after a failure the parts before it. Gives the failure, and
+    /// whether a call has returned it.
+    pub fn keep_durable(&mut self) -> Result<Option<(Error, bool)>> {
         self.progress.wait_idle();
-        let Some((failure, reported)) = self.progress.drop_failed() else {
-            return self.complete().map(|uploaded| (Some(uploaded), None));
-        };
-        let kept = self.keep_parts().map_err(|error| if reported { error } else { failure.repeat() })?;
-        Ok((kept, (!reported).then_some(failure)))
-    }
-
-    fn keep_parts(&mut self) -> Result<Option<Uploaded>> {
+        let Some(failure) = self.progress.drop_failed() else { return Ok(None) };
         self.open = None;
         let Some(id) = self.id.clone().filter(|_| self.progress.lock().done.is_empty()) else {
-            return if self.id.is_some() { self.complete().map(Some) } else { Ok(None) };
+            return Ok(Some(failure));
         };
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         self.store.run(async move { store.abort_upload(&spec.bucket, &spec.key, &id).await })?;
-        Ok(None)
+        self.id = None;
+        Ok(Some(failure))
+    }
+
+    /// True when there is nothing to complete.
+    pub fn is_empty(&self) -> bool {
+        self.id.is_none() && self.open.is_none()
     }
 
     /// Gives the upload up: what was sent is removed from the store.

@@ -1,0 +1,202 @@
+//! GETs: small objects as a whole, ranges of large ones.
+//!
+//! The SDK's attempts end with the answer's head, so the bodies are minded here. One rule for all: a body that brings no
+//! byte for `stall_timeout`, or fewer than `floor_rate` over that time, is as good as broken; what broke is asked for
+//! again until `attempts` in a row bring nothing or the operation's time is over. A body must have exactly the length that
+//! was asked for or announced.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+
+use super::checksum::{Md5Sum, bare_etag};
+use super::client::{Store, path};
+use super::sdk_error;
+use crate::config::{QUERY_ATTEMPTS_MAX, Retry};
+use crate::error::{Error, Kind, Result};
+
+/// Longest wait before a body that broke is asked for again.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// What one try at a small object brought.
+struct Small {
+    bytes: Bytes,
+    /// False when the bytes do not have the object's ETag for their MD5.
+    is_proven: bool,
+}
+
+impl Store {
+    /// A small object as a whole, refused above `size_max` bytes.
+    pub async fn get_small(&self, bucket: &str, key: &str, size_max: u64) -> Result<Bytes> {
+        let retry = &self.shared.retry;
+        let deadline = Instant::now() + retry.operation_timeout.max(floor_time(retry, size_max));
+        let mut left = retry.attempts.min(QUERY_ATTEMPTS_MAX);
+        let mut unproven: Option<Bytes> = None;
+        loop {
+            left = left.saturating_sub(1);
+            let error = match self.try_get_small(bucket, key, size_max).await {
+                Ok(small) if small.is_proven => return Ok(small.bytes),
+                Ok(Small { bytes, .. }) => {
+                    // Not every server's ETags are MD5s. What comes twice alike did not change on the way.
+                    if unproven.as_ref() == Some(&bytes) && !self.shared.etags_are_md5.load(Ordering::Relaxed) {
+                        return Ok(bytes);
+                    }
+                    unproven = Some(bytes);
+                    let what = format!("get {}: the bytes do not have the ETag for MD5", path(bucket, key));
+                    Error::new(Kind::Corrupt, what)
+                }
+                Err(error) if matches!(error.kind(), Kind::Network | Kind::Timeout) => error,
+                Err(error) => return Err(error),
+            };
+            if left == 0 || Instant::now() > deadline {
+                return Err(error);
+            }
+            tracing::debug!("try again: {error}");
+            pause(retry).await;
+        }
+    }
+
+    async fn try_get_small(&self, bucket: &str, key: &str, size_max: u64) -> Result<Small> {
+        let sent = self.shared.client.get_object().bucket(bucket).key(key).send().await;
+        let reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
+        let len = length(&reply, bucket, key)?;
+        if len > size_max {
+            let what = format!("get {}: {len} bytes; at most {size_max} are read here", path(bucket, key));
+            return Err(Error::new(Kind::Corrupt, what));
+        }
+        let etag = bare_etag(reply.e_tag().unwrap_or_default()).to_owned();
+        let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
+        let drained = drain(self, reply.body, len, &mut 0, &mut |_, frame| bytes.extend_from_slice(frame)).await;
+        drained.map_err(|error| error.context(format!("get {}", path(bucket, key))))?;
+        let is_proven = self.is_proven(&bytes, &etag);
+        Ok(Small { bytes: bytes.into(), is_proven })
+    }
+
+    /// Over plain http nothing but the ETag tells whether a byte of a record flipped on the way.
+    fn is_proven(&self, bytes: &[u8], etag: &str) -> bool {
+        let Some(md5) = Md5Sum::from_etag(etag).filter(|_| !self.is_authenticated()) else { return true };
+        let proven = md5 == Md5Sum::of(bytes);
+        self.shared.etags_are_md5.fetch_or(proven, Ordering::Relaxed);
+        proven
+    }
+
+    /// The body of `[offset, offset + len)`; the caller reads it and minds its progress.
+    async fn get_range(&self, bucket: &str, key: &str, offset: u64, len: u64) -> Result<ByteStream> {
+        let range = format!("bytes={offset}-{}", offset + len.saturating_sub(1));
+        let request = self.shared.client.get_object().bucket(bucket).key(key).range(range);
+        let sent = request.customize().config_override(self.patience(0)).send().await;
+        let reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
+        let got = length(&reply, bucket, key)?;
+        if got != len {
+            let what = format!("get {}: {got} bytes came for the {len} at offset {offset}", path(bucket, key));
+            return Err(Error::new(Kind::Corrupt, what));
+        }
+        Ok(reply.body)
+    }
+}
+
+/// Hands `len` bytes from `offset` on to `take`, in order and each byte once, with their place in the range. A body that
+/// breaks, stalls or crawls is resumed where it broke; one of the wrong length is asked for again.
+pub async fn read_range(
+    store: &Store,
+    bucket: &str,
+    key: &str,
+    offset: u64,
+    len: u64,
+    mut take: impl FnMut(u64, &[u8]),
+) -> Result<()> {
+    let retry = store.retry();
+    let deadline = Instant::now() + retry.operation_timeout.max(floor_time(retry, len));
+    let mut done = 0;
+    let mut attempts = retry.attempts;
+    loop {
+        let before = done;
+        let error = match store.get_range(bucket, key, offset + done, len - done).await {
+            Ok(body) => match drain(store, body, len, &mut done, &mut take).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            },
+            // The object itself may be shorter than it should be: then every answer is.
+            Err(error) if error.kind() == Kind::Corrupt => {
+                attempts = attempts.min(QUERY_ATTEMPTS_MAX);
+                error
+            }
+            Err(error) => return Err(error),
+        };
+        attempts = if done > before { retry.attempts } else { attempts.saturating_sub(1) };
+        if attempts == 0 || Instant::now() > deadline {
+            return Err(error.context(format!("read {bucket}/{key} at offset {}", offset + done)));
+        }
+        pause(retry).await;
+    }
+}
+
+/// How long `bytes` may take.
+pub fn floor_time(retry: &Retry, bytes: u64) -> Duration {
+    Duration::from_secs_f64(bytes as f64 / retry.floor_rate_bytes.max(1) as f64)
+}
+
+async fn pause(retry: &Retry) {
+    tokio::time::sleep(retry.backoff_initial.min(PAUSE_MAX)).await;
+}
+
+fn length(reply: &GetObjectOutput, bucket: &str, key: &str) -> Result<u64> {
+    let length = reply.content_length().and_then(|n| u64::try_from(n).ok());
+    length.ok_or_else(|| Error::new(Kind::Network, format!("get {}: the answer has no length", path(bucket, key))))
+}
+
+/// Takes a body in up to `len` bytes; `done` counts them, whatever the end.
+async fn drain(
+    store: &Store,
+    mut body: ByteStream,
+    len: u64,
+    done: &mut u64,
+    take: &mut impl FnMut(u64, &[u8]),
+) -> Result<()> {
+    let retry = store.retry();
+    let mut window = Window { start: Instant::now(), bytes: 0 };
+    loop {
+        let next = match tokio::time::timeout(retry.stall_timeout, body.try_next()).await {
+            Err(_) => {
+                return Err(Error::new(Kind::Timeout, format!("no byte came for {:?}", retry.stall_timeout)));
+            }
+            Ok(Err(error)) => return Err(Error::with_source(Kind::Network, "body broke off", error)),
+            Ok(Ok(next)) => next,
+        };
+        let Some(frame) = next else {
+            let missing = len - *done;
+            let short = || Error::new(Kind::Network, format!("body ended {missing} bytes early"));
+            return if missing > 0 { Err(short()) } else { Ok(()) };
+        };
+        if frame.len() as u64 > len - *done {
+            return Err(Error::new(Kind::Network, "body is longer than was asked for"));
+        }
+        take(*done, &frame);
+        *done += frame.len() as u64;
+        window.check(retry, frame.len() as u64)?;
+    }
+}
+
+/// Bytes of the last while: a body that brings a few now and then is as good as silent.
+struct Window {
+    start: Instant,
+    bytes: u64,
+}
+
+impl Window {
+    fn check(&mut self, retry: &Retry, bytes: u64) -> Result<()> {
+        self.bytes += bytes;
+        if self.start.elapsed() < retry.stall_timeout {
+            return Ok(());
+        }
+        if floor_time(retry, self.bytes) < self.start.elapsed() {
+            let what = format!("{} bytes came in {:?}, below floor_rate", self.bytes, self.start.elapsed());
+            return Err(Error::new(Kind::Timeout, what));
+        }
+        *self = Self { start: Instant::now(), bytes: 0 };
+        Ok(())
+    }
+}

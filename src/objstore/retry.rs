@@ -1,0 +1,99 @@
+//! What the SDK's own retry rules leave out: `Retry-After`, and answers without an S3 code.
+//!
+//! The SDK knows `x-amz-retry-after` alone; web servers and load balancers before a store send the header of RFC 9110,
+//! 10.2.3. Either is obeyed up to `[retry] backoff_max`.
+
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
+use aws_smithy_runtime_api::client::retries::classifiers::{
+    ClassifyRetry, RetryAction, RetryClassifierPriority, RetryReason,
+};
+use aws_smithy_types::retry::ErrorKind;
+
+use super::transport::SKEWED_HEADER;
+
+/// Refines what the SDK's classifiers decide; runs after them.
+#[derive(Debug)]
+pub struct ServerHints;
+
+impl ClassifyRetry for ServerHints {
+    fn classify_retry(&self, ctx: &InterceptorContext) -> RetryAction {
+        self.classify_retry_v2(ctx, &RetryAction::NoActionIndicated)
+    }
+
+    fn classify_retry_v2(&self, ctx: &InterceptorContext, previous: &RetryAction) -> RetryAction {
+        let (Some(response), Some(Err(_))) = (ctx.response(), ctx.output_or_error()) else {
+            return RetryAction::NoActionIndicated;
+        };
+        let after = response.headers().get("retry-after").and_then(parse_retry_after);
+        let skewed = response.headers().get(SKEWED_HEADER).is_some();
+        match (previous, response.status().as_u16()) {
+            (RetryAction::RetryIndicated(RetryReason::RetryableError { kind, retry_after: None }), _) => {
+                after.map_or(RetryAction::NoActionIndicated, |after| retry(*kind, Some(after)))
+            }
+            (RetryAction::NoActionIndicated, 408) => retry(ErrorKind::TransientError, after),
+            (RetryAction::NoActionIndicated, 429) => retry(ErrorKind::ThrottlingError, after),
+            // The SDK has learned the server's time from this very answer and signs the next attempt with it. It retries
+            // by the S3 code, which an answer to HEAD cannot have.
+            (RetryAction::NoActionIndicated, 403) if skewed => retry(ErrorKind::ServerError, after),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "vastost server hints"
+    }
+
+    fn priority(&self) -> RetryClassifierPriority {
+        // The last of the SDK's own.
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
+    }
+}
+
+fn retry(kind: ErrorKind, retry_after: Option<Duration>) -> RetryAction {
+    RetryAction::RetryIndicated(RetryReason::RetryableError { kind, retry_after })
+}
+
+/// Seconds; the form with a date is not sent by any S3 server that we know.
+fn parse_retry_after(text: &str) -> Option<Duration> {
+    text.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_smithy_runtime_api::client::interceptors::context::{Error, Input};
+    use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, OrchestratorError};
+    use aws_smithy_types::body::SdkBody;
+
+    fn classify(status: u16, header: Option<(&'static str, &'static str)>, previous: &RetryAction) -> RetryAction {
+        let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+        if let Some((name, value)) = header {
+            response.headers_mut().insert(name, value);
+        }
+        let mut ctx = InterceptorContext::new(Input::doesnt_matter());
+        ctx.set_output_or_error(Err(OrchestratorError::operation(Error::doesnt_matter())));
+        ctx.set_response(response);
+        ServerHints.classify_retry_v2(&ctx, previous)
+    }
+
+    #[test]
+    fn retry_after_delays_what_is_retried_and_makes_nothing_else_so() {
+        let (after, none) = (Some(("retry-after", "7")), RetryAction::NoActionIndicated);
+        let delayed = retry(ErrorKind::ThrottlingError, Some(Duration::from_secs(7)));
+        assert_eq!(classify(503, after, &RetryAction::throttling_error()), delayed);
+        assert_eq!(classify(503, None, &RetryAction::throttling_error()), none);
+        assert_eq!(classify(503, Some(("retry-after", "soon")), &RetryAction::throttling_error()), none);
+        assert_eq!(classify(400, after, &none), none);
+        assert_eq!(classify(429, after, &none), delayed);
+    }
+
+    #[test]
+    fn a_refusal_is_tried_again_only_when_it_was_signed_at_the_wrong_time() {
+        let none = RetryAction::NoActionIndicated;
+        assert_eq!(classify(403, None, &none), none);
+        assert!(classify(403, Some((SKEWED_HEADER, "true")), &none).should_retry());
+        assert_eq!(classify(403, Some((SKEWED_HEADER, "true")), &RetryAction::RetryForbidden), none);
+    }
+}
