@@ -2,14 +2,14 @@
 //!
 //! The order of steps is the table in [`super`]; each method below does one run of it.
 
-use serde_json::Value;
-
-use super::image_id::ImageDef;
+use super::claim::{Claim, lease_seconds};
+use super::image_id::{ImageDef, ImageId};
 use super::keys::Attempt;
-use super::lsu::Lsu;
+use super::lsu::{Lsu, PendingEntry};
 use super::meta;
 use super::record::{
-    Content, ImageState, Pending, PendingState, SCHEMA, Sidecar, Writer, now_text, parse_sidecar, to_bytes,
+    Closing, Content, ImageState, Pending, PendingState, SCHEMA, Sidecar, Writer, now_text, object_metadata,
+    parse_sidecar, part_records, to_bytes,
 };
 use crate::error::{Error, Kind, Result};
 use crate::objstore::probe::{Capabilities, WireMode};
@@ -20,10 +20,11 @@ pub struct Backup {
     pub(super) lsu: Lsu,
     pending: Pending,
     pending_key: String,
+    claim: Claim,
     pub(super) upload: Upload,
     pub(super) meta: Vec<u8>,
     /// The earlier attempts that this one takes over; removed when it is on the store.
-    pub(super) replaces: Vec<(String, Pending)>,
+    pub(super) replaces: Vec<PendingEntry>,
     conditional_put: bool,
 }
 
@@ -34,18 +35,16 @@ impl Backup {
         let owned = (lsu.clone(), def.clone());
         let capabilities = lsu.store().run(async move {
             let (lsu, def) = owned;
-            let (sidecar, pendings, capabilities) =
-                futures::try_join!(lsu.sidecar(&def.id), lsu.pendings(&def.id), lsu.capabilities())?;
+            // The sidecar last: a writer that completes the image puts it before it removes its pending record.
+            let (pendings, capabilities) = futures::try_join!(lsu.pendings(&def.id), lsu.capabilities())?;
+            let sidecar = lsu.sidecar(&def.id).await?;
             if let Some((sidecar, _)) = sidecar {
                 let state = if sidecar.state == ImageState::Deleting { "still being deleted" } else { "complete" };
                 return Err(exists(&lsu, &def, state));
             }
-            if let Some((_, pending)) = pendings.first() {
-                let by = format!(
-                    "pending since {}, written by {}:{}",
-                    pending.started, pending.writer.host, pending.writer.pid
-                );
-                return Err(exists(&lsu, &def, &by));
+            if let Some(PendingEntry { pending, .. }) = pendings.first() {
+                let Writer { host, pid, .. } = &pending.writer;
+                return Err(exists(&lsu, &def, &format!("pending since {}, written by {host}:{pid}", pending.started)));
             }
             Ok(capabilities)
         })?;
@@ -74,6 +73,9 @@ impl Backup {
             attempt,
             key,
             upload_id: None,
+            sent: Vec::new(),
+            closing: None,
+            lease_seconds: lease_seconds(lsu),
             content: None,
             meta: None,
             created,
@@ -81,10 +83,9 @@ impl Backup {
             writer: Writer::this(),
         };
         let upload = Upload::new(lsu.store(), spec)?;
+        let claim = Claim::take(lsu, &pending_key, &pending, upload.progress())?;
         let (lsu, meta, replaces) = (lsu.clone(), Vec::new(), Vec::new());
-        let backup = Self { lsu, pending, pending_key, upload, meta, replaces, conditional_put };
-        backup.save_pending()?;
-        Ok(backup)
+        Ok(Self { lsu, pending, pending_key, claim, upload, meta, replaces, conditional_put })
     }
 
     pub fn def(&self) -> &ImageDef {
@@ -127,7 +128,7 @@ impl Backup {
         self.upload.begin()?;
         self.pending.upload_id = self.upload.id().map(ToOwned::to_owned);
         // Without the upload's id on the store nobody could end it after a crash.
-        self.save_pending().inspect_err(|error| self.upload.fail(error))
+        self.claim.save(&self.pending).inspect_err(|error| self.upload.fail(error))
     }
 
     /// Waits until every full part is on the store.
@@ -139,59 +140,101 @@ impl Backup {
         &mut self.meta
     }
 
-    /// Steps 4 to 7: from now on the image is complete. On an error before step 6 the attempt is removed again.
+    /// Steps 3 to 8: from now on the image is complete. On an error before step 7 the attempt is removed again.
     pub fn complete(mut self) -> Result<u64> {
-        let uploaded = match self.upload.complete() {
+        let uploaded = match self.finish(Closing::Complete) {
             Ok(uploaded) => uploaded,
             Err(error) => return Err(self.give_up(error)),
         };
-        self.pending.upload_id = None;
         let size = uploaded.object.size;
-        let (lsu, sidecar) = (self.lsu.clone(), self.sidecar(&uploaded));
-        let (meta, attempt) = (std::mem::take(&mut self.meta), self.pending.attempt.clone());
-        let saved = lsu.clone().store().run(async move {
-            let key = lsu.keys().meta(&sidecar.image.id, &attempt);
-            let meta = meta::save(lsu.store(), lsu.bucket(), &key, meta).await?;
-            Ok(Sidecar { meta, ..sidecar })
-        });
-        let sidecar = match saved {
-            Ok(sidecar) => sidecar,
-            Err(error) => return Err(self.give_up(error)),
-        };
+        // A writer that was silent for its lease may have a successor: its image must not be touched.
+        if let Err(error) = self.claim.confirm() {
+            return Err(self.give_up(error));
+        }
         let (lsu, conditional) = (self.lsu.clone(), self.conditional_put);
-        // Past this line the outcome may be unknown to us, so nothing is removed on an error.
-        self.lsu.store().run(async move { commit(&lsu, &sidecar, conditional).await })?;
+        let sidecar = sidecar(&self.pending, Content::new(&self.pending.key, &uploaded.object, &uploaded.parts));
+        match self.lsu.store().run(async move { commit(&lsu, &sidecar, conditional).await }) {
+            Ok(()) => {}
+            // Another writer's record is there, or a delete has taken the data: no record will ever name this attempt.
+            Err(error) if matches!(error.kind(), Kind::AlreadyExists | Kind::NotFound) => {
+                return Err(self.give_up(error));
+            }
+            // The outcome is unknown to us, so nothing is removed.
+            Err(error) => return Err(error),
+        }
         self.lsu.usage_file().added(size);
         self.remove_replaced(true);
         Ok(size)
     }
 
-    /// Step 4 and the pending record: the image stays pending, readable, and can be opened for write again. After a
-    /// failure it holds the parts before it; a failure that no call has returned yet is returned then.
+    /// Steps 3 to 5 and the pending record: the image stays pending, readable, and can be opened for write again. After
+    /// a failure it holds the parts before it; a failure that no call has returned yet is returned then.
     pub fn incomplete(mut self) -> Result<u64> {
-        let (kept, failure) = self.upload.keep_durable()?;
-        self.pending.upload_id = None;
+        let failure = self.upload.keep_durable()?;
+        let unreported = failure.as_ref().filter(|(_, reported)| !reported).map(|(error, _)| error.repeat());
+        let kept = if self.upload.is_empty() { Ok(None) } else { self.finish(Closing::Incomplete).map(Some) };
+        let kept = kept.map_err(|error| unreported.as_ref().map_or(error, Error::repeat))?;
         let size = kept.as_ref().map_or(0, |uploaded| uploaded.object.size);
-        let replaced = self.replaced_size();
-        if size < replaced {
+        if size < self.replaced_size() {
             // The earlier attempt holds more than this one could keep: it stays the image.
+            let replaced = self.replaced_size();
             self.remove_own();
-            return failure.map_or(Ok(replaced), Err);
+            return unreported.map_or(Ok(replaced), Err);
+        }
+        if kept.is_none() {
+            self.save_meta()?;
         }
         self.pending.state = PendingState::Incomplete;
-        self.pending.content = kept.map(|up| Content::new(&self.pending.key, &up.object, &up.parts, up.crc64));
+        (self.pending.upload_id, self.pending.sent, self.pending.closing) = (None, Vec::new(), None);
+        self.pending.content = kept.map(|uploaded| Content::new(&self.pending.key, &uploaded.object, &uploaded.parts));
+        self.claim.save(&self.pending)?;
+        if let Err(error) = self.confirm_pending() {
+            return Err(self.give_up(error));
+        }
+        self.remove_replaced(false);
+        unreported.map_or(Ok(size), Err)
+    }
+
+    /// Steps 3 to 5: all that the record needs in order to be finished by anybody, then the object.
+    fn finish(&mut self, closing: Closing) -> Result<Uploaded> {
+        let sent = if self.upload.id().is_some() { self.upload.seal()? } else { Vec::new() };
+        self.save_meta()?;
+        // An object that is put in one piece is there or not: nothing could be finished.
+        if !sent.is_empty() {
+            (self.pending.sent, self.pending.closing) = (part_records(&sent), Some(closing));
+            self.claim.save(&self.pending)?;
+        } else {
+            self.claim.confirm_if_late()?;
+        }
+        self.upload.complete()
+    }
+
+    fn save_meta(&mut self) -> Result<()> {
         let (lsu, meta) = (self.lsu.clone(), std::mem::take(&mut self.meta));
         let key = self.lsu.keys().meta(&self.pending.image.id, &self.pending.attempt);
         self.pending.meta =
             self.lsu.store().run(async move { meta::save(lsu.store(), lsu.bucket(), &key, meta).await })?;
-        self.save_pending()?;
-        self.remove_replaced(false);
-        failure.map_or(Ok(size), Err)
+        Ok(())
+    }
+
+    /// Another process may have taken this writer for dead and completed the image: then nothing of its may go.
+    fn confirm_pending(&self) -> Result<()> {
+        if self.replaces.is_empty() {
+            return Ok(());
+        }
+        let (lsu, id) = (self.lsu.clone(), self.pending.image.id.clone());
+        self.lsu.store().run(async move {
+            match lsu.store().head(lsu.bucket(), &lsu.keys().sidecar(&id)).await {
+                Err(error) if error.kind() == Kind::NotFound => Ok(()),
+                Ok(_) => Err(completed_elsewhere(&id)),
+                Err(error) => Err(error),
+            }
+        })
     }
 
     /// What the attempts that this one took over hold.
     fn replaced_size(&self) -> u64 {
-        let sizes = self.replaces.iter().filter_map(|(_, pending)| pending.content.as_ref());
+        let sizes = self.replaces.iter().filter_map(|entry| entry.pending.content.as_ref());
         sizes.map(|content| content.data.size).max().unwrap_or(0)
     }
 
@@ -203,7 +246,10 @@ impl Backup {
     /// Another error is on its way to the host: what cannot be removed is logged and stays behind as pending.
     fn remove_own(self) {
         let (lsu, key) = (self.lsu, self.pending_key);
-        let removed = self.upload.abort().and_then(|()| {
+        // What another process has taken over is not ours to remove.
+        let ours = self.claim.confirm();
+        self.claim.end();
+        let removed = ours.and_then(|()| self.upload.abort()).and_then(|()| {
             // The upload has just been aborted.
             let pending = Pending { upload_id: None, ..self.pending };
             lsu.clone().store().run(async move { remove_attempt(&lsu, &key, &pending).await })
@@ -213,31 +259,13 @@ impl Backup {
         }
     }
 
-    fn sidecar(&self, uploaded: &Uploaded) -> Sidecar {
-        Sidecar {
-            schema: SCHEMA,
-            state: ImageState::Complete,
-            image: self.pending.image.clone(),
-            content: Content::new(&self.pending.key, &uploaded.object, &uploaded.parts, uploaded.crc64),
-            meta: None,
-            created: self.pending.created.clone(),
-            completed: now_text(),
-            writer: Writer::this(),
-            retention: None,
-        }
-    }
-
-    fn save_pending(&self) -> Result<()> {
-        let (lsu, key, body) = (self.lsu.clone(), self.pending_key.clone(), to_bytes(&self.pending)?);
-        self.lsu.store().run(async move { lsu.put_record(&key, body, false).await })
-    }
-
-    /// Step 7, and the attempts that this one took over. The image is safe already: failures are logged only.
+    /// Step 8, and the attempts that this one took over. The image is safe already: failures are logged only.
     fn remove_replaced(&self, own_record: bool) {
         let (lsu, replaced) = (self.lsu.clone(), self.replaces.clone());
         let own = own_record.then(|| self.pending_key.clone());
+        self.claim.end();
         let removed = self.lsu.store().run(async move {
-            for (key, pending) in &replaced {
+            for PendingEntry { key, pending, .. } in &replaced {
                 remove_attempt(&lsu, key, pending).await?;
             }
             match own {
@@ -251,17 +279,38 @@ impl Backup {
     }
 }
 
-/// Step 6. A lost answer may have been a success: then the sidecar that is there is our own.
-async fn commit(lsu: &Lsu, sidecar: &Sidecar, conditional: bool) -> Result<()> {
+/// What a pending record becomes when its image is complete.
+pub(super) fn sidecar(pending: &Pending, content: Content) -> Sidecar {
+    Sidecar {
+        schema: SCHEMA,
+        state: ImageState::Complete,
+        image: pending.image.clone(),
+        content,
+        meta: pending.meta.clone(),
+        created: pending.created.clone(),
+        completed: now_text(),
+        writer: Writer::this(),
+        rebuilt: None,
+        retention: None,
+    }
+}
+
+/// Steps 6 and 7. A lost answer may have been a success: then the sidecar that is there is our own.
+pub(super) async fn commit(lsu: &Lsu, sidecar: &Sidecar, conditional: bool) -> Result<()> {
     let key = lsu.keys().sidecar(&sidecar.image.id);
-    let put = lsu.put_record(&key, to_bytes(sidecar)?, conditional).await;
+    // A store that refuses no second record is asked before: two writers must come within one request to be both told
+    // that they were first.
+    let put = if !conditional && lsu.sidecar(&sidecar.image.id).await?.is_some() {
+        Err(Error::new(Kind::PreconditionFailed, format!("put {key}: there is one")))
+    } else {
+        lsu.put_record(&key, to_bytes(sidecar)?, conditional).await
+    };
     match put {
-        Ok(()) => {}
+        Ok(_) => {}
         Err(error) if error.kind() == Kind::PreconditionFailed => {
             let bytes = lsu.store().get_small(lsu.bucket(), &key, super::record::RECORD_SIZE_MAX).await?;
             if parse_sidecar(&key, &bytes)?.content.data.key != sidecar.content.data.key {
-                let what = format!("image {} was completed by another writer meanwhile", sidecar.image.id);
-                return Err(Error::with_source(Kind::AlreadyExists, what, error));
+                return Err(completed_elsewhere(&sidecar.image.id));
             }
         }
         Err(error) => return Err(error),
@@ -272,9 +321,13 @@ async fn commit(lsu: &Lsu, sidecar: &Sidecar, conditional: bool) -> Result<()> {
 /// Another process may have deleted the image between its data and its record: no record may stay without data. The
 /// delete looks for a record once more after it has removed the data, so that one of the two sees the other.
 pub(super) async fn confirm_data(lsu: &Lsu, sidecar: &Sidecar) -> Result<()> {
-    match lsu.store().head(lsu.bucket(), &sidecar.content.data.key).await {
+    let data = &sidecar.content.data.key;
+    match lsu.store().head_fresh(lsu.bucket(), data).await {
         Err(error) if error.kind() == Kind::NotFound => {
-            lsu.store().delete(lsu.bucket(), &lsu.keys().sidecar(&sidecar.image.id), None).await?;
+            // Only our own record: a successor's image has data of its own.
+            if lsu.sidecar(&sidecar.image.id).await?.is_some_and(|(now, _)| now.content.data.key == *data) {
+                lsu.store().delete(lsu.bucket(), &lsu.keys().sidecar(&sidecar.image.id), None).await?;
+            }
             Err(error.context(format!("image {} was deleted by another process meanwhile", sidecar.image.id)))
         }
         other => other.map(drop),
@@ -286,25 +339,19 @@ pub(super) async fn remove_attempt(lsu: &Lsu, record_key: &str, pending: &Pendin
     if let Some(upload) = &pending.upload_id {
         lsu.store().abort_upload(lsu.bucket(), &pending.key, upload).await?;
     }
-    if let Some(meta::Meta::Object { key, .. }) = &pending.meta {
-        lsu.store().delete(lsu.bucket(), key, None).await?;
-    }
+    // Put before the record could tell of it, so it may be there even when the record has none.
+    let meta = match &pending.meta {
+        Some(meta::Meta::Object { key, .. }) => key.clone(),
+        _ => lsu.keys().meta(&pending.image.id, &pending.attempt),
+    };
+    lsu.store().delete(lsu.bucket(), &meta, None).await?;
     let version = pending.content.as_ref().and_then(|content| content.data.version_id.as_deref());
     lsu.store().delete(lsu.bucket(), &pending.key, version).await?;
     lsu.store().delete(lsu.bucket(), record_key, None).await
 }
 
-/// Enough to rebuild the sidecar from the data alone; VAST keeps 2 KB.
-fn object_metadata(def: &ImageDef, created: &str) -> Vec<(String, String)> {
-    let pairs = [
-        ("vastost-schema", Value::from(SCHEMA).to_string()),
-        ("vastost-basename", def.id.basename.to_string()),
-        ("vastost-date", def.id.date.to_string()),
-        ("vastost-policy", def.policy.to_string()),
-        ("vastost-type", def.image_type.to_string()),
-        ("vastost-created", created.to_owned()),
-    ];
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+fn completed_elsewhere(id: &ImageId) -> Error {
+    Error::new(Kind::AlreadyExists, format!("image {id} was completed by another writer meanwhile"))
 }
 
 fn exists(lsu: &Lsu, def: &ImageDef, how: &str) -> Error {

@@ -84,59 +84,86 @@ impl Keys {
         format!("{}.{attempt}.bin", self.path("meta", id))
     }
 
+    /// Where `repair` keeps a sidecar that it replaces.
+    pub fn replaced(&self, id: &ImageId, attempt: &Attempt) -> String {
+        format!("{}.{attempt}.json", self.path("replaced", id))
+    }
+
     pub fn lsu(&self) -> String {
         format!("{}lsu.json", self.prefix)
     }
 
-    /// What all pending records of an image begin with.
-    pub fn pending_of(&self, id: &ImageId) -> String {
-        format!("{}.", self.path("pending", id))
+    /// What all keys of an image in a folder begin with.
+    pub fn of_image(&self, folder: Folder, id: &ImageId) -> String {
+        format!("{}{}/{}", self.prefix, folder.name(), self.place(id))
     }
 
-    /// What all records of a kind begin with: `catalog` or `pending`, of one client or all.
-    pub fn folder(&self, kind: RecordKind, client: Option<&Name>) -> String {
+    /// What all keys of a folder begin with, of one client or all.
+    pub fn folder(&self, folder: Folder, client: Option<&Name>) -> String {
         let client = client.map(|client| format!("{}/", escape(client.as_bytes()))).unwrap_or_default();
-        format!("{}{}/{client}", self.prefix, kind.folder())
+        format!("{}{}/{client}", self.prefix, folder.name())
     }
 
-    /// The image whose sidecar or pending record lies at `key`; None for foreign keys.
-    pub fn parse(&self, kind: RecordKind, key: &str) -> Option<ImageId> {
-        let path = key.strip_prefix(&self.prefix)?.strip_prefix(kind.folder())?.strip_prefix('/')?;
+    /// What the keys of the capability probe's short-lived objects begin with.
+    pub fn probes(&self) -> String {
+        format!("{}probe/", self.prefix)
+    }
+
+    /// The image that `key` belongs to, and the attempt where the folder has one; None for foreign keys.
+    pub fn parse(&self, folder: Folder, key: &str) -> Option<(ImageId, Option<Attempt>)> {
+        let path = key.strip_prefix(&self.prefix)?.strip_prefix(folder.name())?.strip_prefix('/')?;
         let (client, rest) = path.split_once('/')?;
         let (day, file) = rest.split_once('/')?;
-        let stem = file.strip_suffix(".json")?;
-        let stem = match kind {
-            RecordKind::Catalog => stem,
-            RecordKind::Pending => {
-                let (stem, attempt) = stem.rsplit_once('.')?;
-                Attempt::parse(attempt)?;
-                stem
-            }
+        let stem = file.strip_suffix(folder.suffix())?;
+        let (stem, attempt) = if folder == Folder::Catalog {
+            (stem, None)
+        } else {
+            let (stem, attempt) = stem.rsplit_once('.')?;
+            (stem, Some(Attempt::parse(attempt)?))
         };
         let (basename, date) = stem.rsplit_once('.')?;
         let canonical = date == "0" || !date.starts_with('0');
         let date = date.parse().ok().filter(|_| canonical && date.bytes().all(|b| b.is_ascii_digit()))?;
         let id = ImageId::new(Name::new(unescape(basename)?), date).ok()?;
-        (id.day() == day && escape(id.client()) == client).then_some(id)
+        (id.day() == day && escape(id.client()) == client).then_some((id, attempt))
+    }
+
+    /// What orders an image among all others, whatever the folder: its keys' common part.
+    pub fn place(&self, id: &ImageId) -> String {
+        format!("{}/{}/{}.", escape(id.client()), id.day(), stem(id))
     }
 
     fn path(&self, folder: &str, id: &ImageId) -> String {
-        format!("{}{folder}/{}/{}/{}", self.prefix, escape(id.client()), id.day(), stem(id))
+        format!("{}{folder}/{}", self.prefix, self.place(id).trim_end_matches('.'))
     }
 }
 
-/// The two kinds of records that are listed.
+/// Where objects of one kind lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordKind {
+pub enum Folder {
+    /// Sidecars.
     Catalog,
     Pending,
+    Data,
+    /// Image metadata that are too large for the sidecar.
+    Meta,
 }
 
-impl RecordKind {
-    fn folder(self) -> &'static str {
+impl Folder {
+    fn name(self) -> &'static str {
         match self {
             Self::Catalog => "catalog",
             Self::Pending => "pending",
+            Self::Data => "backups",
+            Self::Meta => "meta",
+        }
+    }
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Catalog | Self::Pending => ".json",
+            Self::Data => ".nbk",
+            Self::Meta => ".bin",
         }
     }
 }
@@ -176,15 +203,18 @@ mod tests {
         fn keys_parse_back(basename in proptest::collection::vec(1u8.., 1..60), date in 0..=DATE_MAX, prefix in "([a-z]{1,4}/){0,2}") {
             let (keys, attempt) = (Keys::new(&prefix), Attempt::new());
             let id = ImageId::new(Name::new(basename), date).unwrap();
-            prop_assert_eq!(keys.parse(RecordKind::Catalog, &keys.sidecar(&id)), Some(id.clone()));
-            prop_assert_eq!(keys.parse(RecordKind::Pending, &keys.pending(&id, &attempt)), Some(id.clone()));
-            prop_assert_eq!(keys.parse(RecordKind::Catalog, &keys.pending(&id, &attempt)), None);
+            prop_assert_eq!(keys.parse(Folder::Catalog, &keys.sidecar(&id)), Some((id.clone(), None)));
+            let with_attempt = Some((id.clone(), Some(attempt.clone())));
+            prop_assert_eq!(keys.parse(Folder::Pending, &keys.pending(&id, &attempt)), with_attempt.clone());
+            prop_assert_eq!(keys.parse(Folder::Data, &keys.data(&id, &attempt)), with_attempt.clone());
+            prop_assert_eq!(keys.parse(Folder::Meta, &keys.meta(&id, &attempt)), with_attempt);
+            prop_assert_eq!(keys.parse(Folder::Catalog, &keys.pending(&id, &attempt)), None);
         }
 
         #[test]
         fn no_foreign_key_is_taken_for_a_record(key in "[a-z0-9./_=-]{0,40}") {
             let keys = Keys::new("");
-            if let Some(id) = keys.parse(RecordKind::Catalog, &key) {
+            if let Some((id, _)) = keys.parse(Folder::Catalog, &key) {
                 prop_assert_eq!(keys.sidecar(&id), key);
             }
         }

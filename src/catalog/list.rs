@@ -7,13 +7,14 @@ use std::collections::VecDeque;
 
 use super::escape::Name;
 use super::image_id::{DATE_MAX, ImageId, day_of};
-use super::keys::RecordKind;
+use super::keys::Folder;
 use super::lsu::Lsu;
-use crate::error::{Error, Kind, Result};
-use crate::objstore::client::Page;
+use super::pages::Pages;
+use crate::error::{Kind, Result};
+use crate::objstore::client::ListedObject;
 
 /// Which images to list; the default is all.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     pub client: Option<Name>,
     /// Basenames that begin so.
@@ -43,17 +44,14 @@ pub struct Listed {
 pub struct Listing {
     lsu: Lsu,
     filter: Filter,
-    kinds: VecDeque<RecordKind>,
+    folders: VecDeque<Folder>,
     ready: VecDeque<Listed>,
-    next_page: Option<tokio::task::JoinHandle<Result<Page>>>,
-    /// The token of the page under way, which is asked for again after an error. A server that repeats one would have
-    /// us list for ever.
-    token: Option<String>,
+    pages: Option<Pages>,
     last: Option<Listed>,
 }
 
 impl Filter {
-    fn accepts(&self, id: &ImageId) -> bool {
+    pub fn accepts(&self, id: &ImageId) -> bool {
         let client = self.client.as_ref().is_none_or(|client| client.as_bytes() == id.client());
         let name = id.basename.as_bytes().starts_with(self.basename_prefix.as_bytes());
         client && name && (self.date_from..=self.date_to).contains(&id.date)
@@ -63,11 +61,10 @@ impl Filter {
 impl Listing {
     /// Begins a listing; the first page is asked for by the first [`Listing::next_image`].
     pub fn new(lsu: &Lsu, filter: Filter) -> Self {
-        let mut kinds = VecDeque::new();
-        kinds.extend(filter.complete.then_some(RecordKind::Catalog));
-        kinds.extend(filter.pending.then_some(RecordKind::Pending));
-        let (ready, next_page, token, last) = (VecDeque::new(), None, None, None);
-        Self { lsu: lsu.clone(), filter, kinds, ready, next_page, token, last }
+        let mut folders = VecDeque::new();
+        folders.extend(filter.complete.then_some(Folder::Catalog));
+        folders.extend(filter.pending.then_some(Folder::Pending));
+        Self { lsu: lsu.clone(), filter, folders, ready: VecDeque::new(), pages: None, last: None }
     }
 
     /// The next image, or None at the end.
@@ -87,47 +84,29 @@ impl Listing {
         }
     }
 
-    /// Takes in one page and asks for the one after it; false when there is none left.
+    /// Takes in one page; false when there is none left.
     fn fetch(&mut self) -> Result<bool> {
-        let Some(kind) = self.kinds.front().copied() else { return Ok(false) };
-        let asked = self.next_page.take().unwrap_or_else(|| self.ask(kind, self.token.clone()));
-        let page = futures::executor::block_on(asked);
-        let page = page.map_err(|_| Error::new(Kind::Aborted, "list images: the plug-in was terminated")).flatten()?;
-        let past_end = self.take(kind, &page);
-        match page.next {
-            Some(token) if !past_end => {
-                if self.token.as_ref() == Some(&token) {
-                    let what = format!("list bucket {}: the server repeats a continuation token", self.lsu.bucket());
-                    return Err(Error::new(Kind::Unavailable, what));
-                }
-                self.token = Some(token.clone());
-                self.next_page = Some(self.ask(kind, Some(token)));
-            }
-            _ => {
-                self.token = None;
-                self.kinds.pop_front();
-            }
+        let Some(folder) = self.folders.front().copied() else { return Ok(false) };
+        let (lsu, filter) = (&self.lsu, &self.filter);
+        let pages = self.pages.get_or_insert_with(|| pages(lsu, filter, folder));
+        // The requests run on our threads; the caller's only waits for the join handle.
+        let page = futures::executor::block_on(pages.next_page())?;
+        let past_end = page.is_none_or(|page| self.take(folder, &page));
+        if past_end {
+            self.pages = None;
+            self.folders.pop_front();
         }
         Ok(true)
     }
 
-    fn take(&mut self, kind: RecordKind, page: &Page) -> bool {
-        let pending = kind == RecordKind::Pending;
-        let ids = page.keys.iter().filter_map(|(key, _)| self.lsu.keys().parse(kind, key));
-        let fits = ids.filter(|id| self.filter.accepts(id)).map(|id| Listed { id, pending });
-        self.ready.extend(fits);
+    fn take(&mut self, folder: Folder, page: &[ListedObject]) -> bool {
+        let pending = folder == Folder::Pending;
+        let id = |object: &ListedObject| self.lsu.keys().parse(folder, &object.key).map(|(id, _)| id);
+        let fits = page.iter().filter_map(id).filter(|id| self.filter.accepts(id));
+        self.ready.extend(fits.map(|id| Listed { id, pending }));
         // Days order a client's folder, so a later day ends it.
-        let last = page.keys.last().and_then(|(key, _)| self.lsu.keys().parse(kind, key));
+        let last = page.last().and_then(id);
         self.filter.client.is_some() && last.is_some_and(|id| id.day() > day_of(self.filter.date_to))
-    }
-
-    fn ask(&self, kind: RecordKind, token: Option<String>) -> tokio::task::JoinHandle<Result<Page>> {
-        let (lsu, prefix) = (self.lsu.clone(), self.lsu.keys().folder(kind, self.filter.client.as_ref()));
-        let from = self.filter.client.is_some().then(|| format!("{prefix}{}", day_of(self.filter.date_from)));
-        self.lsu.store().runtime().spawn(async move {
-            let start = from.filter(|_| token.is_none());
-            lsu.store().list(lsu.bucket(), &prefix, false, start.as_deref(), token).await
-        })
     }
 
     fn is_complete(&self, id: &ImageId) -> Result<bool> {
@@ -143,4 +122,11 @@ impl Listing {
             }
         })
     }
+}
+
+/// The pages of a folder that can hold what the filter wants.
+pub(super) fn pages(lsu: &Lsu, filter: &Filter, folder: Folder) -> Pages {
+    let prefix = lsu.keys().folder(folder, filter.client.as_ref());
+    let start = filter.client.is_some().then(|| format!("{prefix}{}", day_of(filter.date_from)));
+    Pages::new(lsu, prefix, start)
 }

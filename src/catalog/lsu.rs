@@ -4,8 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::claim;
 use super::image_id::ImageId;
-use super::keys::Keys;
+use super::keys::{Folder, Keys};
 use super::record::{
     ImageState, Pending, PendingState, RECORD_SIZE_MAX, Sidecar, parse_pending, parse_sidecar, to_bytes,
 };
@@ -13,7 +14,7 @@ use super::usage::{Usage, UsageFile};
 use crate::config::{self, Config, Server, WireChoice};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::objstore::checksum::Md5Sum;
-use crate::objstore::client::{Store, WireCheck};
+use crate::objstore::client::{ListedObject, Store, WireCheck};
 use crate::objstore::probe::{self, Capabilities};
 
 /// The longest label that `stsp_label_lsu` takes, bytes.
@@ -42,11 +43,25 @@ struct LabelRecord {
     label: String,
 }
 
+/// A pending record as it lies on the store.
+#[derive(Clone, Debug)]
+pub struct PendingEntry {
+    pub key: String,
+    /// Seconds since 1970 by the server's clock.
+    pub modified: u64,
+    pub etag: String,
+    pub pending: Pending,
+}
+
 /// An image as its records tell it.
 #[derive(Clone, Debug)]
 pub enum Image {
     Complete(Box<Sidecar>),
-    Pending(Box<Pending>),
+    Pending {
+        record: Box<Pending>,
+        /// Its writer may be alive.
+        held: bool,
+    },
 }
 
 impl Lsu {
@@ -91,6 +106,23 @@ impl Lsu {
         &self.shared.usage
     }
 
+    /// Counts an image out of the usage figure. The file may lie on a slow disk, so not on an I/O thread.
+    pub(super) async fn count_out(&self, bytes: u64) {
+        self.change_usage(move |usage| usage.removed(bytes)).await;
+    }
+
+    /// Counts an image in.
+    pub(super) async fn count_in(&self, bytes: u64) {
+        self.change_usage(move |usage| usage.added(bytes)).await;
+    }
+
+    pub(super) async fn change_usage(&self, change: impl FnOnce(&UsageFile) + Send + 'static) {
+        let usage = self.shared.usage.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || change(&usage)).await {
+            tracing::debug!("keep usage: {error}");
+        }
+    }
+
     /// What the endpoint is proven to do; probed once per endpoint and host.
     pub async fn capabilities(&self) -> Result<Capabilities> {
         if let Some(known) = self.shared.capabilities.get() {
@@ -101,12 +133,21 @@ impl Lsu {
         Ok(*self.shared.capabilities.get_or_init(|| found))
     }
 
+    /// Now by the server's clock, seconds since 1970; asks it when it has not answered anything yet.
+    pub async fn now(&self) -> Result<u64> {
+        if self.store().server_now().is_none() {
+            self.store().head_bucket(self.bucket()).await?;
+        }
+        let silent = || Error::new(Kind::Unavailable, format!("{} sends no Date header", self.store().endpoint()));
+        self.store().server_now().ok_or_else(silent)
+    }
+
     /// The label that was set, or an empty one. One request where there is none, which also proves that the bucket is
     /// there and ours: a listing says so on every server, a missing object does not.
     pub async fn label(&self) -> Result<String> {
         let key = self.keys().lsu();
         let page = self.store().list(self.bucket(), &key, false, None, None).await?;
-        if !page.keys.iter().any(|(found, _)| *found == key) {
+        if !page.objects.iter().any(|found| found.key == key) {
             return Ok(String::new());
         }
         let bytes = self.store().get_small(self.bucket(), &key, RECORD_SIZE_MAX).await?;
@@ -119,13 +160,14 @@ impl Lsu {
             let what = format!("label of {} bytes; {LABEL_MAX} are possible", label.len());
             return Err(Error::new(Kind::InvalidArgument, what));
         }
-        self.put_record(&self.keys().lsu(), to_bytes(&LabelRecord { schema: 1, label })?, false).await
+        self.put_record(&self.keys().lsu(), to_bytes(&LabelRecord { schema: 1, label })?, false).await.map(drop)
     }
 
     /// Puts a record; every S3 server checks its MD5, so that a byte that flips on the way is refused.
-    pub(super) async fn put_record(&self, key: &str, body: bytes::Bytes, only_new: bool) -> Result<()> {
+    /// Gives the record's new ETag.
+    pub(super) async fn put_record(&self, key: &str, body: bytes::Bytes, only_new: bool) -> Result<String> {
         let check = WireCheck::Md5(Md5Sum::of(&body));
-        self.store().put(self.bucket(), key, body, check, &[], only_new).await.map(drop)
+        self.store().put(self.bucket(), key, body, check, &[], only_new).await.map(|object| object.etag)
     }
 
     /// The sidecar with its bytes, whatever its state; None when there is none.
@@ -145,44 +187,98 @@ impl Lsu {
         }
     }
 
-    /// Every pending record of an image with its key; usually one or none.
-    pub(super) async fn pendings(&self, id: &ImageId) -> Result<Vec<(String, Pending)>> {
+    /// Every pending record of an image; usually one or none.
+    pub(super) async fn pendings(&self, id: &ImageId) -> Result<Vec<PendingEntry>> {
         let mut found = Vec::new();
         let mut token = None;
         loop {
-            let page = self.store().list(self.bucket(), &self.keys().pending_of(id), false, None, token).await?;
-            for (key, _) in &page.keys {
+            let page = self
+                .store()
+                .list(self.bucket(), &self.keys().of_image(Folder::Pending, id), false, None, token.clone())
+                .await?;
+            for ListedObject { key, modified, etag, .. } in page.objects {
                 // A longer basename can begin as this one does.
-                if self.keys().parse(super::keys::RecordKind::Pending, key).as_ref() != Some(id) {
+                if self.keys().parse(Folder::Pending, &key).is_none_or(|(found, _)| found != *id) {
                     continue;
                 }
-                match self.store().get_small(self.bucket(), key, RECORD_SIZE_MAX).await {
-                    Ok(bytes) => found.push((key.clone(), parse_pending(key, &bytes)?)),
+                match self.store().get_small(self.bucket(), &key, RECORD_SIZE_MAX).await {
+                    Ok(bytes) => {
+                        let pending = parse_pending(&key, &bytes)?;
+                        found.push(PendingEntry { key, modified, etag, pending });
+                    }
                     Err(error) if error.kind() == Kind::NotFound => {}
                     Err(error) => return Err(error),
                 }
             }
-            if page.next.is_none() {
+            if page.next.is_none() || page.next == token {
                 return Ok(found);
             }
             token = page.next;
         }
     }
 
+    /// True when there is any data object of the image.
+    pub(super) async fn has_data(&self, id: &ImageId) -> Result<bool> {
+        Ok(!self.keys_of(Folder::Data, id).await?.is_empty())
+    }
+
+    /// The image's metadata objects.
+    pub(super) async fn metas(&self, id: &ImageId) -> Result<Vec<String>> {
+        self.keys_of(Folder::Meta, id).await
+    }
+
+    /// The keys of an image in a folder; there are few, so the first page has them.
+    pub(super) async fn keys_of(&self, folder: Folder, id: &ImageId) -> Result<Vec<String>> {
+        let page = self.store().list(self.bucket(), &self.keys().of_image(folder, id), false, None, None).await?;
+        let keys = page.objects.into_iter().map(|object| object.key);
+        // A longer basename can begin as this one does.
+        Ok(keys.filter(|key| self.keys().parse(folder, key).is_some_and(|(of, _)| of == *id)).collect())
+    }
+
+    /// The sidecar, or else the pending records. A writer that completes its image puts the one before it removes the
+    /// other: when neither was seen, that happened between the two looks, or there is no image.
+    pub(super) async fn records(&self, id: &ImageId) -> Result<(Option<(Sidecar, bytes::Bytes)>, Vec<PendingEntry>)> {
+        let sidecar = self.sidecar(id).await?;
+        if sidecar.is_some() {
+            return Ok((sidecar, Vec::new()));
+        }
+        let pendings = self.pendings(id).await?;
+        let sidecar = if pendings.is_empty() { self.sidecar(id).await? } else { None };
+        Ok((sidecar, pendings))
+    }
+
     /// The image by its records: complete, else pending, else not found.
     pub async fn describe(&self, id: &ImageId) -> Result<Image> {
-        if let Some((sidecar, _)) = self.sidecar(id).await? {
+        let (sidecar, pendings) = self.records(id).await?;
+        if let Some((sidecar, _)) = sidecar {
             if sidecar.state == ImageState::Deleting {
                 return Err(self.not_found(id));
             }
             return Ok(Image::Complete(Box::new(sidecar)));
         }
-        let best = self.pendings(id).await?.into_iter().map(|(_, pending)| pending).max_by_key(progress);
-        best.map(|pending| Image::Pending(Box::new(pending))).ok_or_else(|| self.not_found(id))
+        let now = self.now().await?;
+        let held = pendings.iter().any(|entry| entry.is_held(now));
+        let best = pendings.into_iter().map(|entry| entry.pending).max_by_key(progress);
+        best.map(|record| Image::Pending { record: Box::new(record), held }).ok_or_else(|| self.not_found(id))
     }
 
     pub(super) fn not_found(&self, id: &ImageId) -> Error {
         Error::new(Kind::NotFound, format!("image {id} is not in LSU {}", self.config().name))
+    }
+}
+
+impl PendingEntry {
+    /// True while its writer may be alive. `now` is the server's time, as is the record's age: no host's clock counts.
+    pub fn is_held(&self, now: u64) -> bool {
+        let writing = self.pending.state == PendingState::Writing;
+        let fresh = now.saturating_sub(self.modified) <= self.pending.lease_seconds;
+        writing && fresh && !self.pending.writer.is_dead()
+    }
+
+    /// True while somebody else than this call may be writing it. What this process is said to write, and no handle of
+    /// it does, is what a close could not remove.
+    pub fn is_held_by_another(&self, now: u64) -> bool {
+        self.is_held(now) && (!self.pending.writer.is_this() || claim::is_live(&self.pending.attempt))
     }
 }
 

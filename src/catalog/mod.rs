@@ -9,51 +9,66 @@
 //! meta/<client>/<yyyymmdd>/<basename>.<date>.<attempt>.bin      image metadata too large for the sidecar
 //! lsu.json                                                      the LSU's label
 //! probe/...                                                     short-lived objects of the capability probe
+//! replaced/<client>/<yyyymmdd>/<basename>.<date>.<attempt>.json sidecars that `repair` has replaced
 //! ```
 //!
 //! # Commit order
 //!
 //! | step | backup ([`backup`]) | after a crash here |
 //! |---|---|---|
-//! | 1 | pending record (attempt, key) | pending, no data |
+//! | 1 | pending record (attempt, key, writer), renewed from now on (`claim.rs`) | pending, no data |
 //! | 2 | CreateMultipartUpload, pending record with the upload id | pending, an upload without parts |
-//! | 3 | parts | pending, an upload with parts |
-//! | 4 | CompleteMultipartUpload or PutObject, HEAD: size and ETag | pending, data object |
-//! | 5 | large image metadata, as its own object | the same, and the metadata object |
-//! | 6 | **sidecar PUT: the image is complete**, HEAD: its data are still there | complete, pending record left over |
-//! | 7 | pending record removed | complete |
+//! | 3 | parts | pending, an upload with parts: resumable at the last of them |
+//! | 4 | large image metadata, as its own object; pending record with all parts and what the close is to become | pending, resumable with all its bytes |
+//! | 5 | CompleteMultipartUpload or PutObject, HEAD: size and ETag; HEAD of the pending record: still ours | pending, data object: resumable, and `repair` can complete it |
+//! | 6 | **sidecar PUT: the image is complete** | complete, pending record left over |
+//! | 7 | HEAD: its data are still there | the same |
+//! | 8 | pending record removed | complete |
 //!
-//! An incomplete close does 4, then writes the pending record again with the object's parts. Re-opening starts a new
-//! attempt that copies those parts on the server; the old attempt is removed only when the new one is on the store.
+//! An image of one part has no upload: its step 5 is one PutObject, and steps 2 to 4 send nothing but metadata.
+//!
+//! An incomplete close does 4 and 5, then writes the pending record again with the object's parts. Re-opening starts a
+//! new attempt that copies those parts on the server; the old attempt is removed only when the new one is on the store.
+//! What a dead writer left is first made an image that was closed incomplete (`adopt.rs`).
 //!
 //! | step | delete ([`delete`]) | after a crash here |
 //! |---|---|---|
-//! | 1 | sidecar marked `deleting`: **the image is gone** | finished by the next delete |
-//! | 2 | data, metadata object | finished by the next delete |
+//! | 1 | sidecar marked `deleting`: **the image is gone** | finished by the next delete, `gc` or `repair` |
+//! | 2 | data, metadata object | the same |
 //! | 3 | sidecar | nothing is left |
 //!
 //! # What may run beside what
 //!
 //! | | writer | reader | delete | metadata write |
 //! |---|---|---|---|---|
-//! | writer | each attempt has keys of its own; the first sidecar wins where the store honours `If-None-Match`, else the last one does and each is whole | reads another attempt's object | after its sidecar the writer looks for its data, after the data the delete looks for a sidecar: one of the two sees the other, and the image is gone | only complete images |
+//! | writer | each attempt has keys of its own; the first sidecar wins and the other writer removes what it wrote; where the store does not honour `If-None-Match`, two that come within one request both end well: the last one is the image, whole, the other one's data are debris | reads another attempt's object | after its sidecar the writer looks for its data, after the data the delete looks for a sidecar: one of the two sees the other, and the image is gone | only complete images |
 //! | reader | | yes | reads fail with not found once the data is gone; refused in one process | yes |
-//! | delete | | | both end in nothing | as for a writer: no sidecar stays without data |
+//! | delete | refused while the writer's lease lasts | | both end in nothing | as for a writer: no sidecar stays without data |
+//! | `gc`, take-over | only once the writer is known to be dead, or silent for its lease by the server's clock; it notices at its next request | touches no complete image | idempotent, both ways | `gc` spares objects younger than its grace period |
 //!
 //! A listing reads keys only, so an image whose delete was interrupted is listed until the delete is finished.
 //!
-//! Left out here: adopting the upload of a crashed writer, `gc`, `repair` and the audit. Limits: a basename of at most
+//! Around these: [`audit`] proves what is on the store, [`gc`] removes debris, [`repair`] mends records, [`census`]
+//! counts. Limits: a basename of at most
 //! [`keys::SEGMENT_MAX`] bytes with its suffixes after escaping; sidecars up to [`record::RECORD_SIZE_MAX`].
 
+mod adopt;
+pub mod audit;
 pub mod backup;
+pub mod census;
+mod claim;
 pub mod delete;
 pub mod escape;
+pub mod gc;
 pub mod image_id;
 pub mod keys;
 pub mod list;
 pub mod lsu;
 pub mod meta;
+mod pages;
 pub mod record;
 mod reopen;
+pub mod repair;
 pub mod restore;
 pub mod usage;
+mod writer;

@@ -52,6 +52,9 @@ pub struct Writer {
     pub host: String,
     pub pid: u32,
     pub version: String,
+    /// What tells this process from every other one of its host, before and after: see [`super::writer`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +78,9 @@ pub struct Sidecar {
     pub created: String,
     pub completed: String,
     pub writer: Writer,
+    /// When `repair` made this sidecar of the data object, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuilt: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Value>,
 }
@@ -85,6 +91,14 @@ pub enum PendingState {
     /// A writer has it, or had it when it died.
     Writing,
     /// Closed incomplete: readable, and can be opened for write again.
+    Incomplete,
+}
+
+/// What a close was about to make of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Closing {
+    Complete,
     Incomplete,
 }
 
@@ -99,6 +113,15 @@ pub struct Pending {
     pub key: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload_id: Option<String>,
+    /// While `writing`: the parts on the store as the last renewal knew them, from the first on without a gap.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent: Vec<PartRecord>,
+    /// Set just before the upload is completed, when `sent` has every part: what it was to become.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing: Option<Closing>,
+    /// Seconds for which the record speaks for its writer after it was last put.
+    #[serde(default)]
+    pub lease_seconds: u64,
     /// Present when `incomplete` and anything was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
@@ -111,22 +134,12 @@ pub struct Pending {
 }
 
 impl Content {
-    pub fn new(key: &str, object: &ObjectInfo, parts: &[SentPart], crc64nvme: Crc64) -> Self {
-        let mut offset = 0;
-        let parts = parts.iter().map(|part| {
-            let record = PartRecord {
-                number: part.number,
-                offset,
-                size: part.size,
-                etag: part.etag.clone(),
-                crc64nvme: part.crc64,
-            };
-            offset += part.size;
-            record
-        });
-        let parts = parts.collect();
+    /// The object at `key` that consists of `parts`.
+    pub fn new(key: &str, object: &ObjectInfo, parts: &[SentPart]) -> Self {
+        let crc64nvme = parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size));
         let (size, etag, version_id) = (object.size, object.etag.clone(), object.version_id.clone());
-        Self { data: DataObject { key: key.into(), size, etag, version_id }, crc64nvme, parts }
+        let data = DataObject { key: key.into(), size, etag, version_id };
+        Self { data, crc64nvme, parts: part_records(parts) }
     }
 
     pub fn spans(&self) -> Vec<PartSpan> {
@@ -155,15 +168,16 @@ impl Content {
     }
 }
 
-impl Writer {
-    /// This process.
-    pub fn this() -> Self {
-        Self {
-            host: gethostname::gethostname().to_string_lossy().into_owned(),
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").into(),
-        }
-    }
+/// Parts with their offsets.
+pub fn part_records(parts: &[SentPart]) -> Vec<PartRecord> {
+    let mut offset = 0;
+    let record = |part: &SentPart| {
+        let (number, size, etag) = (part.number, part.size, part.etag.clone());
+        let record = PartRecord { number, offset, size, etag, crc64nvme: part.crc64 };
+        offset += size;
+        record
+    };
+    parts.iter().map(record).collect()
 }
 
 /// Now, as records carry it.
@@ -208,6 +222,19 @@ pub fn rewrite(
         };
     }
     to_bytes(&record)
+}
+
+/// Enough to rebuild the sidecar from the data alone; VAST keeps 2 KB.
+pub fn object_metadata(def: &ImageDef, created: &str) -> Vec<(String, String)> {
+    let pairs = [
+        ("vastost-schema", Value::from(SCHEMA).to_string()),
+        ("vastost-basename", def.id.basename.to_string()),
+        ("vastost-date", def.id.date.to_string()),
+        ("vastost-policy", def.policy.to_string()),
+        ("vastost-type", def.image_type.to_string()),
+        ("vastost-created", created.to_owned()),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// The bytes of a record.

@@ -13,7 +13,6 @@ fn sidecar(sizes: &[u64], policy: &[u8]) -> Sidecar {
             crc64: Crc64(u64::from(number) << 40 | size),
         })
         .collect();
-    let crc64 = parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size));
     let object = ObjectInfo { size: sizes.iter().sum(), etag: "e-2".into(), ..ObjectInfo::default() };
     Sidecar {
         schema: SCHEMA,
@@ -23,11 +22,12 @@ fn sidecar(sizes: &[u64], policy: &[u8]) -> Sidecar {
             policy: Name::new(policy),
             image_type: 4,
         },
-        content: Content::new("backups/x.nbk", &object, &parts, crc64),
+        content: Content::new("backups/x.nbk", &object, &parts),
         meta: None,
         created: now_text(),
         completed: now_text(),
         writer: Writer::this(),
+        rebuilt: None,
         retention: None,
     }
 }

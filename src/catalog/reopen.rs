@@ -2,9 +2,10 @@
 
 use futures::stream::{StreamExt, TryStreamExt};
 
+use super::adopt::adopt;
 use super::backup::Backup;
 use super::image_id::ImageDef;
-use super::lsu::{Lsu, progress};
+use super::lsu::{Lsu, PendingEntry, progress};
 use super::meta;
 use super::record::{Content, Pending, PendingState, Writer};
 use crate::error::{Error, Kind, Result};
@@ -20,7 +21,7 @@ const COPIES_IN_FLIGHT: usize = 8;
 const TAIL_STEP_BYTES: usize = 1 << 20;
 
 impl Backup {
-    /// Goes on with an image that was closed incomplete, on this or another host.
+    /// Goes on with an image that was closed incomplete, or whose writer died, on this or another host.
     pub fn reopen(lsu: &Lsu, def: &ImageDef) -> Result<Self> {
         let owned = (lsu.clone(), def.clone());
         let (capabilities, mut replaces) = lsu.store().run(async move {
@@ -29,22 +30,12 @@ impl Backup {
                 let what = format!("image {} is complete and can never be written again", def.id);
                 return Err(Error::new(Kind::AccessDenied, what));
             }
-            let mut pendings = lsu.pendings(&def.id).await?;
-            pendings.sort_by_key(|(_, pending)| progress(pending));
+            let pendings = unheld(&lsu, &def).await?;
             Ok((lsu.capabilities().await?, pendings))
         })?;
-        let Some((key, base)) = replaces.pop() else { return Err(lsu.not_found(&def.id)) };
-        if base.state != PendingState::Incomplete {
-            let Writer { host, pid, .. } = &base.writer;
-            let what = format!(
-                "image {} has been written by {host}:{pid} since {} and was never closed",
-                def.id, base.started
-            );
-            return Err(Error::new(Kind::Busy, what));
-        }
-        if !base.image.answers_to(def) {
+        let Some(PendingEntry { pending: base, .. }) = replaces.last().cloned() else {
             return Err(lsu.not_found(&def.id));
-        }
+        };
         // Copied parts bring an ETag but no CRC that every server would repeat: MD5 proves the rest of such an image.
         let wire = match WireMode::choose(lsu.wire(), capabilities) {
             WireMode::Crc64 => WireMode::Md5,
@@ -54,10 +45,8 @@ impl Backup {
         if let Err(error) = backup.take_over(&base) {
             return Err(backup.give_up(error));
         }
-        // Other attempts that were closed incomplete hold less than this one; those being written may be alive.
-        replaces.retain(|(_, pending)| pending.state == PendingState::Incomplete);
-        replaces.push((key, base));
-        backup.replaces = replaces;
+        // Other attempts that were closed incomplete hold less than this one.
+        backup.replaces = std::mem::take(&mut replaces);
         Ok(backup)
     }
 
@@ -116,6 +105,27 @@ impl Backup {
         self.upload.resume(&id, parts);
         Ok(())
     }
+}
+
+/// The attempts at an image, the best one last, all closed incomplete: what dead writers left is taken over first.
+async fn unheld(lsu: &Lsu, def: &ImageDef) -> Result<Vec<PendingEntry>> {
+    let (now, mut pendings) = (lsu.now().await?, lsu.pendings(&def.id).await?);
+    if let Some(other) = pendings.iter().find(|entry| !entry.pending.image.answers_to(def)) {
+        tracing::debug!("image {} has another policy or type than asked for", other.pending.image.id);
+        return Err(lsu.not_found(&def.id));
+    }
+    if let Some(held) = pendings.iter().find(|entry| entry.is_held_by_another(now)) {
+        let Pending { writer: Writer { host, pid, .. }, started, .. } = &held.pending;
+        let what = format!("image {} is being written by {host}:{pid} since {started}", def.id);
+        return Err(Error::new(Kind::Busy, what));
+    }
+    for entry in &mut pendings {
+        if entry.pending.state == PendingState::Writing {
+            *entry = adopt(lsu, entry.clone()).await?;
+        }
+    }
+    pendings.sort_by_key(|entry| progress(&entry.pending));
+    Ok(pendings)
 }
 
 async fn copy_part(

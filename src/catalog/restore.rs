@@ -4,7 +4,7 @@ use super::backup::confirm_data;
 use super::image_id::ImageId;
 use super::lsu::{Image, Lsu};
 use super::meta::{self, Meta};
-use super::record::{Content, RECORD_SIZE_MAX, parse_sidecar, rewrite};
+use super::record::{Content, ImageState, PendingState, Sidecar, Writer, rewrite};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::objstore::download::{ReadSpec, Reader};
 
@@ -25,12 +25,13 @@ impl Restore {
         let image = lsu.store().run(async move { owned.describe(&key).await })?;
         let content = match &image {
             Image::Complete(sidecar) => Some(&sidecar.content),
-            Image::Pending(pending) if pending.state == super::record::PendingState::Writing => {
-                let (host, pid) = (&pending.writer.host, pending.writer.pid);
-                let what = format!("image {id} is being written by {host}:{pid} since {}", pending.started);
+            Image::Pending { record, held } if record.state == PendingState::Writing => {
+                let (Writer { host, pid, .. }, since) = (&record.writer, &record.started);
+                let then = if *held { "" } else { ", which is gone: open it for write to go on with it" };
+                let what = format!("image {id} is being written since {since} by {host}:{pid}{then}");
                 return Err(Error::new(Kind::Busy, what));
             }
-            Image::Pending(pending) => pending.content.as_ref(),
+            Image::Pending { record, .. } => record.content.as_ref(),
         };
         let reader = Reader::new(lsu.store(), read_spec(lsu, content));
         Ok(Self { lsu: lsu.clone(), image, reader, meta: None, meta_changed: false })
@@ -65,9 +66,9 @@ impl Restore {
         if !self.meta_changed {
             return Ok(());
         }
-        let (lsu, id) = (self.lsu.clone(), sidecar.image.id.clone());
+        let (lsu, sidecar) = (self.lsu.clone(), sidecar.clone());
         let bytes = self.meta.clone().unwrap_or_default();
-        self.lsu.store().run(async move { replace_meta(&lsu, &id, bytes).await })?;
+        self.lsu.store().run(async move { replace_meta(&lsu, &sidecar, bytes).await })?;
         self.meta_changed = false;
         Ok(())
     }
@@ -76,7 +77,7 @@ impl Restore {
         if self.meta.is_none() {
             let record = match &self.image {
                 Image::Complete(sidecar) => sidecar.meta.clone(),
-                Image::Pending(pending) => pending.meta.clone(),
+                Image::Pending { record, .. } => record.meta.clone(),
             };
             let lsu = self.lsu.clone();
             let loaded =
@@ -87,21 +88,39 @@ impl Restore {
     }
 }
 
-async fn replace_meta(lsu: &Lsu, id: &ImageId, bytes: Vec<u8>) -> Result<()> {
-    let key = lsu.keys().sidecar(id);
-    let current = lsu.store().get_small(lsu.bucket(), &key, RECORD_SIZE_MAX).await?;
-    let sidecar = parse_sidecar(&key, &current)?;
+async fn replace_meta(lsu: &Lsu, sidecar: &Sidecar, bytes: Vec<u8>) -> Result<()> {
+    let id = &sidecar.image.id;
+    // Looked at before, so that an image whose data are lost keeps the record that says where they were.
+    lsu.store().head_fresh(lsu.bucket(), &sidecar.content.data.key).await?;
     let place = lsu.keys().meta(id, &super::keys::Attempt::new());
-    let after = meta::save(lsu.store(), lsu.bucket(), &place, bytes).await?;
-    let value = after.map(serde_json::to_value).transpose();
+    let after = meta::save(lsu.store(), lsu.bucket(), &place, bytes.clone()).await?;
+    let value = after.as_ref().map(serde_json::to_value).transpose();
     let value = value.or_kind(Kind::Internal, || "write image metadata as JSON".into())?;
-    let body = rewrite(&key, &current, [("meta", value)])?;
-    lsu.put_record(&key, body, false).await?;
-    confirm_data(lsu, &sidecar).await?;
-    if let Some(Meta::Object { key, .. }) = sidecar.meta {
+    let Some((now, current)) = lsu.sidecar(id).await? else { return Err(lsu.not_found(id)) };
+    if now.content.data.key != sidecar.content.data.key || now.state != ImageState::Complete {
+        let what = format!("image {id} was deleted by another process meanwhile");
+        return Err(Error::new(Kind::NotFound, what));
+    }
+    let key = lsu.keys().sidecar(id);
+    lsu.put_record(&key, rewrite(&key, &current, [("meta", value)])?, false).await?;
+    confirm_data(lsu, &now).await?;
+    if matches!(after, Some(Meta::Object { .. })) {
+        put_what_was_cleaned_up(lsu, &place, bytes).await?;
+    }
+    if let Some(Meta::Object { key, .. }) = now.meta {
         lsu.store().delete(lsu.bucket(), &key, None).await?;
     }
     Ok(())
+}
+
+/// Before the sidecar named it, the object was nobody's, and a clean-up without a grace period may have taken it.
+async fn put_what_was_cleaned_up(lsu: &Lsu, place: &str, bytes: Vec<u8>) -> Result<()> {
+    match lsu.store().head_fresh(lsu.bucket(), place).await {
+        Err(error) if error.kind() == Kind::NotFound => {
+            meta::save(lsu.store(), lsu.bucket(), place, bytes).await.map(drop)
+        }
+        other => other.map(drop),
+    }
 }
 
 fn read_spec(lsu: &Lsu, content: Option<&Content>) -> ReadSpec {

@@ -2,7 +2,7 @@
 //!
 //! NetBackup polls capacity from short-lived processes that must answer at once, so a poll never lists the bucket: it
 //! reads a small file in `state_dir`. Every completed and deleted image adjusts the file, under a lock that other
-//! processes honour. The figure starts at what this host has seen; it is not a census of the bucket.
+//! processes honour. The figure starts at what this host has seen; [`super::census`] sets it right.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -48,6 +48,18 @@ impl UsageFile {
         self.adjust(|usage| Usage { bytes: usage.bytes.saturating_sub(bytes), images: usage.images.saturating_sub(1) });
     }
 
+    /// Takes over the figures of a census that began when the file had `before`: what was counted in and out since then
+    /// stays counted. An image that ended while the census ran may be in both, until the next one.
+    pub fn counted(&self, before: Usage, census: Usage) {
+        let carry = |then: u64, now: u64, counted: u64| {
+            (counted + now.saturating_sub(then)).saturating_sub(then.saturating_sub(now))
+        };
+        self.adjust(|now| Usage {
+            bytes: carry(before.bytes, now.bytes, census.bytes),
+            images: carry(before.images, now.images, census.images),
+        });
+    }
+
     /// A figure that cannot be kept must not fail a backup: it is logged and goes on.
     fn adjust(&self, change: impl FnOnce(Usage) -> Usage) {
         if let Err(error) = self.try_adjust(change) {
@@ -63,9 +75,11 @@ impl UsageFile {
         let mut locked = Locked::take(file, File::try_lock)?;
         let file = &mut locked.0;
         let usage = change(read_from(file).unwrap_or_default());
+        // Written over and then cut: a crash between the two leaves the new figures with an old tail.
+        let text = serde_json::to_vec(&usage)?;
         file.rewind()?;
-        file.set_len(0)?;
-        file.write_all(&serde_json::to_vec(&usage)?)
+        file.write_all(&text)?;
+        file.set_len(text.len() as u64)
     }
 }
 
@@ -99,7 +113,7 @@ impl Drop for Locked {
 fn read_from(file: &mut File) -> Option<Usage> {
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
+    serde_json::Deserializer::from_str(&text).into_iter().next()?.ok()
 }
 
 #[cfg(test)]
@@ -118,6 +132,14 @@ mod tests {
         });
         file.removed(3);
         assert_eq!(file.read(), Some(Usage { bytes: 3 * 399, images: 399 }));
+        let before = file.read().unwrap();
+        file.added(7);
+        file.counted(before, Usage { bytes: 1_000, images: 10 });
+        assert_eq!(file.read(), Some(Usage { bytes: 1_007, images: 11 }));
+        let before = file.read().unwrap();
+        file.removed(7);
+        file.counted(before, Usage { bytes: 1_000, images: 10 });
+        assert_eq!(file.read(), Some(Usage { bytes: 993, images: 9 }));
         (0..500).for_each(|_| file.removed(3));
         assert_eq!(file.read(), Some(Usage::default()));
     }

@@ -83,6 +83,7 @@ struct RawTransfer {
     connection_idle: Given<Time>,
     connect_timeout: Given<Time>,
     io_threads: Given<u64>,
+    writer_lease: Given<Time>,
 }
 
 #[derive(Deserialize, Default)]
@@ -352,6 +353,7 @@ impl File<'_> {
                 60_000,
             )?,
             io_threads: self.number("transfer.io_threads", &raw.io_threads, d.io_threads, 1, 64)?,
+            writer_lease: self.time("transfer.writer_lease", &raw.writer_lease, d.writer_lease, 1_000, 86_400_000)?,
         })
     }
 

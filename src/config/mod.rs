@@ -89,6 +89,8 @@ pub struct Transfer {
     pub connection_idle: Duration,
     pub connect_timeout: Duration,
     pub io_threads: usize,
+    /// How long a pending record speaks for its writer after it was last put.
+    pub writer_lease: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,6 +149,7 @@ impl Default for Transfer {
             connection_idle: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(3),
             io_threads: 2,
+            writer_lease: Duration::from_secs(600),
         }
     }
 }
@@ -203,6 +206,12 @@ impl Server {
             description: String::new(),
             capacity_bytes: 0,
         })
+    }
+
+    /// The LSUs that discovery makes of `buckets`, without those that the file names.
+    pub fn discoveries(&self, buckets: Vec<String>) -> Vec<Lsu> {
+        let taken = |bucket: &String| self.lsus.iter().any(|lsu| lsu.name == *bucket || lsu.bucket == *bucket);
+        buckets.into_iter().filter(|bucket| !taken(bucket)).filter_map(|bucket| self.discovered(&bucket)).collect()
     }
 }
 

@@ -76,6 +76,7 @@ fn show_engine(text: &mut String, config: &Config) {
     line("connection_idle", quote(&time_text(transfer.connection_idle)));
     line("connect_timeout", quote(&time_text(transfer.connect_timeout)));
     line("io_threads", transfer.io_threads.to_string());
+    line("writer_lease", quote(&time_text(transfer.writer_lease)));
     line("\n[pool]\nbudget", quote(&size_text(config.pool.budget_bytes)));
     line("\n[integrity]\nwire", quote(wire));
     line("\n[retry]\nattempts", retry.attempts.to_string());

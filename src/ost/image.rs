@@ -15,7 +15,7 @@ use crate::catalog::escape::Name;
 use crate::catalog::image_id::{ImageDef, ImageId};
 use crate::catalog::lsu::{Image, Lsu};
 use crate::catalog::meta;
-use crate::catalog::record::{PendingState, unix_seconds};
+use crate::catalog::record::unix_seconds;
 use crate::catalog::restore::Restore;
 use crate::error::{Error, Kind, Result};
 
@@ -199,7 +199,7 @@ pub fn info_by_name(lsu: &Lsu, def: &ImageDef) -> Result<stsp_image_info_t> {
 fn definition_of(image: &Image) -> &ImageDef {
     match image {
         Image::Complete(sidecar) => &sidecar.image,
-        Image::Pending(pending) => &pending.image,
+        Image::Pending { record, .. } => &record.image,
     }
 }
 
@@ -209,8 +209,8 @@ fn info_of(lsu: &str, image: &Image) -> stsp_image_info_t {
             let (created, completed) = (unix_seconds(&sidecar.created), unix_seconds(&sidecar.completed));
             info(lsu, &sidecar.image, STSP_II_IMAGE_CREATED, sidecar.content.data.size, created, completed)
         }
-        Image::Pending(pending) => {
-            let busy = if pending.state == PendingState::Writing { STSP_II_BUSY_WRITE } else { 0 };
+        Image::Pending { record: pending, held } => {
+            let busy = if *held { STSP_II_BUSY_WRITE } else { 0 };
             let size = pending.content.as_ref().map_or(0, |content| content.data.size);
             info(lsu, &pending.image, STSP_II_IMAGE_PENDING | busy, size, unix_seconds(&pending.created), 0)
         }

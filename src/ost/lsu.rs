@@ -24,8 +24,7 @@ impl LsuList {
         if server.bucket_prefix.is_some() {
             let store = child.server().store(process)?;
             let buckets = store.clone().run(async move { store.list_buckets().await })?;
-            let taken = |bucket: &String| server.lsus.iter().any(|lsu| lsu.name == *bucket || lsu.bucket == *bucket);
-            names.extend(buckets.into_iter().filter(|bucket| server.discovered(bucket).is_some() && !taken(bucket)));
+            names.extend(server.discoveries(buckets).into_iter().map(|lsu| lsu.name));
         }
         Ok(Self { names, child })
     }

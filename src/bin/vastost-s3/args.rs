@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand};
+use vastost::catalog::audit::shard::Shard;
 
 const EXIT_CODES: &str = "Exit codes: 0 good, 1 the check found problems, 2 could not run.\n\
     The configuration file is --config, else $VASTOST_CONFIG, else vastost.toml beside this program, else \
@@ -68,6 +70,18 @@ pub enum Command {
     /// Delete images for good
     #[command(after_help = RM_HELP)]
     Rm(Rm),
+    /// Remove what no image needs: forgotten pending images, uploads, half-done deletes; shows it unless --yes
+    #[command(after_help = GC_HELP)]
+    Gc(Gc),
+    /// Mend records: lost or damaged sidecars, half-done completions and deletes; shows it unless --yes
+    #[command(after_help = REPAIR_HELP)]
+    Repair(Repair),
+    /// Count what the LSUs hold, and refresh the figure that NetBackup polls
+    #[command(after_help = "Examples:\n  vastost-s3 usage\n  vastost-s3 usage nightly --by-client")]
+    Usage(Usage),
+    /// Audit the images: prove that every one can be restored, and name what is left over; changes nothing
+    #[command(after_help = VERIFY_HELP)]
+    Verify(Verify),
     /// Check the configuration file, or show what is in force
     Config(Config),
 }
@@ -102,6 +116,24 @@ const GET_HELP: &str = "The file appears under its name only when it is whole. E
 const RM_HELP: &str = "Asks once, with the list, on a terminal; without one it needs --yes. Goes on after a failure.\n\n\
     Examples:\n  vastost-s3 rm nightly/db01_1795305600_C1_F1\n  \
     vastost-s3 -q ls nightly --pending | xargs -d '\\n' vastost-s3 rm --yes";
+
+const GC_HELP: &str = "What a living writer holds is never touched, whatever the age: ages are those of the server's clock. Data objects that no \
+    record names are left alone without --orphan-data: a lost sidecar leaves the same picture, and `repair` brings it \
+    back.\n\n\
+    Examples:\n  vastost-s3 gc\n  vastost-s3 gc nightly --older-than 7d --yes";
+
+const REPAIR_HELP: &str = "Nothing that is good is overwritten; a sidecar that is replaced is kept under replaced/.\n\n\
+    Examples:\n  vastost-s3 repair\n  vastost-s3 repair nightly --deep --yes";
+const VERIFY_HELP: &str = "Exit codes: 0 nothing wrong, 1 findings of severity error (with --strict also warnings), 2 could not run or was \
+    interrupted. A reader's rights are enough. Every kind of finding is explained in docs/verify.md.\n\n\
+    Examples:\n  vastost-s3 verify\n  vastost-s3 verify nightly --deep --since 2026-11-01 --limit-rate \"500 MiB\"\n  \
+    bpimagelist -l -d 01/01/2026 > images && vastost-s3 verify --against images --html audit.html\n  \
+    vastost-s3 --json verify --shard 1/4 > shard-1.json";
+
+const MERGE_HELP: &str = "Refuses reports that are not of one audit. When shards are missing, the joined report is marked as \
+    incomplete, and the exit code is 2 unless something was found.\n\n\
+    Examples:\n  vastost-s3 verify merge shard-*.json\n  \
+    vastost-s3 --json verify merge shard-*.json --html audit.html > audit.json";
 
 #[derive(Args)]
 pub struct Demo {
@@ -221,6 +253,138 @@ pub struct Rm {
     pub yes: bool,
 }
 
+/// What `gc` and `repair` share.
+#[derive(Args)]
+pub struct Mending {
+    /// The LSUs; all when left out
+    #[arg(value_name = "LSU")]
+    pub lsus: Vec<String>,
+    /// Do it; without, only show what would be done
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Leave alone what was changed since: a number with s, min, h or d
+    #[arg(long, value_name = "AGE", default_value = "24h", value_parser = age)]
+    pub older_than: Duration,
+    /// Only what belongs to this client
+    #[arg(long)]
+    pub client: Option<OsString>,
+    /// Images looked at at once
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = jobs)]
+    pub jobs: usize,
+}
+
+#[derive(Args)]
+pub struct Gc {
+    #[command(flatten)]
+    pub mending: Mending,
+    /// Also remove data objects that no record names
+    #[arg(long)]
+    pub orphan_data: bool,
+}
+
+#[derive(Args)]
+pub struct Repair {
+    #[command(flatten)]
+    pub mending: Mending,
+    /// Read the images whose checksums the server does not know
+    #[arg(long)]
+    pub deep: bool,
+}
+
+#[derive(Args)]
+pub struct Usage {
+    /// The LSUs; all when left out
+    #[arg(value_name = "LSU")]
+    pub lsus: Vec<String>,
+    /// Also by client
+    #[arg(long)]
+    pub by_client: bool,
+    /// Also by day of the image date
+    #[arg(long)]
+    pub by_day: bool,
+}
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Verify {
+    #[command(subcommand)]
+    pub action: Option<VerifyAction>,
+    #[command(flatten)]
+    pub audit: VerifyAudit,
+    #[command(flatten)]
+    pub output: VerifyOutput,
+}
+
+#[derive(Args)]
+pub struct VerifyAudit {
+    /// The LSUs; all when left out
+    #[arg(value_name = "LSU")]
+    pub lsus: Vec<String>,
+    /// Only listings against sidecars: existence, size, ETag
+    #[arg(long, conflicts_with = "deep")]
+    pub quick: bool,
+    /// Read and check every byte as well
+    #[arg(long)]
+    pub deep: bool,
+    /// Only images of this client
+    #[arg(long)]
+    pub client: Option<OsString>,
+    /// Only images whose basename begins so
+    #[arg(long, value_name = "BASENAME")]
+    pub image: Option<OsString>,
+    /// Only images of this day or later: yyyy-mm-dd (UTC) or seconds since 1970
+    #[arg(long, value_name = "DATE", value_parser = super::name::since)]
+    pub since: Option<u64>,
+    /// Only images of this day or earlier
+    #[arg(long, value_name = "DATE", value_parser = super::name::until)]
+    pub until: Option<u64>,
+    /// Only part K of N, by a hash of the basename; `verify merge` joins the reports
+    #[arg(long, value_name = "K/N", value_parser = shard)]
+    pub shard: Option<Shard>,
+    /// Compare with NetBackup's catalog, both ways: a file with the output of `bpimagelist -l`
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    pub against: Option<PathBuf>,
+    /// With --against: only fragments on this disk volume, such as @aaaab; repeat for more
+    #[arg(long = "volume", value_name = "ID", requires = "against")]
+    pub volumes: Vec<OsString>,
+    /// Read at most so many bytes a second, such as "500 MiB"
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "deep")]
+    pub limit_rate: Option<u64>,
+    /// Images looked at at once
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = jobs)]
+    pub jobs: usize,
+    /// Keep the state in this file, and go on from it after an interruption
+    #[arg(long, value_name = "FILE")]
+    pub resume: Option<PathBuf>,
+    /// Do not name debris that was changed since: a number with s, min, h or d
+    #[arg(long, value_name = "AGE", default_value = "24h", value_parser = age)]
+    pub older_than: Duration,
+}
+
+#[derive(Subcommand)]
+pub enum VerifyAction {
+    /// Join the JSON reports of an audit's shards
+    #[command(after_help = MERGE_HELP)]
+    Merge {
+        /// What `verify --shard K/N --json` printed, one file for each shard
+        #[arg(value_name = "REPORT", required = true)]
+        reports: Vec<PathBuf>,
+        #[command(flatten)]
+        output: VerifyOutput,
+    },
+}
+
+/// What becomes of an audit's report.
+#[derive(Args)]
+pub struct VerifyOutput {
+    /// Also write the report as one HTML page
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Exit with 1 for warnings too
+    #[arg(long)]
+    pub strict: bool,
+}
+
 #[derive(Args)]
 pub struct Config {
     #[command(subcommand)]
@@ -240,4 +404,44 @@ pub enum ConfigAction {
 
 fn size(text: &str) -> Result<u64, String> {
     vastost::config::parse_size(text).ok_or_else(|| "a size is a whole number with a unit, such as \"256 MiB\"".into())
+}
+
+/// `90s`, `15 min`, `24h`, `7d`.
+pub fn age(text: &str) -> Result<Duration, String> {
+    let wrong = || "an age is a whole number with s, min, h or d, such as 24h".to_owned();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
+    let seconds = match unit.trim() {
+        "s" => 1,
+        "min" | "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+fn shard(text: &str) -> Result<Shard, String> {
+    Shard::parse(text).ok_or_else(|| "a shard is K/N with K from 1 to N, such as 2/8".into())
+}
+
+/// Work done at once.
+pub fn jobs(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|jobs| (1..=256).contains(jobs)).ok_or_else(|| "a number from 1 to 256".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_a_unit() {
+        assert_eq!(age("0s"), Ok(Duration::ZERO));
+        assert_eq!(age("15 min"), Ok(Duration::from_secs(900)));
+        assert_eq!(age("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        for wrong in ["", "5", "h", "-1h", "1.5h", "99999999999999999999s", "99999999999999999d"] {
+            assert!(age(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -65,7 +65,7 @@ impl Shown {
     pub fn new(lsu: &Lsu, image: &Image) -> Self {
         match image {
             Image::Complete(sidecar) => complete(lsu, sidecar),
-            Image::Pending(pending) => unfinished(lsu, pending),
+            Image::Pending { record, held } => unfinished(lsu, record, *held),
         }
     }
 
@@ -73,7 +73,7 @@ impl Shown {
     pub fn full(lsu: &Lsu, image: &Image) -> Self {
         let (content, meta, retention, upload_id) = match image {
             Image::Complete(sidecar) => (Some(&sidecar.content), &sidecar.meta, sidecar.retention.clone(), None),
-            Image::Pending(pending) => (pending.content.as_ref(), &pending.meta, None, pending.upload_id.clone()),
+            Image::Pending { record, .. } => (record.content.as_ref(), &record.meta, None, record.upload_id.clone()),
         };
         let more = More {
             version_id: content.and_then(|content| content.data.version_id.clone()),
@@ -108,9 +108,10 @@ fn complete(lsu: &Lsu, sidecar: &Sidecar) -> Shown {
     }
 }
 
-fn unfinished(lsu: &Lsu, pending: &Pending) -> Shown {
+fn unfinished(lsu: &Lsu, pending: &Pending, held: bool) -> Shown {
     let state = match pending.state {
-        PendingState::Writing => "writing",
+        PendingState::Writing if held => "writing",
+        PendingState::Writing => "abandoned",
         PendingState::Incomplete => "pending",
     };
     let shown = base(lsu, state, &pending.image, pending.content.as_ref(), &pending.created, &pending.writer);

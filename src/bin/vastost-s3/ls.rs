@@ -122,10 +122,10 @@ impl Printer {
             return raw(format!("{comma}{}", serde_json::to_string(&image)?).as_bytes());
         }
         if self.count == 1 {
-            line(&format!("{:<20}  {:<8}  {:>10}  BASENAME", "DATE", "STATE", "SIZE"))?;
+            line(&format!("{:<20}  {:<9}  {:>10}  BASENAME", "DATE", "STATE", "SIZE"))?;
         }
         let size = human_size(image.size);
-        line(&format!("{:<20}  {:<8}  {size:>10}  {}", utc(image.date), image.state, image.name()))
+        line(&format!("{:<20}  {:<9}  {size:>10}  {}", utc(image.date), image.state, image.name()))
     }
 
     fn end(self) -> Outcome {

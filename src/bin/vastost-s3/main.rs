@@ -7,18 +7,23 @@ mod config;
 mod credentials;
 mod demo;
 mod doctor;
+mod gc;
 mod get;
 mod image;
 mod info;
 mod init;
 mod interrupt;
 mod ls;
+mod mending;
 mod name;
 mod output;
 mod progress;
 mod put;
+mod repair;
 mod rm;
 mod site;
+mod usage;
+mod verify;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -60,6 +65,10 @@ fn run(cli: &Cli) -> Outcome {
         Command::Put(args) => put::run(global, args),
         Command::Get(args) => get::run(global, args),
         Command::Rm(args) => rm::run(global, args),
+        Command::Gc(args) => gc::run(global, args),
+        Command::Repair(args) => repair::run(global, args),
+        Command::Usage(args) => usage::run(global, args),
+        Command::Verify(args) => verify::run(global, args),
         Command::Config(args) => config::run(global, args),
     }
 }

@@ -1,7 +1,7 @@
 //! Names of images on the command line: `LSU/basename` or `LSU/basename:date`, bytes as they are.
 
 use std::error::Error;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use vastost::catalog::escape::{Name, escape};
@@ -102,6 +102,11 @@ pub fn shown(basename: &[u8]) -> String {
         Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
         _ => escape(basename),
     }
+}
+
+/// A name as it was typed.
+pub fn to_name(text: &OsString) -> Name {
+    Name::new(text.as_bytes())
 }
 
 /// What `LSU[/REST]` names.

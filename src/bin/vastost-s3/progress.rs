@@ -28,6 +28,11 @@ impl Progress {
         Self { bar }
     }
 
+    /// Changes what stands before the figures.
+    pub fn say(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+    }
+
     pub fn set(&self, bytes: u64) {
         self.bar.set_position(bytes);
     }

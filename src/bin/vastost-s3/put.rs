@@ -1,7 +1,7 @@
 //! `put`: a file or stdin becomes an image, through the plug-in as NetBackup would do it.
 //!
 //! A thread reads ahead, so that a source that stalls does not keep us from hearing Ctrl-C. Whatever goes wrong after
-//! the image was created, the image is removed again.
+//! the image was created, what was written is removed again.
 
 use std::error::Error;
 use std::fs::File;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use vastost::catalog::escape::Name;
 use vastost::catalog::image_id::ImageId;
-use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_NAME_SIZE};
+use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_II_IMAGE_CREATED, STSP_NAME_SIZE};
 use vastost::ost::host::{Definition, HostImage, HostServer};
 use vastost::ost::status::STSP_ENOENT;
 
@@ -140,14 +140,18 @@ fn write_all(image: &HostImage, buffers: &Buffers, progress: &Progress) -> Resul
     }
 }
 
-/// Leaves nothing of the image behind, and gives back the first error with what else went wrong.
+/// Leaves nothing behind of an image that is not complete, and gives back the first error with what else went wrong. A
+/// complete image of that name is another writer's, or ours whose last answer was lost: it stays.
 fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error>) -> Box<dyn Error> {
+    let name = || format!("{lsu}/{}:{}", shown(&def.basename), def.date);
+    if server.info(lsu, def).is_ok_and(|info| info.flags & STSP_II_IMAGE_CREATED != 0) {
+        return format!("{first}; a complete image {} is there, and was left alone", name()).into();
+    }
     match server.delete(lsu, def) {
         Ok(()) => first,
         Err(gone) if gone.code == STSP_ENOENT => first,
         Err(second) => {
-            let name = shown(&def.basename);
-            let left = format!("`vastost-s3 rm {lsu}/{name}:{}` removes what is left", def.date);
+            let left = format!("`vastost-s3 rm {}` removes what is left", name());
             format!("{first}; what was written could not be removed: {second}; {left}").into()
         }
     }

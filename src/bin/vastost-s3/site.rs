@@ -67,6 +67,34 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// The LSUs of those names, or all: those of the file, then the buckets that discovery takes.
+    pub fn lsus(&self, names: &[String]) -> Result<Vec<Lsu>, Box<dyn Error>> {
+        if !names.is_empty() {
+            return names.iter().map(|name| self.lsu(name)).collect();
+        }
+        let server = &self.site.server;
+        let mut all: Vec<_> = server.lsus.clone();
+        if server.bucket_prefix.is_some() {
+            let store = self.store.clone();
+            let buckets = self.store.run(async move { store.list_buckets().await })?;
+            all.extend(server.discoveries(buckets));
+        }
+        if all.is_empty() {
+            return Err(format!("server {} has no LSU", server.name).into());
+        }
+        Ok(all.iter().map(|lsu| Lsu::new(self.store.clone(), &self.site.config, server, lsu)).collect())
+    }
+
+    pub fn server(&self) -> &Server {
+        &self.site.server
+    }
+
+    pub fn endpoint(&self) -> &str {
+        self.store.endpoint()
+    }
+}
+
 impl Drop for Catalog {
     fn drop(&mut self) {
         if let Some(engine) = self.engine.take() {

@@ -113,8 +113,11 @@ fn checksums(config: &Config, lsu: &config::Lsu, found: Capabilities, report: &m
 fn uploads(store: &Store, lsu: &config::Lsu, report: &mut Report) -> Done {
     let (owned, bucket) = (store.clone(), lsu.bucket.clone());
     let check = name(lsu, "list uploads");
-    match store.run(async move { owned.list_uploads(&bucket).await }) {
-        Ok(uploads) => report.pass(&check, format!("{} under way", uploads.len())),
+    match store.run(async move { owned.list_uploads(&bucket, None).await }) {
+        Ok(page) => {
+            let more = if page.next.is_some() { " or more" } else { "" };
+            report.pass(&check, format!("{}{more} under way", page.uploads.len()))
+        }
         Err(error) => {
             let advice = "nothing breaks, but uploads of crashed jobs cannot be found: let a lifecycle rule abort them after some days";
             report.warn(&check, error.to_string(), advice)

@@ -1,0 +1,27 @@
+//! `gc`: removes what no image needs.
+
+use vastost::catalog::gc::{Removed, plan, remove};
+
+use crate::args::{Gc, Global};
+use crate::mending::{Acts, Done, run_all};
+use crate::{Outcome, chain};
+
+pub fn run(global: &Global, args: &Gc) -> Outcome {
+    let acts = Acts {
+        plan: &|found| found.remedy.as_ref().and_then(|remedy| plan(remedy, args.orphan_data)),
+        act: &|lsu, found| {
+            let Some(remedy) = found.remedy.clone() else { return Done::NotNeeded };
+            let (owned, key) = (lsu.clone(), found.finding.key.clone().unwrap_or_default());
+            match lsu.store().run(async move { remove(&owned, &remedy).await }) {
+                Ok(Removed::Yes) => {
+                    tracing::info!(lsu = found.finding.lsu, key, "removed: {}", found.finding.found);
+                    Done::Yes(String::new())
+                }
+                Ok(Removed::NotNeeded) => Done::NotNeeded,
+                Err(error) => Done::Failed(chain(&error)),
+            }
+        },
+        nothing: "nothing to remove",
+    };
+    run_all(global, &args.mending, &acts)
+}

@@ -1,0 +1,140 @@
+//! What `gc` and `repair` share: an audit that finds what can be done, a list of it, and with `--yes` the doing.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::{Value, json};
+use vastost::catalog::audit::report::{Level, Report};
+use vastost::catalog::audit::run::{Checkpoint, Event, run};
+use vastost::catalog::audit::{Found, Options};
+use vastost::catalog::list::Filter;
+use vastost::catalog::lsu::Lsu;
+
+use crate::args::{Global, Mending};
+use crate::output::{self, complain, hint, line};
+use crate::site::Site;
+use crate::{FOUND_PROBLEMS, Outcome, interrupt};
+
+/// What became of one action.
+pub enum Done {
+    Yes(String),
+    NotNeeded,
+    Failed(String),
+}
+
+/// How a command acts on a finding.
+pub struct Acts<'a> {
+    /// What would be done, in words; None for findings that are not its own.
+    pub plan: &'a dyn Fn(&Found) -> Option<&'static str>,
+    pub act: &'a dyn Fn(&Lsu, &Found) -> Done,
+    /// What is said when there is nothing to do.
+    pub nothing: &'a str,
+}
+
+/// Finds what can be done in the LSUs, lists it, and does it when `--yes` is given.
+pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
+    let catalog = Site::open(global)?.catalog()?;
+    let lsus = catalog.lsus(&args.lsus)?;
+    let options = Options {
+        level: Level::Quick,
+        leftovers: true,
+        filter: Filter { client: args.client.as_ref().map(crate::name::to_name), ..Filter::default() },
+        shard: None,
+        grace_seconds: args.older_than.as_secs(),
+        jobs: args.jobs,
+        limit_rate: None,
+    };
+    interrupt::watch()?;
+    let cancel = Arc::new(AtomicBool::new(false));
+    let audited = run(&lsus, &options, Checkpoint::default(), &cancel, &mut |event| {
+        if matches!(event, Event::Progress(_)) && interrupt::check().is_err() {
+            cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    })?;
+    interrupt::check()?;
+    let listed = unlisted(&audited.report)?;
+    let (mut rows, mut deaf) = (Vec::new(), false);
+    for (lsu, found) in &audited.found {
+        let Some(plan) = (acts.plan)(found) else { continue };
+        if interrupt::check().is_err() {
+            break;
+        }
+        let done = if args.yes { Some((acts.act)(lsu, found)) } else { None };
+        if !global.json && !deaf {
+            match print(found, plan, done.as_ref()) {
+                // What was begun is finished, whether somebody reads of it or not.
+                Err(error) if args.yes && error.is::<output::StdoutClosed>() => deaf = true,
+                other => other?,
+            }
+        }
+        rows.push((found, plan, done));
+    }
+    if global.json {
+        let actions: Vec<_> = rows.iter().map(|(found, plan, done)| to_json(found, plan, done.as_ref())).collect();
+        output::json(&json!({ "schema": 1, "dry_run": !args.yes, "actions": actions }))?;
+    } else if !global.quiet {
+        match (rows.len(), args.yes) {
+            (0, _) => hint(acts.nothing),
+            (count, false) => hint(&format!("{count} to do; nothing was changed: --yes does it")),
+            _ => {}
+        }
+    }
+    // What was done until then has been told.
+    interrupt::check()?;
+    let failed = rows.iter().any(|(_, _, done)| matches!(done, Some(Done::Failed(_))));
+    Ok(if failed || !listed { ExitCode::from(FOUND_PROBLEMS) } else { ExitCode::SUCCESS })
+}
+
+/// Tells what could not be looked at; false when there is such a thing. An LSU of which nothing could be listed at all
+/// is an error.
+fn unlisted(report: &Report) -> Result<bool, Box<dyn Error>> {
+    use vastost::catalog::audit::report::Class;
+    let unreadable: Vec<_> = report.findings.iter().filter(|f| f.class == Class::Unreadable).collect();
+    for finding in &unreadable {
+        complain(&format!("{}: {}", finding.lsu, finding.found));
+    }
+    let lsus = report.summary.lsus.len();
+    let dead = unreadable.iter().filter(|finding| finding.image.is_none()).count();
+    if dead > 0 && dead == lsus {
+        return Err("no LSU could be listed".into());
+    }
+    for (name, lsu) in &report.summary.lsus {
+        lsu.notes.iter().for_each(|note| complain(&format!("{name}: {note}")));
+    }
+    Ok(unreadable.is_empty())
+}
+
+fn print(found: &Found, plan: &str, done: Option<&Done>) -> Result<(), Box<dyn Error>> {
+    let finding = &found.finding;
+    let key = finding.key.as_deref().unwrap_or_default();
+    line(&format!("{} {key}\n  {}: {}", finding.lsu, finding.class.name(), finding.found))?;
+    match done {
+        None => line(&format!("  would {plan}")),
+        Some(Done::Yes(what)) if what.is_empty() => line(&format!("  done: {plan}")),
+        Some(Done::Yes(what)) => line(&format!("  done: {what}")),
+        Some(Done::NotNeeded) => line("  left alone: it is gone or in use now"),
+        Some(Done::Failed(why)) => line(&format!("  failed: {why}")),
+    }
+}
+
+fn to_json(found: &Found, plan: &str, done: Option<&Done>) -> Value {
+    let finding = &found.finding;
+    let (outcome, detail) = match done {
+        None => ("planned", String::new()),
+        Some(Done::Yes(what)) => ("done", what.clone()),
+        Some(Done::NotNeeded) => ("not-needed", String::new()),
+        Some(Done::Failed(why)) => ("failed", why.clone()),
+    };
+    json!({
+        "class": finding.class,
+        "lsu": finding.lsu,
+        "image": finding.image,
+        "key": finding.key,
+        "reason": finding.found,
+        "action": plan,
+        "outcome": outcome,
+        "detail": detail,
+    })
+}

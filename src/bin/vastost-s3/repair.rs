@@ -1,0 +1,28 @@
+//! `repair`: mends records from what the store still has.
+
+use vastost::catalog::repair::{Mended, mend, plan};
+
+use crate::args::{Global, Repair};
+use crate::mending::{Acts, Done, run_all};
+use crate::{Outcome, chain};
+
+pub fn run(global: &Global, args: &Repair) -> Outcome {
+    let deep = args.deep;
+    let acts = Acts {
+        plan: &|found| found.remedy.as_ref().and_then(plan),
+        act: &|lsu, found| {
+            let Some(remedy) = found.remedy.clone() else { return Done::NotNeeded };
+            let owned = lsu.clone();
+            match lsu.store().run(async move { mend(&owned, &remedy, deep).await }) {
+                Ok(Mended::Yes(what)) => {
+                    tracing::info!(lsu = found.finding.lsu, key = found.finding.key, "mended: {what}");
+                    Done::Yes(what)
+                }
+                Ok(Mended::NotNeeded) => Done::NotNeeded,
+                Err(error) => Done::Failed(chain(&error)),
+            }
+        },
+        nothing: "nothing to repair",
+    };
+    run_all(global, &args.mending, &acts)
+}

@@ -1,0 +1,84 @@
+//! `usage`: what the LSUs hold, counted on the store; NetBackup's polls answer from the figure that this leaves.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+use vastost::catalog::audit::report::Count;
+use vastost::catalog::census::{self, Census};
+
+use crate::args::{Global, Usage};
+use crate::output::{self, complain, human_size, line};
+use crate::site::Site;
+use crate::{COULD_NOT_RUN, Outcome, chain};
+
+pub fn run(global: &Global, args: &Usage) -> Outcome {
+    let catalog = Site::open(global)?.catalog()?;
+    let (mut counted, mut failures) = (Vec::new(), Vec::new());
+    for lsu in catalog.lsus(&args.lsus)? {
+        let (owned, name) = (lsu.clone(), lsu.config().name.clone());
+        match lsu.store().run(async move { census::take(&owned).await }) {
+            Ok(census) => counted.push((name, lsu.config().capacity_bytes, census)),
+            Err(error) => failures.push(format!("{name}: {}", chain(&error))),
+        }
+    }
+    if counted.is_empty() {
+        return Err(failures.join("; ").into());
+    }
+    if global.json {
+        let lsus: Vec<_> = counted.iter().map(|(name, capacity, census)| to_json(name, *capacity, census)).collect();
+        output::json(&json!({ "schema": 1, "lsus": lsus }))?;
+    } else {
+        table(&counted, args)?;
+    }
+    failures.iter().for_each(|failure| complain(failure));
+    // The figures of the other LSUs are good, but not all that was asked for.
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(COULD_NOT_RUN) })
+}
+
+fn to_json(name: &str, capacity: u64, census: &Census) -> Value {
+    let many = |counts: &BTreeMap<String, Count>, key: &str| -> Vec<Value> {
+        let one = |(name, count): (&String, &Count)| json!({ key: name, "images": count.images, "bytes": count.bytes });
+        counts.iter().map(one).collect()
+    };
+    json!({
+        "name": name,
+        "capacity": (capacity > 0).then_some(capacity),
+        "images": census.complete.images,
+        "bytes": census.complete.bytes,
+        "other": { "images": census.other.images, "bytes": census.other.bytes },
+        "clients": many(&census.clients, "client"),
+        "days": many(&census.days, "day"),
+        "list_requests": census.list_requests,
+    })
+}
+
+fn table(counted: &[(String, u64, Census)], args: &Usage) -> Result<(), Box<dyn Error>> {
+    let width = counted.iter().map(|(name, ..)| name.len()).max().unwrap_or(0).max(6);
+    line(&format!("{:<width$}  {:>9}  {:>10}  {:>10}  {:>5}", "LSU", "IMAGES", "SIZE", "UNFINISHED", "FULL"))?;
+    for (name, capacity, census) in counted {
+        let Count { images, bytes } = census.complete;
+        let full = (bytes + census.other.bytes).saturating_mul(100).checked_div(*capacity);
+        let full = full.map_or("-".to_owned(), |percent| format!("{percent} %"));
+        let (size, other) = (human_size(bytes), human_size(census.other.bytes));
+        line(&format!("{name:<width$}  {images:>9}  {size:>10}  {other:>10}  {full:>5}"))?;
+    }
+    for (name, _, census) in counted {
+        if args.by_client {
+            part(name, "CLIENT", &census.clients)?;
+        }
+        if args.by_day {
+            part(name, "DAY", &census.days)?;
+        }
+    }
+    Ok(())
+}
+
+fn part(lsu: &str, title: &str, counts: &BTreeMap<String, Count>) -> Result<(), Box<dyn Error>> {
+    let width = counts.keys().map(String::len).max().unwrap_or(0).max(title.len());
+    line(&format!("\n{lsu}\n  {title:<width$}  {:>9}  {:>10}", "IMAGES", "SIZE"))?;
+    counts.iter().try_for_each(|(name, count)| {
+        line(&format!("  {name:<width$}  {:>9}  {:>10}", count.images, human_size(count.bytes)))
+    })
+}

@@ -1,0 +1,192 @@
+//! What an audit's outcome is called, in text and on the page.
+
+use vastost::catalog::audit::report::{Class, Count, Level, Report, Selection, Severity, States};
+
+use crate::output::{human_size, utc};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    Fine,
+    Warning,
+    Error,
+}
+
+/// The one thing that a reader wants to know.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub mood: Mood,
+    pub line: String,
+    /// What it was found in, and what it means.
+    pub more: String,
+}
+
+pub fn verdict(report: &Report) -> Verdict {
+    let summary = &report.summary;
+    let (errors, warnings) = (summary.errors, summary.warnings);
+    let (mood, mut line) = match (errors, warnings) {
+        (0, 0) if summary.interrupted => (Mood::Warning, "Nothing wrong in what was looked at".to_owned()),
+        (0, 0) => (Mood::Fine, "Nothing wrong".to_owned()),
+        (0, _) => (Mood::Warning, format!("No error, {}", counted(warnings, "warning"))),
+        (_, 0) => (Mood::Error, counted(errors, "error")),
+        _ => (Mood::Error, format!("{}, {}", counted(errors, "error"), counted(warnings, "warning"))),
+    };
+    if summary.interrupted {
+        line.push_str("; the audit is incomplete");
+    }
+    let total = total(report);
+    let damaged = total.damaged.images;
+    let all = all(&total);
+    let images = if all.images == 0 { "no images".into() } else { counted_size(all) };
+    let looked = format!("Looked at {images} in {}", counted(summary.lsus.len() as u64, "LSU"));
+    let more = match (damaged, errors) {
+        (0, 0) => format!("{looked}."),
+        (0, _) => format!("{looked}. No complete image is damaged; the errors are about other things."),
+        _ => format!("{looked}. {} cannot be trusted: see the findings.", counted(damaged, "image")),
+    };
+    Verdict { mood, line, more }
+}
+
+/// The states of all LSUs together.
+pub fn total(report: &Report) -> States {
+    let mut total = States::default();
+    for lsu in report.summary.lsus.values() {
+        add(&mut total, &lsu.states);
+    }
+    total
+}
+
+pub fn add(into: &mut States, from: &States) {
+    let add = |into: &mut Count, from: Count| {
+        into.images = into.images.saturating_add(from.images);
+        into.bytes = into.bytes.saturating_add(from.bytes);
+    };
+    add(&mut into.good, from.good);
+    add(&mut into.damaged, from.damaged);
+    add(&mut into.pending, from.pending);
+    add(&mut into.deleting, from.deleting);
+}
+
+/// Images in any state.
+pub fn all(states: &States) -> Count {
+    let counts = [states.good, states.damaged, states.pending, states.deleting];
+    counts.iter().fold(Count::default(), |sum, count| Count {
+        images: sum.images.saturating_add(count.images),
+        bytes: sum.bytes.saturating_add(count.bytes),
+    })
+}
+
+/// What was chosen, as label and value; empty when everything was.
+pub fn chosen(selection: &Selection) -> Vec<(&'static str, String)> {
+    let chosen = [
+        ("Client", selection.client.clone()),
+        ("Image", selection.image.as_ref().map(|prefix| format!("{prefix}…"))),
+        ("Since", selection.since.map(utc)),
+        ("Until", selection.until.map(utc)),
+        ("Shard", selection.shard.clone()),
+        ("Against", selection.against.clone()),
+    ];
+    chosen.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+pub fn level(level: Level) -> &'static str {
+    match level {
+        Level::Quick => "quick: listings against sidecars",
+        Level::Default => "default: records, part lists, metadata, debris",
+        Level::Deep => "deep: every byte",
+    }
+}
+
+pub fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}
+
+/// A class in half a sentence; docs/verify.md has a section for each.
+pub fn meaning(class: Class) -> &'static str {
+    match class {
+        Class::DataMissing => "the image's data are not on the store",
+        Class::DataSize => "the data have another size than the sidecar says",
+        Class::DataEtag => "the data are not the object that was written",
+        Class::DataChecksum => "bytes differ from what was written",
+        Class::SidecarInvalid => "the sidecar cannot be read as one",
+        Class::SidecarMismatch => "the sidecar contradicts its key or its object",
+        Class::OrphanData => "data that no record names",
+        Class::OrphanUpload => "an upload that no record names",
+        Class::PendingStale => "an image that was never finished",
+        Class::DeleteUnfinished => "a delete that was not finished",
+        Class::MetaMissing => "the image metadata are lost or differ",
+        Class::Unreadable => "the store did not answer or refused",
+        Class::NetbackupOnly => "NetBackup knows the image, the store does not",
+        Class::StoreOnly => "the store has the image, NetBackup does not know it",
+        Class::NetbackupSize => "NetBackup knows the image with another size",
+    }
+}
+
+/// `1 image`, `1,234 images`.
+pub fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+pub fn counted_size(count: Count) -> String {
+    format!("{}, {}", counted(count.images, "image"), human_size(count.bytes))
+}
+
+/// Digits in groups of three.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A time span for people.
+pub fn duration(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{seconds:.1} s");
+    }
+    let minutes = (seconds / 60.0).floor();
+    if minutes < 60.0 {
+        return format!("{minutes:.0} min {:.0} s", (seconds % 60.0).floor());
+    }
+    format!("{:.0} h {:.0} min", (minutes / 60.0).floor(), minutes % 60.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(errors: u64, warnings: u64, interrupted: bool) -> Report {
+        let mut report = Report::default();
+        let summary = &mut report.summary;
+        (summary.errors, summary.warnings, summary.interrupted) = (errors, warnings, interrupted);
+        report
+    }
+
+    #[test]
+    fn the_verdict_says_the_worst_first() {
+        for (errors, warnings, interrupted, mood, line) in [
+            (0, 0, false, Mood::Fine, "Nothing wrong"),
+            (0, 1, false, Mood::Warning, "No error, 1 warning"),
+            (1200, 0, false, Mood::Error, "1,200 errors"),
+            (1, 2, true, Mood::Error, "1 error, 2 warnings; the audit is incomplete"),
+            (0, 0, true, Mood::Warning, "Nothing wrong in what was looked at; the audit is incomplete"),
+        ] {
+            let verdict = verdict(&report(errors, warnings, interrupted));
+            assert_eq!((verdict.mood, verdict.line.as_str()), (mood, line));
+        }
+    }
+
+    #[test]
+    fn numbers_and_times_read_as_people_write_them() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0.04, 59.0, 61.9, 7325.0].map(duration), ["0.0 s", "59.0 s", "1 min 1 s", "2 h 2 min"]);
+    }
+}

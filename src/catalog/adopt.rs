@@ -1,0 +1,199 @@
+//! Taking over what a dead writer left on the store: afterwards the attempt is one that was closed incomplete.
+//!
+//! The upload is asked for its parts (ListParts), those from the first on without a gap that agree with what the record
+//! knows are completed to an object, and the record is put with that object as its content. A writer that was not dead
+//! after all finds its upload gone, and its next part, its close and its next renewal fail.
+//!
+//! CRCs that neither record nor server tell are computed by reading those parts back; their MD5 must be their ETag.
+
+use super::claim::Record;
+use super::lsu::{Lsu, PendingEntry};
+use super::record::{Content, PartRecord, Pending, PendingState};
+use crate::config::PARTS_MAX;
+use crate::error::{Error, Kind, Result};
+use crate::objstore::checksum::{Crc64, Md5Sum};
+use crate::objstore::client::{ObjectInfo, SentPart};
+use crate::objstore::digest::digest_range;
+use crate::objstore::multipart::StoredPart;
+use crate::objstore::part_plan::PartPlan;
+
+/// Parts of an object that are not proven yet: some lack their CRC.
+type Unproven = (ObjectInfo, Vec<StoredPart>);
+
+/// Makes `entry`, which no living writer holds, an attempt that was closed incomplete.
+pub async fn adopt(lsu: &Lsu, entry: PendingEntry) -> Result<PendingEntry> {
+    let Pending { image, writer, .. } = &entry.pending;
+    tracing::info!("image {}: taking over what {}:{} left", image.id, writer.host, writer.pid);
+    // From here on other processes see a living writer, and a writer that was not dead sees that it lost its claim.
+    let (mut record, ours) = Record::take(&entry, lsu).await?;
+    let salvaged = salvage(lsu, &entry.pending).await;
+    let content = salvaged.map_err(|e| e.context(format!("take over image {}", entry.pending.image.id)))?;
+    let adopted = incomplete(ours, content);
+    record.confirm(&adopted).await?;
+    let etag = record.put_again(&adopted).await?;
+    Ok(PendingEntry { etag, pending: adopted, ..entry })
+}
+
+/// The record of an attempt whose object has `content`.
+fn incomplete(pending: Pending, content: Option<Content>) -> Pending {
+    let state = PendingState::Incomplete;
+    Pending { state, upload_id: None, sent: Vec::new(), closing: None, content, ..pending }
+}
+
+/// The object of a dead attempt, completed if it was not, with what it consists of; None when there is nothing.
+pub async fn salvage(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
+    // Closed incomplete already: somebody who had taken it died before it changed anything.
+    if let Some(content) = &pending.content {
+        return Ok(Some(content.clone()));
+    }
+    let uploaded = match &pending.upload_id {
+        Some(upload) => lsu.store().list_parts(lsu.bucket(), &pending.key, upload).await?.map(|parts| (upload, parts)),
+        None => None,
+    };
+    let unproven = match uploaded {
+        Some((upload, parts)) => complete(lsu, pending, upload, parts).await?,
+        None => finished_object(lsu, pending).await?,
+    };
+    let Some((object, parts)) = unproven else { return Ok(None) };
+    let parts = prove(lsu, &pending.key, parts, &pending.sent).await?;
+    Ok(Some(Content::new(&pending.key, &object, &parts)))
+}
+
+/// Completes the upload with the parts that can be used; aborts it when there are none.
+async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredPart>) -> Result<Option<Unproven>> {
+    let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
+    let parts = usable(parts, &pending.sent);
+    if parts.is_empty() {
+        store.abort_upload(bucket, key, upload).await?;
+        return Ok(None);
+    }
+    let crcs: Option<Vec<Crc64>> = parts.iter().map(|part| part.crc64).collect();
+    let whole = crcs.map(|_| parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64.unwrap_or(crc), part.size)));
+    let listed = parts.iter().map(|part| sent(part, part.crc64.unwrap_or(Crc64(0))));
+    let listed: Vec<_> = listed.collect();
+    let object = store.complete_upload(bucket, key, upload, &listed, whole).await?;
+    Ok(Some((object, parts)))
+}
+
+/// The parts from the first on without a gap. Where the record knows a part, the server must tell of the same one: a
+/// part that somebody sent again is not trusted, nor is what follows it.
+fn usable(parts: Vec<StoredPart>, known: &[PartRecord]) -> Vec<StoredPart> {
+    let agrees = |part: &StoredPart| {
+        let record = known.iter().find(|record| record.number == part.number);
+        record.is_none_or(|record| {
+            let crc = part.crc64.is_none_or(|crc| crc == record.crc64nvme);
+            let etag = part.etag.is_empty() || record.etag == part.etag;
+            record.size == part.size && etag && crc
+        })
+    };
+    let numbered = (1..=PARTS_MAX).zip(parts);
+    numbered.take_while(|(number, part)| part.number == *number && agrees(part)).map(|(_, part)| part).collect()
+}
+
+/// An object that is there already: the writer died after it had completed it, or it was put in one piece.
+async fn finished_object(lsu: &Lsu, pending: &Pending) -> Result<Option<Unproven>> {
+    let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
+    let object = match store.head(bucket, key).await {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let parts = parts_of(lsu, key, &object, &pending.sent).await?;
+    Ok(Some((object, parts)))
+}
+
+/// How an object is divided: by the record when that has every part, else as the server tells, else as a plan of our
+/// settings would have it.
+pub async fn parts_of(lsu: &Lsu, key: &str, object: &ObjectInfo, known: &[PartRecord]) -> Result<Vec<StoredPart>> {
+    if !known.is_empty() && known.iter().map(|part| part.size).sum::<u64>() == object.size {
+        let stored = |p: &PartRecord| StoredPart {
+            number: p.number,
+            size: p.size,
+            etag: p.etag.clone(),
+            crc64: Some(p.crc64nvme),
+        };
+        return Ok(known.iter().map(stored).collect());
+    }
+    let told = lsu.store().object_parts(lsu.bucket(), key).await?;
+    let told = told.filter(|parts| parts.iter().map(|part| part.size).sum::<u64>() == object.size);
+    let mut parts = told.unwrap_or_else(|| planned(lsu, object));
+    // An object that was put in one piece has the ETag of its only part.
+    if let [only] = parts.as_mut_slice()
+        && !object.etag.contains('-')
+    {
+        only.etag.clone_from(&object.etag);
+    }
+    Ok(parts)
+}
+
+fn planned(lsu: &Lsu, object: &ObjectInfo) -> Vec<StoredPart> {
+    let transfer = lsu.store().transfer();
+    let plan = PartPlan::new(transfer.part_size_bytes, transfer.image_size_max_bytes);
+    let (mut parts, mut left) = (Vec::new(), object.size);
+    for number in 1..=PARTS_MAX {
+        let size = plan.part_bytes(number).min(left);
+        if size == 0 {
+            break;
+        }
+        left -= size;
+        parts.push(StoredPart { number, size, etag: String::new(), crc64: None });
+    }
+    parts
+}
+
+/// Gives every part its CRC and its ETag, from the record, the server, or the bytes themselves.
+pub async fn prove(lsu: &Lsu, key: &str, parts: Vec<StoredPart>, known: &[PartRecord]) -> Result<Vec<SentPart>> {
+    let (mut proven, mut offset) = (Vec::with_capacity(parts.len()), 0);
+    for part in parts {
+        let record = known.iter().find(|record| record.number == part.number && record.etag == part.etag);
+        let crc64 = part.crc64.or(record.map(|record| record.crc64nvme));
+        proven.push(match crc64 {
+            Some(crc64) if !part.etag.is_empty() => sent(&part, crc64),
+            _ => read_back(lsu, key, &part, offset).await?,
+        });
+        offset += part.size;
+    }
+    Ok(proven)
+}
+
+async fn read_back(lsu: &Lsu, key: &str, part: &StoredPart, offset: u64) -> Result<SentPart> {
+    let (crc64, md5) = digest_range(lsu.store(), lsu.bucket(), key, offset, part.size).await?;
+    let wrong =
+        |what: String| Error::new(Kind::Corrupt, format!("part {} of {}/{key}: {what}", part.number, lsu.bucket()));
+    if part.crc64.is_some_and(|told| told != crc64) {
+        return Err(wrong("its bytes are not those of the server's CRC64NVME".into()));
+    }
+    if Md5Sum::from_etag(&part.etag).is_some_and(|told| told != md5) {
+        return Err(wrong(format!("its MD5 is {}, its ETag {}", md5.to_hex(), part.etag)));
+    }
+    let etag = if part.etag.is_empty() { md5.to_hex() } else { part.etag.clone() };
+    Ok(SentPart { number: part.number, size: part.size, etag, crc64 })
+}
+
+fn sent(part: &StoredPart, crc64: Crc64) -> SentPart {
+    SentPart { number: part.number, size: part.size, etag: part.etag.clone(), crc64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(number: u32, etag: &str) -> StoredPart {
+        StoredPart { number, size: 10, etag: etag.into(), crc64: Some(Crc64(u64::from(number))) }
+    }
+
+    fn known(number: u32, etag: &str) -> PartRecord {
+        let crc64nvme = Crc64(u64::from(number));
+        PartRecord { number, offset: u64::from(number - 1) * 10, size: 10, etag: etag.into(), crc64nvme }
+    }
+
+    #[test]
+    fn parts_are_used_up_to_the_first_gap_or_doubt() {
+        let count = |parts: Vec<StoredPart>, known: &[PartRecord]| usable(parts, known).len();
+        assert_eq!(count(vec![part(1, "a"), part(2, "b"), part(4, "d")], &[]), 2);
+        assert_eq!(count(vec![part(2, "b")], &[]), 0);
+        assert_eq!(count(vec![part(1, "a"), part(2, "b")], &[known(1, "a")]), 2);
+        assert_eq!(count(vec![part(1, "a"), part(2, "b"), part(3, "c")], &[known(1, "a"), known(2, "x")]), 1);
+        let other_crc = StoredPart { crc64: Some(Crc64(9)), ..part(1, "a") };
+        assert_eq!(count(vec![other_crc], &[known(1, "a")]), 0);
+    }
+}

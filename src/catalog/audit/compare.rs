@@ -1,0 +1,75 @@
+//! The store against NetBackup's catalog, in both directions.
+
+use super::super::escape::{Name, escape};
+use super::super::image_id::{DATE_MAX, ImageId};
+use super::super::list::Filter;
+use super::super::lsu::Lsu;
+use super::against::{Expected, Known};
+use super::report::{Class, Finding};
+use super::shard::Shard;
+
+/// A comparison under way.
+pub struct Comparison {
+    expected: Expected,
+    findings: Vec<Finding>,
+}
+
+impl Comparison {
+    pub fn new(expected: Expected) -> Self {
+        Self { expected, findings: Vec::new() }
+    }
+
+    /// Takes a complete image of the store into account; without a size it is there, and no more is said.
+    pub fn image(&mut self, lsu: &Lsu, id: &ImageId, bytes: Option<u64>) {
+        let (class, expected, found) = match self.expected.look_up(id.basename.as_bytes()) {
+            Known::Companion => return,
+            Known::Fragment(image) => {
+                image.mark_seen();
+                let Some(bytes) = bytes.filter(|bytes| *bytes != image.size) else { return };
+                let expected = format!("{} bytes, as NetBackup's catalog has it", image.size);
+                (Class::NetbackupSize, expected, format!("{bytes} bytes"))
+            }
+            Known::Nothing => {
+                let expected = "an entry in NetBackup's catalog, or no image".to_owned();
+                let size = bytes.map_or("an image of unknown size".to_owned(), |bytes| format!("{bytes} bytes"));
+                (Class::StoreOnly, expected, format!("{size} on the store"))
+            }
+        };
+        let (image, key) = (Some(id.to_string()), Some(lsu.keys().sidecar(id)));
+        self.findings.push(finding(class, &lsu.config().name, image, key, expected, found));
+    }
+
+    /// The findings, with those images that NetBackup knows and no LSU has. Only images that the audit was to look at
+    /// are missed, and none by an audit that is not `complete`.
+    pub fn finish(mut self, filter: &Filter, shard: Option<Shard>, complete: bool) -> Vec<Finding> {
+        if !complete {
+            return self.findings;
+        }
+        for (basename, image) in self.expected.iter().filter(|(_, image)| !image.was_seen()) {
+            let basename = Name::new(basename);
+            let asked = ImageId::new(basename.clone(), image.backup_time.min(DATE_MAX));
+            let ours = asked.is_ok_and(|id| filter.accepts(&id)) && shard.is_none_or(|shard| shard.has(&basename));
+            if !ours {
+                continue;
+            }
+            let expected =
+                format!("{} bytes on volume {}, written by {}", image.size, image.place.volume, image.place.host);
+            let name = format!("{}:{}", escape(basename.as_bytes()), image.backup_time);
+            let found = "no complete image in the LSUs that were looked at".to_owned();
+            self.findings.push(finding(Class::NetbackupOnly, "", Some(name), None, expected, found));
+        }
+        self.findings
+    }
+}
+
+fn finding(
+    class: Class,
+    lsu: &str,
+    image: Option<String>,
+    key: Option<String>,
+    expected: String,
+    found: String,
+) -> Finding {
+    let (severity, advice) = (class.severity(), class.advice().to_owned());
+    Finding { class, severity, lsu: lsu.to_owned(), image, key, expected, found, advice }
+}

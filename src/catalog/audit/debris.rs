@@ -1,0 +1,328 @@
+//! What is left over: pending images without a writer, uploads and objects that no record names.
+//!
+//! The order of questions is what makes the answers true beside living writers: see [`super`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{FuturesOrdered, StreamExt};
+
+use super::super::image_id::ImageId;
+use super::super::keys::{Attempt, Folder};
+use super::super::list::pages;
+use super::super::lsu::PendingEntry;
+use super::super::meta::Meta;
+use super::super::pages::Pages;
+use super::super::record::{Closing, ImageState, Pending, PendingState, RECORD_SIZE_MAX, parse_pending};
+use super::image::{Read, head, read_sidecar, unreadable};
+use super::report::Class;
+use super::{Found, Scope};
+use crate::error::{Kind, Result};
+use crate::objstore::client::ListedObject;
+use crate::objstore::multipart::ListedUpload;
+
+/// An object that was put so lately may be named by a sidecar that is on its way.
+const JUST_NOW_SECONDS: u64 = 10;
+/// How long such a sidecar is waited for.
+const SECOND_LOOK: Duration = Duration::from_secs(2);
+
+/// What can be done about a finding.
+#[derive(Clone, Debug)]
+pub enum Remedy {
+    /// A data object that no record names.
+    OrphanData {
+        id: ImageId,
+        key: String,
+    },
+    /// An image metadata object, or a probe's leftover, that nothing names.
+    OrphanObject {
+        key: String,
+    },
+    OrphanUpload {
+        key: String,
+        upload: String,
+    },
+    /// An attempt without a living writer.
+    Pending(JudgedPending),
+    /// A pending record that cannot be read: its attempt is known by its key.
+    BadPending {
+        id: ImageId,
+        attempt: Attempt,
+        key: String,
+    },
+    FinishDelete(ImageId),
+    /// A sidecar that is no record.
+    Rebuild(ImageId),
+    /// An object of the right size whose ETag is another one: copied perhaps, with other part sizes.
+    NewEtag(ImageId),
+}
+
+/// A pending record as it was judged; with another ETag it is another one.
+#[derive(Clone, Debug)]
+pub struct JudgedPending {
+    pub id: ImageId,
+    pub key: String,
+    pub etag: String,
+    pub closing: Option<Closing>,
+}
+
+/// What one leftover, or one pending image, tells.
+#[derive(Debug, Default)]
+pub struct Judged {
+    pub found: Vec<Found>,
+    /// A pending image and the bytes it keeps.
+    pub pending: Option<(ImageId, u64)>,
+}
+
+/// What a pass over leftovers has seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    pub foreign: u64,
+    pub requests: u64,
+}
+
+/// Judges every pending record.
+pub(super) async fn pendings(scope: &Arc<Scope>, each: impl FnMut(Judged)) -> Result<Seen> {
+    let judge = |scope: Arc<Scope>, id, attempt, object| async move {
+        judge_pending(&scope, &id, &attempt, &object).await.map_err(|error| (id, error))
+    };
+    judge_folder(scope, Folder::Pending, each, judge).await
+}
+
+/// Judges every object with image metadata.
+pub(super) async fn metas(scope: &Arc<Scope>, each: impl FnMut(Judged)) -> Result<Seen> {
+    let judge = |scope: Arc<Scope>, id, attempt, object| async move {
+        judge_meta(&scope, &id, &attempt, &object).await.map_err(|error| (id, error))
+    };
+    judge_folder(scope, Folder::Meta, each, judge).await
+}
+
+async fn judge_folder<F, J>(scope: &Arc<Scope>, folder: Folder, mut each: impl FnMut(Judged), judge: J) -> Result<Seen>
+where
+    J: Fn(Arc<Scope>, ImageId, Attempt, ListedObject) -> F,
+    F: Future<Output = std::result::Result<Judged, (ImageId, crate::error::Error)>>,
+{
+    let mut seen = Seen::default();
+    let mut pages = pages(&scope.lsu, &scope.options.filter, folder);
+    let mut under_way = FuturesOrdered::new();
+    let mut take = |judged: std::result::Result<Judged, (ImageId, crate::error::Error)>| {
+        each(
+            judged.unwrap_or_else(|(id, error)| Judged { found: vec![unreadable(scope, &id, &error)], pending: None }),
+        );
+    };
+    while let Some(page) = pages.next_page().await? {
+        for object in page {
+            let Some((id, Some(attempt))) = scope.lsu.keys().parse(folder, &object.key) else {
+                seen.foreign += u64::from(scope.has_all());
+                continue;
+            };
+            if !scope.has(&id) {
+                continue;
+            }
+            under_way.push_back(judge(Arc::clone(scope), id, attempt, object));
+            if under_way.len() >= scope.options.jobs
+                && let Some(judged) = under_way.next().await
+            {
+                take(judged);
+            }
+        }
+    }
+    while let Some(judged) = under_way.next().await {
+        take(judged);
+    }
+    seen.requests = pages.requests();
+    Ok(seen)
+}
+
+async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &ListedObject) -> Result<Judged> {
+    let (lsu, key) = (&scope.lsu, object.key.as_str());
+    let bytes = match lsu.store().get_small(lsu.bucket(), key, RECORD_SIZE_MAX).await {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(Judged::default()),
+        other => other?,
+    };
+    let pending = match parse_pending(key, &bytes) {
+        Ok(pending) if pending.image.id == *id && pending.attempt == *attempt => pending,
+        other => {
+            if !scope.is_old(object.modified) {
+                return Ok(Judged::default());
+            }
+            let why = other.map_or_else(|error| error.to_string(), |_| "a record of another attempt".into());
+            let found = scope.found(Class::PendingStale, Some(id), Some(key), "a pending record", why);
+            let remedy = Remedy::BadPending { id: id.clone(), attempt: attempt.clone(), key: key.into() };
+            return Ok(Judged { found: vec![found.with(remedy)], pending: None });
+        }
+    };
+    let size = pending
+        .content
+        .as_ref()
+        .map_or_else(|| pending.sent.iter().map(|part| part.size).sum(), |content| content.data.size);
+    let entry = PendingEntry { key: key.into(), modified: object.modified, etag: object.etag.clone(), pending };
+    let mut judged = Judged { found: Vec::new(), pending: Some((id.clone(), size)) };
+    if entry.is_held(scope.now()) || !scope.is_old(entry.modified) {
+        return Ok(judged);
+    }
+    // Somebody who goes on with the image builds on what this attempt left.
+    if scope.lsu.pendings(id).await?.iter().any(|sibling| sibling.is_held(scope.now())) {
+        return Ok(judged);
+    }
+    if let Read::Valid(sidecar) = read_sidecar(scope, id).await?
+        && sidecar.state == ImageState::Complete
+    {
+        judged.pending = None;
+    }
+    let found = describe(&entry.pending, judged.pending.is_none());
+    let found = scope.found(Class::PendingStale, Some(id), Some(key), "a living writer, or no record", found);
+    let PendingEntry { key, etag, pending, .. } = entry;
+    let remedy = JudgedPending { id: id.clone(), key, etag, closing: pending.closing };
+    judged.found.push(found.with(Remedy::Pending(remedy)));
+    Ok(judged)
+}
+
+fn describe(pending: &Pending, complete: bool) -> String {
+    let who = format!("{}:{} since {}", pending.writer.host, pending.writer.pid, pending.started);
+    let what = match pending.state {
+        _ if complete => "the image is complete, and this record of its writing was left",
+        PendingState::Incomplete => "closed incomplete, and nobody went on with it",
+        PendingState::Writing if pending.closing.is_some() => "its writer ended while it closed the image",
+        PendingState::Writing => "its writer ended without closing it",
+    };
+    format!("{what}; written by {who}")
+}
+
+/// A data object that the sidecar of its image does not name; seen before everything that is asked here.
+pub(super) async fn judge_data(
+    scope: &Scope,
+    id: &ImageId,
+    attempt: &Attempt,
+    object: &ListedObject,
+) -> Result<Option<Found>> {
+    if !scope.is_old(object.modified) || has_pending(scope, id, attempt).await? {
+        return Ok(None);
+    }
+    match read_sidecar(scope, id).await? {
+        Read::Valid(sidecar) if sidecar.content.data.key == object.key => return Ok(None),
+        // It may be the one that is meant: the sidecar must be mended first.
+        Read::Invalid(_) => return Ok(None),
+        _ => {}
+    }
+    let Some(now) = head(scope, &object.key).await? else { return Ok(None) };
+    let found = format!("{} bytes that neither a sidecar nor a pending record names", now.size);
+    let found = scope.found(Class::OrphanData, Some(id), Some(&object.key), "a record, or no object", found);
+    Ok(Some(found.with(Remedy::OrphanData { id: id.clone(), key: object.key.clone() })))
+}
+
+/// Metadata of a complete image are rewritten without a lease: the new object comes first, the sidecar that names it
+/// next. One that is only just there is looked at again after a while.
+async fn judge_meta(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &ListedObject) -> Result<Judged> {
+    let judged = judge_meta_once(scope, id, attempt, object).await?;
+    if judged.found.is_empty() || scope.now().saturating_sub(object.modified) > JUST_NOW_SECONDS {
+        return Ok(judged);
+    }
+    tokio::time::sleep(SECOND_LOOK).await;
+    judge_meta_once(scope, id, attempt, object).await
+}
+
+async fn judge_meta_once(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &ListedObject) -> Result<Judged> {
+    let mut judged = Judged::default();
+    if !scope.is_old(object.modified) || has_pending(scope, id, attempt).await? {
+        return Ok(judged);
+    }
+    match read_sidecar(scope, id).await? {
+        Read::Valid(sidecar) => match &sidecar.meta {
+            Some(Meta::Object { key, .. }) if *key == object.key => return Ok(judged),
+            _ => {}
+        },
+        Read::Invalid(_) => return Ok(judged),
+        // They go with the data, which may have lost their sidecar only.
+        Read::Gone if scope.lsu.has_data(id).await? => return Ok(judged),
+        Read::Gone => {}
+    }
+    if head(scope, &object.key).await?.is_some() {
+        let found = "image metadata that no sidecar names";
+        let found = scope.found(Class::OrphanData, Some(id), Some(&object.key), "a record, or no object", found);
+        judged.found.push(found.with(Remedy::OrphanObject { key: object.key.clone() }));
+    }
+    Ok(judged)
+}
+
+/// Leftovers of the capability probe.
+pub(super) async fn probes(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> Result<Seen> {
+    let mut pages = Pages::new(&scope.lsu, scope.lsu.keys().probes(), None);
+    while let Some(page) = pages.next_page().await? {
+        for object in page.into_iter().filter(|object| scope.is_old(object.modified)) {
+            let (expected, found) = ("no object", "what a probe of the endpoint left");
+            let found = scope.found(Class::OrphanData, None, Some(&object.key), expected, found);
+            each(Judged { found: vec![found.with(Remedy::OrphanObject { key: object.key })], pending: None });
+        }
+    }
+    Ok(Seen { foreign: 0, requests: pages.requests() })
+}
+
+/// Uploads whose attempt no pending record holds.
+pub(super) async fn uploads(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> Result<Seen> {
+    let (lsu, mut after) = (&scope.lsu, None);
+    let mut seen = Seen::default();
+    loop {
+        let page = lsu.store().list_uploads(lsu.bucket(), after).await?;
+        seen.requests += 1;
+        for upload in page.uploads.iter().filter(|upload| upload.key.starts_with(lsu.keys().prefix())) {
+            if scope.has_all() && upload.key.starts_with(&lsu.keys().probes()) && scope.is_old(upload.initiated) {
+                // A node that was away may still list what was completed or aborted meanwhile.
+                if lsu.store().list_parts(lsu.bucket(), &upload.key, &upload.id).await?.is_none() {
+                    continue;
+                }
+                let found = format!("upload {} that a probe of the endpoint left", upload.id);
+                let found = scope.found(Class::OrphanUpload, None, Some(&upload.key), "no upload", found);
+                let remedy = Remedy::OrphanUpload { key: upload.key.clone(), upload: upload.id.clone() };
+                each(Judged { found: vec![found.with(remedy)], pending: None });
+                continue;
+            }
+            let Some((id, Some(attempt))) = lsu.keys().parse(Folder::Data, &upload.key) else {
+                seen.foreign += u64::from(scope.has_all());
+                continue;
+            };
+            if scope.has(&id) && scope.is_old(upload.initiated) {
+                let found = judge_upload(scope, &id, &attempt, upload).await;
+                let found = found.unwrap_or_else(|error| Some(unreadable(scope, &id, &error)));
+                each(Judged { found: found.into_iter().collect(), pending: None });
+            }
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(seen),
+        }
+    }
+}
+
+async fn judge_upload(scope: &Scope, id: &ImageId, attempt: &Attempt, upload: &ListedUpload) -> Result<Option<Found>> {
+    let (lsu, key) = (&scope.lsu, scope.lsu.keys().pending(id, attempt));
+    match lsu.store().get_small(lsu.bucket(), &key, RECORD_SIZE_MAX).await {
+        // Its record is judged by itself; a begin that was repeated may have left a second upload beside it.
+        Ok(bytes) => {
+            let other = parse_pending(&key, &bytes).ok().filter(|p| p.upload_id.as_ref() != Some(&upload.id));
+            let object = head(scope, &key).await?;
+            let entry = other.zip(object).map(|(pending, object)| PendingEntry {
+                key: key.clone(),
+                modified: object.modified,
+                etag: object.etag,
+                pending,
+            });
+            if entry.is_none_or(|entry| entry.is_held(scope.now())) {
+                return Ok(None);
+            }
+        }
+        Err(error) if error.kind() == Kind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    // The upload was seen before the record: completed meanwhile, it is gone.
+    if lsu.store().list_parts(lsu.bucket(), &upload.key, &upload.id).await?.is_none() {
+        return Ok(None);
+    }
+    let found = format!("upload {} that no pending record names", upload.id);
+    let found = scope.found(Class::OrphanUpload, Some(id), Some(&upload.key), "no upload", found);
+    Ok(Some(found.with(Remedy::OrphanUpload { key: upload.key.clone(), upload: upload.id.clone() })))
+}
+
+async fn has_pending(scope: &Scope, id: &ImageId, attempt: &Attempt) -> Result<bool> {
+    Ok(head(scope, &scope.lsu.keys().pending(id, attempt)).await?.is_some())
+}

@@ -1,0 +1,162 @@
+//! The bytes of one image against CRCs and ETags. The whole image's CRC is made up of its parts' (that is checked when
+//! the sidecar is parsed), so parts that are right make the image right.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::super::record::Sidecar;
+use super::image::is_still_there;
+use super::report::Class;
+use super::{Found, Scope};
+use crate::error::{Error, Kind, Result};
+use crate::objstore::checksum::Md5Sum;
+use crate::objstore::download::ReadSpec;
+use crate::objstore::scan::{ScannedPart, scan};
+use crate::runtime::spawn_thread;
+
+/// Bad parts of one image that are named; the rest are counted.
+const BAD_PARTS_NAMED: usize = 10;
+/// How long an image waits for room in the pool before it asks again.
+const POOL_WAIT: Duration = Duration::from_millis(200);
+/// How long an image that waits for its share of the rate may not hear that the audit is cancelled.
+const CANCEL_WAIT: Duration = Duration::from_millis(100);
+
+/// Shares a rate among all images that are being read.
+pub struct Limiter {
+    bytes_per_second: f64,
+    free_at: Mutex<Instant>,
+}
+
+/// What reading an image showed.
+#[derive(Debug, Default)]
+pub struct Read {
+    pub found: Vec<Found>,
+    pub bytes: u64,
+    /// The audit was cancelled before the end.
+    pub cut: bool,
+    /// The image was deleted meanwhile.
+    pub gone: bool,
+}
+
+impl Limiter {
+    pub fn new(bytes_per_second: u64) -> Self {
+        Self { bytes_per_second: bytes_per_second.max(1) as f64, free_at: Mutex::new(Instant::now()) }
+    }
+
+    /// Waits until `bytes` more may be asked for, or the audit is cancelled.
+    fn wait(&self, bytes: u64, cancel: &AtomicBool) {
+        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = (*free_at).max(Instant::now());
+        *free_at = start + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
+        drop(free_at);
+        while !cancel.load(Ordering::Relaxed) {
+            let left = start.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            std::thread::sleep(left.min(CANCEL_WAIT));
+        }
+    }
+}
+
+/// Reads the whole image on a thread of its own; `progress` hears of bytes as they are checked.
+pub(super) async fn read(
+    scope: Arc<Scope>,
+    sidecar: Box<Sidecar>,
+    progress: impl Fn(u64) + Send + 'static,
+) -> Result<Read> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let thread = spawn_thread("vastost-audit", move || {
+        // Nobody waits any more: the audit has ended.
+        drop(sender.send(read_here(&scope, &sidecar, &progress)));
+    })?;
+    let read = receiver.await.map_err(|_| Error::new(Kind::Internal, "an image was not read to its end"));
+    // It has nothing left to do once it has answered.
+    drop(thread);
+    read?
+}
+
+fn read_here(scope: &Arc<Scope>, sidecar: &Sidecar, progress: &impl Fn(u64)) -> Result<Read> {
+    let mut read = Read::default();
+    let (lsu, data) = (&scope.lsu, &sidecar.content.data);
+    let (mut bad, mut heard) = (0, 0);
+    let deadline = Instant::now() + lsu.store().retry().operation_timeout;
+    loop {
+        let spec = ReadSpec {
+            bucket: lsu.bucket().into(),
+            key: data.key.clone(),
+            size: data.size,
+            parts: sidecar.content.spans(),
+        };
+        let limit = |bytes| {
+            if let Some(limiter) = &scope.limiter {
+                limiter.wait(bytes, &scope.cancel);
+            }
+        };
+        let scanned = scan(lsu.store(), spec, limit, |part| {
+            let bytes = sidecar.content.parts.get(part.index).map_or(0, |part| part.size);
+            read.bytes += bytes;
+            progress(bytes);
+            if let Some(found) = judge(scope, sidecar, part) {
+                bad += 1;
+                read.found.extend((bad <= BAD_PARTS_NAMED).then_some(found));
+            }
+            heard += 1;
+            !scope.cancel.load(Ordering::Relaxed)
+        });
+        match scanned {
+            Ok(()) => {
+                read.cut = heard < sidecar.content.parts.len();
+                break;
+            }
+            // Other images have what the pool can promise.
+            Err(error) if error.kind() == Kind::NoMemory && scope.cancel.load(Ordering::Relaxed) => {
+                read.cut = true;
+                break;
+            }
+            Err(error) if error.kind() == Kind::NoMemory && Instant::now() < deadline => std::thread::sleep(POOL_WAIT),
+            Err(error) if error.kind() == Kind::NotFound && is_gone(scope, sidecar)? => {
+                read.gone = true;
+                break;
+            }
+            Err(error) => {
+                let class = if error.kind() == Kind::NotFound { Class::DataMissing } else { Class::Unreadable };
+                let expected = format!("{} bytes", data.size);
+                let found = scope.found(class, Some(&sidecar.image.id), Some(&data.key), expected, error.to_string());
+                read.found.push(found);
+                break;
+            }
+        }
+    }
+    if bad > BAD_PARTS_NAMED
+        && let Some(last) = read.found.last_mut()
+    {
+        last.finding.found += &format!("; and {} more bad parts", bad - BAD_PARTS_NAMED);
+    }
+    Ok(read)
+}
+
+fn is_gone(scope: &Arc<Scope>, sidecar: &Sidecar) -> Result<bool> {
+    let (owned, sidecar) = (Arc::clone(scope), sidecar.clone());
+    scope.lsu.store().run(async move { Ok(!is_still_there(&owned, &sidecar).await?) })
+}
+
+/// A part whose CRC is wrong, or whose MD5 is not its ETag where that is one.
+fn judge(scope: &Scope, sidecar: &Sidecar, part: ScannedPart) -> Option<Found> {
+    let (id, key) = (&sidecar.image.id, sidecar.content.data.key.as_str());
+    let record = sidecar.content.parts.get(part.index)?;
+    let place = format!("part {} at offset {}, {} bytes", record.number, record.offset, record.size);
+    match part.md5 {
+        Err(error) => {
+            let expected = format!("{place}: CRC64NVME {:016x}", record.crc64nvme.0);
+            Some(scope.found(Class::DataChecksum, Some(id), Some(key), expected, error.to_string()))
+        }
+        Ok(md5) => {
+            let told = Md5Sum::from_etag(&record.etag).filter(|told| *told != md5)?;
+            let (expected, found) =
+                (format!("{place}: MD5 {} as its ETag", told.to_hex()), format!("MD5 {}", md5.to_hex()));
+            Some(scope.found(Class::DataEtag, Some(id), Some(key), expected, found))
+        }
+    }
+}

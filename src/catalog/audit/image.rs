@@ -1,0 +1,264 @@
+//! One image by its records: sidecar, data object, object metadata, image metadata.
+
+use super::super::image_id::ImageId;
+use super::super::meta::{self, Meta};
+use super::super::record::{ImageState, RECORD_SIZE_MAX, Sidecar, object_metadata, parse_sidecar};
+use super::debris::{self, Remedy};
+use super::report::{Class, Level};
+use super::walk::Group;
+use super::{Found, Scope};
+use crate::error::{Error, Kind, Result};
+use crate::objstore::checksum::{Crc64, Md5Sum, composite_etag};
+use crate::objstore::client::{ListedObject, ObjectInfo};
+
+/// What the records of one image tell.
+#[derive(Debug, Default)]
+pub struct Checked {
+    pub found: Vec<Found>,
+    /// Present when the image is complete and its data object is there.
+    pub sidecar: Option<Box<Sidecar>>,
+    pub deleting: bool,
+    /// Deleted since it was listed.
+    pub gone: bool,
+    /// True when the size is that of a sidecar that could be read.
+    pub known: bool,
+    /// The data's size, by the sidecar where there is one.
+    pub bytes: u64,
+}
+
+/// Checks one image; what cannot be read becomes a finding.
+pub(super) async fn check(scope: &Scope, group: &Group) -> Checked {
+    let mut checked = Checked::default();
+    if let Err(error) = check_group(scope, group, &mut checked).await {
+        checked.found.push(unreadable(scope, &group.id, &error));
+    }
+    checked
+}
+
+/// The finding of an object that could not be read.
+pub(super) fn unreadable(scope: &Scope, id: &ImageId, error: &Error) -> Found {
+    let key = scope.lsu.keys().sidecar(id);
+    scope.found(Class::Unreadable, Some(id), Some(&key), "an answer of the store", error.to_string())
+}
+
+async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Result<()> {
+    let key = scope.lsu.keys().sidecar(&group.id);
+    let sidecar = match &group.sidecar {
+        Some(listed) => match read_sidecar(scope, &group.id).await? {
+            Read::Valid(sidecar) => Some((sidecar, listed.modified)),
+            Read::Gone => {
+                checked.gone = true;
+                None
+            }
+            Read::Invalid(why) => {
+                checked.bytes = group.data.iter().map(|(_, object)| object.size).max().unwrap_or_default();
+                let found =
+                    scope.found(Class::SidecarInvalid, Some(&group.id), Some(&key), "a sidecar of schema 1", why);
+                checked.found.push(found.with(Remedy::Rebuild(group.id.clone())));
+                // Which data it meant cannot be told.
+                return Ok(());
+            }
+        },
+        None => None,
+    };
+    let mut ours = None;
+    if let Some((sidecar, modified)) = sidecar {
+        (checked.bytes, checked.known) = (sidecar.content.data.size, true);
+        ours = Some(sidecar.content.data.key.clone());
+        if sidecar.state == ImageState::Deleting {
+            checked.deleting = true;
+            if scope.is_old(modified) {
+                let found = "marked as deleted, and still there";
+                let found = scope.found(Class::DeleteUnfinished, Some(&group.id), Some(&key), "no sidecar", found);
+                checked.found.push(found.with(Remedy::FinishDelete(group.id.clone())));
+            }
+        } else {
+            check_sidecar(scope, group, *sidecar, checked).await?;
+        }
+    }
+    if scope.options.leftovers {
+        for (attempt, object) in group.data.iter().filter(|(_, object)| Some(&object.key) != ours.as_ref()) {
+            checked.found.extend(debris::judge_data(scope, &group.id, attempt, object).await?);
+        }
+    }
+    Ok(())
+}
+
+/// A sidecar as it was read.
+pub enum Read {
+    Valid(Box<Sidecar>),
+    Invalid(String),
+    Gone,
+}
+
+pub(super) async fn read_sidecar(scope: &Scope, id: &ImageId) -> Result<Read> {
+    let (lsu, key) = (&scope.lsu, scope.lsu.keys().sidecar(id));
+    let bytes = match lsu.store().get_small(lsu.bucket(), &key, RECORD_SIZE_MAX).await {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(Read::Gone),
+        Err(error) if error.kind() == Kind::Corrupt => return Ok(Read::Invalid(error.to_string())),
+        other => other?,
+    };
+    match parse_sidecar(&key, &bytes) {
+        Ok(sidecar) if sidecar.image.id == *id => Ok(Read::Valid(Box::new(sidecar))),
+        Ok(sidecar) => Ok(Read::Invalid(format!("it describes image {}", sidecar.image.id))),
+        Err(error) => Ok(Read::Invalid(error.to_string())),
+    }
+}
+
+/// A complete image: its data must be there, be what was written, and say so themselves.
+async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: &mut Checked) -> Result<()> {
+    let (id, data) = (&group.id, &sidecar.content.data);
+    let listed = group.data.iter().map(|(_, object)| object).find(|object| object.key == data.key);
+    let object = match (listed, scope.options.level) {
+        // Some listings tell no ETag, or one of their own.
+        (Some(listed), Level::Quick) if listed.size == data.size && listed.etag == data.etag => {
+            Some(of_listing(listed))
+        }
+        // A listing may be older than the sidecar, and only HEAD has the object's metadata.
+        _ => head(scope, &data.key).await?,
+    };
+    let Some(object) = object else {
+        if !is_still_there(scope, &sidecar).await? {
+            checked.gone = true;
+            return Ok(());
+        }
+        let expected = format!("{} bytes with ETag {}", data.size, data.etag);
+        checked.found.push(scope.found(Class::DataMissing, Some(id), Some(&data.key), expected, "no such object"));
+        return Ok(());
+    };
+    check_object(scope, &sidecar, &object, checked);
+    if scope.options.level > Level::Quick {
+        check_metadata(scope, &sidecar, &object, checked);
+        check_part_list(scope, &sidecar, checked);
+        check_image_meta(scope, &sidecar, checked).await?;
+    }
+    // Only what is read needs its part list any further.
+    checked.sidecar = (scope.options.level == Level::Deep).then(|| Box::new(sidecar));
+    Ok(())
+}
+
+/// Size, ETag and, where the server tells it, CRC of the object against the sidecar's.
+fn check_object(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked: &mut Checked) {
+    let (id, data) = (&sidecar.image.id, &sidecar.content.data);
+    if object.size != data.size {
+        let (expected, found) = (format!("{} bytes", data.size), format!("{} bytes", object.size));
+        checked.found.push(scope.found(Class::DataSize, Some(id), Some(&data.key), expected, found));
+    } else if object.etag != data.etag {
+        let (expected, found) = (format!("ETag {}", data.etag), format!("ETag {}", object.etag));
+        let found = scope.found(Class::DataEtag, Some(id), Some(&data.key), expected, found);
+        checked.found.push(found.with(Remedy::NewEtag(id.clone())));
+    } else if let Some(told) = object.crc64.as_deref().and_then(Crc64::from_base64)
+        && told != sidecar.content.crc64nvme
+    {
+        let expected = format!("CRC64NVME {:016x}", sidecar.content.crc64nvme.0);
+        let found = format!("CRC64NVME {:016x}, as the server has it", told.0);
+        checked.found.push(scope.found(Class::DataChecksum, Some(id), Some(&data.key), expected, found));
+    }
+}
+
+/// The identity that the object carries itself, from which a sidecar could be rebuilt.
+fn check_metadata(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked: &mut Checked) {
+    let mut differences = Vec::new();
+    for (name, expected) in object_metadata(&sidecar.image, &sidecar.created) {
+        let found = object.metadata.get(&name);
+        // Some servers drop headers without a value.
+        if found.map(String::as_str).unwrap_or_default() != expected {
+            differences.push((name, expected, found.cloned()));
+        }
+    }
+    if differences.is_empty() {
+        return;
+    }
+    let text = |value: &Option<String>| value.as_ref().map_or("nothing".to_owned(), |value| format!("{value:?}"));
+    let expected: Vec<_> = differences.iter().map(|(name, value, _)| format!("{name} {value:?}")).collect();
+    let found: Vec<_> = differences.iter().map(|(name, _, value)| format!("{name} {}", text(value))).collect();
+    let (id, key) = (&sidecar.image.id, &sidecar.content.data.key);
+    let class = Class::SidecarMismatch;
+    checked.found.push(scope.found(class, Some(id), Some(key), expected.join(", "), found.join(", ")));
+}
+
+/// The parts that the sidecar lists must make up the ETag that it has: else one of the two was changed.
+fn check_part_list(scope: &Scope, sidecar: &Sidecar, checked: &mut Checked) {
+    let (content, id) = (&sidecar.content, &sidecar.image.id);
+    let etags = || content.parts.iter().map(|part| part.etag.as_str());
+    let expected = match (content.parts.as_slice(), content.data.etag.rsplit_once('-')) {
+        ([], _) => return,
+        // A rebuilt sidecar may not know the ETags of its parts.
+        (parts, _) if parts.iter().any(|part| part.etag.is_empty()) => None,
+        ([only], None) => Some(only.etag.clone()),
+        (_, None) => None,
+        // Encrypted buckets have part ETags that are no MD5s: then only their number can be compared.
+        (_, Some((hash, _))) => Md5Sum::from_etag(hash).and_then(|_| composite_etag(etags())),
+    };
+    let made_of = content.data.etag.rsplit_once('-').and_then(|(_, count)| count.parse().ok());
+    let count_differs = made_of.is_some_and(|count: usize| count != content.parts.len());
+    if count_differs || expected.is_some_and(|expected| expected != content.data.etag) {
+        let expected = format!("the {} parts of ETag {}", made_of.unwrap_or(1), content.data.etag);
+        let found = format!("{} parts with other ETags", content.parts.len());
+        let key = scope.lsu.keys().sidecar(id);
+        checked.found.push(scope.found(Class::SidecarMismatch, Some(id), Some(&key), expected, found));
+    }
+}
+
+/// Metadata of NetBackup beside the image: in the sidecar, or an object of their own.
+async fn check_image_meta(scope: &Scope, sidecar: &Sidecar, checked: &mut Checked) -> Result<()> {
+    let (id, lsu) = (&sidecar.image.id, &scope.lsu);
+    match &sidecar.meta {
+        None => {}
+        Some(inline @ Meta::Inline { .. }) => {
+            if let Err(error) = meta::load(lsu.store(), lsu.bucket(), Some(inline)).await {
+                let (key, expected) = (lsu.keys().sidecar(id), "image metadata in base64");
+                checked.found.push(scope.found(
+                    Class::SidecarInvalid,
+                    Some(id),
+                    Some(&key),
+                    expected,
+                    error.to_string(),
+                ));
+            }
+        }
+        Some(Meta::Object { key, size, crc64nvme }) => {
+            let object = head(scope, key).await?;
+            let whole = object.as_ref().is_some_and(|object| object.size == *size);
+            let sound = if whole && scope.options.level == Level::Deep {
+                meta::load(lsu.store(), lsu.bucket(), sidecar.meta.as_ref()).await.map(drop)
+            } else {
+                Ok(())
+            };
+            let found = match (object, sound) {
+                (Some(_), Ok(())) if whole => return Ok(()),
+                (Some(_), Err(error)) if error.kind() != Kind::Corrupt => return Err(error),
+                (Some(_), Err(_)) => "other bytes".to_owned(),
+                (Some(object), Ok(())) => format!("{} bytes", object.size),
+                (None, _) => "no such object".to_owned(),
+            };
+            if is_still_there(scope, sidecar).await? {
+                let expected = format!("{size} bytes with CRC64NVME {:016x}", crc64nvme.0);
+                checked.found.push(scope.found(Class::MetaMissing, Some(id), Some(key), expected, found));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The object, or None when there is none.
+pub(super) async fn head(scope: &Scope, key: &str) -> Result<Option<ObjectInfo>> {
+    match scope.lsu.store().head(scope.lsu.bucket(), key).await {
+        Ok(object) => Ok(Some(object)),
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// False when the image was deleted, or its metadata rewritten, while we looked: then nothing is missing.
+pub(super) async fn is_still_there(scope: &Scope, sidecar: &Sidecar) -> Result<bool> {
+    Ok(match read_sidecar(scope, &sidecar.image.id).await? {
+        Read::Valid(now) => *now == *sidecar,
+        Read::Invalid(_) => true,
+        Read::Gone => false,
+    })
+}
+
+fn of_listing(listed: &ListedObject) -> ObjectInfo {
+    ObjectInfo { size: listed.size, etag: listed.etag.clone(), ..ObjectInfo::default() }
+}

@@ -1,0 +1,125 @@
+//! The image audit: every image of an LSU against what its records say, and everything in the LSU that no record names.
+//!
+//! It needs a reader's rights only and never changes the bucket. [`walk`] lists sidecars and data objects side by side
+//! and hands out one image after the other; [`image`] checks one by its records; [`deep`] reads its bytes; [`debris`]
+//! judges what is left over; [`run`] spreads the images over threads and adds up the [`report`]. Memory holds a few
+//! listing pages, the images being checked and the findings, whatever the number of images.
+//!
+//! # No false findings beside living writers
+//!
+//! Listings are snapshots of different moments, so nothing that a listing seems to show is believed before it has been
+//! asked again in the order that makes it true: data, then pending record, then sidecar. A writer puts its pending
+//! record before its data and removes it after its sidecar, so data that are seen first, and then have neither, are
+//! nobody's. A pending record is nobody's once its writer's lease has passed by the server's clock, see
+//! [`super::claim`]. Debris younger than a grace period is not named at all.
+//!
+//! How it fails: an object that cannot be read is a finding and never ends the run; an LSU that cannot be listed is one
+//! too; only a configuration that is wrong ends it.
+
+pub mod against;
+pub mod compare;
+pub mod debris;
+mod deep;
+mod image;
+pub mod merge;
+pub mod report;
+pub mod run;
+pub mod shard;
+pub(super) mod walk;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::image_id::ImageId;
+use super::list::Filter;
+use super::lsu::Lsu;
+use report::{Class, Finding, Level};
+use shard::Shard;
+
+/// Debris younger than this is left alone and not named, unless asked otherwise.
+pub const GRACE_SECONDS: u64 = 24 * 3600;
+
+/// What to audit and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub level: Level,
+    /// Also look for what no record names.
+    pub leftovers: bool,
+    pub filter: Filter,
+    pub shard: Option<Shard>,
+    pub grace_seconds: u64,
+    /// Images checked at once, at least 1.
+    pub jobs: usize,
+    /// Bytes a second that `deep` reads at most.
+    pub limit_rate: Option<u64>,
+}
+
+/// One LSU under audit.
+pub(super) struct Scope {
+    pub lsu: Lsu,
+    pub options: Options,
+    /// The server's time when the audit began, seconds since 1970.
+    pub began: u64,
+    pub cancel: Arc<AtomicBool>,
+    pub limiter: Option<Arc<deep::Limiter>>,
+}
+
+/// A finding, and what could be removed or mended about it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub finding: Finding,
+    pub remedy: Option<debris::Remedy>,
+}
+
+impl Scope {
+    /// True when the image is one that was asked for.
+    fn has(&self, id: &ImageId) -> bool {
+        self.options.filter.accepts(id) && self.options.shard.is_none_or(|shard| shard.has(&id.basename))
+    }
+
+    /// True when everything below the prefix is looked at here, so that what belongs to no image is as well.
+    fn has_all(&self) -> bool {
+        let filter = &self.options.filter;
+        let all = Filter { complete: filter.complete, pending: filter.pending, ..Filter::default() };
+        *filter == all && self.options.shard.is_none_or(|shard| shard.number == 1)
+    }
+
+    /// True when what was last changed at `modified` is old enough to be called debris.
+    fn is_old(&self, modified: u64) -> bool {
+        // Times come in whole seconds: without a grace period nothing is too young.
+        let grace = self.options.grace_seconds;
+        grace == 0 || self.began.checked_sub(modified).is_some_and(|age| age >= grace)
+    }
+
+    /// Now by the server's clock.
+    fn now(&self) -> u64 {
+        self.lsu.store().server_now().unwrap_or(self.began)
+    }
+
+    fn found(
+        &self,
+        class: Class,
+        id: Option<&ImageId>,
+        key: Option<&str>,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Found {
+        let finding = Finding {
+            class,
+            severity: class.severity(),
+            lsu: self.lsu.config().name.clone(),
+            image: id.map(ToString::to_string),
+            key: key.map(ToOwned::to_owned),
+            expected: expected.into(),
+            found: found.into(),
+            advice: class.advice().into(),
+        };
+        Found { finding, remedy: None }
+    }
+}
+
+impl Found {
+    fn with(self, remedy: debris::Remedy) -> Self {
+        Self { remedy: Some(remedy), ..self }
+    }
+}

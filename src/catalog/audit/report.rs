@@ -1,0 +1,277 @@
+//! What an audit says: findings, and figures of what was looked at. The JSON form is `docs/verify-report.schema.json`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the JSON form.
+pub const REPORT_SCHEMA: u32 = 1;
+
+/// What can be wrong, by the names that text and JSON use; `docs/verify.md` has a section for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    DataMissing,
+    DataSize,
+    DataEtag,
+    DataChecksum,
+    SidecarInvalid,
+    SidecarMismatch,
+    OrphanData,
+    OrphanUpload,
+    PendingStale,
+    DeleteUnfinished,
+    MetaMissing,
+    Unreadable,
+    NetbackupOnly,
+    StoreOnly,
+    NetbackupSize,
+}
+
+/// `Error`: an image cannot be trusted. `Warning`: debris, or a question for a person; no image is in danger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    pub class: Class,
+    pub severity: Severity,
+    pub lsu: String,
+    /// `basename:date`, as keys spell the basename; None for what belongs to no image.
+    pub image: Option<String>,
+    /// The object it is about; None when there is none, as for an image that only NetBackup knows.
+    pub key: Option<String>,
+    pub expected: String,
+    pub found: String,
+    pub advice: String,
+}
+
+/// How thorough an audit is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Listings against sidecars: existence, size, ETag.
+    Quick,
+    /// Also object metadata, part lists, image metadata, pending images and everything that no record names.
+    #[default]
+    Default,
+    /// Also every byte.
+    Deep,
+}
+
+/// What images were chosen; None: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    pub client: Option<String>,
+    /// What the basename begins with.
+    pub image: Option<String>,
+    /// Seconds since 1970, both ends included.
+    pub since: Option<u64>,
+    pub until: Option<u64>,
+    /// `K/N`.
+    pub shard: Option<String>,
+    /// The file of `bpimagelist -l` that the store was compared with.
+    pub against: Option<String>,
+}
+
+/// Images and bytes of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    pub images: u64,
+    pub bytes: u64,
+}
+
+/// One day of image dates, by state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct States {
+    /// Complete, and nothing of severity error was found.
+    pub good: Count,
+    /// Complete, with an error.
+    pub damaged: Count,
+    /// Being written, or closed incomplete.
+    pub pending: Count,
+    /// Marked as deleted, not gone yet.
+    pub deleting: Count,
+}
+
+/// What was looked at in one LSU.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LsuSummary {
+    pub bucket: String,
+    pub prefix: String,
+    #[serde(flatten)]
+    pub states: States,
+    /// Keys below the LSU's prefix that are not ours; they are never touched.
+    pub foreign_keys: u64,
+    pub list_requests: u64,
+    /// Bytes of images that were read and checked.
+    pub bytes_read: u64,
+    /// Days of image dates, `yyyymmdd`.
+    pub days: BTreeMap<String, States>,
+    /// What could not be looked at and why, such as uploads that the keys may not list.
+    pub notes: Vec<String>,
+}
+
+/// The figures of an audit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// `vastost-s3` and its version.
+    pub tool: String,
+    pub server: String,
+    pub endpoint: String,
+    pub level: Level,
+    pub selection: Selection,
+    /// RFC 3339.
+    pub started: String,
+    pub finished: String,
+    pub seconds: f64,
+    /// True when the audit ended before it had seen everything.
+    pub interrupted: bool,
+    pub errors: u64,
+    pub warnings: u64,
+    /// How often each class was found; classes without findings are left out.
+    pub classes: BTreeMap<Class, u64>,
+    /// By the LSU's name.
+    pub lsus: BTreeMap<String, LsuSummary>,
+}
+
+/// All that an audit says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub schema: u32,
+    pub summary: Summary,
+    pub findings: Vec<Finding>,
+}
+
+impl Class {
+    pub const ALL: [Self; 15] = [
+        Self::DataMissing,
+        Self::DataSize,
+        Self::DataEtag,
+        Self::DataChecksum,
+        Self::SidecarInvalid,
+        Self::SidecarMismatch,
+        Self::OrphanData,
+        Self::OrphanUpload,
+        Self::PendingStale,
+        Self::DeleteUnfinished,
+        Self::MetaMissing,
+        Self::Unreadable,
+        Self::NetbackupOnly,
+        Self::StoreOnly,
+        Self::NetbackupSize,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DataMissing => "data-missing",
+            Self::DataSize => "data-size",
+            Self::DataEtag => "data-etag",
+            Self::DataChecksum => "data-checksum",
+            Self::SidecarInvalid => "sidecar-invalid",
+            Self::SidecarMismatch => "sidecar-mismatch",
+            Self::OrphanData => "orphan-data",
+            Self::OrphanUpload => "orphan-upload",
+            Self::PendingStale => "pending-stale",
+            Self::DeleteUnfinished => "delete-unfinished",
+            Self::MetaMissing => "meta-missing",
+            Self::Unreadable => "unreadable",
+            Self::NetbackupOnly => "netbackup-only",
+            Self::StoreOnly => "store-only",
+            Self::NetbackupSize => "netbackup-size",
+        }
+    }
+
+    /// What to do about it, in one sentence; `docs/verify.md` tells more.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::DataMissing => {
+                "the image cannot be restored: expire it in NetBackup, or bring the object back from a snapshot or a copy"
+            }
+            Self::DataSize => {
+                "the object is not what was written: bring the right one back from a snapshot or a copy, or expire the image"
+            }
+            Self::DataEtag => {
+                "another object lies there, perhaps a copy: `vastost-s3 repair --deep` reads it and records its ETag if every byte is right"
+            }
+            Self::DataChecksum => {
+                "the image's bytes are damaged: bring the object back from a snapshot or a copy, or expire the image"
+            }
+            Self::SidecarInvalid => "`vastost-s3 repair` rebuilds the sidecar from the data object",
+            Self::SidecarMismatch => "find out which of the two is right; `vastost-s3 info` shows the sidecar",
+            Self::OrphanData => {
+                "`vastost-s3 repair` rebuilds a lost sidecar; `vastost-s3 gc --orphan-data` removes what nobody misses"
+            }
+            Self::OrphanUpload => "`vastost-s3 gc` aborts it",
+            Self::PendingStale => "`vastost-s3 gc` removes it, unless NetBackup is to go on with the backup",
+            Self::DeleteUnfinished => "`vastost-s3 repair` or `vastost-s3 gc` finishes the delete",
+            Self::MetaMissing => {
+                "the data can be restored; NetBackup's metadata of the image are lost: bring the object back from a snapshot"
+            }
+            Self::Unreadable => {
+                "look at the message: the network, the rights of the keys, or the object itself; then verify again"
+            }
+            Self::NetbackupOnly => "NetBackup would fail to restore it: expire it there, or bring its objects back",
+            Self::StoreOnly => "NetBackup does not know it: import it there, or delete it with `vastost-s3 rm`",
+            Self::NetbackupSize => {
+                "NetBackup wrote another number of bytes than the image has: do not rely on it, and keep both records"
+            }
+        }
+    }
+
+    /// Debris and surplus are warnings; whatever keeps an image from being restored or trusted is an error.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::OrphanData | Self::OrphanUpload | Self::PendingStale | Self::DeleteUnfinished | Self::StoreOnly => {
+                Severity::Warning
+            }
+            Self::DataMissing
+            | Self::DataSize
+            | Self::DataEtag
+            | Self::DataChecksum
+            | Self::SidecarInvalid
+            | Self::SidecarMismatch
+            | Self::MetaMissing
+            | Self::Unreadable
+            | Self::NetbackupOnly
+            | Self::NetbackupSize => Severity::Error,
+        }
+    }
+}
+
+impl Count {
+    pub fn add(&mut self, bytes: u64) {
+        self.images += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
+impl Report {
+    /// Sorts the findings and counts them into the summary.
+    pub fn seal(&mut self) {
+        self.schema = REPORT_SCHEMA;
+        self.findings.sort_by(|a, b| {
+            let order = |f: &Finding| (f.severity, f.class, f.lsu.clone(), f.image.clone(), f.key.clone());
+            order(a).cmp(&order(b))
+        });
+        let summary = &mut self.summary;
+        summary.classes.clear();
+        (summary.errors, summary.warnings) = (0, 0);
+        for finding in &self.findings {
+            *summary.classes.entry(finding.class).or_default() += 1;
+            match finding.severity {
+                Severity::Error => summary.errors += 1,
+                Severity::Warning => summary.warnings += 1,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

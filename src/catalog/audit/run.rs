@@ -1,0 +1,371 @@
+//! An audit from beginning to end: LSU after LSU, leftovers first, then all images, many at once.
+//!
+//! Images end in any order and are added up in theirs, so that an audit can be taken up again behind the last one that
+//! was added: [`Checkpoint`] is that state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+use super::super::image_id::ImageId;
+use super::super::lsu::Lsu;
+use super::debris::{self, Judged, Seen};
+use super::deep::{self, Limiter};
+use super::image::{self, Checked};
+use super::report::{Class, Finding, Level, LsuSummary, Report, Severity, States};
+use super::walk::{Group, Groups, Position};
+use super::{Found, Options, Scope};
+use crate::error::{Error, Kind, Result};
+
+/// Images whose bytes are read at once: each has parts of its own in flight.
+const DEEP_JOBS_MAX: usize = 4;
+/// Images that may be done and wait for an earlier one, for each job: what bounds the memory behind a slow one.
+const WAITING_PER_JOB: usize = 64;
+/// How often progress is told while no image ends.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a checkpoint is offered.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How far an audit is; all counters of the whole run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub images: u64,
+    /// Bytes of images done; of those being read, the bytes checked so far.
+    pub bytes: u64,
+    pub findings: u64,
+}
+
+/// What an audit tells while it runs.
+pub enum Event<'a> {
+    /// Some more has been done.
+    Progress(Tally),
+    /// This state can be gone on from.
+    Checkpoint(&'a Checkpoint),
+    /// A complete image was found, with its size where that could be read.
+    Image { lsu: &'a Lsu, id: &'a ImageId, bytes: Option<u64> },
+}
+
+/// An audit that can be gone on with: what it has found, and where it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Checkpoint {
+    pub report: Report,
+    /// The LSU under way and how far it is; None before the first and after the last.
+    pub at: Option<(String, Position)>,
+    pub images: u64,
+    pub bytes: u64,
+}
+
+/// What an audit ended with.
+pub struct Audited {
+    pub report: Report,
+    /// What can be done about findings of this run, in the order of discovery.
+    pub found: Vec<(Lsu, Found)>,
+}
+
+/// The audit under way; lives on the caller's thread.
+struct Audit<'a> {
+    options: Options,
+    state: Checkpoint,
+    found: Vec<(Lsu, Found)>,
+    cancel: Arc<AtomicBool>,
+    limiter: Option<Arc<Limiter>>,
+    deep: Arc<Semaphore>,
+    /// Bytes that the images under way have had checked.
+    reading: Arc<std::sync::atomic::AtomicU64>,
+    offered: Instant,
+    tell: &'a mut dyn FnMut(Event<'_>),
+}
+
+/// One image done.
+struct Done {
+    group: Group,
+    position: Position,
+    checked: Checked,
+    bytes_read: u64,
+    /// The audit was cancelled before all of the image had been read.
+    cut: bool,
+}
+
+/// Audits `lsus`, going on from `from`. Ends early, with what it has, once `cancel` is set.
+pub fn run(
+    lsus: &[Lsu],
+    options: &Options,
+    from: Checkpoint,
+    cancel: &Arc<AtomicBool>,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Audited> {
+    let mut from = from;
+    forget_failed(&mut from);
+    let mut audit = Audit {
+        limiter: options.limit_rate.map(|rate| Arc::new(Limiter::new(rate))),
+        options: options.clone(),
+        state: from,
+        found: Vec::new(),
+        cancel: Arc::clone(cancel),
+        deep: Arc::new(Semaphore::new(options.jobs.clamp(1, DEEP_JOBS_MAX))),
+        reading: Arc::default(),
+        offered: Instant::now(),
+        tell,
+    };
+    // The LSU that was under way comes first: there is room for one position.
+    let at = audit.state.at.as_ref().map(|(name, _)| name.clone());
+    let (under_way, others): (Vec<_>, Vec<_>) = lsus.iter().partition(|lsu| at.as_ref() == Some(&lsu.config().name));
+    for lsu in under_way.into_iter().chain(others) {
+        audit.audit_lsu(lsu);
+    }
+    let cancelled = audit.cancel.load(Ordering::Relaxed);
+    let Audit { mut state, found, .. } = audit;
+    state.report.summary.interrupted |= cancelled;
+    state.report.seal();
+    Ok(Audited { report: state.report, found })
+}
+
+/// An LSU that could not be listed to its end is audited anew.
+fn forget_failed(state: &mut Checkpoint) {
+    let report = &mut state.report;
+    let listing = |finding: &&Finding| finding.class == Class::Unreadable && finding.image.is_none();
+    let failed: Vec<_> = report.findings.iter().filter(listing).map(|finding| finding.lsu.clone()).collect();
+    report.findings.retain(|finding| !failed.contains(&finding.lsu));
+    for name in &failed {
+        report.summary.lsus.remove(name);
+    }
+    report.summary.interrupted = false;
+}
+
+impl Audit<'_> {
+    fn audit_lsu(&mut self, lsu: &Lsu) {
+        let name = lsu.config().name.clone();
+        let from = match &self.state.at {
+            Some((at, position)) if *at == name => Some(position.clone()),
+            // Done by the run that this one goes on with.
+            _ if self.state.report.summary.lsus.contains_key(&name) => return,
+            _ => None,
+        };
+        if self.cancel.load(Ordering::Relaxed) {
+            return;
+        }
+        let config = lsu.config();
+        let summary = LsuSummary { bucket: config.bucket.clone(), prefix: config.prefix.clone(), ..Default::default() };
+        self.state.report.summary.lsus.entry(name.clone()).or_insert(summary);
+        if let Err(error) = self.try_audit_lsu(lsu, &name, from) {
+            self.state.report.summary.interrupted = true;
+            self.state.at = None;
+            let scope = self.scope(lsu, 0);
+            self.add(&scope, scope.found(Class::Unreadable, None, None, "a listing of the LSU", error.to_string()));
+        }
+    }
+
+    fn scope(&self, lsu: &Lsu, began: u64) -> Scope {
+        let (options, cancel, limiter) = (self.options.clone(), Arc::clone(&self.cancel), self.limiter.clone());
+        Scope { lsu: lsu.clone(), options, began, cancel, limiter }
+    }
+
+    fn try_audit_lsu(&mut self, lsu: &Lsu, name: &str, from: Option<Position>) -> Result<()> {
+        let owned = lsu.clone();
+        let began = lsu.store().run(async move { owned.now().await })?;
+        let scope = Arc::new(self.scope(lsu, began));
+        if from.is_none() && self.options.leftovers {
+            self.leftovers(&scope)?;
+        }
+        self.images(&scope, name, from.unwrap_or_default())
+    }
+
+    /// Pending images, uploads, and objects that belong to no data.
+    fn leftovers(&mut self, scope: &Arc<Scope>) -> Result<()> {
+        let seen = self.pass(scope, |scope, each| Box::pin(async move { debris::pendings(&scope, each).await }))?;
+        self.count(scope, seen);
+        match self.pass(scope, |scope, each| Box::pin(async move { debris::uploads(&scope, each).await })) {
+            Ok(seen) => self.count(scope, seen),
+            // A reader's keys may not list uploads, and the embedded server cannot.
+            // The same words for every shard: the error names its own request.
+            Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Unsupported) => {
+                let denied = error.kind() == Kind::AccessDenied;
+                let why = if denied { "these keys may not list them" } else { "the server cannot list them" };
+                self.summary(scope).notes.push(format!("unfinished uploads were not looked for: {why}"));
+            }
+            Err(error) => return Err(error),
+        }
+        let seen = self.pass(scope, |scope, each| Box::pin(async move { debris::metas(&scope, each).await }))?;
+        self.count(scope, seen);
+        if scope.has_all() {
+            let seen = self.pass(scope, |scope, each| Box::pin(async move { debris::probes(&scope, each).await }))?;
+            self.count(scope, seen);
+        }
+        Ok(())
+    }
+
+    fn pass<P>(&mut self, scope: &Arc<Scope>, pass: P) -> Result<Seen>
+    where
+        P: FnOnce(
+                Arc<Scope>,
+                Box<dyn FnMut(Judged) + Send>,
+            ) -> std::pin::Pin<Box<dyn Future<Output = Result<Seen>> + Send>>
+            + Send
+            + 'static,
+    {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let each = Box::new(move |judged| drop(sender.send(judged)));
+        let task = scope.lsu.store().runtime().spawn(pass(Arc::clone(scope), each));
+        while let Ok(Judged { found, pending }) = receiver.recv() {
+            if let Some((id, bytes)) = pending {
+                self.day(scope, &id, |states| states.pending.add(bytes));
+            }
+            for found in found {
+                self.add(scope, found);
+            }
+        }
+        let seen = futures::executor::block_on(task);
+        seen.map_err(|_| Error::new(Kind::Aborted, "look for leftovers: the plug-in was terminated")).flatten()
+    }
+
+    fn count(&mut self, scope: &Scope, seen: Seen) {
+        let summary = self.summary(scope);
+        summary.foreign_keys += seen.foreign;
+        summary.list_requests += seen.requests;
+    }
+
+    /// All images, `jobs` at once, added up in the order of the walk.
+    fn images(&mut self, scope: &Arc<Scope>, name: &str, from: Position) -> Result<()> {
+        // From here on the leftovers are done with: a resumed audit begins with the images.
+        self.state.at = Some((name.to_owned(), from.clone()));
+        // For the timer below.
+        let _context = scope.lsu.store().runtime().enter();
+        let mut groups = Groups::new(scope, &from);
+        let mut under_way = FuturesUnordered::new();
+        let (mut waiting, mut next, mut started) = (BTreeMap::new(), 0u64, 0u64);
+        let mut listing = Ok(true);
+        loop {
+            while matches!(listing, Ok(true))
+                && under_way.len() < self.options.jobs
+                && started - next < (self.options.jobs * WAITING_PER_JOB) as u64
+                && !self.cancel.load(Ordering::Relaxed)
+            {
+                match futures::executor::block_on(groups.next_group()) {
+                    Ok(Some((group, position))) => {
+                        under_way.push(self.start(scope, started, group, position));
+                        started += 1;
+                    }
+                    Ok(None) => listing = Ok(false),
+                    Err(error) => listing = Err(error),
+                }
+            }
+            let ended = tokio::time::timeout(PROGRESS_INTERVAL, under_way.next());
+            let Ok(ended) = futures::executor::block_on(ended) else {
+                // A large image is being read: its bytes are progress as well.
+                let tally = self.tally();
+                (self.tell)(Event::Progress(tally));
+                continue;
+            };
+            let Some(done) = ended else { break };
+            let aborted = |_| Error::new(Kind::Aborted, "check an image: the plug-in was terminated");
+            let (number, done) = done.map_err(aborted)?;
+            waiting.insert(number, done);
+            // An image of which not everything was read is not done, nor is what follows it: a resumed audit must come
+            // back to it.
+            while let Some(done) = waiting.remove(&next).filter(|done| !done.cut) {
+                self.add_image(scope, name, done);
+                next += 1;
+            }
+        }
+        let foreign = if scope.has_all() { groups.foreign() } else { 0 };
+        self.count(scope, Seen { foreign, requests: groups.requests() });
+        if !self.cancel.load(Ordering::Relaxed) {
+            self.state.at = None;
+        } else {
+            (self.tell)(Event::Checkpoint(&self.state));
+        }
+        listing.map(drop)
+    }
+
+    fn start(
+        &self,
+        scope: &Arc<Scope>,
+        number: u64,
+        group: Group,
+        position: Position,
+    ) -> tokio::task::JoinHandle<(u64, Done)> {
+        let (scope, deep, reading) = (Arc::clone(scope), Arc::clone(&self.deep), Arc::clone(&self.reading));
+        scope.clone().lsu.store().runtime().spawn(async move {
+            let mut checked = image::check(&scope, &group).await;
+            let (mut bytes_read, mut cut) = (0, false);
+            if scope.options.level == Level::Deep
+                && let Some(sidecar) = checked.sidecar.take()
+            {
+                // Closed never: the audit holds it.
+                let _permit = deep.acquire().await;
+                let progress = move |bytes| {
+                    reading.fetch_add(bytes, Ordering::Relaxed);
+                };
+                match deep::read(Arc::clone(&scope), sidecar, progress).await {
+                    Ok(read) => {
+                        checked.found.extend(read.found);
+                        (bytes_read, cut) = (read.bytes, read.cut);
+                        checked.gone |= read.gone;
+                    }
+                    Err(error) => checked.found.push(image::unreadable(&scope, &group.id, &error)),
+                }
+            }
+            (number, Done { group, position, checked, bytes_read, cut })
+        })
+    }
+
+    fn add_image(&mut self, scope: &Scope, name: &str, done: Done) {
+        let Done { group, position, checked, bytes_read, .. } = done;
+        let damaged = checked.found.iter().any(|found| found.finding.severity == Severity::Error);
+        let is_image = group.sidecar.is_some() && !checked.gone;
+        if is_image {
+            self.day(scope, &group.id, |states| match (checked.deleting, damaged) {
+                (true, _) => states.deleting.add(checked.bytes),
+                (false, true) => states.damaged.add(checked.bytes),
+                (false, false) => states.good.add(checked.bytes),
+            });
+            self.state.images += 1;
+            self.state.bytes += checked.bytes;
+        }
+        if is_image && !checked.deleting {
+            let bytes = checked.known.then_some(checked.bytes);
+            (self.tell)(Event::Image { lsu: &scope.lsu, id: &group.id, bytes });
+        }
+        self.summary(scope).bytes_read += bytes_read;
+        for found in checked.found {
+            self.add(scope, found);
+        }
+        self.state.at = Some((name.to_owned(), position));
+        let tally = self.tally();
+        (self.tell)(Event::Progress(tally));
+        if self.offered.elapsed() > CHECKPOINT_INTERVAL {
+            self.offered = Instant::now();
+            (self.tell)(Event::Checkpoint(&self.state));
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        let bytes = match self.options.level {
+            Level::Deep => self.reading.load(Ordering::Relaxed),
+            _ => self.state.bytes,
+        };
+        Tally { images: self.state.images, bytes, findings: self.state.report.findings.len() as u64 }
+    }
+
+    fn add(&mut self, scope: &Scope, found: Found) {
+        self.state.report.findings.push(found.finding.clone());
+        if found.remedy.is_some() {
+            self.found.push((scope.lsu.clone(), found));
+        }
+    }
+
+    fn summary(&mut self, scope: &Scope) -> &mut LsuSummary {
+        self.state.report.summary.lsus.entry(scope.lsu.config().name.clone()).or_default()
+    }
+
+    fn day(&mut self, scope: &Scope, id: &ImageId, mut change: impl FnMut(&mut States)) {
+        let summary = self.summary(scope);
+        change(&mut summary.states);
+        change(summary.days.entry(id.day()).or_default());
+    }
+}

@@ -1,0 +1,66 @@
+//! A folder of the bucket, page by page, in the server's order; the next page is under way while one is being used.
+
+use super::lsu::Lsu;
+use crate::error::{Error, Kind, Result};
+use crate::objstore::client::{ListedObject, Page};
+
+/// A listing under way: never more than two pages in memory.
+pub struct Pages {
+    lsu: Lsu,
+    prefix: String,
+    start_after: Option<String>,
+    under_way: Option<tokio::task::JoinHandle<Result<Page>>>,
+    /// The token of the page under way, which is asked for again after an error. A server that repeats one would have
+    /// us list for ever.
+    token: Option<String>,
+    ended: bool,
+    requests: u64,
+}
+
+impl Pages {
+    /// Nothing is asked for before the first [`Pages::next_page`].
+    pub fn new(lsu: &Lsu, prefix: String, start_after: Option<String>) -> Self {
+        let lsu = lsu.clone();
+        Self { lsu, prefix, start_after, under_way: None, token: None, ended: false, requests: 0 }
+    }
+
+    /// The next page, at most 1,000 objects; None at the end.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<ListedObject>>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let asked = match self.under_way.take() {
+            Some(asked) => asked,
+            None => self.ask(),
+        };
+        let page = asked.await;
+        let page = page.map_err(|_| Error::new(Kind::Aborted, "list images: the plug-in was terminated")).flatten()?;
+        match page.next {
+            Some(token) => {
+                if self.token.as_ref() == Some(&token) {
+                    let what = format!("list bucket {}: the server repeats a continuation token", self.lsu.bucket());
+                    return Err(Error::new(Kind::Unavailable, what));
+                }
+                self.token = Some(token);
+                self.under_way = Some(self.ask());
+            }
+            None => self.ended = true,
+        }
+        Ok(Some(page.objects))
+    }
+
+    /// Requests sent so far.
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    fn ask(&mut self) -> tokio::task::JoinHandle<Result<Page>> {
+        self.requests += 1;
+        let (lsu, prefix, token) = (self.lsu.clone(), self.prefix.clone(), self.token.clone());
+        let start = self.start_after.clone().filter(|_| token.is_none());
+        self.lsu
+            .store()
+            .runtime()
+            .spawn(async move { lsu.store().list(lsu.bucket(), &prefix, false, start.as_deref(), token).await })
+    }
+}

@@ -1,0 +1,298 @@
+//! Mending records from what the store still has: sidecars from data objects, half-done completions and deletes.
+//!
+//! Nothing that is good is ever overwritten, and a record that is replaced is kept under `replaced/`.
+
+use bytes::Bytes;
+
+use super::adopt::{parts_of, prove, salvage};
+use super::audit::debris::{JudgedPending, Remedy};
+use super::backup::{commit, confirm_data, sidecar};
+use super::escape::{Name, unescape};
+use super::gc::{Removed, finish_delete, take_judged};
+use super::image_id::{ImageDef, ImageId};
+use super::keys::{Attempt, Folder};
+use super::lsu::Lsu;
+use super::meta::{META_SIZE_MAX, Meta};
+use super::record::{
+    Closing, Content, ImageState, Pending, RECORD_SIZE_MAX, SCHEMA, Sidecar, Writer, now_text, object_metadata,
+    parse_sidecar, rewrite, to_bytes,
+};
+use crate::error::{Error, Kind, Result, ResultExt};
+use crate::objstore::checksum::{Crc64, composite_etag};
+use crate::objstore::client::{ObjectInfo, SentPart};
+use crate::objstore::digest::digest_range;
+use crate::objstore::multipart::StoredPart;
+
+/// What became of one thing to mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mended {
+    /// In words.
+    Yes(String),
+    /// It is good now, or somebody is at work on it.
+    NotNeeded,
+}
+
+/// What [`mend`] would do, in words; None for what cannot be mended.
+pub fn plan(remedy: &Remedy) -> Option<&'static str> {
+    match remedy {
+        Remedy::Rebuild(_) => Some("rebuild the sidecar, and keep the one that is there under replaced/"),
+        Remedy::OrphanData { .. } => Some("rebuild the sidecar that the data have lost"),
+        Remedy::FinishDelete(_) => Some("finish the delete"),
+        Remedy::NewEtag(_) => Some("read the image, and record the object's ETag if every byte is right (with --deep)"),
+        Remedy::Pending(judged) if judged.closing == Some(Closing::Complete) => Some("finish the completion"),
+        _ => None,
+    }
+}
+
+/// Mends one thing. Without `deep` no image is read: what only its bytes could tell is refused, and says so.
+pub async fn mend(lsu: &Lsu, remedy: &Remedy, deep: bool) -> Result<Mended> {
+    match remedy {
+        Remedy::Rebuild(id) => rebuild(lsu, id, None, deep).await,
+        Remedy::OrphanData { id, key } => rebuild(lsu, id, Some(key), deep).await,
+        Remedy::FinishDelete(id) => Ok(match finish_delete(lsu, id).await? {
+            Removed::Yes => Mended::Yes("the delete is finished".into()),
+            Removed::NotNeeded => Mended::NotNeeded,
+        }),
+        Remedy::Pending(judged) => finish_completion(lsu, judged).await,
+        Remedy::NewEtag(id) => record_etag(lsu, id, deep).await,
+        _ => Ok(Mended::NotNeeded),
+    }
+}
+
+/// An image whose writer ended between the last part and the sidecar: all that the sidecar needs is in the record.
+async fn finish_completion(lsu: &Lsu, judged: &JudgedPending) -> Result<Mended> {
+    let id = &judged.id;
+    if judged.closing != Some(Closing::Complete) {
+        return Ok(Mended::NotNeeded);
+    }
+    let Some((mut record, entry)) = take_judged(lsu, judged).await? else { return Ok(Mended::NotNeeded) };
+    if lsu.sidecar(id).await?.is_some() {
+        return Ok(Mended::NotNeeded);
+    }
+    let wanted: u64 = entry.pending.sent.iter().map(|part| part.size).sum();
+    let content = salvage(lsu, &entry.pending).await?.filter(|content| content.data.size == wanted);
+    let Some(content) = content else {
+        let what = format!("finish image {id}: not all of its {wanted} bytes are on the store any more");
+        return Err(Error::new(Kind::NotFound, what));
+    };
+    let capabilities = lsu.capabilities().await?;
+    record.confirm(&Pending { writer: Writer::this(), ..entry.pending.clone() }).await?;
+    commit(lsu, &sidecar(&entry.pending, content), capabilities.conditional_put).await?;
+    lsu.count_in(wanted).await;
+    lsu.store().delete(lsu.bucket(), &entry.key, None).await?;
+    Ok(Mended::Yes(format!("the image is complete with {wanted} bytes")))
+}
+
+/// Puts a sidecar in the place of `old`, which is kept, unless somebody has changed it since it was read or writes the
+/// image; then looks whether its data are still there.
+async fn replace_sidecar(lsu: &Lsu, old: Option<Bytes>, new: Bytes, described: &Sidecar) -> Result<bool> {
+    let id = &described.image.id;
+    let key = lsu.keys().sidecar(id);
+    let only_new = old.is_none() && lsu.capabilities().await?.conditional_put;
+    if let Some(bytes) = old.clone() {
+        lsu.put_record(&lsu.keys().replaced(id, &Attempt::new()), bytes, false).await?;
+    }
+    let now = lsu.now().await?;
+    let written = lsu.pendings(id).await?.iter().any(|entry| entry.is_held(now));
+    if written || read_bytes(lsu, &key).await? != old {
+        return Ok(false);
+    }
+    lsu.put_record(&key, new, only_new).await?;
+    confirm_data(lsu, described).await?;
+    Ok(true)
+}
+
+async fn read_bytes(lsu: &Lsu, key: &str) -> Result<Option<Bytes>> {
+    match lsu.store().get_small(lsu.bucket(), key, RECORD_SIZE_MAX).await {
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// An object that was copied keeps its bytes and gets another ETag: every part is read and compared with its CRC, then
+/// the sidecar is told.
+async fn record_etag(lsu: &Lsu, id: &ImageId, deep: bool) -> Result<Mended> {
+    let Some((sidecar, bytes)) = lsu.sidecar(id).await? else { return Ok(Mended::NotNeeded) };
+    let mut data = sidecar.content.data.clone();
+    let object = lsu.store().head(lsu.bucket(), &data.key).await?;
+    if sidecar.state != ImageState::Complete || object.etag == data.etag || object.size != data.size {
+        return Ok(Mended::NotNeeded);
+    }
+    if !deep {
+        let what = format!("only the bytes of image {id} can tell whether they are right: run repair with --deep");
+        return Err(Error::new(Kind::Unsupported, what));
+    }
+    let mut parts = sidecar.content.parts.clone();
+    for part in &mut parts {
+        let (crc64, md5) = digest_range(lsu.store(), lsu.bucket(), &data.key, part.offset, part.size).await?;
+        if crc64 != part.crc64nvme {
+            let what = format!("part {} of image {id} has other bytes: its CRC64NVME is {:016x}", part.number, crc64.0);
+            return Err(Error::new(Kind::Corrupt, what));
+        }
+        part.etag = md5.to_hex();
+    }
+    let composite = composite_etag(parts.iter().map(|part| part.etag.as_str()));
+    let whole = parts.first().map(|part| part.etag.clone()).filter(|_| parts.len() == 1);
+    if composite.as_ref() != Some(&object.etag) && whole.as_ref() != Some(&object.etag) {
+        // Cut in other places: no ETag is claimed for our parts.
+        parts.iter_mut().for_each(|part| part.etag.clear());
+    }
+    (data.etag, data.version_id) = (object.etag, object.version_id);
+    let as_json = |value: serde_json::Result<serde_json::Value>| {
+        value.map(Some).or_kind(Kind::Internal, || "write a record as JSON".into())
+    };
+    let changes = [("data", as_json(serde_json::to_value(&data))?), ("parts", as_json(serde_json::to_value(&parts))?)];
+    let key = lsu.keys().sidecar(id);
+    let body = rewrite(&key, &bytes, changes)?;
+    if !replace_sidecar(lsu, Some(bytes), body, &sidecar).await? {
+        return Ok(Mended::NotNeeded);
+    }
+    Ok(Mended::Yes(format!("all {} bytes are right, and the sidecar has the object's ETag", data.size)))
+}
+
+/// A sidecar from the data object, its metadata, and what the server or the bytes tell of its parts.
+async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Result<Mended> {
+    let key = lsu.keys().sidecar(id);
+    let old = read_bytes(lsu, &key).await?;
+    if let Some(bytes) = &old {
+        match parse_sidecar(&key, bytes) {
+            Ok(sidecar) if sidecar.image.id == *id => return Ok(Mended::NotNeeded),
+            // A newer version of this program may understand it.
+            Err(error) if error.kind() == Kind::Unsupported => return Err(error),
+            _ => {}
+        }
+    }
+    let data = choose_data(lsu, id, data, old.as_deref()).await?;
+    let object = lsu.store().head(lsu.bucket(), &data).await?;
+    let (def, created) = identity(id, &data, &object)?;
+    let parts = if deep { read_parts(lsu, &data, &object).await? } else { told_parts(lsu, &data, &object).await? };
+    let sidecar = Sidecar {
+        schema: SCHEMA,
+        state: ImageState::Complete,
+        image: def,
+        content: Content::new(&data, &object, &parts),
+        meta: meta_object(lsu, id).await?,
+        created,
+        completed: seconds_text(object.modified),
+        writer: Writer::this(),
+        rebuilt: Some(now_text()),
+        retention: None,
+    };
+    if !replace_sidecar(lsu, old, to_bytes(&sidecar)?, &sidecar).await? {
+        return Ok(Mended::NotNeeded);
+    }
+    Ok(Mended::Yes(format!("the sidecar is rebuilt from {} bytes in {} parts", object.size, parts.len())))
+}
+
+/// The data object that the image means: the one that the damaged sidecar still names, or the only one there is that no
+/// pending image holds. Of several nobody can tell which one was completed.
+async fn choose_data(lsu: &Lsu, id: &ImageId, found: Option<&str>, old: Option<&[u8]>) -> Result<String> {
+    let named = old.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(bytes).ok());
+    let named = named.and_then(|value| value.get("data")?.get("key")?.as_str().map(ToOwned::to_owned));
+    let mut candidates = lsu.keys_of(Folder::Data, id).await?;
+    let pendings = lsu.pendings(id).await?;
+    candidates.retain(|key| pendings.iter().all(|entry| entry.pending.key != *key));
+    if let Some(named) = named.filter(|named| candidates.contains(named)) {
+        candidates = vec![named];
+    }
+    if found.is_some_and(|found| candidates.iter().all(|candidate| candidate != found)) {
+        candidates.clear();
+    }
+    let error = |what: String| Err(Error::new(Kind::NotFound, format!("rebuild the sidecar of image {id}: {what}")));
+    match candidates.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => error("it has no data object".into()),
+        several => error(format!("it has several data objects, remove those that are wrong: {}", several.join(", "))),
+    }
+}
+
+/// The identity that the object carries; it must be that of its key.
+fn identity(id: &ImageId, data: &str, object: &ObjectInfo) -> Result<(ImageDef, String)> {
+    let field = |name: &str| object.metadata.get(name).cloned().unwrap_or_default();
+    let refuse = |why: String| {
+        let what = format!("rebuild the sidecar of image {id}: the metadata of {data} {why}");
+        Error::new(Kind::Corrupt, what)
+    };
+    if object.metadata.get("vastost-schema").is_none_or(|schema| *schema != SCHEMA.to_string()) {
+        return Err(refuse("are not those of a vastost image".into()));
+    }
+    let policy = unescape(&field("vastost-policy")).map(Name::new).unwrap_or_default();
+    let image_type = field("vastost-type").parse().unwrap_or_default();
+    let (def, created) = (ImageDef { id: id.clone(), policy, image_type }, field("vastost-created"));
+    for (name, value) in object_metadata(&def, &created) {
+        if field(&name) != value {
+            return Err(refuse(format!("have {name} {:?}, {value:?} was expected", field(&name))));
+        }
+    }
+    Ok((def, created))
+}
+
+/// Parts by the server's word alone: sizes and CRCs. The bytes must be read where it does not know the CRCs.
+async fn told_parts(lsu: &Lsu, data: &str, object: &ObjectInfo) -> Result<Vec<SentPart>> {
+    let parts = parts_of(lsu, data, object, &[]).await?;
+    let whole = object.crc64.as_deref().and_then(Crc64::from_base64);
+    let crc_of = |part: &StoredPart| part.crc64.or(whole.filter(|_| part.size == object.size));
+    let sent: Option<Vec<SentPart>> = parts
+        .iter()
+        .map(|part| {
+            Some(SentPart { number: part.number, size: part.size, etag: part.etag.clone(), crc64: crc_of(part)? })
+        })
+        .collect();
+    let unknown = || {
+        let what =
+            format!("the server does not know the CRC64NVME of {data}: run repair with --deep, which reads the image");
+        Error::new(Kind::Unsupported, what)
+    };
+    let sent = sent.ok_or_else(unknown)?;
+    let combined = sent.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size));
+    if whole.is_some_and(|whole| whole != combined) {
+        return Err(unknown());
+    }
+    Ok(sent)
+}
+
+/// Parts by the bytes themselves. Their MD5s are their ETags where they make up the object's ETag; else the object was
+/// cut in other places, and no ETag is claimed.
+async fn read_parts(lsu: &Lsu, data: &str, object: &ObjectInfo) -> Result<Vec<SentPart>> {
+    let stored = parts_of(lsu, data, object, &[]).await?;
+    if let [only] = stored.as_slice()
+        && !object.etag.contains('-')
+    {
+        let (crc64, md5) = digest_range(lsu.store(), lsu.bucket(), data, 0, only.size).await?;
+        let plain = crate::objstore::checksum::Md5Sum::from_etag(&object.etag);
+        if plain.is_some_and(|plain| plain != md5) {
+            let what = format!("{data}: its MD5 is {}, its ETag {}", md5.to_hex(), object.etag);
+            return Err(Error::new(Kind::Corrupt, what));
+        }
+        return Ok(vec![SentPart { number: 1, size: only.size, etag: object.etag.clone(), crc64 }]);
+    }
+    let unread = stored.into_iter().map(|part| StoredPart { etag: String::new(), ..part }).collect();
+    let mut parts = prove(lsu, data, unread, &[]).await?;
+    if composite_etag(parts.iter().map(|part| part.etag.as_str())).is_none_or(|etag| etag != object.etag) {
+        parts.iter_mut().for_each(|part| part.etag.clear());
+    }
+    Ok(parts)
+}
+
+/// Metadata that had an object of their own; those that were in the lost sidecar are lost with it.
+async fn meta_object(lsu: &Lsu, id: &ImageId) -> Result<Option<Meta>> {
+    let keys = lsu.metas(id).await?;
+    let key = match keys.as_slice() {
+        [] => return Ok(None),
+        [only] => only.clone(),
+        several => {
+            let several = several.join(", ");
+            let what = format!(
+                "rebuild the sidecar of image {id}: it has several metadata objects, remove those that are wrong: {several}"
+            );
+            return Err(Error::new(Kind::InvalidArgument, what));
+        }
+    };
+    let bytes = lsu.store().get_small(lsu.bucket(), &key, META_SIZE_MAX as u64).await?;
+    Ok(Some(Meta::Object { key, size: bytes.len() as u64, crc64nvme: Crc64::of(&bytes) }))
+}
+
+fn seconds_text(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(now_text, |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
