@@ -6,6 +6,10 @@
 #[path = "it/common.rs"]
 #[allow(dead_code, reason = "shared with the test binary `it`, which uses all of it")]
 mod common;
+/// A client that is killed at every request of every operation, on a real MinIO.
+#[cfg(feature = "minio-tests")]
+#[path = "plugin/crash.rs"]
+mod crash;
 /// What `nm` and `readelf` show of the shared object.
 #[path = "plugin/exports.rs"]
 mod exports;
@@ -18,6 +22,14 @@ mod hosts;
 /// packaging/install.sh into a temporary root.
 #[path = "plugin/install.rs"]
 mod install;
+/// The scripted HTTP proxy, shared with the test binary `it`.
+#[cfg(feature = "minio-tests")]
+#[path = "proxy/mod.rs"]
+mod proxy;
+/// Two C hosts at work on one image.
+#[cfg(feature = "minio-tests")]
+#[path = "plugin/rivals.rs"]
+mod rivals;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

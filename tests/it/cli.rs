@@ -14,6 +14,8 @@ mod images;
 mod init;
 /// Ctrl-C.
 mod interrupt;
+/// `verify merge`.
+mod merge;
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -25,23 +27,27 @@ use serde_json::Value;
 use crate::common::{Site, Wish};
 
 /// What a finished run left.
-struct Run {
-    code: i32,
+pub struct Run {
+    pub code: i32,
     stdout: Vec<u8>,
-    stderr: String,
+    pub stderr: String,
 }
 
 impl Run {
-    fn text(&self) -> String {
+    pub fn stdout(&self) -> &[u8] {
+        &self.stdout
+    }
+
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.stdout).unwrap_or_else(|e| panic!("{e}: {} {}", self.text(), self.stderr))
     }
 
     /// Fails with all that was printed when the exit code is another one.
-    fn expect(self, code: i32) -> Self {
+    pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.text(), self.stderr);
         self
     }
@@ -53,7 +59,7 @@ fn site() -> Site {
 }
 
 /// The command without a terminal and without keys in its environment.
-fn command(config: &Path) -> Command {
+pub fn command(config: &Path) -> Command {
     let mut command = bare();
     command.arg("--config").arg(config);
     command
@@ -69,7 +75,7 @@ fn bare() -> Command {
     command
 }
 
-fn run(site: &Site, args: &[impl AsRef<OsStr>]) -> Run {
+pub fn run(site: &Site, args: &[impl AsRef<OsStr>]) -> Run {
     finish(command(&site.config).args(args))
 }
 
@@ -88,7 +94,7 @@ fn finish(command: &mut Command) -> Run {
     to_run(command.output().expect("start"))
 }
 
-fn to_run(output: std::process::Output) -> Run {
+pub fn to_run(output: std::process::Output) -> Run {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     Run { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
 }

@@ -21,6 +21,8 @@ pub const PART: usize = 5 << 20;
 /// An S3 server with a bucket of its own for one test, and a configuration that names it `t` with LSU `main`.
 pub struct Site {
     pub config: PathBuf,
+    /// The same with the server's own address, whatever the plug-in's configuration has.
+    pub direct: PathBuf,
     pub folder: TempDir,
     pub bucket: String,
     pub keys: KeyPair,
@@ -35,6 +37,8 @@ pub struct Wish {
     pub settings: String,
     /// Use the real server of `VASTOST_TEST_ENDPOINT` in place of the embedded one.
     pub minio: bool,
+    /// Use the MinIO at this address.
+    pub at: Option<String>,
 }
 
 impl Wish {
@@ -55,7 +59,11 @@ impl Site {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let bucket = format!("vastost-test-{}-{number}-{:08x}", std::process::id(), rand_u32());
-        let (server, url, keys) = if wish.minio { minio() } else { embedded(folder.path()) };
+        let (server, url, keys) = match &wish.at {
+            Some(url) => (None, url.clone(), minio_keys()),
+            None if wish.minio => minio(),
+            None => embedded(folder.path()),
+        };
         let keys_file = folder.path().join("keys.toml");
         write_private(&keys_file, &keys.to_file_text());
         let config = folder.path().join("vastost.toml");
@@ -67,10 +75,21 @@ impl Site {
              [[server.t.lsu]]\nname = \"missing\"\nbucket = \"{bucket}-missing\"\n{}",
             wish.settings
         );
-        std::fs::write(&config, text).expect("write the configuration");
-        let site = Self { config, folder, bucket, keys, url, server };
+        let direct = folder.path().join("direct.toml");
+        for path in [&config, &direct] {
+            std::fs::write(path, &text).expect("write the configuration");
+        }
+        let site = Self { config, direct, folder, bucket, keys, url, server };
         site.create_bucket();
         site
+    }
+
+    /// From now on the plug-in finds the server at `urls`; the test itself still goes straight to it.
+    pub fn point_at(&self, urls: &[String]) {
+        let urls: Vec<_> = urls.iter().map(|url| format!("\"{url}\"")).collect();
+        let text = std::fs::read_to_string(&self.direct).expect("read the configuration");
+        let text = text.replace(&format!("\"{}\"", self.url), &urls.join(", "));
+        std::fs::write(&self.config, text).expect("write the configuration");
     }
 
     /// Creates the bucket through our own client, which fails with what is wrong when the server is not there.
@@ -86,7 +105,7 @@ impl Site {
         T: Send + 'static,
         F: Future<Output = Result<T, vastost::error::Error>> + Send + 'static,
     {
-        let config = vastost::config::Config::load(&self.config).expect("a valid configuration");
+        let config = vastost::config::Config::load(&self.direct).expect("a valid configuration");
         let engine = Engine::start(&config).expect("an engine");
         let server = config.server("t").expect("server t");
         let store = Store::new(&engine, &config, server, None).expect("a store");
@@ -100,7 +119,7 @@ impl Site {
     pub fn keys_under(&self, prefix: &str) -> Vec<String> {
         let (bucket, prefix) = (self.bucket.clone(), prefix.to_owned());
         let listed = self.with_store(move |store| async move { store.list(&bucket, &prefix, false, None, None).await });
-        listed.expect("list the bucket").keys.into_iter().map(|(key, _)| key).collect()
+        listed.expect("list the bucket").objects.into_iter().map(|object| object.key).collect()
     }
 
     /// Ends the embedded server: from now on nothing answers.
@@ -135,12 +154,15 @@ fn minio() -> (Option<EmbeddedServer>, String, KeyPair) {
     let url = std::env::var("VASTOST_TEST_ENDPOINT").expect(
         "VASTOST_TEST_ENDPOINT must name a running MinIO: `docker compose up -d --wait`, or tests/minio.sh start",
     );
+    (None, url, minio_keys())
+}
+
+fn minio_keys() -> KeyPair {
     let given = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
-    let keys = KeyPair {
+    KeyPair {
         access_key_id: given("VASTOST_TEST_ACCESS_KEY", "vastost-test"),
         secret_access_key: given("VASTOST_TEST_SECRET_KEY", "vastost-test-secret"),
-    };
-    (None, url, keys)
+    }
 }
 
 pub fn write_private(path: &Path, text: &str) {

@@ -12,6 +12,8 @@ mod lsus;
 mod pending;
 /// Every code that a caller can provoke.
 mod status;
+/// What becomes of an image whose writer died or fell silent; other processes are `vastost-s3 put`.
+mod takeover;
 /// Where writes may go.
 mod writes;
 

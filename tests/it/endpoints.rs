@@ -37,9 +37,7 @@ impl Relay {
 
 /// Replaces the endpoint of a site's configuration.
 fn point_at(site: &Site, addresses: &[SocketAddr]) {
-    let urls: Vec<_> = addresses.iter().map(|address| format!("\"http://{address}\"")).collect();
-    let text = std::fs::read_to_string(&site.config).unwrap();
-    std::fs::write(&site.config, text.replace(&format!("\"{}\"", site.url), &urls.join(", "))).unwrap();
+    site.point_at(&addresses.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>());
 }
 
 #[test]

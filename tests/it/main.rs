@@ -3,10 +3,28 @@
 // clippy.toml lets tests fail by panicking, but does not see the helpers that tests share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
+/// `verify`, `gc`, `repair`, `usage` in stores that somebody else has changed.
+mod audit;
+/// The audit's HTML page in Chromium, with feature `browser-tests`.
+#[cfg(feature = "browser-tests")]
+mod browser;
 /// The built command line: exit codes, messages, JSON, Ctrl-C.
 mod cli;
+/// A real cluster of four MinIO nodes that loses one of them and then the way to another, with feature `cluster-tests`.
+#[cfg(feature = "cluster-tests")]
+mod cluster;
 mod common;
 /// The same cases against the embedded server and, with feature `minio-tests`, against a real MinIO.
 mod conformance;
 /// More than one address for one server.
 mod endpoints;
+/// What a network and a server in trouble do, scripted: nothing good is lost, nothing bad is taken for good.
+mod faults;
+/// An S3 client that is not ours.
+mod foreign;
+/// The proxy that does it.
+#[path = "../proxy/mod.rs"]
+mod proxy;
+/// Two hosts at work on one image, and a clean-up beside writers of other hosts.
+mod two_hosts;
+mod writer;

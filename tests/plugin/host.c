@@ -169,9 +169,13 @@ void sleep_ms(unsigned ms) {
 
 int main(int argc, char **argv) {
     static const struct { const char *name; void (*run)(uint64_t); } cases[] = {
-        { "load", load_only }, { "life", life }, { "fork", forks }, { "traffic", traffic }, { "many", many }, { "wrong", wrong },
+        { "load", load_only }, { "life", life }, { "fork", forks }, { "traffic", traffic }, { "many", many },
+        { "crowd", crowd }, { "wrong", wrong },
         { "shared", shared_handle }, { "close", close_races }, { "terminate", terminate_races },
         { "stalled", stalled }, { "broken", broken }, { "chatty", chatty },
+        { "one", step_one }, { "many-parts", step_many }, { "incomplete", step_incomplete }, { "finish", step_finish },
+        { "delete", step_delete }, { "overwrite", step_overwrite }, { "rewrite", step_rewrite },
+        { "check", check_state }, { "resume", resume },
     };
     CHECK(argc == 5);
     plugin_path = argv[1];

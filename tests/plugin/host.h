@@ -54,6 +54,7 @@ void life(uint64_t size);
 void forks(uint64_t size);
 void traffic(uint64_t rounds);
 void many(uint64_t processes);
+void crowd(uint64_t images);
 void wrong(uint64_t size);
 void shared_handle(uint64_t size);
 void close_races(uint64_t rounds);
@@ -61,6 +62,16 @@ void terminate_races(uint64_t rounds);
 void stalled(uint64_t size);
 void broken(uint64_t size);
 void chatty(uint64_t size);
+/* Steps for the crash tests; the number names the image. */
+void step_one(uint64_t number);
+void step_many(uint64_t number);
+void step_incomplete(uint64_t number);
+void step_finish(uint64_t number);
+void step_delete(uint64_t number);
+void step_overwrite(uint64_t number);
+void step_rewrite(uint64_t number);
+void check_state(uint64_t number);
+void resume(uint64_t number);
 
 extern const char *config_path;
 

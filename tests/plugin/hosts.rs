@@ -12,16 +12,16 @@ use crate::{plugin, run, source};
 
 const MIB: u64 = 1 << 20;
 /// Images of several parts must not take long under valgrind.
-const SMALL_PARTS: &str =
+pub const SMALL_PARTS: &str =
     "[transfer]\npart_size = \"5 MiB\"\nimage_size_max = \"100 MB\"\n[pool]\nbudget = \"64 MiB\"\n";
 
 /// The program, compiled once with the committed header.
-fn host() -> &'static PathBuf {
+pub fn host() -> &'static PathBuf {
     static HOST: OnceLock<PathBuf> = OnceLock::new();
     HOST.get_or_init(|| {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let (program, fresh) = (folder.join("host"), folder.join(format!("host-{}", std::process::id())));
-        let files = ["host", "life", "wrong", "hostile"].map(|name| source(&format!("tests/plugin/{name}.c")));
+        let files = ["host", "life", "wrong", "hostile", "crash"].map(|name| source(&format!("tests/plugin/{name}.c")));
         let flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-I"];
         let mut compiler = Command::new("cc");
         compiler.args(flags).arg(source("include")).args(files).args(["-ldl", "-pthread", "-o"]).arg(&fresh);
@@ -66,6 +66,12 @@ fn forks_amid_traffic_of_other_threads_work_with_a_log_file_too() {
 #[test]
 fn twenty_processes_share_one_lsu() {
     host_run(&site(SMALL_PARTS), "many", 20);
+}
+
+#[test]
+fn more_images_than_the_budget_holds_are_refused() {
+    // 64 MiB promise 12 parts of 5 MiB.
+    host_run(&site(SMALL_PARTS), "crowd", 20);
 }
 
 #[test]

@@ -267,3 +267,32 @@ void many(uint64_t processes) {
     OK(api.close_server(server));
     OK(api.terminate());
 }
+
+/* Every open image is promised a part; `images` is more than the budget holds. Refused, nothing is taken or kept. */
+void crowd(uint64_t images) {
+    stsp_handle_t open[64], refused = STSP_NO_HANDLE;
+    uint64_t count = 0;
+    int32_t code;
+    CHECK(images <= sizeof open / sizeof *open);
+    load();
+    init();
+    stsp_handle_t server = open_server();
+    for (;; count++) {
+        stsp_image_def_t def = definition("crowd", count);
+        CHECK(count < images);
+        if ((code = api.create_image(server, "main", &def, 0, &open[count])) != STSP_OK)
+            break;
+    }
+    EXPECT(code, STSP_ENOMEM);
+    CHECK(count > 1 && strstr(last_message, "[pool] budget") != NULL);
+    stsp_image_def_t def = definition("crowd", count), first = definition("crowd", 0);
+    EXPECT(api.open_image(server, "main", &def, STSP_OPEN_READ, &refused), STSP_ENOENT);
+    /* One that goes makes room for one. */
+    OK(api.close_image(open[0], STSP_CLOSEF_COMPLETE));
+    OK(api.create_image(server, "main", &def, 0, &open[0]));
+    restore(server, &first, 0, 0);
+    while (count > 0)
+        OK(api.close_image(open[--count], 0));
+    OK(api.close_server(server));
+    OK(api.terminate());
+}

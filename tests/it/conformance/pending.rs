@@ -104,9 +104,9 @@ fn an_image_deleted_elsewhere_while_it_is_written_is_not_complete_without_data(w
     // What a delete of another process does: everything of the attempt is removed.
     let (bucket, keys) = (site.bucket.clone(), site.keys_under("pending/"));
     let removed = site.with_store(move |store| async move {
-        let uploads = store.list_uploads(&bucket).await.unwrap_or_default();
-        for (key, upload) in uploads {
-            store.abort_upload(&bucket, &key, &upload).await?;
+        let uploads = store.list_uploads(&bucket, None).await.map(|page| page.uploads).unwrap_or_default();
+        for upload in uploads {
+            store.abort_upload(&bucket, &upload.key, &upload.id).await?;
         }
         store.delete(&bucket, &keys[0], None).await
     });

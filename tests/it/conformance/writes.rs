@@ -1,5 +1,5 @@
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ, STSP_OPEN_WRITE};
-use vastost::ost::status::{STSP_EHANDLE, STSP_ENETWORK, STSP_ENOMEM, STSP_ENOSPC, STSP_EOFFSET};
+use vastost::ost::status::{STSP_EHANDLE, STSP_ENETWORK, STSP_ENOSPC, STSP_EOFFSET};
 
 use super::on_every_server;
 use crate::common::{CALL, PART, Site, Wish, backup, image, pattern, restore, write_all};
@@ -8,7 +8,6 @@ on_every_server!(
     bytes_of_the_open_part_can_be_rewritten,
     other_offsets_are_refused_and_the_image_stays_usable,
     an_image_beyond_the_configured_size_is_refused,
-    more_images_than_the_budget_holds_are_refused,
     flush_waits_for_the_full_parts,
 );
 
@@ -48,25 +47,6 @@ fn an_image_beyond_the_configured_size_is_refused(wish: &Wish) {
     assert_eq!(written.write(b"x", 1_000_000).unwrap_err().code, STSP_ENOSPC);
     written.close(STSP_CLOSEF_COMPLETE).unwrap();
     assert_eq!(server.info("main", &def).unwrap().size, 1_000_000);
-}
-
-fn more_images_than_the_budget_holds_are_refused(wish: &Wish) {
-    // The budget is the process's, and tests share one: ask for more images than any budget here holds.
-    let site = Site::new(
-        &wish.with("[transfer]\npart_size = \"1 GiB\"\nimage_size_max = \"1 GiB\"\n[pool]\nbudget = \"2 GiB\"\n"),
-    );
-    let server = site.open();
-    let mut open = Vec::new();
-    let refused = loop {
-        match server.create("main", &image("crowd", open.len() as u64)) {
-            Ok(image) => open.push(image),
-            Err(error) => break error,
-        }
-        assert!(open.len() <= 1024);
-    };
-    assert_eq!(refused.code, STSP_ENOMEM);
-    assert!(refused.message.contains("[pool] budget"), "{refused}");
-    open.iter().for_each(|image| image.close(0).unwrap());
 }
 
 fn flush_waits_for_the_full_parts(wish: &Wish) {
