@@ -1,6 +1,6 @@
 #!/bin/sh
 # Puts the plug-in where NetBackup looks for it, and a first configuration into /etc/vastost.
-#   packaging/install.sh [install [libvastost.so]]     default: target/release/libvastost.so
+#   packaging/install.sh [install [libvastost.so]]     default: target/plugin/libvastost.so
 #   packaging/install.sh uninstall                     keeps /etc/vastost
 # DESTDIR, when set, stands before every path. Restart NetBackup's services afterwards, so that they load it.
 set -eu
@@ -10,7 +10,7 @@ etc=${DESTDIR:-}/etc/vastost
 
 case ${1:-install} in
   install)
-    so=${2:-$here/target/release/libvastost.so}
+    so=${2:-$here/target/plugin/libvastost.so}
     [ -f "$so" ] || { echo "install.sh: $so is missing: build the plug-in first (README, \"Build the plug-in\")" >&2; exit 1; }
     mkdir -p "$plugins" "$etc"
     # A new file and a rename: a process that has the old one loaded keeps it.

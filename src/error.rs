@@ -140,6 +140,21 @@ impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> ResultExt<T> for std:
     }
 }
 
+/// What may not be there.
+pub trait Found<T> {
+    /// None in place of a not-found error.
+    fn if_found(self) -> Result<Option<T>>;
+}
+
+impl<T> Found<T> for Result<T> {
+    fn if_found(self) -> Result<Option<T>> {
+        match self {
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            other => other.map(Some),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use super::claim::Record;
 use super::lsu::{Lsu, PendingEntry};
 use super::record::{Content, PartRecord, Pending, PendingState};
 use crate::config::PARTS_MAX;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::checksum::{Crc64, Md5Sum};
 use crate::objstore::client::{ObjectInfo, SentPart};
 use crate::objstore::digest::digest_range;
@@ -93,10 +93,7 @@ fn usable(parts: Vec<StoredPart>, known: &[PartRecord]) -> Vec<StoredPart> {
 /// An object that is there already: the writer died after it had completed it, or it was put in one piece.
 async fn finished_object(lsu: &Lsu, pending: &Pending) -> Result<Option<Unproven>> {
     let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
-    let object = match store.head(bucket, key).await {
-        Err(error) if error.kind() == Kind::NotFound => return Ok(None),
-        other => other?,
-    };
+    let Some(object) = store.head(bucket, key).await.if_found()? else { return Ok(None) };
     let parts = parts_of(lsu, key, &object, &pending.sent).await?;
     Ok(Some((object, parts)))
 }
@@ -155,7 +152,8 @@ pub async fn prove(lsu: &Lsu, key: &str, parts: Vec<StoredPart>, known: &[PartRe
     Ok(proven)
 }
 
-async fn read_back(lsu: &Lsu, key: &str, part: &StoredPart, offset: u64) -> Result<SentPart> {
+/// A part by its own bytes, which must be what the server tells of it.
+pub async fn read_back(lsu: &Lsu, key: &str, part: &StoredPart, offset: u64) -> Result<SentPart> {
     let (crc64, md5) = digest_range(lsu.store(), lsu.bucket(), key, offset, part.size).await?;
     let wrong =
         |what: String| Error::new(Kind::Corrupt, format!("part {} of {}/{key}: {what}", part.number, lsu.bucket()));

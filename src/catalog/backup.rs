@@ -11,7 +11,7 @@ use super::record::{
     Closing, Content, ImageState, Pending, PendingState, SCHEMA, Sidecar, Writer, now_text, object_metadata,
     parse_sidecar, part_records, to_bytes,
 };
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::probe::{Capabilities, WireMode};
 use crate::objstore::upload::{Upload, UploadSpec, Uploaded};
 
@@ -175,9 +175,9 @@ impl Backup {
         let kept = if self.upload.is_empty() { Ok(None) } else { self.finish(Closing::Incomplete).map(Some) };
         let kept = kept.map_err(|error| unreported.as_ref().map_or(error, Error::repeat))?;
         let size = kept.as_ref().map_or(0, |uploaded| uploaded.object.size);
-        if size < self.replaced_size() {
+        let replaced = self.replaced_size();
+        if size < replaced {
             // The earlier attempt holds more than this one could keep: it stays the image.
-            let replaced = self.replaced_size();
             self.remove_own();
             return unreported.map_or(Ok(replaced), Err);
         }
@@ -224,11 +224,8 @@ impl Backup {
         }
         let (lsu, id) = (self.lsu.clone(), self.pending.image.id.clone());
         self.lsu.store().run(async move {
-            match lsu.store().head(lsu.bucket(), &lsu.keys().sidecar(&id)).await {
-                Err(error) if error.kind() == Kind::NotFound => Ok(()),
-                Ok(_) => Err(completed_elsewhere(&id)),
-                Err(error) => Err(error),
-            }
+            let there = lsu.store().head(lsu.bucket(), &lsu.keys().sidecar(&id)).await.if_found()?;
+            there.map_or(Ok(()), |_| Err(completed_elsewhere(&id)))
         })
     }
 

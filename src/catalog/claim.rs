@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures::future::{BoxFuture, FutureExt};
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::Mutex;
 
@@ -126,33 +127,37 @@ impl Claim {
 
     /// Puts the record as it is now.
     pub fn save(&self, pending: &Pending) -> Result<()> {
-        let (held, pending) = (Arc::clone(&self.held), pending.clone());
-        self.lsu.store().run(async move {
-            let mut held = held.lock().await;
-            let Some((record, last)) = held.as_mut() else { return Err(ended()) };
-            record.put_again(&pending).await?;
-            *last = pending;
-            Ok(())
+        let pending = pending.clone();
+        self.with_record(|record, last| {
+            async move {
+                record.put_again(&pending).await?;
+                *last = pending;
+                Ok(())
+            }
+            .boxed()
         })
     }
 
     /// Fails as busy when another process has the attempt by now.
     pub fn confirm(&self) -> Result<()> {
-        let held = Arc::clone(&self.held);
-        self.lsu.store().run(async move {
-            let mut held = held.lock().await;
-            let Some((record, pending)) = held.as_mut() else { return Err(ended()) };
-            record.confirm(pending).await
-        })
+        self.with_record(|record, pending| record.confirm(pending).boxed())
     }
 
     /// [`Claim::confirm`] when the record was not put for a while.
     pub fn confirm_if_late(&self) -> Result<()> {
+        self.with_record(|record, pending| record.confirm_if_late(pending).boxed())
+    }
+
+    /// Acts on the record while no renewal is under way.
+    fn with_record<F>(&self, act: F) -> Result<()>
+    where
+        F: for<'a> FnOnce(&'a mut Record, &'a mut Pending) -> BoxFuture<'a, Result<()>> + Send + 'static,
+    {
         let held = Arc::clone(&self.held);
         self.lsu.store().run(async move {
             let mut held = held.lock().await;
             let Some((record, pending)) = held.as_mut() else { return Err(ended()) };
-            record.confirm_if_late(pending).await
+            act(record, pending).await
         })
     }
 

@@ -10,7 +10,7 @@ use super::image_id::{DATE_MAX, ImageId, day_of};
 use super::keys::Folder;
 use super::lsu::Lsu;
 use super::pages::Pages;
-use crate::error::{Kind, Result};
+use crate::error::{Found, Result};
 use crate::objstore::client::ListedObject;
 
 /// Which images to list; the default is all.
@@ -114,13 +114,7 @@ impl Listing {
             return Ok(false);
         }
         let (lsu, key) = (self.lsu.clone(), self.lsu.keys().sidecar(id));
-        self.lsu.store().run(async move {
-            match lsu.store().head(lsu.bucket(), &key).await {
-                Ok(_) => Ok(true),
-                Err(error) if error.kind() == Kind::NotFound => Ok(false),
-                Err(error) => Err(error),
-            }
-        })
+        self.lsu.store().run(async move { Ok(lsu.store().head(lsu.bucket(), &key).await.if_found()?.is_some()) })
     }
 }
 

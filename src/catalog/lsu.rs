@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::claim;
 use super::image_id::ImageId;
 use super::keys::{Folder, Keys};
+use super::pages::Pages;
 use super::record::{
     ImageState, Pending, PendingState, RECORD_SIZE_MAX, Sidecar, parse_pending, parse_sidecar, to_bytes,
 };
 use super::usage::{Usage, UsageFile};
 use crate::config::{self, Config, Server, WireChoice};
-use crate::error::{Error, Kind, Result, ResultExt};
+use crate::error::{Error, Found, Kind, Result, ResultExt};
 use crate::objstore::checksum::Md5Sum;
 use crate::objstore::client::{ListedObject, Store, WireCheck};
 use crate::objstore::probe::{self, Capabilities};
@@ -170,51 +171,33 @@ impl Lsu {
         self.store().put(self.bucket(), key, body, check, &[], only_new).await.map(|object| object.etag)
     }
 
+    /// A record's bytes; None when there is none.
+    pub(super) async fn record(&self, key: &str) -> Result<Option<bytes::Bytes>> {
+        self.store().get_small(self.bucket(), key, RECORD_SIZE_MAX).await.if_found()
+    }
+
     /// The sidecar with its bytes, whatever its state; None when there is none.
     pub(super) async fn sidecar(&self, id: &ImageId) -> Result<Option<(Sidecar, bytes::Bytes)>> {
         let key = self.keys().sidecar(id);
-        match self.store().get_small(self.bucket(), &key, RECORD_SIZE_MAX).await {
-            Ok(bytes) => {
-                let sidecar = parse_sidecar(&key, &bytes)?;
-                if sidecar.image.id != *id {
-                    let what = format!("record {key} is not valid: it describes image {}", sidecar.image.id);
-                    return Err(Error::new(Kind::Corrupt, what));
-                }
-                Ok(Some((sidecar, bytes)))
-            }
-            Err(error) if error.kind() == Kind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let Some(bytes) = self.record(&key).await? else { return Ok(None) };
+        let sidecar = parse_sidecar(&key, &bytes)?;
+        if sidecar.image.id != *id {
+            let what = format!("record {key} is not valid: it describes image {}", sidecar.image.id);
+            return Err(Error::new(Kind::Corrupt, what));
         }
+        Ok(Some((sidecar, bytes)))
     }
 
     /// Every pending record of an image; usually one or none.
     pub(super) async fn pendings(&self, id: &ImageId) -> Result<Vec<PendingEntry>> {
         let mut found = Vec::new();
-        let mut token = None;
-        loop {
-            let page = self
-                .store()
-                .list(self.bucket(), &self.keys().of_image(Folder::Pending, id), false, None, token.clone())
-                .await?;
-            for ListedObject { key, modified, etag, .. } in page.objects {
-                // A longer basename can begin as this one does.
-                if self.keys().parse(Folder::Pending, &key).is_none_or(|(found, _)| found != *id) {
-                    continue;
-                }
-                match self.store().get_small(self.bucket(), &key, RECORD_SIZE_MAX).await {
-                    Ok(bytes) => {
-                        let pending = parse_pending(&key, &bytes)?;
-                        found.push(PendingEntry { key, modified, etag, pending });
-                    }
-                    Err(error) if error.kind() == Kind::NotFound => {}
-                    Err(error) => return Err(error),
-                }
+        for ListedObject { key, modified, etag, .. } in self.objects_of(Folder::Pending, id).await? {
+            if let Some(bytes) = self.record(&key).await? {
+                let pending = parse_pending(&key, &bytes)?;
+                found.push(PendingEntry { key, modified, etag, pending });
             }
-            if page.next.is_none() || page.next == token {
-                return Ok(found);
-            }
-            token = page.next;
         }
+        Ok(found)
     }
 
     /// True when there is any data object of the image.
@@ -227,12 +210,19 @@ impl Lsu {
         self.keys_of(Folder::Meta, id).await
     }
 
-    /// The keys of an image in a folder; there are few, so the first page has them.
+    /// The keys of an image in a folder.
     pub(super) async fn keys_of(&self, folder: Folder, id: &ImageId) -> Result<Vec<String>> {
-        let page = self.store().list(self.bucket(), &self.keys().of_image(folder, id), false, None, None).await?;
-        let keys = page.objects.into_iter().map(|object| object.key);
-        // A longer basename can begin as this one does.
-        Ok(keys.filter(|key| self.keys().parse(folder, key).is_some_and(|(of, _)| of == *id)).collect())
+        Ok(self.objects_of(folder, id).await?.into_iter().map(|object| object.key).collect())
+    }
+
+    /// What an image has in a folder; few, but many longer basenames can begin as this one does.
+    async fn objects_of(&self, folder: Folder, id: &ImageId) -> Result<Vec<ListedObject>> {
+        let (mut pages, mut objects) = (Pages::new(self, self.keys().of_image(folder, id), None), Vec::new());
+        while let Some(page) = pages.next_page().await? {
+            let ours = |object: &ListedObject| self.keys().parse(folder, &object.key).is_some_and(|(of, _)| of == *id);
+            objects.extend(page.into_iter().filter(ours));
+        }
+        Ok(objects)
     }
 
     /// The sidecar, or else the pending records. A writer that completes its image puts the one before it removes the

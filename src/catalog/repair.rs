@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::adopt::{parts_of, prove, salvage};
+use super::adopt::{parts_of, prove, read_back, salvage};
 use super::audit::debris::{JudgedPending, Remedy};
 use super::backup::{commit, confirm_data, sidecar};
 use super::escape::{Name, unescape};
@@ -14,8 +14,8 @@ use super::keys::{Attempt, Folder};
 use super::lsu::Lsu;
 use super::meta::{META_SIZE_MAX, Meta};
 use super::record::{
-    Closing, Content, ImageState, Pending, RECORD_SIZE_MAX, SCHEMA, Sidecar, Writer, now_text, object_metadata,
-    parse_sidecar, rewrite, to_bytes,
+    Closing, Content, ImageState, Pending, SCHEMA, Sidecar, Writer, now_text, object_metadata, parse_sidecar, rewrite,
+    to_bytes,
 };
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::objstore::checksum::{Crc64, composite_etag};
@@ -94,19 +94,12 @@ async fn replace_sidecar(lsu: &Lsu, old: Option<Bytes>, new: Bytes, described: &
     }
     let now = lsu.now().await?;
     let written = lsu.pendings(id).await?.iter().any(|entry| entry.is_held(now));
-    if written || read_bytes(lsu, &key).await? != old {
+    if written || lsu.record(&key).await? != old {
         return Ok(false);
     }
     lsu.put_record(&key, new, only_new).await?;
     confirm_data(lsu, described).await?;
     Ok(true)
-}
-
-async fn read_bytes(lsu: &Lsu, key: &str) -> Result<Option<Bytes>> {
-    match lsu.store().get_small(lsu.bucket(), key, RECORD_SIZE_MAX).await {
-        Err(error) if error.kind() == Kind::NotFound => Ok(None),
-        other => other.map(Some),
-    }
 }
 
 /// An object that was copied keeps its bytes and gets another ETag: every part is read and compared with its CRC, then
@@ -153,7 +146,7 @@ async fn record_etag(lsu: &Lsu, id: &ImageId, deep: bool) -> Result<Mended> {
 /// A sidecar from the data object, its metadata, and what the server or the bytes tell of its parts.
 async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Result<Mended> {
     let key = lsu.keys().sidecar(id);
-    let old = read_bytes(lsu, &key).await?;
+    let old = lsu.record(&key).await?;
     if let Some(bytes) = &old {
         match parse_sidecar(&key, bytes) {
             Ok(sidecar) if sidecar.image.id == *id => return Ok(Mended::NotNeeded),
@@ -258,13 +251,7 @@ async fn read_parts(lsu: &Lsu, data: &str, object: &ObjectInfo) -> Result<Vec<Se
     if let [only] = stored.as_slice()
         && !object.etag.contains('-')
     {
-        let (crc64, md5) = digest_range(lsu.store(), lsu.bucket(), data, 0, only.size).await?;
-        let plain = crate::objstore::checksum::Md5Sum::from_etag(&object.etag);
-        if plain.is_some_and(|plain| plain != md5) {
-            let what = format!("{data}: its MD5 is {}, its ETag {}", md5.to_hex(), object.etag);
-            return Err(Error::new(Kind::Corrupt, what));
-        }
-        return Ok(vec![SentPart { number: 1, size: only.size, etag: object.etag.clone(), crc64 }]);
+        return Ok(vec![read_back(lsu, data, only, 0).await?]);
     }
     let unread = stored.into_iter().map(|part| StoredPart { etag: String::new(), ..part }).collect();
     let mut parts = prove(lsu, data, unread, &[]).await?;

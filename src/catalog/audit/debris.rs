@@ -13,11 +13,11 @@ use super::super::list::pages;
 use super::super::lsu::PendingEntry;
 use super::super::meta::Meta;
 use super::super::pages::Pages;
-use super::super::record::{Closing, ImageState, Pending, PendingState, RECORD_SIZE_MAX, parse_pending};
+use super::super::record::{Closing, ImageState, Pending, PendingState, parse_pending};
 use super::image::{Read, head, read_sidecar, unreadable};
 use super::report::Class;
 use super::{Found, Scope};
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::objstore::client::ListedObject;
 use crate::objstore::multipart::ListedUpload;
 
@@ -136,10 +136,7 @@ where
 
 async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &ListedObject) -> Result<Judged> {
     let (lsu, key) = (&scope.lsu, object.key.as_str());
-    let bytes = match lsu.store().get_small(lsu.bucket(), key, RECORD_SIZE_MAX).await {
-        Err(error) if error.kind() == Kind::NotFound => return Ok(Judged::default()),
-        other => other?,
-    };
+    let Some(bytes) = lsu.record(key).await? else { return Ok(Judged::default()) };
     let pending = match parse_pending(key, &bytes) {
         Ok(pending) if pending.image.id == *id && pending.attempt == *attempt => pending,
         other => {
@@ -267,14 +264,8 @@ pub(super) async fn uploads(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) ->
         seen.requests += 1;
         for upload in page.uploads.iter().filter(|upload| upload.key.starts_with(lsu.keys().prefix())) {
             if scope.has_all() && upload.key.starts_with(&lsu.keys().probes()) && scope.is_old(upload.initiated) {
-                // A node that was away may still list what was completed or aborted meanwhile.
-                if lsu.store().list_parts(lsu.bucket(), &upload.key, &upload.id).await?.is_none() {
-                    continue;
-                }
-                let found = format!("upload {} that a probe of the endpoint left", upload.id);
-                let found = scope.found(Class::OrphanUpload, None, Some(&upload.key), "no upload", found);
-                let remedy = Remedy::OrphanUpload { key: upload.key.clone(), upload: upload.id.clone() };
-                each(Judged { found: vec![found.with(remedy)], pending: None });
+                let found = orphan_upload(scope, None, upload, "that a probe of the endpoint left").await?;
+                each(Judged { found: found.into_iter().collect(), pending: None });
                 continue;
             }
             let Some((id, Some(attempt))) = lsu.keys().parse(Folder::Data, &upload.key) else {
@@ -296,30 +287,32 @@ pub(super) async fn uploads(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) ->
 
 async fn judge_upload(scope: &Scope, id: &ImageId, attempt: &Attempt, upload: &ListedUpload) -> Result<Option<Found>> {
     let (lsu, key) = (&scope.lsu, scope.lsu.keys().pending(id, attempt));
-    match lsu.store().get_small(lsu.bucket(), &key, RECORD_SIZE_MAX).await {
-        // Its record is judged by itself; a begin that was repeated may have left a second upload beside it.
-        Ok(bytes) => {
-            let other = parse_pending(&key, &bytes).ok().filter(|p| p.upload_id.as_ref() != Some(&upload.id));
-            let object = head(scope, &key).await?;
-            let entry = other.zip(object).map(|(pending, object)| PendingEntry {
-                key: key.clone(),
-                modified: object.modified,
-                etag: object.etag,
-                pending,
-            });
-            if entry.is_none_or(|entry| entry.is_held(scope.now())) {
-                return Ok(None);
-            }
+    // Its record is judged by itself; a begin that was repeated may have left a second upload beside it.
+    if let Some(bytes) = lsu.record(&key).await? {
+        let other = parse_pending(&key, &bytes).ok().filter(|p| p.upload_id.as_ref() != Some(&upload.id));
+        let object = head(scope, &key).await?;
+        let entry = other.zip(object).map(|(pending, object)| PendingEntry {
+            key: key.clone(),
+            modified: object.modified,
+            etag: object.etag,
+            pending,
+        });
+        if entry.is_none_or(|entry| entry.is_held(scope.now())) {
+            return Ok(None);
         }
-        Err(error) if error.kind() == Kind::NotFound => {}
-        Err(error) => return Err(error),
     }
-    // The upload was seen before the record: completed meanwhile, it is gone.
+    orphan_upload(scope, Some(id), upload, "that no pending record names").await
+}
+
+/// An upload that was seen before what could own it: completed or aborted meanwhile, it is gone, although a node that
+/// was away may still list it.
+async fn orphan_upload(scope: &Scope, id: Option<&ImageId>, upload: &ListedUpload, why: &str) -> Result<Option<Found>> {
+    let lsu = &scope.lsu;
     if lsu.store().list_parts(lsu.bucket(), &upload.key, &upload.id).await?.is_none() {
         return Ok(None);
     }
-    let found = format!("upload {} that no pending record names", upload.id);
-    let found = scope.found(Class::OrphanUpload, Some(id), Some(&upload.key), "no upload", found);
+    let found = format!("upload {} {why}", upload.id);
+    let found = scope.found(Class::OrphanUpload, id, Some(&upload.key), "no upload", found);
     Ok(Some(found.with(Remedy::OrphanUpload { key: upload.key.clone(), upload: upload.id.clone() })))
 }
 

@@ -2,12 +2,12 @@
 
 use super::super::image_id::ImageId;
 use super::super::meta::{self, Meta};
-use super::super::record::{ImageState, RECORD_SIZE_MAX, Sidecar, object_metadata, parse_sidecar};
+use super::super::record::{ImageState, Sidecar, object_metadata, parse_sidecar};
 use super::debris::{self, Remedy};
 use super::report::{Class, Level};
 use super::walk::Group;
 use super::{Found, Scope};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Found as _, Kind, Result};
 use crate::objstore::checksum::{Crc64, Md5Sum, composite_etag};
 use crate::objstore::client::{ListedObject, ObjectInfo};
 
@@ -93,10 +93,11 @@ pub enum Read {
 
 pub(super) async fn read_sidecar(scope: &Scope, id: &ImageId) -> Result<Read> {
     let (lsu, key) = (&scope.lsu, scope.lsu.keys().sidecar(id));
-    let bytes = match lsu.store().get_small(lsu.bucket(), &key, RECORD_SIZE_MAX).await {
-        Err(error) if error.kind() == Kind::NotFound => return Ok(Read::Gone),
+    let bytes = match lsu.record(&key).await {
         Err(error) if error.kind() == Kind::Corrupt => return Ok(Read::Invalid(error.to_string())),
-        other => other?,
+        Err(error) => return Err(error),
+        Ok(None) => return Ok(Read::Gone),
+        Ok(Some(bytes)) => bytes,
     };
     match parse_sidecar(&key, &bytes) {
         Ok(sidecar) if sidecar.image.id == *id => Ok(Read::Valid(Box::new(sidecar))),
@@ -243,11 +244,7 @@ async fn check_image_meta(scope: &Scope, sidecar: &Sidecar, checked: &mut Checke
 
 /// The object, or None when there is none.
 pub(super) async fn head(scope: &Scope, key: &str) -> Result<Option<ObjectInfo>> {
-    match scope.lsu.store().head(scope.lsu.bucket(), key).await {
-        Ok(object) => Ok(Some(object)),
-        Err(error) if error.kind() == Kind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    scope.lsu.store().head(scope.lsu.bucket(), key).await.if_found()
 }
 
 /// False when the image was deleted, or its metadata rewritten, while we looked: then nothing is missing.

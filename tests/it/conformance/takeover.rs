@@ -96,22 +96,27 @@ fn a_living_writer_keeps_its_image(wish: &Wish) {
     assert!(restore(&server, &def(), CALL) == data);
 }
 
+/// Stops the writer for its lease; a successor goes on from `offset`; the writer goes on, too late.
+fn a_successor_finishes(site: &Site, writer: Writer, data: &[u8], offset: usize) {
+    writer.signal(Signal::SIGSTOP);
+    let server = site.open();
+    until("the end of the lease", || server.info("main", &def()).unwrap().flags & STSP_II_BUSY_WRITE == 0);
+    let again = server.open("main", &def(), STSP_OPEN_WRITE).unwrap();
+    write_all(&again, &data[offset..], offset as u64, CALL);
+    writer.signal(Signal::SIGCONT);
+    let told = writer.finish().expect(2).stderr;
+    assert!(told.contains(NAME), "{told}");
+    again.close(STSP_CLOSEF_COMPLETE).unwrap();
+    assert!(restore(&server, &def(), CALL) == *data);
+    assert_eq!(site.keys_under("").len(), 2, "{:?}", site.keys_under(""));
+}
+
 fn a_writer_that_was_silent_for_its_lease_loses_its_image_and_notices(wish: &Wish) {
     let (site, data) = (site(wish, "2 s"), pattern(4 * PART + 5, 6));
     let mut writer = start(&site);
     writer.write(&data[..2 * PART + (3 << 20)]);
     until("two parts", || parts_on(&site) == 2);
-    writer.signal(Signal::SIGSTOP);
-    let server = site.open();
-    until("the end of the lease", || server.info("main", &def()).unwrap().flags & STSP_II_BUSY_WRITE == 0);
-    let again = server.open("main", &def(), STSP_OPEN_WRITE).unwrap();
-    write_all(&again, &data[2 * PART..], 2 * PART as u64, CALL);
-    writer.signal(Signal::SIGCONT);
-    let told = writer.finish().expect(2).stderr;
-    assert!(told.contains(NAME), "{told}");
-    again.close(STSP_CLOSEF_COMPLETE).unwrap();
-    assert!(restore(&server, &def(), CALL) == data);
-    assert_eq!(site.keys_under("").len(), 2, "{:?}", site.keys_under(""));
+    a_successor_finishes(&site, writer, &data, 2 * PART);
 }
 
 fn renewals_keep_a_slow_writer_alive(wish: &Wish) {
@@ -131,17 +136,7 @@ fn a_writer_of_one_part_that_was_silent_for_its_lease_leaves_its_successor_alone
     let (site, data) = (site(wish, "2 s"), pattern(70_000, 8));
     let mut writer = start(&site);
     writer.write(&data[..1000]);
-    writer.signal(Signal::SIGSTOP);
-    let server = site.open();
-    until("the end of the lease", || server.info("main", &def()).unwrap().flags & STSP_II_BUSY_WRITE == 0);
-    let again = server.open("main", &def(), STSP_OPEN_WRITE).unwrap();
-    write_all(&again, &data, 0, CALL);
-    writer.signal(Signal::SIGCONT);
-    let told = writer.finish().expect(2).stderr;
-    assert!(told.contains(NAME), "{told}");
-    again.close(STSP_CLOSEF_COMPLETE).unwrap();
-    assert!(restore(&server, &def(), CALL) == data);
-    assert_eq!(site.keys_under("").len(), 2, "{:?}", site.keys_under(""));
+    a_successor_finishes(&site, writer, &data, 0);
 }
 
 fn what_a_living_writer_builds_on_is_left_alone(wish: &Wish) {
