@@ -36,7 +36,9 @@ impl Backup {
         let capabilities = lsu.store().run(async move {
             let (lsu, def) = owned;
             // The sidecar last: a writer that completes the image puts it before it removes its pending record.
-            let (pendings, capabilities) = futures::try_join!(lsu.pendings(&def.id), lsu.capabilities())?;
+            let pendings = lsu.pendings(&def.id).await?;
+            // Known already, but for the first image: the probe writes, so it comes after what tells that the LSU is there.
+            let capabilities = lsu.capabilities().await?;
             let sidecar = lsu.sidecar(&def.id).await?;
             if let Some((sidecar, _)) = sidecar {
                 let state = if sidecar.state == ImageState::Deleting { "still being deleted" } else { "complete" };
