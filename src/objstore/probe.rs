@@ -18,6 +18,8 @@ use crate::error::{Kind, Result};
 /// A cluster may be upgraded: ask again after so long.
 const VALID: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Probes after one whose upload a clean-up of another host took away.
+const PROBES_AGAIN: u32 = 3;
 /// A clean-up of another host may take the probe's object away, so one put that is not refused proves nothing yet; it
 /// has put the object again.
 const CONDITIONAL_PUTS: usize = 3;
@@ -66,7 +68,16 @@ pub async fn capabilities(store: &Store, bucket: &str, prefix: &str, state_dir: 
     if let Some(known) = load(&file, store.endpoint()) {
         return Ok(known);
     }
-    let found = probe(store, bucket, prefix).await?;
+    let mut found = probe(store, bucket, prefix).await;
+    for _ in 0..PROBES_AGAIN {
+        match found {
+            // A clean-up without a grace period took what was being probed with.
+            Err(error) if error.kind() == Kind::NotFound => tracing::debug!("probe again: {error}"),
+            _ => break,
+        }
+        found = probe(store, bucket, prefix).await;
+    }
+    let found = found?;
     if let Err(error) = save(&file, store.endpoint(), found) {
         tracing::warn!("remember capabilities in {}: {error}; each process will probe again", file.display());
     }
