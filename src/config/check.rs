@@ -77,11 +77,13 @@ struct RawTransfer {
     part_size: Given<Size>,
     image_size_max: Given<Size>,
     parts_in_flight: Given<u64>,
+    parts_in_flight_max: Given<u64>,
     read_ahead_parts: Given<u64>,
     connections: Given<u64>,
     connection_max_age: Given<Time>,
     connection_idle: Given<Time>,
     connect_timeout: Given<Time>,
+    ack_timeout: Given<Time>,
     io_threads: Given<u64>,
     writer_lease: Given<Time>,
 }
@@ -109,6 +111,7 @@ struct RawRetry {
     attempt_timeout: Given<Time>,
     stall_timeout: Given<Time>,
     operation_timeout: Given<Time>,
+    hedge_percent: Given<u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -313,16 +316,15 @@ impl File<'_> {
         let d = Transfer::default();
         let image_max = PART_SIZE_MAX * u64::from(PARTS_MAX);
         let (part_size, image_size) = ("transfer.part_size", "transfer.image_size_max");
+        let (least, most) = ("transfer.parts_in_flight", "transfer.parts_in_flight_max");
+        let in_flight = self.number(least, &raw.parts_in_flight, d.parts_in_flight, 1, 256)?;
+        let in_flight_max = in_flight.max(d.parts_in_flight_max);
+        let in_flight_max = self.number(most, &raw.parts_in_flight_max, in_flight_max, in_flight as u64, 256)?;
         Ok(Transfer {
             part_size_bytes: self.size(part_size, &raw.part_size, d.part_size_bytes, PART_SIZE_MIN, 1 << 30)?,
             image_size_max_bytes: self.size(image_size, &raw.image_size_max, d.image_size_max_bytes, 1, image_max)?,
-            parts_in_flight: self.number(
-                "transfer.parts_in_flight",
-                &raw.parts_in_flight,
-                d.parts_in_flight,
-                1,
-                256,
-            )?,
+            parts_in_flight: in_flight,
+            parts_in_flight_max: in_flight_max,
             read_ahead_parts: self.number(
                 "transfer.read_ahead_parts",
                 &raw.read_ahead_parts,
@@ -352,6 +354,7 @@ impl File<'_> {
                 10,
                 60_000,
             )?,
+            ack_timeout: self.time("transfer.ack_timeout", &raw.ack_timeout, d.ack_timeout, 1_000, 600_000)?,
             io_threads: self.number("transfer.io_threads", &raw.io_threads, d.io_threads, 1, 64)?,
             writer_lease: self.time("transfer.writer_lease", &raw.writer_lease, d.writer_lease, 1_000, 86_400_000)?,
         })
@@ -391,7 +394,9 @@ impl File<'_> {
     fn retry(&self, raw: &RawRetry) -> Result<Retry> {
         let d = Retry::default();
         let attempts = self.number("retry.attempts", &raw.attempts, d.attempts as usize, 1, 100)?;
+        let hedge = self.number("retry.hedge_percent", &raw.hedge_percent, d.hedge_percent as usize, 0, 100)?;
         Ok(Retry {
+            hedge_percent: u32::try_from(hedge).unwrap_or(d.hedge_percent),
             attempts: u32::try_from(attempts).unwrap_or(d.attempts),
             backoff_initial: self.time("retry.backoff_initial", &raw.backoff_initial, d.backoff_initial, 1, 60_000)?,
             backoff_max: self.time("retry.backoff_max", &raw.backoff_max, d.backoff_max, 1, 600_000)?,

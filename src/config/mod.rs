@@ -82,12 +82,16 @@ pub struct Lsu {
 pub struct Transfer {
     pub part_size_bytes: u64,
     pub image_size_max_bytes: u64,
+    /// With how many an image begins, and the least.
     pub parts_in_flight: usize,
+    pub parts_in_flight_max: usize,
     pub read_ahead_parts: usize,
     pub connections: usize,
     pub connection_max_age: Duration,
     pub connection_idle: Duration,
     pub connect_timeout: Duration,
+    /// Sent bytes that the other end does not acknowledge for so long break their connection.
+    pub ack_timeout: Duration,
     pub io_threads: usize,
     /// How long a pending record speaks for its writer after it was last put.
     pub writer_lease: Duration,
@@ -126,6 +130,8 @@ pub struct Retry {
     /// A download that brings no byte for so long is cut and resumed elsewhere.
     pub stall_timeout: Duration,
     pub operation_timeout: Duration,
+    /// Extra bytes for second tries of stragglers, for a hundred that are moved; 0: none.
+    pub hedge_percent: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +147,7 @@ impl Default for Transfer {
             // VAST documents objects of up to one TB: support article 4414834716956.
             image_size_max_bytes: 1_000_000_000_000,
             parts_in_flight: 4,
+            parts_in_flight_max: 16,
             read_ahead_parts: 4,
             connections: 64,
             // VIPs move between nodes on failure and upgrade; an old connection would stay on the old node.
@@ -148,6 +155,7 @@ impl Default for Transfer {
             // MinIO closes idle connections after 30 s.
             connection_idle: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(3),
+            ack_timeout: Duration::from_secs(10),
             io_threads: 2,
             writer_lease: Duration::from_secs(600),
         }
@@ -178,6 +186,7 @@ impl Default for Retry {
             attempt_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(20),
             operation_timeout: Duration::from_secs(600),
+            hedge_percent: 2,
         }
     }
 }

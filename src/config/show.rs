@@ -70,11 +70,13 @@ fn show_engine(text: &mut String, config: &Config) {
     line("part_size", quote(&size_text(transfer.part_size_bytes)));
     line("image_size_max", quote(&size_text(transfer.image_size_max_bytes)));
     line("parts_in_flight", transfer.parts_in_flight.to_string());
+    line("parts_in_flight_max", transfer.parts_in_flight_max.to_string());
     line("read_ahead_parts", transfer.read_ahead_parts.to_string());
     line("connections", transfer.connections.to_string());
     line("connection_max_age", quote(&time_text(transfer.connection_max_age)));
     line("connection_idle", quote(&time_text(transfer.connection_idle)));
     line("connect_timeout", quote(&time_text(transfer.connect_timeout)));
+    line("ack_timeout", quote(&time_text(transfer.ack_timeout)));
     line("io_threads", transfer.io_threads.to_string());
     line("writer_lease", quote(&time_text(transfer.writer_lease)));
     line("\n[pool]\nbudget", quote(&size_text(config.pool.budget_bytes)));
@@ -87,6 +89,7 @@ fn show_engine(text: &mut String, config: &Config) {
     line("attempt_timeout", quote(&time_text(retry.attempt_timeout)));
     line("stall_timeout", quote(&time_text(retry.stall_timeout)));
     line("operation_timeout", quote(&time_text(retry.operation_timeout)));
+    line("hedge_percent", retry.hedge_percent.to_string());
     line("\n[log]\nlevel", quote(&config.log.level));
     if let Some(file) = &config.log.file {
         line("file", quote(&file.display().to_string()));

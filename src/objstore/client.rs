@@ -21,6 +21,7 @@ use bytes::Bytes;
 use super::checksum::{Crc64, Md5Sum, bare_etag};
 use super::dial::Dialler;
 use super::engine::Engine;
+use super::hedge::Hedges;
 use super::md5_lanes::Md5Lanes;
 use super::pool::BufferPool;
 use super::proof::resend;
@@ -52,6 +53,7 @@ pub(super) struct Shared {
     endpoint: String,
     https: bool,
     clock: ServerClock,
+    pub(super) hedges: Hedges,
     /// An ETag was seen to be its object's MD5: then all of this server's are, but for those of multipart uploads.
     pub(super) etags_are_md5: AtomicBool,
 }
@@ -115,8 +117,9 @@ impl Store {
             (false, crate::config::credentials::Source::Aws) => tls::setup(&server.endpoint, &server.tls).ok(),
             _ => None,
         };
-        let dialler = Dialler::new(&server.endpoint, trust, config.transfer.connect_timeout);
+        let dialler = Dialler::new(&server.endpoint, trust, &config.transfer);
         let transport = Transport::new(dialler, &config.transfer);
+        let hedges = Hedges::new(transport.addresses(), &config.retry, &config.transfer);
         let (runtime, clock) = (engine.runtime.handle().clone(), transport.clock());
         let provider = {
             let (server, transport) = (server.clone(), transport.clone());
@@ -150,6 +153,7 @@ impl Store {
             endpoint: server.endpoint.url(),
             https: server.endpoint.https,
             clock,
+            hedges,
             etags_are_md5: AtomicBool::new(false),
         };
         Ok(Self { shared: Arc::new(shared) })

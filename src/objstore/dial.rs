@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::tls::TlsSetup;
 use super::transport::chain;
-use crate::config::{Endpoint, Target};
+use crate::config::{Endpoint, Target, Transfer};
 
 /// Answers of the resolver are used for so long; VAST's own DNS answers with a TTL near zero.
 const ANSWER_AGE: Duration = Duration::from_secs(5);
@@ -39,10 +39,17 @@ pub struct Dialler {
     targets: Vec<Target>,
     tls: Option<TlsSetup>,
     connect_timeout: Duration,
+    ack_timeout: Duration,
     answers: Mutex<HashMap<Target, (Instant, Vec<SocketAddr>)>>,
 }
 
 impl Origin {
+    /// As a Host header has it.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("{host}:{}", self.port)
+    }
+
     pub fn of(uri: &http::Uri) -> Result<Self, String> {
         let https = uri.scheme_str() == Some("https");
         let host = uri.host().ok_or_else(|| format!("no host in {uri}"))?;
@@ -58,9 +65,15 @@ impl fmt::Display for Origin {
 }
 
 impl Dialler {
-    pub fn new(endpoint: &Endpoint, tls: Option<TlsSetup>, connect_timeout: Duration) -> Self {
-        let origin = Origin { https: endpoint.https, host: endpoint.host.clone(), port: endpoint.port };
-        Self { endpoint: origin, targets: endpoint.targets.clone(), tls, connect_timeout, answers: Mutex::default() }
+    pub fn new(endpoint: &Endpoint, tls: Option<TlsSetup>, transfer: &Transfer) -> Self {
+        Self {
+            endpoint: Origin { https: endpoint.https, host: endpoint.host.clone(), port: endpoint.port },
+            targets: endpoint.targets.clone(),
+            tls,
+            connect_timeout: transfer.connect_timeout,
+            ack_timeout: transfer.ack_timeout,
+            answers: Mutex::default(),
+        }
     }
 
     /// False for the hosts of credential services.
@@ -128,6 +141,8 @@ impl Dialler {
         socket.set_tcp_keepalive(
             &TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)),
         )?;
+        // A node that loses power or its network resets nothing: without this, what was sent to it waits for minutes.
+        socket.set_tcp_user_timeout(Some(self.ack_timeout))?;
         match &self.tls {
             Some(tls) if origin.https => {
                 let name = self.server_name(origin, tls)?;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::checksum::{Md5Sum, bare_etag};
 use super::client::{Store, path};
+use super::hedge::{LEAST, TICK};
 use super::sdk_error;
 use crate::config::{QUERY_ATTEMPTS_MAX, Retry};
 use crate::error::{Error, Kind, Result};
@@ -70,7 +71,7 @@ impl Store {
         let etag = bare_etag(reply.e_tag().unwrap_or_default()).to_owned();
         let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
         let drained = drain(self, reply.body, len, &mut 0, &mut |_, frame| bytes.extend_from_slice(frame)).await;
-        drained.map_err(|error| error.context(format!("get {}", path(bucket, key))))?;
+        drained.map_err(|broken| broken.into_error().context(format!("get {}", path(bucket, key))))?;
         let is_proven = self.is_proven(&bytes, &etag);
         Ok(Small { bytes: bytes.into(), is_proven })
     }
@@ -114,18 +115,27 @@ pub async fn read_range(
     let mut attempts = retry.attempts;
     loop {
         let before = done;
-        let error = match store.get_range(bucket, key, offset + done, len - done).await {
-            Ok(body) => match drain(store, body, len, &mut done, &mut take).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            },
-            // The object itself may be shorter than it should be: then every answer is.
-            Err(error) if error.kind() == Kind::Corrupt => {
-                attempts = attempts.min(QUERY_ATTEMPTS_MAX);
-                error
-            }
-            Err(error) => return Err(error),
-        };
+        let hedges = &store.shared.hedges;
+        let error =
+            match hedges.race(len - before, || store.get_range(bucket, key, offset + before, len - before)).await {
+                Ok(body) => match drain(store, body, len, &mut done, &mut take).await {
+                    Ok(()) => {
+                        hedges.earn(len);
+                        return Ok(());
+                    }
+                    Err(Broken::Straggles) => {
+                        tracing::info!("{bucket}/{key}: {} bytes are asked for again elsewhere", len - done);
+                        continue;
+                    }
+                    Err(Broken::By(error)) => error,
+                },
+                // The object itself may be shorter than it should be: then every answer is.
+                Err(error) if error.kind() == Kind::Corrupt => {
+                    attempts = attempts.min(QUERY_ATTEMPTS_MAX);
+                    error
+                }
+                Err(error) => return Err(error),
+            };
         attempts = if done > before { retry.attempts } else { attempts.saturating_sub(1) };
         if attempts == 0 || Instant::now() > deadline {
             return Err(error.context(format!("read {bucket}/{key} at offset {}", offset + done)));
@@ -148,6 +158,28 @@ fn length(reply: &GetObjectOutput, bucket: &str, key: &str) -> Result<u64> {
     length.ok_or_else(|| Error::new(Kind::Network, format!("get {}: the answer has no length", path(bucket, key))))
 }
 
+/// Why a body was not taken in to its end.
+enum Broken {
+    By(Error),
+    /// It comes far slower than usual, and there is credit to ask for the rest elsewhere.
+    Straggles,
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        Self::By(error)
+    }
+}
+
+impl Broken {
+    fn into_error(self) -> Error {
+        match self {
+            Self::By(error) => error,
+            Self::Straggles => Error::new(Kind::Timeout, "it comes far slower than usual"),
+        }
+    }
+}
+
 /// Takes a body in up to `len` bytes; `done` counts them, whatever the end.
 async fn drain(
     store: &Store,
@@ -155,25 +187,35 @@ async fn drain(
     len: u64,
     done: &mut u64,
     take: &mut impl FnMut(u64, &[u8]),
-) -> Result<()> {
+) -> std::result::Result<(), Broken> {
     let retry = store.retry();
-    let mut window = Window { start: Instant::now(), bytes: 0 };
+    let (began, wanted) = (Instant::now(), len - *done);
+    let mut window = Window { start: began, bytes: 0 };
+    let (mut look, mut stalls) = (began + LEAST, began + retry.stall_timeout);
     loop {
-        let next = match tokio::time::timeout(retry.stall_timeout, body.try_next()).await {
-            Err(_) => {
-                return Err(Error::new(Kind::Timeout, format!("no byte came for {:?}", retry.stall_timeout)));
+        let next = match tokio::time::timeout_at(look.min(stalls).into(), body.try_next()).await {
+            Err(_) if look < stalls => {
+                look = Instant::now() + TICK;
+                if store.shared.hedges.may_ask_again(wanted, began.elapsed(), len - *done) {
+                    return Err(Broken::Straggles);
+                }
+                continue;
             }
-            Ok(Err(error)) => return Err(Error::with_source(Kind::Network, "body broke off", error)),
+            Err(_) => {
+                return Err(Error::new(Kind::Timeout, format!("no byte came for {:?}", retry.stall_timeout)).into());
+            }
+            Ok(Err(error)) => return Err(Error::with_source(Kind::Network, "body broke off", error).into()),
             Ok(Ok(next)) => next,
         };
         let Some(frame) = next else {
             let missing = len - *done;
-            let short = || Error::new(Kind::Network, format!("body ended {missing} bytes early"));
+            let short = || Error::new(Kind::Network, format!("body ended {missing} bytes early")).into();
             return if missing > 0 { Err(short()) } else { Ok(()) };
         };
         if frame.len() as u64 > len - *done {
-            return Err(Error::new(Kind::Network, "body is longer than was asked for"));
+            return Err(Error::new(Kind::Network, "body is longer than was asked for").into());
         }
+        stalls = Instant::now() + retry.stall_timeout;
         take(*done, &frame);
         *done += frame.len() as u64;
         window.check(retry, frame.len() as u64)?;

@@ -2,34 +2,44 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::client::SentPart;
+use super::concurrency::Concurrency;
 use crate::error::{Error, Kind, Result};
 
 /// What the part tasks and the caller share.
-#[derive(Default)]
 pub struct Progress {
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Default)]
 pub struct State {
     in_flight: usize,
+    concurrency: Concurrency,
     pub done: BTreeMap<u32, SentPart>,
     pub failed: Option<Error>,
     pub reported: bool,
 }
 
 impl Progress {
+    /// `least` parts may be under way at once, and up to `most` while that makes it faster.
+    pub fn new(least: usize, most: usize) -> Self {
+        let (in_flight, done) = (0, BTreeMap::new());
+        let concurrency = Concurrency::new(least, most);
+        let state = State { in_flight, concurrency, done, failed: None, reported: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a place among the parts in flight; waits for one to get free.
-    pub fn admit(&self, in_flight_max: usize) -> Result<()> {
+    pub fn admit(&self) -> Result<()> {
         let mut state = self.lock();
-        while state.in_flight >= in_flight_max && state.failed.is_none() {
+        while state.in_flight >= state.concurrency.limit() && state.failed.is_none() {
+            state.concurrency.wait();
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if let Some(error) = state.failed.as_ref().map(Error::repeat) {
@@ -85,7 +95,11 @@ impl Slot {
 
     pub fn finish(mut self, sent: Result<SentPart>) {
         match sent {
-            Ok(part) => drop(self.progress.lock().done.insert(part.number, part)),
+            Ok(part) => {
+                let mut state = self.progress.lock();
+                state.concurrency.finish(part.size, Instant::now());
+                state.done.insert(part.number, part);
+            }
             Err(error) => self.progress.fail(error, false),
         }
         self.finished = true;

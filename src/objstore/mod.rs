@@ -12,16 +12,19 @@
 //! How it fails: an operation is retried inside the SDK up to `[retry] attempts`; what comes out is final and names
 //! bucket, key, HTTP status, S3 code, request id and address. Limits are in [`crate::config`].
 
+mod addresses;
 pub mod checksum;
 pub mod client;
+mod concurrency;
 mod dial;
 pub mod digest;
 pub mod download;
 pub mod engine;
 mod get;
+mod hedge;
 mod identity;
 pub mod in_flight;
-mod md5_lanes;
+pub mod md5_lanes;
 pub mod multipart;
 pub mod part_plan;
 pub mod pool;

@@ -84,7 +84,9 @@ impl Store {
         body: Bytes,
         check: WireCheck,
     ) -> Result<String> {
-        resend(|| self.try_upload_part(bucket, key, upload, number, body.clone(), check)).await
+        let send = || self.try_upload_part(bucket, key, upload, number, body.clone(), check);
+        let hedges = &self.shared.hedges;
+        resend(|| hedges.race(body.len() as u64, send)).await.inspect(|_| hedges.earn(body.len() as u64))
     }
 
     async fn try_upload_part(

@@ -1,10 +1,10 @@
 //! HTTP/1.1 connections under the SDK: dialled over every address of the endpoint, evenly used, bounded, aged.
 //!
 //! The SDK signs, retries and parses; this connector only carries one request at a time on one connection. A request
-//! goes to the address with the fewest requests under way; an idle connection there is reused, else one is dialled.
-//! Names are resolved whenever a connection is dialled (answers are kept for five seconds), since VAST moves its VIPs.
-//! Host, SNI and signature keep the configured name. An address that cannot be dialled is passed over for five seconds.
-//! Other hosts (the AWS chain's credential services) are reached through the same code by their own name.
+//! goes to the address that [`super::addresses`] chooses; an idle connection there is reused, else one is dialled.
+//! Names are resolved for every request (answers are kept for five seconds), since VAST moves its VIPs. Host, SNI and
+//! signature keep the configured name. Other hosts (the AWS chain's credential services) are reached through the same
+//! code by their own name.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,6 +28,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::addresses::{Addresses, Cause, LATE, PACE_BYTES_MIN, Ticket};
 use super::dial::{Dialler, Origin};
 use super::server_clock::{self, ServerClock};
 use crate::config::Transfer;
@@ -40,10 +41,8 @@ pub const SKEWED_HEADER: &str = "x-vastost-skewed";
 
 /// Servers refuse signatures 15 minutes off; the SDK corrects its time from here on.
 const SKEW_MAX_SECONDS: u64 = 4 * 60;
-/// A dead address is not dialled again for so long while others answer.
-const AVOID: Duration = Duration::from_secs(5);
-/// A request that is dropped after so long without an answer speaks against its address; sooner, only against its caller.
-const SILENT: Duration = Duration::from_secs(2);
+/// A probe that is not answered in this time failed.
+const PROBE: Duration = Duration::from_secs(3);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -56,25 +55,18 @@ pub struct Transport {
 struct Shared {
     dialler: Dialler,
     clock: ServerClock,
+    addresses: Addresses,
     permits: Arc<Semaphore>,
     idle_max: Duration,
     age_max: Duration,
-    state: Mutex<State>,
+    idle: Mutex<Idle>,
 }
 
 #[derive(Default)]
-struct State {
-    idle: HashMap<(Origin, SocketAddr), Vec<Connection>>,
-    load: HashMap<SocketAddr, Load>,
-    /// Rotates the choice among equally loaded addresses.
-    turn: usize,
-}
-
-/// How an address is doing.
-#[derive(Clone, Copy, Default)]
-struct Load {
-    requests: usize,
-    avoid_until: Option<Instant>,
+struct Idle {
+    connections: HashMap<(Origin, SocketAddr), Vec<Connection>>,
+    /// When those that are too old were let go, at all addresses.
+    swept: Option<Instant>,
 }
 
 struct Connection {
@@ -85,14 +77,18 @@ struct Connection {
     used: bool,
 }
 
-/// A connection in use; it counts as load until dropped and goes back to the pool by [`Lease::give_back`].
+/// A connection in use; it goes back to the pool by [`Lease::give_back`].
 struct Lease {
     shared: Arc<Shared>,
     origin: Origin,
-    address: SocketAddr,
+    ticket: Ticket,
     connection: Option<Connection>,
-    /// Since when a request waits for its answer.
-    waiting: Option<Instant>,
+    /// Since when the request is on the line.
+    sending: Option<Instant>,
+    /// True while it waits for its answer.
+    waiting: bool,
+    /// Bytes of the request's body.
+    sent: u64,
     /// When the request was signed, seconds since 1970.
     signed: Option<u64>,
     _permit: OwnedSemaphorePermit,
@@ -103,10 +99,11 @@ impl Transport {
         let shared = Shared {
             dialler,
             clock: ServerClock::default(),
+            addresses: Addresses::default(),
             permits: Arc::new(Semaphore::new(transfer.connections)),
             idle_max: transfer.connection_idle,
             age_max: transfer.connection_max_age,
-            state: Mutex::default(),
+            idle: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -116,12 +113,18 @@ impl Transport {
         self.shared.clock.clone()
     }
 
+    /// How the addresses are doing.
+    pub fn addresses(&self) -> Addresses {
+        self.shared.addresses.clone()
+    }
+
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
         let (origin, mut request) = to_origin_form(request).map_err(ConnectorError::user)?;
         let permits = Arc::clone(&self.shared.permits);
         let permit = permits.acquire_owned().await.map_err(|e| ConnectorError::other(e.into(), None))?;
         let mut lease = self.shared.lease(origin, permit).await?;
+        lease.sent = request.body().content_length().unwrap_or_default();
         lease.signed = request.headers().get("x-amz-date").and_then(server_clock::parse_amz_date);
         loop {
             let Some(connection) = lease.connection.as_mut() else {
@@ -138,14 +141,14 @@ impl Transport {
                 }
                 Err(error) => return Err(lease.broken(&error)),
             }
-            lease.waiting = Some(Instant::now());
+            (lease.sending, lease.waiting) = (Some(Instant::now()), true);
             match connection.sender.try_send_request(request).await {
                 Ok(response) => return Ok(lease.respond(response)),
                 Err(mut error) => match error.take_message() {
                     // Nothing was sent: the server closed an idle connection. Another one costs no attempt.
                     Some(unsent) if used => {
                         request = unsent;
-                        lease.waiting = None;
+                        lease.waiting = false;
                         lease.connection = None;
                     }
                     _ => return Err(lease.broken(error.error())),
@@ -156,57 +159,68 @@ impl Transport {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn lease(self: &Arc<Self>, origin: Origin, permit: OwnedSemaphorePermit) -> Result<Lease, ConnectorError> {
         let addresses = self.dialler.addresses(&origin).await.map_err(|e| ConnectorError::io(e.into()))?;
-        let address = self.choose(&addresses).ok_or_else(|| no_address(&origin))?;
+        let ticket = self.choose(&origin, &addresses).ok_or_else(|| no_address(&origin))?;
         let lease = Lease {
             shared: Arc::clone(self),
             origin,
-            address,
+            ticket,
             connection: None,
-            waiting: None,
+            sending: None,
+            waiting: false,
+            sent: 0,
             signed: None,
             _permit: permit,
         };
-        match self.reuse(&lease.origin, address) {
+        match self.reuse(&lease.origin, lease.ticket.address()) {
             Some(connection) => Ok(lease.with(connection)),
             None => lease.dial(&addresses).await,
         }
     }
 
-    /// The address with the fewest requests under way that is not being avoided; counts the request on it.
-    fn choose(&self, addresses: &[SocketAddr]) -> Option<SocketAddr> {
-        let mut state = self.lock();
-        let now = Instant::now();
-        state.turn = state.turn.wrapping_add(1);
-        let turn = state.turn;
-        let rank = |(index, address): &(usize, &SocketAddr)| {
-            let load = state.load.get(*address).copied().unwrap_or_default();
-            let avoided = load.avoid_until.is_some_and(|until| now < until);
-            (avoided, load.requests, (index + turn) % addresses.len().max(1))
-        };
-        let best = addresses.iter().enumerate().min_by_key(rank).map(|(_, address)| *address)?;
-        state.load.entry(best).or_default().requests += 1;
-        Some(best)
+    fn choose(self: &Arc<Self>, origin: &Origin, addresses: &[SocketAddr]) -> Option<Ticket> {
+        let (ticket, due) = self.addresses.choose(addresses);
+        for address in due {
+            tokio::spawn(Arc::clone(self).probe(origin.clone(), address));
+        }
+        ticket
+    }
+
+    /// Asks an address in quarantine for anything: whatever it answers but an error of its own, it is there again.
+    async fn probe(self: Arc<Self>, origin: Origin, address: SocketAddr) {
+        let asked = tokio::time::timeout(PROBE, self.ask(&origin, address)).await;
+        let alive = matches!(asked, Ok(Ok(status)) if !status.is_server_error());
+        self.addresses.probed(address, alive);
+    }
+
+    async fn ask(&self, origin: &Origin, address: SocketAddr) -> Result<http::StatusCode, BoxError> {
+        let mut sender = self.dialler.dial(origin, address).await?;
+        let request = http::Request::head("/").header(HOST, origin.authority()).body(SdkBody::empty())?;
+        Ok(sender.send_request(request).await?.status())
     }
 
     fn reuse(&self, origin: &Origin, address: SocketAddr) -> Option<Connection> {
-        let mut state = self.lock();
-        let idle = state.idle.get_mut(&(origin.clone(), address))?;
-        let now = Instant::now();
-        idle.retain(|connection| {
-            let fresh = now.duration_since(connection.idle_since) < self.idle_max;
-            fresh && now.duration_since(connection.born) < self.age_max && !connection.sender.is_closed()
-        });
-        idle.pop()
-    }
-
-    fn avoid(&self, address: SocketAddr) {
-        self.lock().load.entry(address).or_default().avoid_until = Some(Instant::now() + AVOID);
+        let (now, mut idle) = (Instant::now(), self.idle());
+        let fresh = |connection: &Connection| {
+            let used_lately = now.duration_since(connection.idle_since) < self.idle_max;
+            used_lately && now.duration_since(connection.born) < self.age_max && !connection.sender.is_closed()
+        };
+        // An address that the name does not mean any more is never asked for again: its connections end here.
+        if idle.swept.is_none_or(|swept| now.duration_since(swept) > self.idle_max) {
+            idle.swept = Some(now);
+            idle.connections.retain(|_, connections| {
+                connections.retain(fresh);
+                !connections.is_empty()
+            });
+        }
+        let connections = idle.connections.get_mut(&(origin.clone(), address))?;
+        connections.retain(fresh);
+        connections.pop()
     }
 }
 
@@ -220,39 +234,42 @@ impl Lease {
     async fn dial(mut self, addresses: &[SocketAddr]) -> Result<Self, ConnectorError> {
         let mut tried = Vec::with_capacity(addresses.len());
         loop {
-            match self.shared.dialler.dial(&self.origin, self.address).await {
+            let address = self.ticket.address();
+            match self.shared.dialler.dial(&self.origin, address).await {
                 Ok(sender) => {
                     let now = Instant::now();
                     return Ok(self.with(Connection { sender, born: now, idle_since: now, used: false }));
                 }
                 Err(error) => {
-                    self.shared.avoid(self.address);
-                    tried.push(self.address);
+                    self.ticket.shut(Cause::Lost, &error.to_string());
+                    tried.push(address);
                     let left: Vec<_> = addresses.iter().filter(|a| !tried.contains(a)).copied().collect();
-                    let Some(next) = self.shared.choose(&left) else {
+                    let Some(next) = self.shared.choose(&self.origin, &left) else {
                         return Err(ConnectorError::io(Box::new(error)).never_connected());
                     };
-                    self.shared.release(self.address);
-                    self.address = next;
+                    self.ticket = next;
                 }
             }
         }
     }
 
     async fn redial(self) -> Result<Self, ConnectorError> {
-        let addresses = [self.address];
+        let addresses = [self.ticket.address()];
         self.dial(&addresses).await
     }
 
-    fn broken(&self, error: &hyper::Error) -> ConnectorError {
-        self.shared.avoid(self.address);
+    fn broken(&mut self, error: &hyper::Error) -> ConnectorError {
+        self.waiting = false;
+        let what = format!("{} at {}: {}", self.origin, self.ticket.address(), chain(error));
+        self.ticket.shut(Cause::Lost, &what);
         let kind = if error.is_timeout() { ConnectorError::timeout } else { ConnectorError::io };
-        kind(format!("{} at {}: {}", self.origin, self.address, chain(error)).into())
+        kind(what.into())
     }
 
     fn respond(mut self, response: http::Response<Incoming>) -> HttpResponse {
-        self.waiting = None;
+        self.waiting = false;
         let (mut parts, body) = response.into_parts();
+        self.ticket.answered(parts.status.as_u16());
         let is_endpoint = self.shared.dialler.is_endpoint(&self.origin);
         let now = if is_endpoint { self.shared.clock.hear(&parts.headers) } else { None };
         if let (http::StatusCode::FORBIDDEN, Some(now), Some(signed)) = (parts.status, now, self.signed)
@@ -260,10 +277,12 @@ impl Lease {
         {
             parts.headers.insert(SKEWED_HEADER, HeaderValue::from_static("true"));
         }
-        if let Ok(value) = HeaderValue::from_str(&self.address.to_string()) {
+        if let Ok(value) = HeaderValue::from_str(&self.ticket.address().to_string()) {
             parts.headers.insert(ADDRESS_HEADER, value);
         }
-        let body = LeasedBody { body, lease: Some(self) };
+        // A refusal tells nothing about the pace of what was sent.
+        self.sent = if parts.status.is_success() { self.sent } else { 0 };
+        let body = LeasedBody { body, received: 0, lease: Some(self) };
         let response = http::Response::from_parts(parts, SdkBody::from_body_1_x(body.release_if_empty()));
         // The conversion fails only for headers that are no UTF-8, which `HttpResponse` cannot hold.
         HttpResponse::try_from(response).unwrap_or_else(|_| {
@@ -272,37 +291,38 @@ impl Lease {
         })
     }
 
+    /// Tells how fast the address moved what the request was for.
+    fn moved(&self, received: u64) {
+        if let Some(since) = self.sending {
+            self.ticket.moved(self.sent.max(received), since.elapsed());
+        }
+    }
+
     /// Keeps the connection for the next request of this address.
     fn give_back(mut self) {
         let Some(mut connection) = self.connection.take() else { return };
         connection.idle_since = Instant::now();
         connection.used = true;
-        let key = (self.origin.clone(), self.address);
-        self.shared.lock().idle.entry(key).or_default().push(connection);
-    }
-}
-
-impl Shared {
-    fn release(&self, address: SocketAddr) {
-        if let Some(load) = self.lock().load.get_mut(&address) {
-            load.requests = load.requests.saturating_sub(1);
-        }
+        let key = (self.origin.clone(), self.ticket.address());
+        self.shared.idle().connections.entry(key).or_default().push(connection);
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // Given up while it waited: a deadline passed, if it waited long. The next attempt must not come here first.
-        if self.waiting.is_some_and(|since| since.elapsed() > SILENT) {
-            self.shared.avoid(self.address);
+        // Given up while it waited: a deadline passed, or another address was faster, if it waited long; sooner, its caller
+        // had enough. The next attempt must not come here first.
+        if self.waiting && self.sending.is_some_and(|since| since.elapsed() > LATE) {
+            let cause = if self.sent < PACE_BYTES_MIN { Cause::Lost } else { Cause::Slow };
+            self.ticket.shut(cause, "a request was not answered in its time");
         }
-        self.shared.release(self.address);
     }
 }
 
 /// A response body that returns its connection at its end; dropped before, it closes the connection.
 struct LeasedBody {
     body: Incoming,
+    received: u64,
     lease: Option<Lease>,
 }
 
@@ -316,7 +336,17 @@ impl LeasedBody {
 
     fn finish(&mut self) {
         if let Some(lease) = self.lease.take() {
+            lease.moved(self.received);
             lease.give_back();
+        }
+    }
+}
+
+impl Drop for LeasedBody {
+    fn drop(&mut self) {
+        // Cut because it came too slowly, if much of it came at all.
+        if let Some(lease) = &self.lease {
+            lease.moved(self.received);
         }
     }
 }
@@ -328,9 +358,18 @@ impl Body for LeasedBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
-            Some(Ok(_)) if self.body.is_end_stream() => self.finish(),
+            Some(Ok(frame)) => {
+                self.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if self.body.is_end_stream() {
+                    self.finish();
+                }
+            }
+            Some(Err(error)) => {
+                if let Some(lease) = &self.lease {
+                    lease.ticket.shut(Cause::Lost, &format!("a body broke off: {}", chain(error)));
+                }
+            }
             None => self.finish(),
-            _ => {}
         }
         Poll::Ready(frame.map(|frame| frame.map_err(|error| format!("body broken off: {}", chain(&error)).into())))
     }

@@ -73,7 +73,7 @@ impl Upload {
             open_number: 1,
             open_offset: 0,
             id: None,
-            progress: Arc::default(),
+            progress: Arc::new(Progress::new(transfer.parts_in_flight, transfer.parts_in_flight_max)),
         })
     }
 
@@ -159,7 +159,7 @@ impl Upload {
         let (body, crc64) = part.seal();
         self.open_offset += body.len() as u64;
         self.open_number += 1;
-        self.progress.admit(self.store.transfer().parts_in_flight)?;
+        self.progress.admit()?;
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         // Made here and not in the task: a runtime that is being stopped drops the task before it ever runs.
         let slot = Slot::of(&self.progress);

@@ -1,37 +1,81 @@
 //! More than one address for one server.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::common::{CALL, PART, Site, Wish, backup, image, pattern, restore};
 
-/// Passes connections on to the real server and counts them.
+/// Bytes that a relay moves at once.
+const PIECE: usize = 64 << 10;
+
+/// Passes connections on to the real server and counts them, until it is told to be another kind of node.
 struct Relay {
     address: SocketAddr,
-    connections: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
 }
+
+#[derive(Default)]
+struct Counts {
+    connections: AtomicUsize,
+    bytes: AtomicUsize,
+    /// Milliseconds that a piece waits; [`FROZEN`]: for ever.
+    wait: AtomicUsize,
+}
+
+/// A node that takes nothing in any more and closes nothing.
+const FROZEN: usize = usize::MAX;
 
 impl Relay {
     fn to(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-        let (server, count) = (server.trim_start_matches("http://").to_owned(), Arc::clone(&connections));
+        let (address, counts) = (listener.local_addr().unwrap(), Arc::new(Counts::default()));
+        let (server, shared) = (server.trim_start_matches("http://").to_owned(), Arc::clone(&counts));
         std::thread::spawn(move || {
             for client in listener.incoming() {
-                count.fetch_add(1, Ordering::Relaxed);
+                shared.connections.fetch_add(1, Ordering::Relaxed);
                 let (client, upstream) = (client.unwrap(), TcpStream::connect(&server).unwrap());
-                for (mut from, mut to) in
-                    [(client.try_clone().unwrap(), upstream.try_clone().unwrap()), (upstream, client)]
-                {
-                    std::thread::spawn(move || {
-                        let _ = std::io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(std::net::Shutdown::Write);
-                    });
+                for (from, to) in [(client.try_clone().unwrap(), upstream.try_clone().unwrap()), (upstream, client)] {
+                    let counts = Arc::clone(&shared);
+                    std::thread::spawn(move || counts.pass(from, to));
                 }
             }
         });
-        Self { address, connections }
+        Self { address, counts }
+    }
+
+    fn connections(&self) -> usize {
+        self.counts.connections.load(Ordering::Relaxed)
+    }
+
+    fn bytes(&self) -> usize {
+        self.counts.bytes.load(Ordering::Relaxed)
+    }
+
+    fn wait(&self, milliseconds: usize) {
+        self.counts.wait.store(milliseconds, Ordering::Relaxed);
+    }
+}
+
+impl Counts {
+    fn pass(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut piece = vec![0; PIECE];
+        while let Ok(len @ 1..) = from.read(&mut piece) {
+            match self.wait.load(Ordering::Relaxed) {
+                0 => {}
+                FROZEN => loop {
+                    std::thread::park();
+                },
+                wait => std::thread::sleep(Duration::from_millis(wait as u64)),
+            }
+            self.bytes.fetch_add(len, Ordering::Relaxed);
+            if to.write_all(&piece[..len]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(std::net::Shutdown::Write);
     }
 }
 
@@ -55,7 +99,7 @@ fn connections_use_every_address() {
             });
         }
     });
-    let used = relays.map(|relay| relay.connections.load(Ordering::Relaxed));
+    let used = relays.map(|relay| relay.connections());
     assert!(used.iter().all(|count| *count > 0), "{used:?}");
 }
 
@@ -81,5 +125,52 @@ fn requests_in_a_row_share_one_connection() {
     for _ in 0..5 {
         server.lsu("main").unwrap();
     }
-    assert_eq!(relay.connections.load(Ordering::Relaxed), 1);
+    assert_eq!(relay.connections(), 1);
+}
+
+/// Several streams store and restore an image each.
+fn streams(site: &Site, count: u64, len: usize) {
+    let (server, data) = (site.open(), pattern(len, 5));
+    std::thread::scope(|scope| {
+        for number in 0..count {
+            let (server, data) = (&server, &data);
+            scope.spawn(move || {
+                backup(server, &image("stream", number), data, CALL);
+                assert!(restore(server, &image("stream", number), CALL) == *data);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_node_that_is_far_slower_than_the_others_is_left_alone() {
+    let site = Site::new(&Wish::default().small_parts());
+    let relays = [0; 3].map(|_| Relay::to(&site.url));
+    point_at(&site, &relays.each_ref().map(|relay| relay.address));
+    // A part takes eight seconds there.
+    relays[0].wait(100);
+    streams(&site, 4, 8 * PART);
+    let bytes = relays.map(|relay| relay.bytes());
+    assert!(bytes[0] < bytes.iter().sum::<usize>() / 6, "{bytes:?}");
+}
+
+#[test]
+fn parts_on_their_way_to_a_node_that_freezes_go_to_another() {
+    // An attempt that nothing else ends would outlast the operation. The kernel of the node takes parts in all the same.
+    let wish = Wish::default().small_parts();
+    let wish = wish.with("[retry]\nattempt_timeout = \"50 s\"\noperation_timeout = \"50 s\"\n");
+    let site = Site::new(&wish);
+    let relays = [0; 2].map(|_| Relay::to(&site.url));
+    point_at(&site, &relays.each_ref().map(|relay| relay.address));
+    let frozen = Arc::clone(&relays[1].counts);
+    std::thread::spawn(move || {
+        while frozen.bytes.load(Ordering::Relaxed) < 10 * PART {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        frozen.wait.store(FROZEN, Ordering::Relaxed);
+    });
+    let (server, data) = (site.open(), pattern(30 * PART + 1, 6));
+    backup(&server, &image("frozen", 1), &data, CALL);
+    relays[1].wait(0);
+    assert!(restore(&server, &image("frozen", 1), CALL) == data);
 }
