@@ -110,8 +110,9 @@ fn what_a_killed_bench_left_goes_with_the_next(wish: &Wish) {
     assert_eq!(report.json()["leftovers_removed"], 4);
     assert!(report.stderr.contains("removed 4 images"), "{}", report.stderr);
     assert_eq!(site.keys_under(""), before);
+    // A kill can come between an upload's begin and the record of it: no writer's clean-up finds that, only gc does.
     let gc = run(&site, &["--json", "gc", "main", "--older-than", "0s"]).json();
-    assert_eq!(gc["actions"].as_array().unwrap().len(), 0, "{gc:#}");
+    assert!(gc["actions"].as_array().unwrap().iter().all(|action| action["class"] == "orphan-upload"), "{gc:#}");
 }
 
 fn a_living_bench_is_left_alone_and_ends_clean_on_a_signal(wish: &Wish) {
