@@ -5,6 +5,8 @@
 
 /// `verify`, `gc`, `repair`, `usage` in stores that somebody else has changed.
 mod audit;
+/// `bench`.
+mod bench;
 /// The audit's HTML page in Chromium, with feature `browser-tests`.
 #[cfg(feature = "browser-tests")]
 mod browser;

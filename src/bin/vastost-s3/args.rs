@@ -12,7 +12,7 @@ const EXIT_CODES: &str = "Exit codes: 0 good, 1 the check found problems, 2 coul
     The configuration file is --config, else $VASTOST_CONFIG, else vastost.toml beside this program, else \
     /etc/vastost/vastost.toml.";
 
-/// Administer a VAST cluster's S3 buckets as NetBackup OpenStorage: set up, check, list, put, get, remove.
+/// Administer a VAST cluster's S3 buckets as NetBackup OpenStorage: set up, check, measure, list, put, get, remove.
 #[derive(Parser)]
 #[command(name = "vastost-s3", version, max_term_width = 100, after_help = EXIT_CODES, disable_help_subcommand = true)]
 pub struct Cli {
@@ -79,6 +79,9 @@ pub enum Command {
     /// Count what the LSUs hold, and refresh the figure that NetBackup polls
     #[command(after_help = "Examples:\n  vastost-s3 usage\n  vastost-s3 usage nightly --by-client")]
     Usage(Usage),
+    /// Measure what this host and its cluster move, and say what belongs into [transfer]; leaves nothing behind
+    #[command(after_help = crate::bench::HELP)]
+    Bench(crate::bench::Options),
     /// Audit the images: prove that every one can be restored, and name what is left over; changes nothing
     #[command(after_help = VERIFY_HELP)]
     Verify(Verify),
@@ -402,7 +405,7 @@ pub enum ConfigAction {
     Show,
 }
 
-fn size(text: &str) -> Result<u64, String> {
+pub fn size(text: &str) -> Result<u64, String> {
     vastost::config::parse_size(text).ok_or_else(|| "a size is a whole number with a unit, such as \"256 MiB\"".into())
 }
 

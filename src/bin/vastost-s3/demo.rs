@@ -17,8 +17,10 @@ use vastost::ost::host::{self, Definition, HostFilter, HostServer};
 use crate::Outcome;
 use crate::args::{Demo, Global};
 use crate::output;
-use figures::{Figures, Span, peak_rss_bytes};
-use server::{Server, TemporaryFolder, serve};
+use crate::process::peak_rss_bytes;
+use crate::temporary::TemporaryFolder;
+use figures::{Figures, Span};
+use server::{Server, serve};
 
 /// NetBackup's default call.
 const CALL: usize = 256 << 10;
@@ -32,7 +34,7 @@ pub fn run(global: &Global, args: &Demo) -> Outcome {
     if let Some(folder) = &args.serve {
         return serve(folder, args.until_eof);
     }
-    let temporary = if args.keep.is_none() { Some(TemporaryFolder::new()?) } else { None };
+    let temporary = if args.keep.is_none() { Some(TemporaryFolder::new("demo")?) } else { None };
     let folder = args.keep.clone().or_else(|| temporary.as_ref().map(TemporaryFolder::path)).unwrap_or_default();
     let server = Server::start(&folder)?;
     let config = folder.join("vastost.toml");

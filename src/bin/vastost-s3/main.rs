@@ -3,6 +3,7 @@
 //! Exit codes: 0 good, 1 the check found problems, 2 could not run. What goes wrong is one line on stderr.
 
 mod args;
+mod bench;
 mod config;
 mod credentials;
 mod demo;
@@ -17,11 +18,13 @@ mod ls;
 mod mending;
 mod name;
 mod output;
+mod process;
 mod progress;
 mod put;
 mod repair;
 mod rm;
 mod site;
+mod temporary;
 mod usage;
 mod verify;
 
@@ -67,6 +70,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Rm(args) => rm::run(global, args),
         Command::Gc(args) => gc::run(global, args),
         Command::Repair(args) => repair::run(global, args),
+        Command::Bench(args) => bench::run(global, args),
         Command::Usage(args) => usage::run(global, args),
         Command::Verify(args) => verify::run(global, args),
         Command::Config(args) => config::run(global, args),

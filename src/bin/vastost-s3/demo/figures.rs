@@ -1,9 +1,10 @@
-//! Wall time, CPU time and memory of this process.
+//! Wall time and CPU time of what the demo does.
 
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
+
+use crate::process::cpu_time;
 
 /// What the demo measured.
 pub struct Figures {
@@ -40,24 +41,7 @@ impl Span {
     }
 }
 
-/// The most memory that this process ever had resident, bytes; 0 where the kernel does not tell.
-pub fn peak_rss_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok());
-    kib.unwrap_or_default() << 10
-}
-
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn gib(bytes: u64) -> f64 {
     bytes.max(1) as f64 / f64::from(1 << 30)
-}
-
-fn cpu_time() -> Duration {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Duration::ZERO };
-    let time = |t: nix::sys::time::TimeVal| {
-        let micros = t.tv_sec().saturating_mul(1_000_000).saturating_add(t.tv_usec());
-        Duration::from_micros(u64::try_from(micros).unwrap_or_default())
-    };
-    time(usage.user_time()) + time(usage.system_time())
 }

@@ -1,7 +1,7 @@
 //! The demo's S3 server: in a process of its own, over a folder that can be kept.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use vastost::config::Config;
@@ -83,27 +83,5 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A folder that goes with this value.
-pub struct TemporaryFolder(PathBuf);
-
-impl TemporaryFolder {
-    pub fn new() -> Result<Self, Failure> {
-        let name = format!("vastost-demo-{}", uuid::Uuid::new_v4().simple());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).map_err(|e| format!("create {}: {e}", path.display()))?;
-        Ok(Self(path))
-    }
-
-    pub fn path(&self) -> PathBuf {
-        self.0.clone()
-    }
-}
-
-impl Drop for TemporaryFolder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
