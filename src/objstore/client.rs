@@ -31,6 +31,7 @@ use super::{identity, sdk_error, tls};
 use crate::config::credentials::KeyPair;
 use crate::config::{Config, QUERY_ATTEMPTS_MAX, Retry, Server, Transfer};
 use crate::error::{Error, Kind, Result};
+use crate::metrics::request::ServerMetrics;
 use crate::runtime::run_on;
 
 /// How often a fresh object that is not found is asked for before that may be true.
@@ -52,6 +53,7 @@ pub(super) struct Shared {
     endpoint: String,
     https: bool,
     clock: ServerClock,
+    metrics: Arc<ServerMetrics>,
     /// An ETag was seen to be its object's MD5: then all of this server's are, but for those of multipart uploads.
     pub(super) etags_are_md5: AtomicBool,
 }
@@ -116,7 +118,8 @@ impl Store {
             _ => None,
         };
         let dialler = Dialler::new(&server.endpoint, trust, config.transfer.connect_timeout);
-        let transport = Transport::new(dialler, &config.transfer);
+        let metrics = ServerMetrics::new(&engine.metrics, server);
+        let transport = Transport::new(dialler, &config.transfer, Arc::clone(&metrics));
         let (runtime, clock) = (engine.runtime.handle().clone(), transport.clock());
         let provider = {
             let (server, transport) = (server.clone(), transport.clone());
@@ -150,6 +153,7 @@ impl Store {
             endpoint: server.endpoint.url(),
             https: server.endpoint.https,
             clock,
+            metrics,
             etags_are_md5: AtomicBool::new(false),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -165,6 +169,10 @@ impl Store {
 
     pub(crate) fn md5(&self) -> &Md5Lanes {
         &self.shared.md5
+    }
+
+    pub fn metrics(&self) -> &Arc<ServerMetrics> {
+        &self.shared.metrics
     }
 
     pub fn transfer(&self) -> &Transfer {

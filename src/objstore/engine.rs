@@ -1,4 +1,4 @@
-//! What all stores of one process share: threads, buffers, hash lanes.
+//! What all stores of one process share: threads, buffers, hash lanes, counters.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use super::md5_lanes::Md5Lanes;
 use super::pool::BufferPool;
 use crate::config::Config;
 use crate::error::Result;
+use crate::metrics::registry::Metrics;
 use crate::runtime::Runtime;
 
 /// Started by the first server that is opened, stopped by terminate.
@@ -13,13 +14,15 @@ pub struct Engine {
     pub(crate) runtime: Runtime,
     pub(crate) pool: Arc<BufferPool>,
     pub(crate) md5: Arc<Md5Lanes>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Engine {
     pub fn start(config: &Config) -> Result<Self> {
         let runtime = Runtime::start(config.transfer.io_threads)?;
         let md5 = Arc::new(Md5Lanes::start()?);
-        Ok(Self { runtime, pool: BufferPool::new(config.pool.budget_bytes), md5 })
+        let (pool, metrics) = (BufferPool::new(config.pool.budget_bytes), Arc::new(Metrics::new()));
+        Ok(Self { runtime, pool, md5, metrics })
     }
 
     pub fn runtime(&self) -> &Runtime {

@@ -31,6 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::dial::{Dialler, Origin};
 use super::server_clock::{self, ServerClock};
 use crate::config::Transfer;
+use crate::metrics::request::{RequestWatch, ServerMetrics};
 
 /// The response header in which the connector tells the error path which address answered.
 pub const ADDRESS_HEADER: &str = "x-vastost-address";
@@ -57,6 +58,7 @@ struct Shared {
     dialler: Dialler,
     clock: ServerClock,
     permits: Arc<Semaphore>,
+    metrics: Arc<ServerMetrics>,
     idle_max: Duration,
     age_max: Duration,
     state: Mutex<State>,
@@ -95,14 +97,16 @@ struct Lease {
     waiting: Option<Instant>,
     /// When the request was signed, seconds since 1970.
     signed: Option<u64>,
+    watch: RequestWatch,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Transport {
-    pub fn new(dialler: Dialler, transfer: &Transfer) -> Self {
+    pub fn new(dialler: Dialler, transfer: &Transfer, metrics: Arc<ServerMetrics>) -> Self {
         let shared = Shared {
             dialler,
             clock: ServerClock::default(),
+            metrics,
             permits: Arc::new(Semaphore::new(transfer.connections)),
             idle_max: transfer.connection_idle,
             age_max: transfer.connection_max_age,
@@ -121,7 +125,8 @@ impl Transport {
         let (origin, mut request) = to_origin_form(request).map_err(ConnectorError::user)?;
         let permits = Arc::clone(&self.shared.permits);
         let permit = permits.acquire_owned().await.map_err(|e| ConnectorError::other(e.into(), None))?;
-        let mut lease = self.shared.lease(origin, permit).await?;
+        let watch = self.shared.metrics.watch(&request, self.shared.dialler.is_endpoint(&origin));
+        let mut lease = self.shared.lease(origin, permit, watch).await?;
         lease.signed = request.headers().get("x-amz-date").and_then(server_clock::parse_amz_date);
         loop {
             let Some(connection) = lease.connection.as_mut() else {
@@ -139,6 +144,7 @@ impl Transport {
                 Err(error) => return Err(lease.broken(&error)),
             }
             lease.waiting = Some(Instant::now());
+            lease.watch.sent(lease.address);
             match connection.sender.try_send_request(request).await {
                 Ok(response) => return Ok(lease.respond(response)),
                 Err(mut error) => match error.take_message() {
@@ -160,7 +166,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn lease(self: &Arc<Self>, origin: Origin, permit: OwnedSemaphorePermit) -> Result<Lease, ConnectorError> {
+    async fn lease(
+        self: &Arc<Self>,
+        origin: Origin,
+        permit: OwnedSemaphorePermit,
+        watch: RequestWatch,
+    ) -> Result<Lease, ConnectorError> {
         let addresses = self.dialler.addresses(&origin).await.map_err(|e| ConnectorError::io(e.into()))?;
         let address = self.choose(&addresses).ok_or_else(|| no_address(&origin))?;
         let lease = Lease {
@@ -170,6 +181,7 @@ impl Shared {
             connection: None,
             waiting: None,
             signed: None,
+            watch,
             _permit: permit,
         };
         match self.reuse(&lease.origin, address) {
@@ -206,6 +218,7 @@ impl Shared {
     }
 
     fn avoid(&self, address: SocketAddr) {
+        self.metrics.avoided(address);
         self.lock().load.entry(address).or_default().avoid_until = Some(Instant::now() + AVOID);
     }
 }
@@ -252,6 +265,7 @@ impl Lease {
 
     fn respond(mut self, response: http::Response<Incoming>) -> HttpResponse {
         self.waiting = None;
+        self.watch.answered(response.status());
         let (mut parts, body) = response.into_parts();
         let is_endpoint = self.shared.dialler.is_endpoint(&self.origin);
         let now = if is_endpoint { self.shared.clock.hear(&parts.headers) } else { None };
@@ -327,6 +341,9 @@ impl Body for LeasedBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let (Some(lease), Some(Ok(frame))) = (&mut self.lease, &frame) {
+            lease.watch.received(frame.data_ref().map_or(0, Bytes::len));
+        }
         match &frame {
             Some(Ok(_)) if self.body.is_end_stream() => self.finish(),
             None => self.finish(),
