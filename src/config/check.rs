@@ -9,8 +9,8 @@ use toml::Spanned;
 
 use super::credentials::Source;
 use super::value::{Size, Time, size_text, time_text};
-use super::{Config, Endpoint, Integrity, Log, Lsu, PART_SIZE_MAX, PART_SIZE_MIN, Pool, Retry, Server, Tls, Transfer};
-use super::{PARTS_MAX, STATE_DIR_DEFAULT, WireChoice};
+use super::{Config, Endpoint, Integrity, Log, Lsu, Metrics, PART_SIZE_MAX, PART_SIZE_MIN, Pool, Retry, Server, Tls};
+use super::{PARTS_MAX, STATE_DIR_DEFAULT, Transfer, WireChoice};
 use crate::error::{Error, Kind, Result};
 use crate::objstore::part_plan::PartPlan;
 
@@ -29,6 +29,8 @@ struct RawFile {
     integrity: RawIntegrity,
     #[serde(default)]
     retry: RawRetry,
+    #[serde(default)]
+    metrics: RawMetrics,
     #[serde(default)]
     log: RawLog,
 }
@@ -113,6 +115,13 @@ struct RawRetry {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
+struct RawMetrics {
+    dir: Given<String>,
+    interval: Given<Time>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
 struct RawLog {
     file: Given<String>,
     level: Given<String>,
@@ -141,6 +150,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config> {
         pool,
         integrity: at.integrity(&raw.integrity)?,
         retry: at.retry(&raw.retry)?,
+        metrics: at.metrics(&raw.metrics)?,
         log: at.log(&raw.log)?,
     })
 }
@@ -413,6 +423,13 @@ impl File<'_> {
                 86_400_000,
             )?,
         })
+    }
+
+    fn metrics(&self, raw: &RawMetrics) -> Result<Metrics> {
+        let d = Metrics::default();
+        // Well below the time after which a file counts as one of an ended process, see metrics/export.rs.
+        let interval = self.time("metrics.interval", &raw.interval, d.interval, 1_000, 300_000)?;
+        Ok(Metrics { dir: raw.dir.as_ref().map(|dir| self.path_of(dir)), interval })
     }
 
     fn log(&self, raw: &RawLog) -> Result<Log> {

@@ -42,6 +42,7 @@ pub struct Config {
     pub pool: Pool,
     pub integrity: Integrity,
     pub retry: Retry,
+    pub metrics: Metrics,
     pub log: Log,
 }
 
@@ -128,6 +129,13 @@ pub struct Retry {
     pub operation_timeout: Duration,
 }
 
+/// Where the process's counters are written to, for Prometheus's textfile collector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    pub dir: Option<PathBuf>,
+    pub interval: Duration,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     pub file: Option<PathBuf>,
@@ -179,6 +187,13 @@ impl Default for Retry {
             stall_timeout: Duration::from_secs(20),
             operation_timeout: Duration::from_secs(600),
         }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // Prometheus's own usual scrape interval.
+        Self { dir: None, interval: Duration::from_secs(15) }
     }
 }
 

@@ -87,6 +87,10 @@ fn show_engine(text: &mut String, config: &Config) {
     line("attempt_timeout", quote(&time_text(retry.attempt_timeout)));
     line("stall_timeout", quote(&time_text(retry.stall_timeout)));
     line("operation_timeout", quote(&time_text(retry.operation_timeout)));
+    line("\n[metrics]\ninterval", quote(&time_text(config.metrics.interval)));
+    if let Some(dir) = &config.metrics.dir {
+        line("dir", quote(&dir.display().to_string()));
+    }
     line("\n[log]\nlevel", quote(&config.log.level));
     if let Some(file) = &config.log.file {
         line("file", quote(&file.display().to_string()));

@@ -1,4 +1,6 @@
 //! What the plug-in tells of its own work.
 
+/// The file of counters that each process leaves for Prometheus.
+mod files;
 /// The line about each image that the host gets at its close.
 mod summary;
