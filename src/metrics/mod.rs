@@ -1,8 +1,8 @@
-//! What one process does, in numbers: for Prometheus, and in one line at the end of each image.
+//! What one process does, in numbers: for Prometheus, for `vastost-s3 stats`, and in one line at the end of each image.
 //!
 //! [`registry`] holds the counters and histograms of a process; [`request`] counts each request by server, LSU, address
 //! and operation; [`image`] adds up what one open image waited for; [`export`] writes the text file that Prometheus's
-//! textfile collector reads. They belong to the process's engine: a child of a fork,
+//! textfile collector reads, and [`exposition`] reads it back. They belong to the process's engine: a child of a fork,
 //! and an engine that is started after terminate, begin at zero under a `process` label of their own.
 //!
 //! What it costs: some label look-ups per request and per part, two readings of the clock per call on an image, and an
@@ -11,6 +11,8 @@
 //! How it fails: a file that cannot be written is a warning in the log, once, and costs no image anything.
 
 pub mod export;
+#[cfg(feature = "cli")]
+pub mod exposition;
 pub mod image;
 pub mod registry;
 pub mod request;

@@ -2,5 +2,7 @@
 
 /// The file of counters that each process leaves for Prometheus.
 mod files;
+/// `stats`.
+mod stats;
 /// The line about each image that the host gets at its close.
 mod summary;

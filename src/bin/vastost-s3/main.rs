@@ -22,6 +22,7 @@ mod put;
 mod repair;
 mod rm;
 mod site;
+mod stats;
 mod usage;
 mod verify;
 
@@ -67,6 +68,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Rm(args) => rm::run(global, args),
         Command::Gc(args) => gc::run(global, args),
         Command::Repair(args) => repair::run(global, args),
+        Command::Stats(args) => stats::run(global, args),
         Command::Usage(args) => usage::run(global, args),
         Command::Verify(args) => verify::run(global, args),
         Command::Config(args) => config::run(global, args),
