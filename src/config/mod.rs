@@ -140,6 +140,27 @@ pub struct Metrics {
 pub struct Log {
     pub file: Option<PathBuf>,
     pub level: String,
+    pub format: LogFormat,
+    pub rotate: Rotation,
+    /// Rotated files that stay.
+    pub keep: usize,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// When the log goes on in a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    Never,
+    /// At midnight UTC.
+    Daily,
+    /// Once the file has so many bytes.
+    Size(u64),
 }
 
 impl Default for Transfer {
@@ -199,7 +220,7 @@ impl Default for Metrics {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { file: None, level: "info".into() }
+        Self { file: None, level: "info".into(), format: LogFormat::Text, rotate: Rotation::Daily, keep: 14 }
     }
 }
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use tracing::{Instrument, Span};
+
 use super::registry::{DirectionLabels, ImageLabels, StallLabels, seconds};
 use super::request::ServerMetrics;
 
@@ -44,6 +46,8 @@ pub struct Tally {
     server: Arc<ServerMetrics>,
     lsu: Arc<str>,
     direction: Direction,
+    /// What log lines about the image are under.
+    span: Span,
     parts: AtomicU64,
     retries: AtomicU64,
     buffer_ns: AtomicU64,
@@ -80,12 +84,13 @@ pub(super) fn count_retry() {
 }
 
 impl Tally {
-    /// For the object `key`.
+    /// For the object `key`; log lines of its tasks are under the span that is entered now.
     pub fn new(server: &Arc<ServerMetrics>, bucket: &str, key: &str, direction: Direction) -> Arc<Self> {
         Arc::new(Self {
             lsu: server.lsu(bucket, key),
             server: Arc::clone(server),
             direction,
+            span: Span::current(),
             parts: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             buffer_ns: AtomicU64::new(0),
@@ -94,9 +99,9 @@ impl Tally {
         })
     }
 
-    /// Lets `work` count its retries here.
+    /// Lets `work` count its retries here and log under the image's span.
     pub fn scope<F: Future>(self: &Arc<Self>, work: F) -> impl Future<Output = F::Output> + use<F> {
-        CURRENT.scope(Arc::clone(self), work)
+        CURRENT.scope(Arc::clone(self), work).instrument(self.span.clone())
     }
 
     /// A part is on the store, or was read and checked.

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use tracing::Span;
+
 use super::abi::{
     STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_LOG_INFO,
     STSP_OPEN_READ, STSP_OPEN_WRITE, stsp_image_def_t, stsp_image_info_t,
@@ -24,6 +26,7 @@ use crate::metrics::image::{Pace, Tally};
 /// What an image handle stands for. Calls on one handle run one after the other.
 pub struct ImageHandle {
     subject: String,
+    span: Span,
     lsu: Lsu,
     state: Mutex<State>,
     child: Child,
@@ -48,16 +51,24 @@ pub fn subject(lsu: &str, id: &ImageId) -> String {
     format!("LSU {lsu}, image {id}")
 }
 
+/// What log lines about an image are under, whatever the level. The host's session names no job.
+pub fn span(server: &Server, lsu: &Lsu, id: &ImageId) -> Span {
+    tracing::error_span!("image", server = server.config().name, lsu = lsu.config().name, image = %id)
+}
+
 impl ImageHandle {
     pub fn create(process: &Arc<Process>, server: &Arc<Server>, lsu: &Lsu, def: ImageDef) -> Result<Self> {
         let subject = subject(&lsu.config().name, &def.id);
+        let span = span(server, lsu, &def.id);
         let entry = process.open_image(open_key(lsu, &def.id), Use::Write)?;
-        let state = State::Writing(Box::new(Backup::create(lsu, def)?), Pace::new(), entry);
-        Ok(Self { subject, lsu: lsu.clone(), state: Mutex::new(state), child: Child::of(server) })
+        let backup = span.in_scope(|| Backup::create(lsu, def))?;
+        let state = State::Writing(Box::new(backup), Pace::new(), entry);
+        Ok(Self { subject, span, lsu: lsu.clone(), state: Mutex::new(state), child: Child::of(server) })
     }
 
     pub fn open(process: &Arc<Process>, server: &Arc<Server>, lsu: &Lsu, def: &ImageDef, mode: u32) -> Result<Self> {
-        let subject = subject(&lsu.config().name, &def.id);
+        let (subject, span) = (subject(&lsu.config().name, &def.id), span(server, lsu, &def.id));
+        let entered = span.enter();
         let state = match mode {
             STSP_OPEN_READ => {
                 let entry = process.open_image(open_key(lsu, &def.id), Use::Read)?;
@@ -77,11 +88,16 @@ impl ImageHandle {
                 return Err(Error::new(Kind::InvalidArgument, what));
             }
         };
-        Ok(Self { subject, lsu: lsu.clone(), state: Mutex::new(state), child: Child::of(server) })
+        drop(entered);
+        Ok(Self { subject, span, lsu: lsu.clone(), state: Mutex::new(state), child: Child::of(server) })
     }
 
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    pub fn span(&self) -> &Span {
+        &self.span
     }
 
     pub fn server(&self) -> &Arc<Server> {
@@ -121,6 +137,7 @@ impl ImageHandle {
 
     /// Full parts of a writer are on the store then, and changed metadata of a reader.
     pub fn flush(&self) -> Result<()> {
+        let _entered = self.span.enter();
         match &mut *self.lock()? {
             State::Writing(backup, pace, _) => pace.call(|| backup.flush().map(|()| 0)).map(drop),
             State::Reading(restore, ..) => restore.save_meta(),
@@ -142,6 +159,7 @@ impl ImageHandle {
 
     /// Ends the handle whatever happens; the handle is out of the table already.
     pub fn close(&self, flags: u32) -> Result<()> {
+        let _entered = self.span.enter();
         let state = std::mem::replace(&mut *self.lock()?, State::Closed);
         match state {
             State::Writing(backup, pace, entry) => {
