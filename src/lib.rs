@@ -18,7 +18,7 @@
 //!
 //! Reading order: [`ost`] for what the host sees, [`catalog`] for what lies on the store and in which order it is put
 //! there, [`objstore`] for how bytes move, [`config`] for every limit. [`runtime`] owns the threads, [`error`] the one
-//! error type. `docs/architecture.md` follows a write, a read, a list and a delete through all of them.
+//! error type, [`metrics`] what is counted. `docs/architecture.md` follows a write, a read, a list and a delete through all of them.
 
 pub mod catalog;
 pub mod config;
@@ -26,6 +26,7 @@ pub mod config;
 pub mod embedded;
 pub mod error;
 mod log;
+pub mod metrics;
 pub mod objstore;
 pub mod ost;
 pub mod runtime;

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
+use tracing::Instrument;
 
 use crate::error::{Error, Kind, Result, ResultExt};
 
@@ -69,7 +70,8 @@ where
     F: Future<Output = Result<T>> + Send + 'static,
 {
     // Polling a join handle from here is no socket I/O, so SIGPIPE cannot reach the caller's thread.
-    match futures::executor::block_on(handle.spawn(future)) {
+    // What it logs belongs to what the caller is about.
+    match futures::executor::block_on(handle.spawn(future.in_current_span())) {
         Ok(result) => result,
         Err(join) if join.is_panic() => Err(Error::new(Kind::Internal, panic_text(&*join.into_panic()))),
         Err(_) => Err(Error::new(Kind::Aborted, "the plug-in was terminated during the call")),

@@ -2,6 +2,8 @@
 //!
 //! The order of steps is the table in [`super`]; each method below does one run of it.
 
+use std::sync::Arc;
+
 use super::claim::{Claim, lease_seconds};
 use super::image_id::{ImageDef, ImageId};
 use super::keys::Attempt;
@@ -12,6 +14,7 @@ use super::record::{
     parse_sidecar, part_records, to_bytes,
 };
 use crate::error::{Error, Found, Kind, Result};
+use crate::metrics::image::Tally;
 use crate::objstore::probe::{Capabilities, WireMode};
 use crate::objstore::upload::{Upload, UploadSpec, Uploaded};
 
@@ -101,6 +104,11 @@ impl Backup {
     /// Bytes taken so far.
     pub fn size(&self) -> u64 {
         self.upload.size()
+    }
+
+    /// What the image's parts have done and waited for.
+    pub fn tally(&self) -> Arc<Tally> {
+        self.upload.tally()
     }
 
     /// Takes all of `data` for `offset`, or fails; may return before anything is on the store.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt};
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::Mutex;
+use tracing::Instrument;
 
 use super::keys::Attempt;
 use super::lsu::{Lsu, PendingEntry};
@@ -119,7 +120,7 @@ impl Claim {
             }
         })?;
         let task = renew(Arc::clone(&held), progress, renewal_interval(lsu));
-        let renewal = lsu.store().runtime().spawn(task);
+        let renewal = lsu.store().runtime().spawn(task.in_current_span());
         let attempt = pending.attempt.clone();
         live(|live| live.insert(attempt.clone()));
         Ok(Self { lsu: lsu.clone(), attempt, held, renewal })

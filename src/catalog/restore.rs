@@ -1,11 +1,14 @@
 //! An image being read: its bytes, its metadata.
 
+use std::sync::Arc;
+
 use super::backup::confirm_data;
 use super::image_id::ImageId;
 use super::lsu::{Image, Lsu};
 use super::meta::{self, Meta};
 use super::record::{Content, ImageState, PendingState, Sidecar, Writer, rewrite};
 use crate::error::{Error, Kind, Result, ResultExt};
+use crate::metrics::image::Tally;
 use crate::objstore::download::{ReadSpec, Reader};
 
 /// An image open for reading.
@@ -39,6 +42,11 @@ impl Restore {
 
     pub fn image(&self) -> &Image {
         &self.image
+    }
+
+    /// What the image's parts have done and waited for.
+    pub fn tally(&self) -> Arc<Tally> {
+        self.reader.tally()
     }
 
     /// Fills `to` from `offset` on; short only at the end of the image.

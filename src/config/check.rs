@@ -8,11 +8,14 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::credentials::Source;
-use super::value::{Size, Time, size_text, time_text};
-use super::{Config, Endpoint, Integrity, Log, Lsu, PART_SIZE_MAX, PART_SIZE_MIN, Pool, Retry, Server, Tls, Transfer};
-use super::{PARTS_MAX, STATE_DIR_DEFAULT, WireChoice};
+use super::value::{Size, Time, parse_size, size_text, time_text};
+use super::{Config, Endpoint, Integrity, Log, Lsu, Metrics, PART_SIZE_MAX, PART_SIZE_MIN, Pool, Retry, Server, Tls};
+use super::{LogFormat, PARTS_MAX, Rotation, STATE_DIR_DEFAULT, Transfer, WireChoice};
 use crate::error::{Error, Kind, Result};
 use crate::objstore::part_plan::PartPlan;
+
+/// Smaller log files would be rotated away while somebody reads them.
+const LOG_SIZE_MIN: u64 = 64 << 10;
 
 type Given<T> = Option<Spanned<T>>;
 
@@ -29,6 +32,8 @@ struct RawFile {
     integrity: RawIntegrity,
     #[serde(default)]
     retry: RawRetry,
+    #[serde(default)]
+    metrics: RawMetrics,
     #[serde(default)]
     log: RawLog,
 }
@@ -116,9 +121,19 @@ struct RawRetry {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
+struct RawMetrics {
+    dir: Given<String>,
+    interval: Given<Time>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
 struct RawLog {
     file: Given<String>,
     level: Given<String>,
+    format: Given<String>,
+    rotate: Given<String>,
+    keep: Given<u64>,
 }
 
 /// Parses and checks; every refusal names file, line, key, value and what would be valid.
@@ -144,6 +159,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config> {
         pool,
         integrity: at.integrity(&raw.integrity)?,
         retry: at.retry(&raw.retry)?,
+        metrics: at.metrics(&raw.metrics)?,
         log: at.log(&raw.log)?,
     })
 }
@@ -420,6 +436,13 @@ impl File<'_> {
         })
     }
 
+    fn metrics(&self, raw: &RawMetrics) -> Result<Metrics> {
+        let d = Metrics::default();
+        // Well below the time after which a file counts as one of an ended process, see metrics/export.rs.
+        let interval = self.time("metrics.interval", &raw.interval, d.interval, 1_000, 300_000)?;
+        Ok(Metrics { dir: raw.dir.as_ref().map(|dir| self.path_of(dir)), interval })
+    }
+
     fn log(&self, raw: &RawLog) -> Result<Log> {
         let d = Log::default();
         let level = match &raw.level {
@@ -432,7 +455,35 @@ impl File<'_> {
                 return Err(self.refuse(given.span().start, "log.level", &format!("{:?}", given.get_ref()), valid));
             }
         };
-        Ok(Log { file: raw.file.as_ref().map(|file| self.path_of(file)), level })
+        let format = match raw.format.as_ref().map(|given| (given, given.get_ref().as_str())) {
+            None => d.format,
+            Some((_, "text")) => LogFormat::Text,
+            Some((_, "json")) => LogFormat::Json,
+            Some((given, other)) => {
+                return Err(self.refuse(
+                    given.span().start,
+                    "log.format",
+                    &format!("{other:?}"),
+                    "\"text\" or \"json\"",
+                ));
+            }
+        };
+        let (file, keep) =
+            (raw.file.as_ref().map(|file| self.path_of(file)), self.number("log.keep", &raw.keep, d.keep, 0, 10_000)?);
+        Ok(Log { file, level, format, rotate: self.rotation(&raw.rotate, d.rotate)?, keep })
+    }
+
+    fn rotation(&self, given: &Given<String>, default: Rotation) -> Result<Rotation> {
+        let Some(given) = given else { return Ok(default) };
+        match (given.get_ref().as_str(), parse_size(given.get_ref())) {
+            ("daily", _) => Ok(Rotation::Daily),
+            ("never", _) => Ok(Rotation::Never),
+            (_, Some(bytes)) if (LOG_SIZE_MIN..=1 << 40).contains(&bytes) => Ok(Rotation::Size(bytes)),
+            (other, _) => {
+                let valid = format!("\"daily\", \"never\" or a size from {} to 1 TiB", size_text(LOG_SIZE_MIN));
+                Err(self.refuse(given.span().start, "log.rotate", &format!("{other:?}"), &valid))
+            }
+        }
     }
 }
 

@@ -14,7 +14,8 @@ fn the_documented_file_is_the_defaults_in_code() {
     assert_eq!(config.pool, Pool::default());
     assert_eq!(config.integrity, Integrity::default());
     assert_eq!(config.retry, Retry::default());
-    assert_eq!(config.log.level, Log::default().level);
+    assert_eq!(config.metrics, Metrics::default());
+    assert_eq!(config.log, Log::default());
     assert_eq!(config.state_dir, Path::new(STATE_DIR_DEFAULT));
 }
 
@@ -52,6 +53,9 @@ fn impossible_values_are_refused_with_line_key_value_and_bounds() {
         ("[pool]\nbudget = \"64 MiB\"", "pool.budget = 64 MiB", "256 MiB"),
         ("[integrity]\nwire = \"sha256\"", "integrity.wire = \"sha256\"", "\"crc64nvme\""),
         ("[retry]\nstall_timeout = \"0 s\"", "retry.stall_timeout = 0 ms", "100 ms to 1 h"),
+        ("[metrics]\ninterval = \"10 min\"", "metrics.interval = 10 min", "1 s to 5 min"),
+        ("[log]\nformat = \"xml\"", "log.format = \"xml\"", "\"json\""),
+        ("[log]\nrotate = \"1 KiB\"", "log.rotate = \"1 KiB\"", "64 KiB to 1 TiB"),
         ("[log]\nlevel = \"loud\"", "log.level = \"loud\"", "\"debug\""),
         ("[[server.v.lsu]]\nname = \"a b\"", "server.v.lsu.name = \"a b\"", "1 to 63 characters"),
         ("[[server.v.lsu]]\nname = \"UPPER\"", "server.v.lsu.bucket = \"UPPER\"", "3 to 63 characters"),

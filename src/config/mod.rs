@@ -42,6 +42,7 @@ pub struct Config {
     pub pool: Pool,
     pub integrity: Integrity,
     pub retry: Retry,
+    pub metrics: Metrics,
     pub log: Log,
 }
 
@@ -134,10 +135,38 @@ pub struct Retry {
     pub hedge_percent: u32,
 }
 
+/// Where the process's counters are written to, for Prometheus's textfile collector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    pub dir: Option<PathBuf>,
+    pub interval: Duration,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     pub file: Option<PathBuf>,
     pub level: String,
+    pub format: LogFormat,
+    pub rotate: Rotation,
+    /// Rotated files that stay.
+    pub keep: usize,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// When the log goes on in a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    Never,
+    /// At midnight UTC.
+    Daily,
+    /// Once the file has so many bytes.
+    Size(u64),
 }
 
 impl Default for Transfer {
@@ -191,9 +220,16 @@ impl Default for Retry {
     }
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        // Prometheus's own usual scrape interval.
+        Self { dir: None, interval: Duration::from_secs(15) }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
-        Self { file: None, level: "info".into() }
+        Self { file: None, level: "info".into(), format: LogFormat::Text, rotate: Rotation::Daily, keep: 14 }
     }
 }
 

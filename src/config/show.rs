@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::credentials::Source;
 use super::value::time_text;
-use super::{Config, Server, WireChoice, size_text};
+use super::{Config, LogFormat, Rotation, Server, WireChoice, size_text};
 
 /// A valid `vastost.toml` with every key at the value in force. It can hold no secret: [`Config`] has none.
 pub fn show(config: &Config) -> String {
@@ -90,7 +90,20 @@ fn show_engine(text: &mut String, config: &Config) {
     line("stall_timeout", quote(&time_text(retry.stall_timeout)));
     line("operation_timeout", quote(&time_text(retry.operation_timeout)));
     line("hedge_percent", retry.hedge_percent.to_string());
+    line("\n[metrics]\ninterval", quote(&time_text(config.metrics.interval)));
+    if let Some(dir) = &config.metrics.dir {
+        line("dir", quote(&dir.display().to_string()));
+    }
     line("\n[log]\nlevel", quote(&config.log.level));
+    let format = if config.log.format == LogFormat::Json { "json" } else { "text" };
+    line("format", quote(format));
+    let rotate = match config.log.rotate {
+        Rotation::Never => "never".to_owned(),
+        Rotation::Daily => "daily".to_owned(),
+        Rotation::Size(bytes) => size_text(bytes),
+    };
+    line("rotate", quote(&rotate));
+    line("keep", config.log.keep.to_string());
     if let Some(file) = &config.log.file {
         line("file", quote(&file.display().to_string()));
     }

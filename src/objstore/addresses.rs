@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::metrics::request::ServerMetrics;
+
 /// The first quarantine; each further one within [`FORGET`] is twice as long.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(16);
@@ -36,6 +38,7 @@ const RECENT: usize = 64;
 /// The addresses of one server; clones share them.
 #[derive(Clone, Default)]
 pub struct Addresses {
+    metrics: Option<Arc<ServerMetrics>>,
     state: Arc<Mutex<State>>,
 }
 
@@ -93,6 +96,10 @@ pub struct Ticket {
 }
 
 impl Addresses {
+    pub fn new(metrics: Arc<ServerMetrics>) -> Self {
+        Self { metrics: Some(metrics), state: Arc::default() }
+    }
+
     /// The address for the next request, or None when there are none. Also gives those that are due for a probe, which
     /// the caller must end with [`Addresses::probed`].
     pub fn choose(&self, among: &[SocketAddr]) -> (Option<Ticket>, Vec<SocketAddr>) {
@@ -145,6 +152,9 @@ impl Addresses {
         (health.strikes, health.last_strike) = (health.strikes.saturating_add(1), Some(now));
         (health.on_trial, health.errors_in_a_row) = (None, 0);
         health.quarantine = Some(Quarantine { cause, until: now + wait, probing: false });
+        if let Some(metrics) = &self.metrics {
+            metrics.avoided(address);
+        }
         tracing::warn!("{address} is in quarantine for {wait:?}: {why}");
     }
 

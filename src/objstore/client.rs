@@ -32,6 +32,7 @@ use super::{identity, sdk_error, tls};
 use crate::config::credentials::KeyPair;
 use crate::config::{Config, QUERY_ATTEMPTS_MAX, Retry, Server, Transfer};
 use crate::error::{Error, Kind, Result};
+use crate::metrics::request::ServerMetrics;
 use crate::runtime::run_on;
 
 /// How often a fresh object that is not found is asked for before that may be true.
@@ -54,6 +55,7 @@ pub(super) struct Shared {
     https: bool,
     clock: ServerClock,
     pub(super) hedges: Hedges,
+    metrics: Arc<ServerMetrics>,
     /// An ETag was seen to be its object's MD5: then all of this server's are, but for those of multipart uploads.
     pub(super) etags_are_md5: AtomicBool,
 }
@@ -118,7 +120,8 @@ impl Store {
             _ => None,
         };
         let dialler = Dialler::new(&server.endpoint, trust, &config.transfer);
-        let transport = Transport::new(dialler, &config.transfer);
+        let metrics = ServerMetrics::new(&engine.metrics, server);
+        let transport = Transport::new(dialler, &config.transfer, Arc::clone(&metrics));
         let hedges = Hedges::new(transport.addresses(), &config.retry, &config.transfer);
         let (runtime, clock) = (engine.runtime.handle().clone(), transport.clock());
         let provider = {
@@ -154,6 +157,7 @@ impl Store {
             https: server.endpoint.https,
             clock,
             hedges,
+            metrics,
             etags_are_md5: AtomicBool::new(false),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -169,6 +173,10 @@ impl Store {
 
     pub(crate) fn md5(&self) -> &Md5Lanes {
         &self.shared.md5
+    }
+
+    pub fn metrics(&self) -> &Arc<ServerMetrics> {
+        &self.shared.metrics
     }
 
     pub fn transfer(&self) -> &Transfer {

@@ -19,6 +19,7 @@ use super::random::RandomReads;
 use super::sequential::ReadAhead;
 use super::whole_parts::WholeParts;
 use crate::error::Result;
+use crate::metrics::image::{Direction, Tally};
 
 /// Reads of this length and more fetch whole parts at once, and parts up to this length are never split.
 const LONG_READ_BYTES: u64 = 1 << 20;
@@ -48,6 +49,7 @@ pub struct ReadSpec {
 pub struct Reader {
     store: Store,
     spec: Arc<ReadSpec>,
+    tally: Arc<Tally>,
     promise: Option<Arc<Promise>>,
     ahead: ReadAhead,
     random: RandomReads,
@@ -65,17 +67,24 @@ impl ReadSpec {
 
 impl Reader {
     pub fn new(store: &Store, spec: ReadSpec) -> Self {
+        let tally = Tally::new(store.metrics(), &spec.bucket, &spec.key, Direction::Read);
         let spec = Arc::new(spec);
         Self {
             store: store.clone(),
             spec: Arc::clone(&spec),
             promise: None,
-            ahead: ReadAhead::new(store.clone(), Arc::clone(&spec)),
-            random: RandomReads::new(store.clone(), Arc::clone(&spec)),
-            whole: WholeParts::new(store.clone(), spec),
+            ahead: ReadAhead::new(store.clone(), Arc::clone(&spec), Arc::clone(&tally)),
+            random: RandomReads::new(store.clone(), Arc::clone(&spec), Arc::clone(&tally)),
+            whole: WholeParts::new(store.clone(), spec, Arc::clone(&tally)),
+            tally,
             last_end: 0,
             run: 0,
         }
+    }
+
+    /// What the reader has done and waited for.
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
     }
 
     /// Fills `to` from `offset` on; short only at the end of the object.

@@ -1,4 +1,4 @@
-//! What all stores of one process share: threads, buffers, hash lanes.
+//! What all stores of one process share: threads, buffers, hash lanes, counters.
 
 use std::sync::Arc;
 
@@ -6,6 +6,8 @@ use super::md5_lanes::Md5Lanes;
 use super::pool::BufferPool;
 use crate::config::Config;
 use crate::error::Result;
+use crate::metrics::export::Exporter;
+use crate::metrics::registry::Metrics;
 use crate::runtime::Runtime;
 
 /// Started by the first server that is opened, stopped by terminate.
@@ -13,13 +15,20 @@ pub struct Engine {
     pub(crate) runtime: Runtime,
     pub(crate) pool: Arc<BufferPool>,
     pub(crate) md5: Arc<Md5Lanes>,
+    pub(crate) metrics: Arc<Metrics>,
+    exporter: Option<Exporter>,
 }
 
 impl Engine {
     pub fn start(config: &Config) -> Result<Self> {
         let runtime = Runtime::start(config.transfer.io_threads)?;
         let md5 = Arc::new(Md5Lanes::start()?);
-        Ok(Self { runtime, pool: BufferPool::new(config.pool.budget_bytes), md5 })
+        let (pool, metrics) = (BufferPool::new(config.pool.budget_bytes), Arc::new(Metrics::new()));
+        let exporter = Exporter::new(&config.metrics, &metrics);
+        if let Some(exporter) = &exporter {
+            runtime.handle().spawn(exporter.clone().run());
+        }
+        Ok(Self { runtime, pool, md5, metrics, exporter })
     }
 
     pub fn runtime(&self) -> &Runtime {
@@ -31,10 +40,13 @@ impl Engine {
         self.pool.set_budget(budget_bytes);
     }
 
-    /// Joins every thread.
+    /// Joins every thread, then writes what they have counted.
     pub fn stop(self) {
         self.runtime.stop();
         self.md5.stop();
+        if let Some(exporter) = &self.exporter {
+            exporter.write();
+        }
     }
 
     /// On the child's side of a fork: none of the threads exist here, so nothing is joined and nothing freed.

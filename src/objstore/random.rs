@@ -6,12 +6,14 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::client::Store;
 use super::download::ReadSpec;
 use super::pool::{Buffer, Promise};
 use super::sequential::fetch_range;
 use crate::error::{Error, Kind, Result};
+use crate::metrics::image::{Stall, Tally};
 
 const BLOCK_BYTES: u64 = 128 << 10;
 const SLOTS: usize = 16;
@@ -20,14 +22,15 @@ const SLOTS: usize = 16;
 pub struct RandomReads {
     store: Store,
     spec: Arc<ReadSpec>,
+    tally: Arc<Tally>,
     cache: Option<Buffer>,
     /// Block number and slot, least recently used first.
     blocks: Vec<(u64, usize)>,
 }
 
 impl RandomReads {
-    pub fn new(store: Store, spec: Arc<ReadSpec>) -> Self {
-        Self { store, spec, cache: None, blocks: Vec::new() }
+    pub fn new(store: Store, spec: Arc<ReadSpec>, tally: Arc<Tally>) -> Self {
+        Self { store, spec, tally, cache: None, blocks: Vec::new() }
     }
 
     /// Fills all of `to`, which must lie within the object and is shorter than the cache.
@@ -60,11 +63,14 @@ impl RandomReads {
         let end = ((blocks.end() + 1) * BLOCK_BYTES).min(self.spec.size);
         let len = usize::try_from(end - start).unwrap_or_default();
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
-        self.store.run(async move {
+        let since = Instant::now();
+        let fetched = self.store.run(self.tally.scope(async move {
             let mut bytes = vec![0; len];
             fetch_range(&store, &spec, start, &mut bytes).await?;
             Ok(bytes)
-        })
+        }));
+        self.tally.waited(Stall::Data, since);
+        fetched
     }
 
     fn keep(&mut self, promise: &Promise, first: u64, bytes: &[u8]) {

@@ -11,6 +11,7 @@ use super::client::Store;
 use super::download::ReadSpec;
 use super::sequential::ReadAhead;
 use crate::error::{Error, Kind, Result};
+use crate::metrics::image::{Direction, Tally};
 
 /// One part as it was found.
 #[derive(Debug)]
@@ -31,7 +32,8 @@ pub fn scan(
 ) -> Result<()> {
     let spec = Arc::new(spec);
     let promise = store.pool().promise(spec.parts.iter().map(|part| part.size).max().unwrap_or_default())?;
-    let mut ahead = ReadAhead::new(store.clone(), Arc::clone(&spec));
+    let tally = Tally::new(store.metrics(), &spec.bucket, &spec.key, Direction::Read);
+    let mut ahead = ReadAhead::new(store.clone(), Arc::clone(&spec), tally);
     let mut hashing = VecDeque::new();
     for (index, part) in spec.parts.iter().enumerate() {
         before(part.size);

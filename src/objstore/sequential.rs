@@ -14,11 +14,13 @@ use super::download::{PartSpan, ReadSpec};
 use super::get::read_range;
 use super::pool::{Buffer, Promise};
 use crate::error::{Error, Kind, Result};
+use crate::metrics::image::{Stall, Tally};
 
 /// The read-ahead window of one reader.
 pub struct ReadAhead {
     store: Store,
     spec: Arc<ReadSpec>,
+    tally: Arc<Tally>,
     parts: VecDeque<Fetch>,
     window: usize,
 }
@@ -43,8 +45,8 @@ impl Drop for Fetch {
 }
 
 impl ReadAhead {
-    pub fn new(store: Store, spec: Arc<ReadSpec>) -> Self {
-        Self { store, spec, parts: VecDeque::new(), window: 1 }
+    pub fn new(store: Store, spec: Arc<ReadSpec>, tally: Arc<Tally>) -> Self {
+        Self { store, spec, tally, parts: VecDeque::new(), window: 1 }
     }
 
     /// Lets every part go.
@@ -97,10 +99,11 @@ impl ReadAhead {
     fn part(&mut self, promise: &Promise, index: usize) -> Result<&Buffer> {
         if !self.holds(index) {
             self.clear();
-            let deadline = Instant::now() + self.store.retry().operation_timeout;
+            let since = Instant::now();
             let size = self.spec.parts.get(index).map_or(1, |part| part.size);
-            let buffer = promise.acquire(size, deadline)?;
-            self.start(index, buffer);
+            let buffer = promise.acquire(size, since + self.store.retry().operation_timeout);
+            self.tally.waited(Stall::Buffer, since);
+            self.start(index, buffer?);
         }
         while self.parts.front().is_some_and(|fetch| fetch.index < index) {
             self.parts.pop_front();
@@ -128,7 +131,8 @@ impl ReadAhead {
     fn start(&mut self, index: usize, buffer: Buffer) {
         let Some(span) = self.spec.parts.get(index).copied() else { return };
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
-        let task = self.store.runtime().spawn(async move { fetch_part(&store, &spec, span, buffer).await });
+        let tally = Arc::clone(&self.tally);
+        let task = self.store.runtime().spawn(async move { fetch_counted(&store, &spec, &tally, span, buffer).await });
         self.parts.push_back(Fetch { index, state: FetchState::UnderWay(task) });
     }
 
@@ -137,7 +141,9 @@ impl ReadAhead {
         if let Some(fetch) = self.parts.front_mut()
             && let FetchState::UnderWay(task) = &mut fetch.state
         {
+            let since = Instant::now();
             let joined = futures::executor::block_on(task);
+            self.tally.waited(Stall::Data, since);
             let joined = joined.map_err(|_| Error::new(Kind::Aborted, "read a part: the plug-in was terminated"));
             match joined.flatten() {
                 Ok(buffer) => fetch.state = FetchState::Ready(buffer),
@@ -154,8 +160,21 @@ impl ReadAhead {
     }
 }
 
+/// [`fetch_part`] for an image whose parts and retries are counted.
+pub async fn fetch_counted(
+    store: &Store,
+    spec: &ReadSpec,
+    tally: &Arc<Tally>,
+    span: PartSpan,
+    buffer: Buffer,
+) -> Result<Buffer> {
+    let since = Instant::now();
+    let fetched = tally.scope(fetch_part(store, spec, span, buffer)).await;
+    fetched.inspect(|_| tally.part(since))
+}
+
 /// Fetches one part and checks its CRC; a part that arrives damaged is fetched once more.
-pub async fn fetch_part(store: &Store, spec: &ReadSpec, span: PartSpan, mut buffer: Buffer) -> Result<Buffer> {
+async fn fetch_part(store: &Store, spec: &ReadSpec, span: PartSpan, mut buffer: Buffer) -> Result<Buffer> {
     let len = usize::try_from(span.size).unwrap_or(usize::MAX);
     let mut seen = Crc64(0);
     for _ in 0..2 {

@@ -32,6 +32,7 @@ use super::addresses::{Addresses, Cause, LATE, PACE_BYTES_MIN, Ticket};
 use super::dial::{Dialler, Origin};
 use super::server_clock::{self, ServerClock};
 use crate::config::Transfer;
+use crate::metrics::request::{RequestWatch, ServerMetrics};
 
 /// The response header in which the connector tells the error path which address answered.
 pub const ADDRESS_HEADER: &str = "x-vastost-address";
@@ -57,6 +58,7 @@ struct Shared {
     clock: ServerClock,
     addresses: Addresses,
     permits: Arc<Semaphore>,
+    metrics: Arc<ServerMetrics>,
     idle_max: Duration,
     age_max: Duration,
     idle: Mutex<Idle>,
@@ -91,15 +93,17 @@ struct Lease {
     sent: u64,
     /// When the request was signed, seconds since 1970.
     signed: Option<u64>,
+    watch: RequestWatch,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Transport {
-    pub fn new(dialler: Dialler, transfer: &Transfer) -> Self {
+    pub fn new(dialler: Dialler, transfer: &Transfer, metrics: Arc<ServerMetrics>) -> Self {
         let shared = Shared {
             dialler,
             clock: ServerClock::default(),
-            addresses: Addresses::default(),
+            addresses: Addresses::new(Arc::clone(&metrics)),
+            metrics,
             permits: Arc::new(Semaphore::new(transfer.connections)),
             idle_max: transfer.connection_idle,
             age_max: transfer.connection_max_age,
@@ -123,7 +127,8 @@ impl Transport {
         let (origin, mut request) = to_origin_form(request).map_err(ConnectorError::user)?;
         let permits = Arc::clone(&self.shared.permits);
         let permit = permits.acquire_owned().await.map_err(|e| ConnectorError::other(e.into(), None))?;
-        let mut lease = self.shared.lease(origin, permit).await?;
+        let watch = self.shared.metrics.watch(&request, self.shared.dialler.is_endpoint(&origin));
+        let mut lease = self.shared.lease(origin, permit, watch).await?;
         lease.sent = request.body().content_length().unwrap_or_default();
         lease.signed = request.headers().get("x-amz-date").and_then(server_clock::parse_amz_date);
         loop {
@@ -142,6 +147,7 @@ impl Transport {
                 Err(error) => return Err(lease.broken(&error)),
             }
             (lease.sending, lease.waiting) = (Some(Instant::now()), true);
+            lease.watch.sent(lease.ticket.address());
             match connection.sender.try_send_request(request).await {
                 Ok(response) => return Ok(lease.respond(response)),
                 Err(mut error) => match error.take_message() {
@@ -163,7 +169,12 @@ impl Shared {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn lease(self: &Arc<Self>, origin: Origin, permit: OwnedSemaphorePermit) -> Result<Lease, ConnectorError> {
+    async fn lease(
+        self: &Arc<Self>,
+        origin: Origin,
+        permit: OwnedSemaphorePermit,
+        watch: RequestWatch,
+    ) -> Result<Lease, ConnectorError> {
         let addresses = self.dialler.addresses(&origin).await.map_err(|e| ConnectorError::io(e.into()))?;
         let ticket = self.choose(&origin, &addresses).ok_or_else(|| no_address(&origin))?;
         let lease = Lease {
@@ -175,6 +186,7 @@ impl Shared {
             waiting: false,
             sent: 0,
             signed: None,
+            watch,
             _permit: permit,
         };
         match self.reuse(&lease.origin, lease.ticket.address()) {
@@ -268,6 +280,7 @@ impl Lease {
 
     fn respond(mut self, response: http::Response<Incoming>) -> HttpResponse {
         self.waiting = false;
+        self.watch.answered(response.status());
         let (mut parts, body) = response.into_parts();
         self.ticket.answered(parts.status.as_u16());
         let is_endpoint = self.shared.dialler.is_endpoint(&self.origin);
@@ -357,6 +370,9 @@ impl Body for LeasedBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let (Some(lease), Some(Ok(frame))) = (&mut self.lease, &frame) {
+            lease.watch.received(frame.data_ref().map_or(0, Bytes::len));
+        }
         match &frame {
             Some(Ok(frame)) => {
                 self.received += frame.data_ref().map_or(0, |data| data.len() as u64);

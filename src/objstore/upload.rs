@@ -18,6 +18,7 @@ use super::probe::WireMode;
 use super::proof::{check_complete, check_etag, confirm, wire_check};
 use crate::config::{PARTS_MAX, size_text};
 use crate::error::{Error, Kind, Result};
+use crate::metrics::image::{Direction, Stall, Tally};
 
 /// Where an upload goes and how it is proven.
 #[derive(Clone, Debug)]
@@ -48,6 +49,7 @@ pub struct Upload {
     open_offset: u64,
     id: Option<Arc<str>>,
     progress: Arc<Progress>,
+    tally: Arc<Tally>,
 }
 
 struct OpenPart {
@@ -65,6 +67,7 @@ impl Upload {
         let transfer = store.transfer();
         let plan = PartPlan::new(transfer.part_size_bytes, transfer.image_size_max_bytes);
         Ok(Self {
+            tally: Tally::new(store.metrics(), &spec.bucket, &spec.key, Direction::Write),
             store: store.clone(),
             spec: Arc::new(spec),
             plan,
@@ -97,6 +100,11 @@ impl Upload {
     /// The parts under way and done, for those who watch.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
+    }
+
+    /// What the upload has done and waited for.
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
     }
 
     pub fn spec(&self) -> &UploadSpec {
@@ -134,8 +142,10 @@ impl Upload {
             return Err(Error::new(Kind::NoSpace, format!("write beyond part {PARTS_MAX}, S3's last")));
         }
         let bytes = self.plan.part_bytes(self.open_number);
-        let deadline = Instant::now() + self.store.retry().operation_timeout;
-        let buffer = self.promise.acquire_up_to(bytes, deadline)?;
+        let since = Instant::now();
+        let buffer = self.promise.acquire_up_to(bytes, since + self.store.retry().operation_timeout);
+        self.tally.waited(Stall::Buffer, since);
+        let buffer = buffer?;
         let capacity = usize::try_from(bytes).unwrap_or(usize::MAX).min(buffer.as_slice().len());
         Ok(OpenPart { buffer, capacity, filled: 0, hasher: Crc64Hasher::default(), rewritten: false })
     }
@@ -145,7 +155,7 @@ impl Upload {
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         let crc = spec.wire == WireMode::Crc64;
         let begun = async move { store.begin_upload(&spec.bucket, &spec.key, &spec.metadata, crc).await };
-        let id = self.store.run(begun).inspect_err(|error| self.fail(error))?;
+        let id = self.store.run(self.tally.scope(begun)).inspect_err(|error| self.fail(error))?;
         self.id = Some(id.into());
         Ok(())
     }
@@ -159,12 +169,20 @@ impl Upload {
         let (body, crc64) = part.seal();
         self.open_offset += body.len() as u64;
         self.open_number += 1;
-        self.progress.admit()?;
+        let since = Instant::now();
+        let admitted = self.progress.admit();
+        self.tally.waited(Stall::Parts, since);
+        admitted?;
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         // Made here and not in the task: a runtime that is being stopped drops the task before it ever runs.
         let slot = Slot::of(&self.progress);
+        let tally = Arc::clone(&self.tally);
         self.store.runtime().spawn(async move {
-            let sent = send(&store, &spec, &id, number, body, crc64).await;
+            let since = Instant::now();
+            let sent = tally.scope(send(&store, &spec, &id, number, body, crc64)).await;
+            if sent.is_ok() {
+                tally.part(since);
+            }
             slot.finish(sent);
         });
         Ok(())
@@ -172,7 +190,9 @@ impl Upload {
 
     /// Waits until every part that was sent is on the store.
     pub fn settle(&self) -> Result<()> {
+        let since = Instant::now();
         self.progress.wait_idle();
+        self.tally.waited(Stall::Parts, since);
         self.check()
     }
 
@@ -203,8 +223,8 @@ impl Upload {
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         let (id, list) = (self.id.clone().unwrap_or_default(), parts.clone());
         let proof = (spec.wire == WireMode::Crc64).then_some(crc64);
-        let object =
-            self.store.run(async move { store.complete_upload(&spec.bucket, &spec.key, &id, &list, proof).await })?;
+        let completed = async move { store.complete_upload(&spec.bucket, &spec.key, &id, &list, proof).await };
+        let object = self.store.run(self.tally.scope(completed))?;
         // There is an object now and no upload any more that could be aborted.
         self.id = None;
         check_complete(&self.spec, &object, &parts, crc64)?;
@@ -216,12 +236,15 @@ impl Upload {
         let (body, crc64) = self.open.take().map_or((Bytes::new(), Crc64(0)), OpenPart::seal);
         let size = body.len() as u64;
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
-        let object = self.store.run(async move {
+        let since = Instant::now();
+        let put = async move {
             let (check, md5) = wire_check(&store, &spec, &body, crc64).await?;
             let object = store.put(&spec.bucket, &spec.key, body, check, &spec.metadata, false).await?;
             check_etag(&spec, &object.etag, md5)?;
             Ok(object)
-        })?;
+        };
+        let object = self.store.run(self.tally.scope(put))?;
+        self.tally.part(since);
         self.open_offset = size;
         let part = SentPart { number: 1, size, etag: object.etag.clone(), crc64 };
         Ok(Uploaded { object, parts: if size == 0 { Vec::new() } else { vec![part] } })

@@ -9,8 +9,9 @@ use std::time::Instant;
 use super::client::Store;
 use super::download::ReadSpec;
 use super::pool::{Buffer, Promise};
-use super::sequential::{ReadAhead, fetch_part};
+use super::sequential::{ReadAhead, fetch_counted};
 use crate::error::{Error, Kind, Result};
+use crate::metrics::image::{Stall, Tally};
 
 const PARTS_KEPT: usize = 4;
 
@@ -18,13 +19,14 @@ const PARTS_KEPT: usize = 4;
 pub struct WholeParts {
     store: Store,
     spec: Arc<ReadSpec>,
+    tally: Arc<Tally>,
     /// Part index and bytes, least recently used first.
     parts: Vec<(usize, Buffer)>,
 }
 
 impl WholeParts {
-    pub fn new(store: Store, spec: Arc<ReadSpec>) -> Self {
-        Self { store, spec, parts: Vec::new() }
+    pub fn new(store: Store, spec: Arc<ReadSpec>, tally: Arc<Tally>) -> Self {
+        Self { store, spec, tally, parts: Vec::new() }
     }
 
     /// Lets every part go.
@@ -51,8 +53,11 @@ impl WholeParts {
             Some(position) => self.parts.remove(position),
             None => {
                 let buffer = self.buffer(promise, ahead, span.size)?;
-                let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
-                (index, self.store.run(async move { fetch_part(&store, &spec, span, buffer).await })?)
+                let (store, spec, tally) = (self.store.clone(), Arc::clone(&self.spec), Arc::clone(&self.tally));
+                let since = Instant::now();
+                let fetched = self.store.run(async move { fetch_counted(&store, &spec, &tally, span, buffer).await });
+                self.tally.waited(Stall::Data, since);
+                (index, fetched?)
             }
         };
         self.parts.push(part);
@@ -72,7 +77,10 @@ impl WholeParts {
             if self.parts.is_empty() {
                 // The promised buffer may be on this very stream's read-ahead.
                 ahead.clear();
-                return promise.acquire(bytes, Instant::now() + self.store.retry().operation_timeout);
+                let since = Instant::now();
+                let acquired = promise.acquire(bytes, since + self.store.retry().operation_timeout);
+                self.tally.waited(Stall::Buffer, since);
+                return acquired;
             }
             self.parts.remove(0);
         }

@@ -26,6 +26,8 @@ pub struct Call {
     pub session: Option<Arc<Session>>,
     /// "LSU nightly, image db:1" or the like.
     pub subject: String,
+    /// What the call's log lines are under.
+    pub span: Option<tracing::Span>,
     /// A failure is an answer here and is not logged.
     pub quiet: bool,
     /// Keeps the server open, and with it the host's log callback valid, until this call has told its outcome.
@@ -79,6 +81,7 @@ pub fn install_panic_hook() {
 }
 
 fn tell(function: &str, call: &Call, error: Option<&Error>) {
+    let _entered = call.span.as_ref().map(tracing::Span::enter);
     // The end of a list is an answer too.
     if let Some(error) = error.filter(|error| error.kind() != Kind::NoMoreEntries && !call.quiet) {
         let subject = if call.subject.is_empty() { String::new() } else { format!(" {}:", call.subject) };

@@ -20,7 +20,7 @@ use super::boundary::{
     output_struct, string, to_field,
 };
 use super::handle::Object;
-use super::image::{ImageHandle, check_close_flags, definition, delete, info_by_name, subject};
+use super::image::{ImageHandle, check_close_flags, definition, delete, info_by_name, span, subject};
 use super::image_list::ImageList;
 use super::lsu::LsuList;
 use super::process::{self, Process};
@@ -573,6 +573,7 @@ fn open_image(call: &mut Call, image: stsp_handle_t) -> Result<Arc<ImageHandle>>
     call.session = Some(Arc::clone(&image.server().session));
     call.server = Some(Child::of(image.server()));
     image.subject().clone_into(&mut call.subject);
+    call.span = Some(image.span().clone());
     Ok(image)
 }
 
@@ -605,6 +606,7 @@ unsafe fn find_image(
     // SAFETY: as above.
     let (process, server, lsu) = unsafe { find_lsu(call, server, lsu_name) }?;
     call.subject = subject(&lsu.config().name, &def.id);
+    call.span = Some(span(&server, &lsu, &def.id));
     Ok((process, server, lsu, def))
 }
 

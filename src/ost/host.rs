@@ -21,7 +21,12 @@ use crate::config::credentials::KeyPair;
 thread_local! {
     /// The plug-in calls the log function on the thread of the call that failed, before that call returns.
     static MESSAGE: RefCell<String> = const { RefCell::new(String::new()) };
+    /// What is no failure.
+    static NOTES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
+
+/// A host that never asks for its notes must not grow by them.
+const NOTES_MAX: usize = 100;
 
 /// A call that did not return STSP_OK, with what the plug-in said about it.
 #[derive(Clone, PartialEq, Eq)]
@@ -121,6 +126,11 @@ pub fn init() -> HostResult<String> {
     // SAFETY: the struct lives until the call returns.
     done(unsafe { stsp_init(STSP_ABI_VERSION, &raw mut info) })?;
     Ok(text(&info.version))
+}
+
+/// Takes what the plug-in said to this thread besides failures, the oldest first.
+pub fn take_notes() -> Vec<String> {
+    NOTES.take()
 }
 
 /// `stsp_terminate`.
@@ -322,6 +332,13 @@ unsafe extern "C" fn keep_message(_: *mut c_void, severity: i32, message: *const
     let message = unsafe { CStr::from_ptr(message) }.to_string_lossy();
     if severity >= STSP_LOG_ERROR {
         MESSAGE.set(message.into_owned());
+    } else {
+        NOTES.with_borrow_mut(|notes| {
+            if notes.len() == NOTES_MAX {
+                notes.remove(0);
+            }
+            notes.push(message.into_owned());
+        });
     }
 }
 

@@ -1,10 +1,13 @@
 //! An open image: create or open, write, read, metadata, flush, close; and delete.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use tracing::Span;
 
 use super::abi::{
-    STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_OPEN_READ,
-    STSP_OPEN_WRITE, stsp_image_def_t, stsp_image_info_t,
+    STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_LOG_INFO,
+    STSP_OPEN_READ, STSP_OPEN_WRITE, stsp_image_def_t, stsp_image_info_t,
 };
 use super::boundary::{field, to_field};
 use super::process::{OpenImage, OpenKey, Process, Use};
@@ -18,10 +21,12 @@ use crate::catalog::meta;
 use crate::catalog::record::unix_seconds;
 use crate::catalog::restore::Restore;
 use crate::error::{Error, Kind, Result};
+use crate::metrics::image::{Pace, Tally};
 
 /// What an image handle stands for. Calls on one handle run one after the other.
 pub struct ImageHandle {
     subject: String,
+    span: Span,
     lsu: Lsu,
     state: Mutex<State>,
     child: Child,
@@ -29,8 +34,8 @@ pub struct ImageHandle {
 
 /// The entry among the open images goes with the state, so that it is given up with the image and not with the handle.
 enum State {
-    Writing(Box<Backup>, OpenImage),
-    Reading(Box<Restore>, OpenImage),
+    Writing(Box<Backup>, Pace, OpenImage),
+    Reading(Box<Restore>, Pace, OpenImage),
     Closed,
 }
 
@@ -46,16 +51,24 @@ pub fn subject(lsu: &str, id: &ImageId) -> String {
     format!("LSU {lsu}, image {id}")
 }
 
+/// What log lines about an image are under, whatever the level. The host's session names no job.
+pub fn span(server: &Server, lsu: &Lsu, id: &ImageId) -> Span {
+    tracing::error_span!("image", server = server.config().name, lsu = lsu.config().name, image = %id)
+}
+
 impl ImageHandle {
     pub fn create(process: &Arc<Process>, server: &Arc<Server>, lsu: &Lsu, def: ImageDef) -> Result<Self> {
         let subject = subject(&lsu.config().name, &def.id);
+        let span = span(server, lsu, &def.id);
         let entry = process.open_image(open_key(lsu, &def.id), Use::Write)?;
-        let state = State::Writing(Box::new(Backup::create(lsu, def)?), entry);
-        Ok(Self { subject, lsu: lsu.clone(), state: Mutex::new(state), child: Child::of(server) })
+        let backup = span.in_scope(|| Backup::create(lsu, def))?;
+        let state = State::Writing(Box::new(backup), Pace::new(), entry);
+        Ok(Self { subject, span, lsu: lsu.clone(), state: Mutex::new(state), child: Child::of(server) })
     }
 
     pub fn open(process: &Arc<Process>, server: &Arc<Server>, lsu: &Lsu, def: &ImageDef, mode: u32) -> Result<Self> {
-        let subject = subject(&lsu.config().name, &def.id);
+        let (subject, span) = (subject(&lsu.config().name, &def.id), span(server, lsu, &def.id));
+        let entered = span.enter();
         let state = match mode {
             STSP_OPEN_READ => {
                 let entry = process.open_image(open_key(lsu, &def.id), Use::Read)?;
@@ -64,22 +77,27 @@ impl ImageHandle {
                     let what = format!("image {} has another policy or type than asked for", def.id);
                     return Err(Error::new(Kind::NotFound, what));
                 }
-                State::Reading(Box::new(restore), entry)
+                State::Reading(Box::new(restore), Pace::new(), entry)
             }
             STSP_OPEN_WRITE => {
                 let entry = process.open_image(open_key(lsu, &def.id), Use::Write)?;
-                State::Writing(Box::new(Backup::reopen(lsu, def)?), entry)
+                State::Writing(Box::new(Backup::reopen(lsu, def)?), Pace::new(), entry)
             }
             other => {
                 let what = format!("mode {other:#x} is neither STSP_OPEN_READ nor STSP_OPEN_WRITE");
                 return Err(Error::new(Kind::InvalidArgument, what));
             }
         };
-        Ok(Self { subject, lsu: lsu.clone(), state: Mutex::new(state), child: Child::of(server) })
+        drop(entered);
+        Ok(Self { subject, span, lsu: lsu.clone(), state: Mutex::new(state), child: Child::of(server) })
     }
 
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+
+    pub fn span(&self) -> &Span {
+        &self.span
     }
 
     pub fn server(&self) -> &Arc<Server> {
@@ -88,22 +106,22 @@ impl ImageHandle {
 
     pub fn write(&self, data: &[u8], offset: u64) -> Result<u64> {
         match &mut *self.lock()? {
-            State::Writing(backup, _) => backup.write(data, offset).map(|len| len as u64),
+            State::Writing(backup, pace, _) => pace.call(|| backup.write(data, offset).map(|len| len as u64)),
             other => Err(not_open(other, "writing")),
         }
     }
 
     pub fn read(&self, to: &mut [u8], offset: u64) -> Result<u64> {
         match &mut *self.lock()? {
-            State::Reading(restore, _) => restore.read(to, offset).map(|len| len as u64),
+            State::Reading(restore, pace, _) => pace.call(|| restore.read(to, offset).map(|len| len as u64)),
             other => Err(not_open(other, "reading")),
         }
     }
 
     pub fn write_meta(&self, data: &[u8], offset: u64) -> Result<u64> {
         match &mut *self.lock()? {
-            State::Writing(backup, _) => meta::write_at(backup.meta(), data, offset)?,
-            State::Reading(restore, _) => restore.write_meta(data, offset)?,
+            State::Writing(backup, ..) => meta::write_at(backup.meta(), data, offset)?,
+            State::Reading(restore, ..) => restore.write_meta(data, offset)?,
             State::Closed => return Err(not_open(&State::Closed, "writing")),
         }
         Ok(data.len() as u64)
@@ -111,17 +129,18 @@ impl ImageHandle {
 
     pub fn read_meta(&self, to: &mut [u8], offset: u64) -> Result<u64> {
         match &mut *self.lock()? {
-            State::Writing(backup, _) => Ok(meta::read_at(backup.meta(), to, offset) as u64),
-            State::Reading(restore, _) => restore.read_meta(to, offset).map(|len| len as u64),
+            State::Writing(backup, ..) => Ok(meta::read_at(backup.meta(), to, offset) as u64),
+            State::Reading(restore, ..) => restore.read_meta(to, offset).map(|len| len as u64),
             State::Closed => Err(not_open(&State::Closed, "reading")),
         }
     }
 
     /// Full parts of a writer are on the store then, and changed metadata of a reader.
     pub fn flush(&self) -> Result<()> {
+        let _entered = self.span.enter();
         match &mut *self.lock()? {
-            State::Writing(backup, _) => backup.flush(),
-            State::Reading(restore, _) => restore.save_meta(),
+            State::Writing(backup, pace, _) => pace.call(|| backup.flush().map(|()| 0)).map(drop),
+            State::Reading(restore, ..) => restore.save_meta(),
             State::Closed => Err(not_open(&State::Closed, "flushing")),
         }
     }
@@ -129,31 +148,58 @@ impl ImageHandle {
     pub fn info(&self) -> Result<stsp_image_info_t> {
         let lsu = &self.lsu.config().name;
         match &*self.lock()? {
-            State::Writing(backup, _) => {
+            State::Writing(backup, ..) => {
                 let flags = STSP_II_IMAGE_PENDING | STSP_II_BUSY_WRITE;
                 Ok(info(lsu, backup.def(), flags, backup.size(), unix_seconds(backup.created()), 0))
             }
-            State::Reading(restore, _) => Ok(info_of(lsu, restore.image())),
+            State::Reading(restore, ..) => Ok(info_of(lsu, restore.image())),
             State::Closed => Err(not_open(&State::Closed, "queries")),
         }
     }
 
     /// Ends the handle whatever happens; the handle is out of the table already.
     pub fn close(&self, flags: u32) -> Result<()> {
+        let _entered = self.span.enter();
         let state = std::mem::replace(&mut *self.lock()?, State::Closed);
         match state {
-            State::Writing(backup, entry) => {
-                let closed = if flags & STSP_CLOSEF_COMPLETE != 0 { backup.complete() } else { backup.incomplete() };
-                drop(entry);
-                closed.map(drop)
+            State::Writing(backup, pace, entry) => {
+                let complete = flags & STSP_CLOSEF_COMPLETE != 0;
+                let (tally, outcome) =
+                    (backup.tally(), if complete { "written complete" } else { "written incomplete" });
+                self.summarise(&tally, pace, outcome, || {
+                    let closed = if complete { backup.complete() } else { backup.incomplete() };
+                    drop(entry);
+                    closed.map(drop)
+                })
             }
-            State::Reading(mut restore, entry) => {
-                let saved = restore.save_meta();
-                drop((restore, entry));
-                saved
+            State::Reading(mut restore, pace, entry) => {
+                let tally = restore.tally();
+                self.summarise(&tally, pace, "read", || {
+                    let saved = restore.save_meta();
+                    drop((restore, entry));
+                    saved
+                })
             }
             State::Closed => Err(not_open(&State::Closed, "closing")),
         }
+    }
+
+    /// Runs a close and tells the host and the log, in one line, what the image did and waited for.
+    fn summarise(
+        &self,
+        tally: &Tally,
+        mut pace: Pace,
+        outcome: &'static str,
+        close: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        pace.begin();
+        let (blocked, since) = (tally.blocked(), Instant::now());
+        let closed = close();
+        let outcome = if closed.is_ok() { outcome } else { "failed" };
+        let line = format!("{}: {}", self.subject, tally.close(&pace, blocked, since, outcome));
+        tracing::info!("{line}");
+        self.server().session.add(STSP_LOG_INFO, format!("vastost {line}"));
+        closed
     }
 
     /// Drops what the handle holds without completing it, unless a call is under way on it.

@@ -15,6 +15,7 @@ use super::server::Server;
 use crate::catalog::image_id::ImageId;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::log::{self, LogThread};
 use crate::objstore::engine::Engine;
 
 /// Read without a lock, since a lock could be held for ever on the child's side of a fork.
@@ -36,7 +37,7 @@ pub struct Process {
 enum EngineState {
     #[default]
     NotStarted,
-    Running(Engine),
+    Running(Engine, Option<LogThread>),
     Stopped,
 }
 
@@ -79,11 +80,14 @@ impl Process {
     pub fn with_engine<T>(&self, config: &Config, use_it: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
         let mut state = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*state, EngineState::NotStarted) {
-            *state = EngineState::Running(Engine::start(config)?);
+            *state = EngineState::Running(Engine::start(config)?, None);
         }
-        let EngineState::Running(engine) = &*state else {
+        let EngineState::Running(engine, log_thread) = &mut *state else {
             return Err(Error::new(Kind::Aborted, "the plug-in was terminated during the call"));
         };
+        if log_thread.is_none() {
+            *log_thread = log::start_thread();
+        }
         engine.set_budget(config.pool.budget_bytes);
         use_it(engine)
     }
@@ -174,8 +178,12 @@ pub fn terminate() {
         }
     }
     let mut state = process.engine.lock().unwrap_or_else(PoisonError::into_inner);
-    if let EngineState::Running(engine) = std::mem::replace(&mut *state, EngineState::Stopped) {
+    if let EngineState::Running(engine, log_thread) = std::mem::replace(&mut *state, EngineState::Stopped) {
         engine.stop();
+        // The last one: until here all of ours may have something to log.
+        if let Some(thread) = log_thread {
+            thread.stop();
+        }
     }
     drop(state);
     let servers: Vec<_> = objects.iter().filter_map(Object::as_server).collect();

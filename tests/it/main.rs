@@ -24,6 +24,8 @@ mod endpoints;
 mod faults;
 /// An S3 client that is not ours.
 mod foreign;
+/// Counters, the line about each image, the log.
+mod monitoring;
 /// The proxy that does it.
 #[path = "../proxy/mod.rs"]
 mod proxy;

@@ -82,6 +82,9 @@ pub enum Command {
     /// Measure what this host and its cluster move, and say what belongs into [transfer]; leaves nothing behind
     #[command(after_help = crate::bench::HELP)]
     Bench(crate::bench::Options),
+    /// Show what the processes of this host did and do: requests, errors, retries, bytes, latency, waits
+    #[command(after_help = STATS_HELP)]
+    Stats(Stats),
     /// Audit the images: prove that every one can be restored, and name what is left over; changes nothing
     #[command(after_help = VERIFY_HELP)]
     Verify(Verify),
@@ -127,6 +130,11 @@ const GC_HELP: &str = "What a living writer holds is never touched, whatever the
 
 const REPAIR_HELP: &str = "Nothing that is good is overwritten; a sidecar that is replaced is kept under replaced/.\n\n\
     Examples:\n  vastost-s3 repair\n  vastost-s3 repair nightly --deep --yes";
+const STATS_HELP: &str = "Shows the files that the processes leave in the folder [metrics] dir, those of the last 10 minutes' jobs included. \
+    RATE counts both ways, over the process's life, with --watch since the last look.\n\n\
+    Examples:\n  vastost-s3 stats\n  vastost-s3 stats --watch\n  \
+    vastost-s3 --json stats | jq '.operations[] | select(.errors > 0)'";
+
 const VERIFY_HELP: &str = "Exit codes: 0 nothing wrong, 1 findings of severity error (with --strict also warnings), 2 could not run or was \
     interrupted. A reader's rights are enough. Every kind of finding is explained in docs/verify.md.\n\n\
     Examples:\n  vastost-s3 verify\n  vastost-s3 verify nightly --deep --since 2026-11-01 --limit-rate \"500 MiB\"\n  \
@@ -305,6 +313,17 @@ pub struct Usage {
     /// Also by day of the image date
     #[arg(long)]
     pub by_day: bool,
+}
+
+#[derive(Args)]
+pub struct Stats {
+    /// The folder, instead of the configuration's
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Show it again and again, every so many seconds, until Ctrl-C; with --json one document a line
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub watch: Option<u64>,
 }
 
 #[derive(Args)]

@@ -24,6 +24,7 @@ mod put;
 mod repair;
 mod rm;
 mod site;
+mod stats;
 mod temporary;
 mod usage;
 mod verify;
@@ -71,6 +72,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Gc(args) => gc::run(global, args),
         Command::Repair(args) => repair::run(global, args),
         Command::Bench(args) => bench::run(global, args),
+        Command::Stats(args) => stats::run(global, args),
         Command::Usage(args) => usage::run(global, args),
         Command::Verify(args) => verify::run(global, args),
         Command::Config(args) => config::run(global, args),
