@@ -49,8 +49,12 @@ impl Runner<'_> {
     pub fn run(&self, job: &Job) -> Sample {
         let invocation = job.invocation(self.site, self.peers);
         let sample = self.measured(&invocation, &format!("{} {}", job.client.name, job.direction.name()));
+        let sink = self.site.path("sink");
+        if let Ok(written) = fs::metadata(&sink) {
+            assert_eq!(written.len(), job.bytes, "{} has not fetched all", job.client.name);
+        }
         // Memory of the machine, not of the client.
-        let _ = fs::remove_file(self.site.path("sink"));
+        let _ = fs::remove_file(sink);
         sample
     }
 

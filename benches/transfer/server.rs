@@ -80,12 +80,6 @@ fn converse(server: &Server, mut incoming: Incoming) -> io::Result<()> {
         }
         server.requests.fetch_add(1, Ordering::Relaxed);
         let answer = s3::answer(&request, &server.store);
-        if std::env::var_os("TRANSFER_TRACE").is_some() {
-            eprintln!(
-                "{} /{}/{} {:?} -> {}",
-                request.method, request.bucket, request.key, request.query, answer.status
-            );
-        }
         send(&mut *incoming.channel, &request, &answer)?;
         if request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
             return Ok(());
