@@ -1,0 +1,131 @@
+//! The order of things: every client once, then all again; then memory by streams, system calls and startup.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use super::args::{Args, Direction, GIB};
+use super::client::{self, CLIENTS, Client, Job, Kind, STREAMS};
+use super::peers::Peers;
+use super::report::{MemoryRow, Report, Row, Spread, Startup};
+use super::runner::{Runner, Sample};
+use super::site::{Site, root};
+use super::{chart, report, targets};
+
+const STARTS: usize = 21;
+
+pub fn run(args: &Args) {
+    let clients: Vec<Client> = CLIENTS.into_iter().filter(|client| is_wanted(args, client)).collect();
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root("target"), Into::into).join("transfer");
+    fs::create_dir_all(&target).expect("make a folder below target/");
+    let wants_peers = clients.iter().any(Client::is_peer);
+    let peers = if wants_peers { Peers::install(&target.join("peers")) } else { Peers::default() };
+    let site = Site::new(args.tls);
+    let runner = Runner { site: &site, peers: &peers };
+    let jobs = jobs(args, &runner, &clients);
+
+    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); jobs.len()];
+    for run in 1..=args.runs.max(1) {
+        for (job, samples) in jobs.iter().zip(&mut samples) {
+            samples.push(runner.run(&fresh(&site, job)));
+        }
+        println!("run {run} of {} is done", args.runs.max(1));
+    }
+    let has_strace = !args.no_strace && is_installed("strace");
+    let rows = jobs.iter().zip(&samples).map(|(job, samples)| {
+        let counted = has_strace.then(|| runner.system_calls(&Job { bytes: GIB, ..fresh(&site, job) })).flatten();
+        Row::new(job, samples, counted)
+    });
+    let rows = rows.collect();
+    let has_plugin = clients.iter().any(Client::is_plugin);
+    let report = Report {
+        machine: report::machine(),
+        gib: args.gib,
+        runs: args.runs.max(1),
+        rows,
+        memory: if has_plugin { memory(args, &runner) } else { Vec::new() },
+        startup: has_plugin.then(|| startup(&runner)),
+    };
+    publish(args, &report, &target);
+}
+
+fn publish(args: &Args, report: &Report, target: &std::path::Path) {
+    report.print();
+    let verdicts = targets::verdicts(report);
+    targets::print(&verdicts);
+    let json = args.json.clone().unwrap_or_else(|| target.join("transfer.json"));
+    fs::write(&json, report.json(&verdicts)).expect("write the figures");
+    let svg = args.svg.clone().unwrap_or_else(|| target.join("transfer.svg"));
+    fs::write(&svg, chart::svg(report)).expect("write the chart");
+    println!("\nfigures: {}\nchart:   {}", json.display(), svg.display());
+}
+
+fn is_wanted(args: &Args, client: &Client) -> bool {
+    args.only.is_empty() || args.only.iter().any(|name| client.name.starts_with(name.as_str()))
+}
+
+fn is_installed(program: &str) -> bool {
+    let status = Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Every client in both directions, over http and, where asked for and known, https. Writes the images that are restored.
+fn jobs(args: &Args, runner: &Runner<'_>, clients: &[Client]) -> Vec<Job> {
+    let bytes = args.gib.max(1) * GIB;
+    let mut jobs = Vec::new();
+    for client in clients.iter().filter(|client| client.is_there(runner.peers)) {
+        let up = Job { client: *client, direction: Direction::Up, tls: false, bytes, streams: STREAMS, date: 0 };
+        let written = fresh(runner.site, &up);
+        if client.is_plugin() {
+            // Also finds out, once, what the server can do.
+            runner.run(&written);
+        }
+        for tls in [false, true] {
+            if !tls || args.tls && client.speaks_tls() {
+                jobs.push(Job { tls, ..up });
+                jobs.push(Job { tls, direction: Direction::Down, ..written });
+            }
+        }
+    }
+    jobs
+}
+
+/// The job on images that do not exist yet, if it writes some.
+fn fresh(site: &Site, job: &Job) -> Job {
+    match job.direction {
+        Direction::Up => Job { date: site.fresh_date(), ..*job },
+        Direction::Down => *job,
+    }
+}
+
+/// Peak memory of backup and restore by number of streams, all sharing the bytes of one run.
+fn memory(args: &Args, runner: &Runner<'_>) -> Vec<MemoryRow> {
+    let plugin = CLIENTS.into_iter().find(|client| client.kind == Kind::Plugin("crc64nvme")).expect("the plug-in");
+    let bytes = args.gib.max(1) * GIB;
+    let measure = |streams: &u64| {
+        let streams = (*streams).clamp(1, 1000);
+        let date = runner.site.fresh_date();
+        let job = Job { client: plugin, direction: Direction::Up, tls: false, bytes, streams, date };
+        let up = runner.run(&job);
+        let down = runner.run(&Job { direction: Direction::Down, ..job });
+        let mib = |sample: Sample| sample.usage.rss_kib / 1024.0;
+        MemoryRow { streams, up_mib: mib(up), down_mib: mib(down) }
+    };
+    args.streams.iter().map(measure).collect()
+}
+
+/// What NetBackup's pollers do in a process of their own, every time.
+fn startup(runner: &Runner<'_>) -> Startup {
+    let plugin = CLIENTS.into_iter().find(|client| client.kind == Kind::Plugin("crc64nvme")).expect("the plug-in");
+    let job = Job { client: plugin, direction: Direction::Up, tls: false, bytes: 1, streams: 1, date: 0 };
+    let config = runner.site.config("crc64nvme", false);
+    let invocation = client::host(runner.site, &config, "startup", &job);
+    let samples: Vec<_> = (0..STARTS).map(|_| runner.measured(&invocation, "startup")).collect();
+    let in_process = samples.iter().map(|sample| sample.calls.expect("the host's report").wall_s * 1e3);
+    Startup {
+        starts: STARTS,
+        process_ms: Spread::of(samples.iter().map(|sample| sample.usage.wall_s * 1e3)),
+        calls_ms: Spread::of(in_process),
+        cpu_ms: Spread::of(samples.iter().map(|sample| sample.usage.cpu_s * 1e3)),
+        requests: samples.iter().map(|sample| sample.requests).max().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,94 @@
+//! What this project wants to reach, held against the figures of one report. A target whose clients did not run is left out.
+
+use serde::Serialize;
+
+use super::args::Direction::{self, Down, Up};
+use super::report::{Report, Row};
+
+/// The pool's default budget, and what may come to it, MiB.
+const RSS_MAX_MIB: f64 = 1024.0 + 64.0;
+const WRITE_P50_MAX_US: f64 = 60.0;
+const STARTUP_MAX_MS: f64 = 15.0;
+
+#[derive(Serialize)]
+pub struct Verdict {
+    pub target: String,
+    pub figure: f64,
+    /// The figure may be as large as this.
+    pub most: f64,
+    pub is_met: bool,
+}
+
+/// CPU seconds of one row against those of another.
+struct Ratio {
+    of: (&'static str, Direction, bool),
+    to: (&'static str, Direction, bool),
+    most: f64,
+}
+
+const fn ratio(of: &'static str, direction: Direction, tls: bool, most: f64, to: &'static str) -> Ratio {
+    Ratio { of: (of, direction, tls), to: (to, direction, tls), most }
+}
+
+const CPU: [Ratio; 9] = [
+    ratio("vastost-crc64nvme", Up, false, 1.2, "limit-crc64nvme"),
+    ratio("vastost-crc64nvme", Up, false, 0.6, "crt-crc64nvme"),
+    ratio("vastost-md5", Up, false, 1.0, "crt"),
+    ratio("vastost-md5", Up, false, 0.3, "s5cmd"),
+    ratio("vastost-crc64nvme", Down, false, 0.65, "crt"),
+    ratio("vastost-crc64nvme", Down, false, 1.2, "limit-crc64nvme"),
+    ratio("vastost-crc64nvme", Up, true, 0.75, "crt-crc64nvme"),
+    ratio("vastost-crc64nvme", Up, true, 0.75, "crt"),
+    ratio("vastost-crc64nvme", Down, true, 0.75, "crt"),
+];
+
+const SLOWER: [&str; 3] = ["crt", "s5cmd", "rclone"];
+
+pub fn verdicts(report: &Report) -> Vec<Verdict> {
+    let mut verdicts: Vec<Verdict> = CPU.iter().filter_map(|ratio| cpu(report, ratio)).collect();
+    for direction in [Up, Down] {
+        verdicts.extend(SLOWER.iter().filter_map(|peer| wall(report, peer, direction)));
+    }
+    for row in &report.memory {
+        for (mib, direction) in [(row.up_mib, Up), (row.down_mib, Down)] {
+            let what = format!("peak RSS of {} stream(s) {}, MiB", row.streams, direction.name());
+            verdicts.push(verdict(what, mib, RSS_MAX_MIB));
+        }
+    }
+    for client in ["vastost-crc64nvme", "vastost-md5"] {
+        if let Some(calls) = report.row(client, Up, false).and_then(|row| row.calls) {
+            verdicts.push(verdict(format!("{client}: p50 of a write, us"), calls.p50_us, WRITE_P50_MAX_US));
+        }
+    }
+    if let Some(startup) = &report.startup {
+        verdicts.push(verdict("startup of a process, ms".into(), startup.process_ms.median, STARTUP_MAX_MS));
+        verdicts.push(verdict("startup, requests".into(), startup.requests as f64, 1.0));
+    }
+    verdicts
+}
+
+pub fn print(verdicts: &[Verdict]) {
+    println!("\n{:<72} {:>10} {:>10}", "target", "figure", "at most");
+    for Verdict { target, figure, most, is_met } in verdicts {
+        println!("{target:<72} {figure:>10.2} {most:>10.2}  {}", if *is_met { "met" } else { "NOT MET" });
+    }
+}
+
+fn verdict(target: String, figure: f64, most: f64) -> Verdict {
+    Verdict { target, figure, most, is_met: figure <= most }
+}
+
+fn cpu(report: &Report, ratio: &Ratio) -> Option<Verdict> {
+    let find = |(client, direction, tls)| report.row(client, direction, tls);
+    let (of, to) = (find(ratio.of)?, find(ratio.to)?);
+    let scheme = if of.tls { " https" } else { "" };
+    let what = format!("CPU {}{scheme}: {} to {}", of.direction, of.client, to.client);
+    Some(verdict(what, of.cpu_s_per_gib.median / to.cpu_s_per_gib.median, ratio.most))
+}
+
+fn wall(report: &Report, peer: &str, direction: Direction) -> Option<Verdict> {
+    let (ours, theirs) = (report.row("vastost-crc64nvme", direction, false)?, report.row(peer, direction, false)?);
+    let seconds = |row: &Row| 1.0 / row.gib_per_s.median;
+    let what = format!("wall {}: {} to {peer}", ours.direction, ours.client);
+    Some(verdict(what, seconds(ours) / seconds(theirs), 1.0))
+}
