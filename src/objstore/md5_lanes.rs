@@ -1,11 +1,14 @@
 //! MD5 of whole parts in SIMD lanes.
 //!
 //! One MD5 stream cannot be vectorised, but independent parts can: a thread of ours takes what is queued, groups parts
-//! of equal length and hashes them side by side (16 lanes with AVX-512, 8 with AVX2). It never waits for a lane to fill:
-//! a lone part is hashed alone. Limit: one batch at a time, at most 16 parts each.
+//! of equal length and hashes them side by side (16 lanes with AVX-512, 8 with AVX2). Eight parts side by side cost little
+//! more than one alone, so it waits for lanes to fill as long as parts keep coming: until none has come for twice the
+//! usual time between two, and never longer than [`LINGER`]. Without lanes, and for small bodies, it waits for nothing.
+//! Limit: one batch at a time, at most 16 parts each.
 
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use md5_simd::Md5Engine;
@@ -17,6 +20,10 @@ use crate::runtime::spawn_thread;
 
 /// The widest kernel there is: AVX-512.
 const BATCH_MAX: usize = 16;
+/// What a part may wait for others at most; far below what sending it takes where time matters.
+const LINGER: Duration = Duration::from_millis(100);
+/// Smaller bodies are records and last parts: hashed at once.
+const LINGER_BYTES_MIN: usize = 1 << 20;
 
 /// The hashing thread; [`Md5Lanes::stop`] joins it.
 pub struct Md5Lanes {
@@ -58,8 +65,18 @@ impl Md5Lanes {
 }
 
 fn work(jobs: &mpsc::Receiver<Job>) {
+    let (lanes, mut pace) = (Md5Engine::new().lanes().min(BATCH_MAX), Pace::default());
     while let Ok(first) = jobs.recv() {
-        let mut batch: Vec<Job> = std::iter::once(first).chain(jobs.try_iter().take(BATCH_MAX - 1)).collect();
+        pace.came(&first);
+        let mut batch = vec![first];
+        let until = Instant::now() + LINGER;
+        while batch.len() < BATCH_MAX {
+            let wait = if batch.len() < lanes { pace.wait(&batch, until) } else { Duration::ZERO };
+            // With a time of zero it takes what is there.
+            let Ok(job) = jobs.recv_timeout(wait) else { break };
+            pace.came(&job);
+            batch.push(job);
+        }
         batch.sort_by_key(|job| job.data.len());
         let inputs: Vec<&[u8]> = batch.iter().map(|job| &job.data[..]).collect();
         let mut sums = vec![[0u8; 16]; inputs.len()];
@@ -70,6 +87,33 @@ fn work(jobs: &mpsc::Receiver<Job>) {
             drop(data);
             let _ = reply.send(Md5Sum(sum));
         }
+    }
+}
+
+/// How fast parts follow one another.
+#[derive(Default)]
+struct Pace {
+    last: Option<Instant>,
+    gap: Duration,
+}
+
+impl Pace {
+    fn came(&mut self, job: &Job) {
+        if job.data.len() < LINGER_BYTES_MIN {
+            return;
+        }
+        let now = Instant::now();
+        if let Some(last) = self.last.replace(now) {
+            // A pause of the host is no pace: without a bound it would count for many parts to come.
+            self.gap = (self.gap * 3 + now.duration_since(last).min(LINGER)) / 4;
+        }
+    }
+
+    /// How long to wait for one part more.
+    fn wait(&self, batch: &[Job], until: Instant) -> Duration {
+        let left = until.saturating_duration_since(Instant::now());
+        let worth = batch.iter().all(|job| job.data.len() >= LINGER_BYTES_MIN);
+        if worth { left.min(self.gap * 2) } else { Duration::ZERO }
     }
 }
 

@@ -1,13 +1,14 @@
 //! Sixteen streams write to a cluster of four MinIO nodes while one node is killed and, when it is back, the link of
 //! another is cut: see `tests/cluster.sh`. Three of four keep write quorum, so this must cost no image that was reported
-//! complete, and nothing may be left that an audit cannot name and `gc` cannot remove.
+//! complete, and nothing may be left that an audit cannot name and `gc` cannot remove. And with all four in good health,
+//! each takes its share of the parts.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Output};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -16,9 +17,12 @@ use vastost::ost::host::{Definition, HostResult, HostServer};
 
 use crate::cli::run;
 use crate::common::{CALL, PART, Site, Wish, image, pattern, restore};
+use crate::monitoring::files::value;
 use crate::writer::until;
 
 const STREAMS: u64 = 16;
+/// Images of each stream where load is counted: well over a hundred parts.
+const ROUNDS: u64 = 4;
 /// The first node dies, the second one's link is cut; the test itself asks the fourth.
 const KILLED: &str = "1";
 const CUT: &str = "2";
@@ -30,6 +34,8 @@ const STOP: usize = usize::MAX;
 const WATCHDOG: Duration = Duration::from_secs(300);
 /// What `tests/cluster.sh up` ends with where namespaces cannot be made.
 const NO_NAMESPACES: i32 = 3;
+
+const METRICS: &str = "[metrics]\ndir = \"metrics\"\ninterval = \"1 s\"\n";
 
 const SETTINGS: &str = "[transfer]\npart_size = \"5 MiB\"\nimage_size_max = \"1 GB\"\nconnect_timeout = \"1 s\"\n\
     writer_lease = \"20 s\"\n\
@@ -154,11 +160,56 @@ impl Progress {
 
 #[test]
 fn a_node_that_dies_and_a_link_that_is_cut_cost_no_complete_image() {
+    watched(faults_amid_streams);
+}
+
+#[test]
+fn every_node_gets_its_share() {
+    watched(|_, urls| {
+        let site = Site::new(&Wish { at: urls.last().cloned(), ..Wish::default() }.with(SETTINGS).with(METRICS));
+        site.point_at(urls);
+        let server = site.open();
+        std::thread::scope(|scope| {
+            for stream in 0..STREAMS {
+                let server = &server;
+                scope.spawn(move || (0..ROUNDS).for_each(|round| Job::new(stream, round, 0).store(server).unwrap()));
+            }
+        });
+        let mut sent = BTreeMap::new();
+        until("the counters of the last part", || {
+            sent = parts_by_node(&site, urls);
+            sent.values().sum::<f64>() >= (STREAMS * ROUNDS * 2) as f64
+        });
+        println!("parts by node: {sent:?}");
+        let even = sent.values().sum::<f64>() / urls.len() as f64;
+        assert!(sent.values().all(|parts| (parts - even).abs() <= 0.15 * even), "{sent:?}");
+    });
+}
+
+/// Parts that each node has taken, as the counters' file has them.
+fn parts_by_node(site: &Site, urls: &[String]) -> BTreeMap<String, f64> {
+    let folder = site.folder.path().join("metrics");
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let text: String = files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
+    let count = |url: &String| {
+        let address = url.trim_start_matches("http://").to_owned();
+        let of_node = format!("address=\"{address}\"");
+        let labels = [of_node.as_str(), "operation=\"UploadPart\"", "status=\"200\""];
+        (address, value(&text, "vastost_requests_total", &labels))
+    };
+    urls.iter().map(count).collect()
+}
+
+/// Runs a scenario on a cluster of its own, and ends it when it hangs.
+fn watched(scenario: impl Fn(&Cluster, &[String]) + Send + 'static) {
+    // Two clusters of one process would have one name, and no room beside each other.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let Some((cluster, urls)) = Cluster::up() else { return };
     let cluster = Arc::new(cluster);
-    let (done, scenario) = (channel(), Arc::clone(&cluster));
+    let (done, owned) = (channel(), Arc::clone(&cluster));
     let thread = std::thread::spawn(move || {
-        faults_amid_streams(&scenario, &urls);
+        scenario(&owned, &urls);
         let _ = done.0.send(());
     });
     // A disconnect is the scenario's own failure, and its panic is the better message.

@@ -1,7 +1,7 @@
 //! What the plug-in tells of its own work.
 
 /// The file of counters that each process leaves for Prometheus.
-mod files;
+pub mod files;
 /// The log file: spans, formats, rotation.
 mod log;
 /// `stats`.

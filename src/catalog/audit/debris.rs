@@ -21,10 +21,10 @@ use crate::error::Result;
 use crate::objstore::client::ListedObject;
 use crate::objstore::multipart::ListedUpload;
 
-/// An object that was put so lately may be named by a sidecar that is on its way.
-const JUST_NOW_SECONDS: u64 = 10;
-/// How long such a sidecar is waited for.
-const SECOND_LOOK: Duration = Duration::from_secs(2);
+/// What was put so lately may belong to something that is under way: a sidecar that will name it, a delete.
+pub const JUST_NOW_SECONDS: u64 = 10;
+/// How long that is waited for.
+pub const SECOND_LOOK: Duration = Duration::from_secs(2);
 
 /// What can be done about a finding.
 #[derive(Clone, Debug)]

@@ -67,7 +67,7 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
         ours = Some(sidecar.content.data.key.clone());
         if sidecar.state == ImageState::Deleting {
             checked.deleting = true;
-            if scope.is_old(modified) {
+            if scope.is_old(modified) && is_left(scope, &group.id, modified).await? {
                 let found = "marked as deleted, and still there";
                 let found = scope.found(Class::DeleteUnfinished, Some(&group.id), Some(&key), "no sidecar", found);
                 checked.found.push(found.with(Remedy::FinishDelete(group.id.clone())));
@@ -82,6 +82,15 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
         }
     }
     Ok(())
+}
+
+/// False when the delete was under way: a mark that is only just there is looked at again after a while.
+async fn is_left(scope: &Scope, id: &ImageId, modified: u64) -> Result<bool> {
+    if scope.now().saturating_sub(modified) > debris::JUST_NOW_SECONDS {
+        return Ok(true);
+    }
+    tokio::time::sleep(debris::SECOND_LOOK).await;
+    Ok(matches!(read_sidecar(scope, id).await?, Read::Valid(sidecar) if sidecar.state == ImageState::Deleting))
 }
 
 /// A sidecar as it was read.
