@@ -97,7 +97,10 @@ pub struct Ticket {
 
 impl Addresses {
     pub fn new(metrics: Arc<ServerMetrics>) -> Self {
-        Self { metrics: Some(metrics), state: Arc::default() }
+        // Many short-lived processes must not all begin with the same address.
+        let turn = uuid::Uuid::new_v4().as_u64_pair().0 as usize;
+        let state = Arc::new(Mutex::new(State { turn, ..State::default() }));
+        Self { metrics: Some(metrics), state }
     }
 
     /// The address for the next request, or None when there are none. Also gives those that are due for a probe, which

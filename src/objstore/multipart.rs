@@ -1,5 +1,7 @@
 //! The S3 operations of multipart uploads.
 
+use std::time::{Duration, Instant};
+
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ObjectAttributes};
 use bytes::Bytes;
@@ -13,6 +15,9 @@ use crate::error::{Error, Kind, Result};
 
 /// One attempt at completing an upload gets this share of `operation_timeout`.
 const COMPLETE_SHARES: u32 = 3;
+
+/// The first wait for a cluster that lists parts and does not find them; doubles.
+const SETTLE_FIRST: Duration = Duration::from_millis(500);
 
 /// An upload that was begun and neither completed nor aborted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,15 +143,37 @@ impl Store {
         crc64: Option<Crc64>,
     ) -> Result<ObjectInfo> {
         let size: u64 = parts.iter().map(|part| part.size).sum();
-        match resend(|| self.try_complete_upload(bucket, key, upload, parts, crc64)).await {
+        let (began, mut wait) = (Instant::now(), SETTLE_FIRST);
+        loop {
+            let error = match resend(|| self.try_complete_upload(bucket, key, upload, parts, crc64)).await {
+                Ok(object) => return Ok(object),
+                Err(error) => error,
+            };
             // The answer may have been lost; then the upload is gone, which each server says in its own way. Nothing but
             // its completion makes an object of this key, so the object itself tells.
-            Err(error) => match self.head(bucket, key).await {
-                Ok(found) if found.size == size => Ok(found),
-                _ => Err(error),
-            },
-            other => other,
+            if let Ok(found) = self.head(bucket, key).await
+                && found.size == size
+            {
+                return Ok(found);
+            }
+            let in_time = began.elapsed() + wait < self.shared.retry.operation_timeout / COMPLETE_SHARES;
+            if error.kind() != Kind::Corrupt || !in_time || !self.has_parts(bucket, key, upload, parts).await {
+                return Err(error);
+            }
+            tracing::warn!("the parts are there; again in {wait:?}: {error}");
+            tokio::time::sleep(wait).await;
+            wait *= 2;
         }
+    }
+
+    /// True when the server itself lists every part as it was sent: a node that is back from an outage refuses a
+    /// completion until it has caught up.
+    async fn has_parts(&self, bucket: &str, key: &str, upload: &str, parts: &[SentPart]) -> bool {
+        let Ok(Some(stored)) = self.list_parts(bucket, key, upload).await else { return false };
+        let same = |part: &SentPart| {
+            stored.iter().any(|is| (is.number, is.size, &is.etag) == (part.number, part.size, &part.etag))
+        };
+        parts.iter().all(same)
     }
 
     async fn try_complete_upload(

@@ -21,8 +21,9 @@ use crate::monitoring::files::value;
 use crate::writer::until;
 
 const STREAMS: u64 = 16;
-/// Images of each stream where load is counted: well over a hundred parts.
+/// Images of each stream where load is counted, and their parts: hundreds of parts in all.
 const ROUNDS: u64 = 4;
+const PARTS_OF_AN_IMAGE: usize = 5;
 /// The first node dies, the second one's link is cut; the test itself asks the fourth.
 const KILLED: &str = "1";
 const CUT: &str = "2";
@@ -168,25 +169,30 @@ fn every_node_gets_its_share() {
     watched(|_, urls| {
         let site = Site::new(&Wish { at: urls.last().cloned(), ..Wish::default() }.with(SETTINGS).with(METRICS));
         site.point_at(urls);
-        let server = site.open();
+        let data = site.folder.path().join("data");
+        std::fs::write(&data, pattern(PARTS_OF_AN_IMAGE * PART, 1)).unwrap();
+        // Each image by a process of its own, as NetBackup has it: they know nothing of each other.
         std::thread::scope(|scope| {
             for stream in 0..STREAMS {
-                let server = &server;
-                scope.spawn(move || (0..ROUNDS).for_each(|round| Job::new(stream, round, 0).store(server).unwrap()));
+                let (site, data) = (&site, &data);
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        let target = format!("main/s{stream}r{round}");
+                        run(site, &["put".as_ref(), data.as_os_str(), target.as_ref()]).expect(0);
+                    }
+                });
             }
         });
-        let mut sent = BTreeMap::new();
-        until("the counters of the last part", || {
-            sent = parts_by_node(&site, urls);
-            sent.values().sum::<f64>() >= (STREAMS * ROUNDS * 2) as f64
-        });
+        let sent = parts_by_node(&site, urls);
         println!("parts by node: {sent:?}");
-        let even = sent.values().sum::<f64>() / urls.len() as f64;
+        let all = sent.values().sum::<f64>();
+        assert!(all >= (STREAMS * ROUNDS) as f64 * PARTS_OF_AN_IMAGE as f64, "{sent:?}");
+        let even = all / urls.len() as f64;
         assert!(sent.values().all(|parts| (parts - even).abs() <= 0.15 * even), "{sent:?}");
     });
 }
 
-/// Parts that each node has taken, as the counters' file has them.
+/// Parts that each node has taken, as the counters of all processes have them.
 fn parts_by_node(site: &Site, urls: &[String]) -> BTreeMap<String, f64> {
     let folder = site.folder.path().join("metrics");
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
