@@ -102,6 +102,10 @@ impl RequestWatch {
         self.received_bytes += bytes as u64;
     }
 
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes
+    }
+
     fn labels(&self, address: SocketAddr) -> RequestLabels {
         RequestLabels {
             server: Arc::clone(&self.of.server),

@@ -250,12 +250,12 @@ impl Ticket {
 
     /// The request is through: `bytes` went over the line, either way, in `time`.
     pub fn moved(&self, bytes: u64, time: Duration) {
-        let mut state = self.addresses.lock();
-        let peers = state.pace_of_peers(self.address);
-        let health = state.health.entry(self.address).or_default();
         if bytes < PACE_BYTES_MIN {
             return;
         }
+        let mut state = self.addresses.lock();
+        let peers = state.pace_of_peers(self.address);
+        let health = state.health.entry(self.address).or_default();
         let seconds = time.as_secs_f64() / mebibytes(bytes);
         let pace = &mut health.pace;
         pace.seconds = if pace.samples == 0 { seconds } else { pace.seconds + NEWEST * (seconds - pace.seconds) };

@@ -31,7 +31,7 @@ use super::transport::Transport;
 use super::{identity, sdk_error, tls};
 use crate::config::credentials::KeyPair;
 use crate::config::{Config, QUERY_ATTEMPTS_MAX, Retry, Server, Transfer};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Found, Kind, Result};
 use crate::metrics::request::ServerMetrics;
 use crate::runtime::run_on;
 
@@ -320,10 +320,7 @@ impl Store {
         let request = self.shared.client.delete_object().bucket(bucket).key(key);
         let request = request.set_version_id(version_id.map(ToOwned::to_owned));
         let sent = request.customize().config_override(self.patience(0)).send().await;
-        match sent.map_err(|e| sdk_error::convert("delete", &path(bucket, key), &e)) {
-            Err(error) if error.kind() == Kind::NotFound => Ok(()),
-            other => other.map(drop),
-        }
+        sent.map_err(|e| sdk_error::convert("delete", &path(bucket, key), &e)).if_found().map(drop)
     }
 
     /// One page of ListObjectsV2, at most 1,000 keys.

@@ -11,7 +11,7 @@ use super::client::{ObjectInfo, SentPart, Store, WireCheck, len_i64, path, secon
 use super::download::PartSpan;
 use super::proof::resend;
 use super::sdk_error;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Found, Kind, Result};
 
 /// One attempt at completing an upload gets this share of `operation_timeout`.
 const COMPLETE_SHARES: u32 = 3;
@@ -212,10 +212,7 @@ impl Store {
     pub async fn abort_upload(&self, bucket: &str, key: &str, upload: &str) -> Result<()> {
         let request = self.shared.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(upload);
         let sent = request.customize().config_override(self.patience(0)).send().await;
-        match sent.map_err(|e| sdk_error::convert("abort upload of", &path(bucket, key), &e)) {
-            Err(error) if error.kind() == Kind::NotFound => Ok(()),
-            other => other.map(drop),
-        }
+        sent.map_err(|e| sdk_error::convert("abort upload of", &path(bucket, key), &e)).if_found().map(drop)
     }
 
     /// One page of ListMultipartUploads of the whole bucket, at most 1,000. No prefix is sent: MinIO takes one for a key.
@@ -247,10 +244,8 @@ impl Store {
         loop {
             let request = self.shared.client.list_parts().bucket(bucket).key(key).upload_id(upload);
             let sent = request.set_part_number_marker(marker.clone()).send().await;
-            let reply = match sent.map_err(|e| sdk_error::convert("list parts of", &path(bucket, key), &e)) {
-                Err(error) if error.kind() == Kind::NotFound => return Ok(None),
-                other => other?,
-            };
+            let sent = sent.map_err(|e| sdk_error::convert("list parts of", &path(bucket, key), &e));
+            let Some(reply) = sent.if_found()? else { return Ok(None) };
             parts.extend(reply.parts().iter().filter_map(StoredPart::of));
             let next = reply.next_part_number_marker().filter(|_| reply.is_truncated().unwrap_or_default());
             if next.is_none() || next == marker.as_deref() {

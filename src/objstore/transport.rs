@@ -295,7 +295,7 @@ impl Lease {
         }
         // A refusal tells nothing about the pace of what was sent.
         self.sent = if parts.status.is_success() { self.sent } else { 0 };
-        let body = LeasedBody { body, received: 0, lease: Some(self) };
+        let body = LeasedBody { body, lease: Some(self) };
         let response = http::Response::from_parts(parts, SdkBody::from_body_1_x(body.release_if_empty()));
         // The conversion fails only for headers that are no UTF-8, which `HttpResponse` cannot hold.
         HttpResponse::try_from(response).unwrap_or_else(|_| {
@@ -305,9 +305,9 @@ impl Lease {
     }
 
     /// Tells how fast the address moved what the request was for.
-    fn moved(&self, received: u64) {
+    fn moved(&self) {
         if let Some(since) = self.sending {
-            self.ticket.moved(self.sent.max(received), since.elapsed());
+            self.ticket.moved(self.sent.max(self.watch.received_bytes()), since.elapsed());
         }
     }
 
@@ -335,7 +335,6 @@ impl Drop for Lease {
 /// A response body that returns its connection at its end; dropped before, it closes the connection.
 struct LeasedBody {
     body: Incoming,
-    received: u64,
     lease: Option<Lease>,
 }
 
@@ -349,7 +348,7 @@ impl LeasedBody {
 
     fn finish(&mut self) {
         if let Some(lease) = self.lease.take() {
-            lease.moved(self.received);
+            lease.moved();
             lease.give_back();
         }
     }
@@ -359,7 +358,7 @@ impl Drop for LeasedBody {
     fn drop(&mut self) {
         // Cut because it came too slowly, if much of it came at all.
         if let Some(lease) = &self.lease {
-            lease.moved(self.received);
+            lease.moved();
         }
     }
 }
@@ -374,12 +373,8 @@ impl Body for LeasedBody {
             lease.watch.received(frame.data_ref().map_or(0, Bytes::len));
         }
         match &frame {
-            Some(Ok(frame)) => {
-                self.received += frame.data_ref().map_or(0, |data| data.len() as u64);
-                if self.body.is_end_stream() {
-                    self.finish();
-                }
-            }
+            Some(Ok(_)) if self.body.is_end_stream() => self.finish(),
+            Some(Ok(_)) => {}
             Some(Err(error)) => {
                 if let Some(lease) = &self.lease {
                     lease.ticket.shut(Cause::Lost, &format!("a body broke off: {}", chain(error)));
