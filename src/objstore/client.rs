@@ -171,7 +171,7 @@ impl Store {
         &self.shared.pool
     }
 
-    pub(crate) fn md5(&self) -> &Md5Lanes {
+    pub(crate) fn md5(&self) -> &Arc<Md5Lanes> {
         &self.shared.md5
     }
 

@@ -7,15 +7,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aws_smithy_types::body::SdkBody;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::line::{Line, Stream};
 use super::tls::TlsSetup;
 use super::transport::chain;
 use crate::config::{Endpoint, Target, Transfer};
@@ -126,7 +124,7 @@ impl Dialler {
     }
 
     /// A connection to `address` that is ready for its first request.
-    pub async fn dial(&self, origin: &Origin, address: SocketAddr) -> io::Result<SendRequest<SdkBody>> {
+    pub async fn dial(&self, origin: &Origin, address: SocketAddr) -> io::Result<Line> {
         let dialled = tokio::time::timeout(self.connect_timeout, self.connect(origin, address)).await;
         let late =
             || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {:?}", self.connect_timeout));
@@ -134,7 +132,7 @@ impl Dialler {
         result.map_err(|e| io::Error::new(e.kind(), format!("connect to {origin} at {address}: {}", chain(&e))))
     }
 
-    async fn connect(&self, origin: &Origin, address: SocketAddr) -> io::Result<SendRequest<SdkBody>> {
+    async fn connect(&self, origin: &Origin, address: SocketAddr) -> io::Result<Line> {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let socket = SockRef::from(&tcp);
@@ -143,14 +141,15 @@ impl Dialler {
         )?;
         // A node that loses power or its network resets nothing: without this, what was sent to it waits for minutes.
         socket.set_tcp_user_timeout(Some(self.ack_timeout))?;
-        match &self.tls {
+        let stream: Stream = match &self.tls {
             Some(tls) if origin.https => {
                 let name = self.server_name(origin, tls)?;
                 let connector = TlsConnector::from(std::sync::Arc::clone(&tls.config));
-                handshake(connector.connect(name, BufReader::with_capacity(TLS_READ_BYTES, tcp)).await?).await
+                Box::new(connector.connect(name, BufReader::with_capacity(TLS_READ_BYTES, tcp)).await?)
             }
-            _ => handshake(tcp).await,
-        }
+            _ => Box::new(tcp),
+        };
+        Line::open(stream).await
     }
 
     fn server_name(&self, origin: &Origin, tls: &TlsSetup) -> io::Result<ServerName<'static>> {
@@ -159,16 +158,4 @@ impl Dialler {
         }
         ServerName::try_from(origin.host.clone()).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))
     }
-}
-
-async fn handshake<S>(stream: S) -> io::Result<SendRequest<SdkBody>>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    // The task ends with the connection; its error reaches the request that was on it.
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    Ok(sender)
 }

@@ -9,18 +9,42 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use bytes::Bytes;
 
 use super::checksum::{Md5Sum, bare_etag};
 use super::client::{Store, path};
 use super::hedge::{LEAST, TICK};
+use super::landing::{Landed, Landing};
 use super::sdk_error;
 use crate::config::{QUERY_ATTEMPTS_MAX, Retry};
 use crate::error::{Error, Kind, Result};
 
 /// Longest wait before a body that broke is asked for again.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A body is received and hashed in pieces of this length, so that what is hashed is still in the second-level cache.
+pub const PIECE: usize = 256 << 10;
+
+/// The memory that a range is read into.
+pub enum Target<'a> {
+    /// Each byte gets its own place: as long as the range.
+    Keep(&'a mut [u8]),
+    /// Each piece takes the place of the one before.
+    Pass(&'a mut [u8]),
+}
+
+impl Target<'_> {
+    /// Where the piece from byte `done` of the range on goes.
+    fn room(&mut self, done: u64) -> &mut [u8] {
+        let rest = match self {
+            Self::Keep(memory) => memory.get_mut(usize::try_from(done).unwrap_or(usize::MAX)..).unwrap_or_default(),
+            Self::Pass(memory) => memory,
+        };
+        let piece = rest.len().min(PIECE);
+        rest.get_mut(..piece).unwrap_or_default()
+    }
+}
 
 /// What one try at a small object brought.
 struct Small {
@@ -61,16 +85,16 @@ impl Store {
     }
 
     async fn try_get_small(&self, bucket: &str, key: &str, size_max: u64) -> Result<Small> {
-        let sent = self.shared.client.get_object().bucket(bucket).key(key).send().await;
-        let reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
+        let request = self.shared.client.get_object().bucket(bucket).key(key);
+        let (reply, body) = ask(request, None, bucket, key).await?;
         let len = length(&reply, bucket, key)?;
         if len > size_max {
             let what = format!("get {}: {len} bytes; at most {size_max} are read here", path(bucket, key));
             return Err(Error::new(Kind::Corrupt, what));
         }
         let etag = bare_etag(reply.e_tag().unwrap_or_default()).to_owned();
-        let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
-        let drained = drain(self, reply.body, len, &mut 0, &mut |_, frame| bytes.extend_from_slice(frame)).await;
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
+        let drained = drain(self, body, len, &mut 0, &mut Target::Keep(&mut bytes), &mut |_| {}).await;
         drained.map_err(|broken| broken.into_error().context(format!("get {}", path(bucket, key))))?;
         let is_proven = self.is_proven(&bytes, &etag);
         Ok(Small { bytes: bytes.into(), is_proven })
@@ -85,29 +109,46 @@ impl Store {
     }
 
     /// The body of `[offset, offset + len)`; the caller reads it and minds its progress.
-    async fn get_range(&self, bucket: &str, key: &str, offset: u64, len: u64) -> Result<ByteStream> {
+    async fn get_range(&self, bucket: &str, key: &str, offset: u64, len: u64) -> Result<Landed> {
         let range = format!("bytes={offset}-{}", offset + len.saturating_sub(1));
         let request = self.shared.client.get_object().bucket(bucket).key(key).range(range);
-        let sent = request.customize().config_override(self.patience(0)).send().await;
-        let reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
+        let (reply, body) = ask(request, Some(self.patience(0)), bucket, key).await?;
         let got = length(&reply, bucket, key)?;
         if got != len {
             let what = format!("get {}: {got} bytes came for the {len} at offset {offset}", path(bucket, key));
             return Err(Error::new(Kind::Corrupt, what));
         }
-        Ok(reply.body)
+        Ok(body)
     }
 }
 
-/// Hands `len` bytes from `offset` on to `take`, in order and each byte once, with their place in the range. A body that
-/// breaks, stalls or crawls is resumed where it broke; one of the wrong length is asked for again.
+/// Sends a GetObject whose body goes past the SDK.
+async fn ask(
+    request: GetObjectFluentBuilder,
+    patience: Option<aws_sdk_s3::config::Builder>,
+    bucket: &str,
+    key: &str,
+) -> Result<(GetObjectOutput, Landed)> {
+    let landing = Landing::default();
+    let place = landing.clone();
+    let mut request = request.customize().mutate_request(move |request| request.add_extension(place.clone()));
+    if let Some(patience) = patience {
+        request = request.config_override(patience);
+    }
+    let reply = request.send().await.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
+    let body = landing.take().ok_or_else(|| no_length(bucket, key))?;
+    Ok((reply, body))
+}
+
+/// Reads `len` bytes from `offset` on into the target and shows each piece to `seen`, in order and each byte once. A body
+/// that breaks, stalls or crawls is resumed where it broke; one of the wrong length is asked for again.
 pub async fn read_range(
     store: &Store,
     bucket: &str,
     key: &str,
-    offset: u64,
-    len: u64,
-    mut take: impl FnMut(u64, &[u8]),
+    (offset, len): (u64, u64),
+    mut target: Target<'_>,
+    mut seen: impl FnMut(&[u8]),
 ) -> Result<()> {
     let retry = store.retry();
     let deadline = Instant::now() + retry.operation_timeout.max(floor_time(retry, len));
@@ -118,7 +159,7 @@ pub async fn read_range(
         let hedges = &store.shared.hedges;
         let error =
             match hedges.race(len - before, || store.get_range(bucket, key, offset + before, len - before)).await {
-                Ok(body) => match drain(store, body, len, &mut done, &mut take).await {
+                Ok(body) => match drain(store, body, len, &mut done, &mut target, &mut seen).await {
                     Ok(()) => {
                         hedges.earn(len);
                         return Ok(());
@@ -154,8 +195,11 @@ async fn pause(retry: &Retry) {
 }
 
 fn length(reply: &GetObjectOutput, bucket: &str, key: &str) -> Result<u64> {
-    let length = reply.content_length().and_then(|n| u64::try_from(n).ok());
-    length.ok_or_else(|| Error::new(Kind::Network, format!("get {}: the answer has no length", path(bucket, key))))
+    reply.content_length().and_then(|n| u64::try_from(n).ok()).ok_or_else(|| no_length(bucket, key))
+}
+
+fn no_length(bucket: &str, key: &str) -> Error {
+    Error::new(Kind::Network, format!("get {}: the answer has no length", path(bucket, key)))
 }
 
 /// Why a body was not taken in to its end.
@@ -183,17 +227,23 @@ impl Broken {
 /// Takes a body in up to `len` bytes; `done` counts them, whatever the end.
 async fn drain(
     store: &Store,
-    mut body: ByteStream,
+    mut body: Landed,
     len: u64,
     done: &mut u64,
-    take: &mut impl FnMut(u64, &[u8]),
+    target: &mut Target<'_>,
+    seen: &mut impl FnMut(&[u8]),
 ) -> std::result::Result<(), Broken> {
     let retry = store.retry();
     let (began, wanted) = (Instant::now(), len - *done);
+    if body.left() != wanted {
+        let what = format!("{} bytes come for the {wanted} that were asked for", body.left());
+        return Err(Error::new(Kind::Network, what).into());
+    }
     let mut window = Window { start: began, bytes: 0 };
     let (mut look, mut stalls) = (began + LEAST, began + retry.stall_timeout);
-    loop {
-        let next = match tokio::time::timeout_at(look.min(stalls).into(), body.try_next()).await {
+    while *done < len {
+        let room = target.room(*done);
+        let got = match tokio::time::timeout_at(look.min(stalls).into(), body.read(room)).await {
             Err(_) if look < stalls => {
                 look = Instant::now() + TICK;
                 if store.shared.hedges.may_ask_again(wanted, began.elapsed(), len - *done) {
@@ -205,21 +255,16 @@ async fn drain(
                 return Err(Error::new(Kind::Timeout, format!("no byte came for {:?}", retry.stall_timeout)).into());
             }
             Ok(Err(error)) => return Err(Error::with_source(Kind::Network, "body broke off", error).into()),
-            Ok(Ok(next)) => next,
+            Ok(Ok(0)) => return Err(Error::new(Kind::Internal, "read a range into memory that is too small").into()),
+            Ok(Ok(got)) => got,
         };
-        let Some(frame) = next else {
-            let missing = len - *done;
-            let short = || Error::new(Kind::Network, format!("body ended {missing} bytes early")).into();
-            return if missing > 0 { Err(short()) } else { Ok(()) };
-        };
-        if frame.len() as u64 > len - *done {
-            return Err(Error::new(Kind::Network, "body is longer than was asked for").into());
-        }
         stalls = Instant::now() + retry.stall_timeout;
-        take(*done, &frame);
-        *done += frame.len() as u64;
-        window.check(retry, frame.len() as u64)?;
+        seen(room.get(..got).unwrap_or_default());
+        *done += got as u64;
+        window.check(retry, got as u64)?;
     }
+    body.finish().await;
+    Ok(())
 }
 
 /// Bytes of the last while: a body that brings a few now and then is as good as silent.

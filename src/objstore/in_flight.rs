@@ -1,21 +1,37 @@
 //! The parts of one upload that are under way, done and failed.
+//!
+//! A part is *proven* first (its MD5 is computed, where the wire asks for it) and then *on the line*. Only the second is
+//! bounded by [`Concurrency`]; beside it as many parts may be with the hash lanes as these take side by side.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use super::client::SentPart;
 use super::concurrency::Concurrency;
+use super::md5_lanes::{Md5Lanes, Pressure};
 use crate::error::{Error, Kind, Result};
 
 /// What the part tasks and the caller share.
 pub struct Progress {
     state: Mutex<State>,
     changed: Condvar,
+    /// A part has left the line.
+    left_line: Notify,
+    /// Parts that may be with the hash lanes beside those on the line.
+    ahead: usize,
+    lanes: Option<Arc<Md5Lanes>>,
 }
 
 pub struct State {
     in_flight: usize,
+    on_line: usize,
+    /// Proven, and waiting for a place on the line.
+    ready: usize,
+    /// The line has room, and all that could go on it is with the hash lanes.
+    starves: Option<Pressure>,
     concurrency: Concurrency,
     pub done: BTreeMap<u32, SentPart>,
     pub failed: Option<Error>,
@@ -23,12 +39,21 @@ pub struct State {
 }
 
 impl Progress {
-    /// `least` parts may be under way at once, and up to `most` while that makes it faster.
-    pub fn new(least: usize, most: usize) -> Self {
-        let (in_flight, done) = (0, BTreeMap::new());
-        let concurrency = Concurrency::new(least, most);
-        let state = State { in_flight, concurrency, done, failed: None, reported: false };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+    /// `least` parts may be on the line at once, and up to `most` while that makes it faster. With `lanes`, `ahead` more
+    /// may be with them.
+    pub fn new(least: usize, most: usize, ahead: usize, lanes: Option<Arc<Md5Lanes>>) -> Self {
+        let state = State {
+            in_flight: 0,
+            on_line: 0,
+            ready: 0,
+            starves: None,
+            concurrency: Concurrency::new(least, most),
+            done: BTreeMap::new(),
+            failed: None,
+            reported: false,
+        };
+        let (changed, left_line) = (Condvar::new(), Notify::new());
+        Self { state: Mutex::new(state), changed, left_line, ahead, lanes }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
@@ -38,7 +63,7 @@ impl Progress {
     /// Takes a place among the parts in flight; waits for one to get free.
     pub fn admit(&self) -> Result<()> {
         let mut state = self.lock();
-        while state.in_flight >= state.concurrency.limit() && state.failed.is_none() {
+        while state.in_flight >= state.concurrency.limit() + self.ahead && state.failed.is_none() {
             state.concurrency.wait();
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -47,7 +72,18 @@ impl Progress {
             return Err(error);
         }
         state.in_flight += 1;
+        self.judge(&mut state);
         Ok(())
+    }
+
+    /// Whoever proves parts must know whether one is needed at once.
+    fn judge(&self, state: &mut State) {
+        let Some(lanes) = &self.lanes else { return };
+        let proving = state.in_flight.saturating_sub(state.on_line + state.ready);
+        let starves = proving > 0 && state.ready == 0 && state.on_line < state.concurrency.limit();
+        if starves != state.starves.is_some() {
+            state.starves = starves.then(|| lanes.press());
+        }
     }
 
     /// Every task ends by its own deadline, so this does.
@@ -85,12 +121,60 @@ impl Progress {
 /// A place among the parts in flight. Dropped without [`Slot::finish`], its task was cut off by terminate or a panic.
 pub struct Slot {
     progress: Arc<Progress>,
+    stage: Stage,
     finished: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Proving,
+    Ready,
+    OnLine,
 }
 
 impl Slot {
     pub fn of(progress: &Arc<Progress>) -> Self {
-        Self { progress: Arc::clone(progress), finished: false }
+        Self { progress: Arc::clone(progress), stage: Stage::Proving, finished: false }
+    }
+
+    /// The part is proven: waits for its turn on the line.
+    pub async fn enter_line(&mut self) {
+        let progress = Arc::clone(&self.progress);
+        loop {
+            let mut left = std::pin::pin!(progress.left_line.notified());
+            left.as_mut().enable();
+            if self.try_enter_line() {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    fn try_enter_line(&mut self) -> bool {
+        let progress = Arc::clone(&self.progress);
+        let mut state = progress.lock();
+        let has_room = state.on_line < state.concurrency.limit();
+        self.move_to(&mut state, if has_room { Stage::OnLine } else { Stage::Ready });
+        progress.judge(&mut state);
+        has_room
+    }
+
+    fn move_to(&mut self, state: &mut State, stage: Stage) {
+        self.leave(state);
+        match stage {
+            Stage::Proving => {}
+            Stage::Ready => state.ready += 1,
+            Stage::OnLine => state.on_line += 1,
+        }
+        self.stage = stage;
+    }
+
+    fn leave(&self, state: &mut State) {
+        match self.stage {
+            Stage::Proving => {}
+            Stage::Ready => state.ready = state.ready.saturating_sub(1),
+            Stage::OnLine => state.on_line = state.on_line.saturating_sub(1),
+        }
     }
 
     pub fn finish(mut self, sent: Result<SentPart>) {
@@ -112,8 +196,44 @@ impl Drop for Slot {
             self.progress.fail(Error::new(Kind::Aborted, "a part was cut off"), false);
         }
         let mut state = self.progress.lock();
+        self.leave(&mut state);
         state.in_flight = state.in_flight.saturating_sub(1);
+        self.progress.judge(&mut state);
         drop(state);
         self.progress.changed.notify_all();
+        self.progress.left_line.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admitted(progress: &Arc<Progress>) -> Slot {
+        progress.admit().unwrap();
+        Slot::of(progress)
+    }
+
+    fn starves(progress: &Progress) -> bool {
+        progress.lock().starves.is_some()
+    }
+
+    #[test]
+    fn the_lanes_are_pressed_only_while_the_line_has_room_and_nothing_else_to_send() {
+        let lanes = Arc::new(Md5Lanes::start().unwrap());
+        let progress = Arc::new(Progress::new(1, 1, 2, Some(Arc::clone(&lanes))));
+        let mut slots: Vec<Slot> = (0..3).map(|_| admitted(&progress)).collect();
+        assert!(starves(&progress), "nothing is on the line");
+        assert!(slots[0].try_enter_line());
+        assert!(!starves(&progress), "the line is full");
+        assert!(!slots[1].try_enter_line(), "the line is full");
+        drop(slots.remove(0));
+        assert!(!starves(&progress), "a proven part waits for the line");
+        assert!(slots[0].try_enter_line());
+        drop(slots.remove(0));
+        assert!(starves(&progress), "the line is empty and the last part with the lanes");
+        drop(slots);
+        assert!(!starves(&progress));
+        lanes.stop();
     }
 }

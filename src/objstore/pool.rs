@@ -106,17 +106,25 @@ impl BufferPool {
 impl Promise {
     /// A buffer of at least `bytes` for this stream; waits for one to return, up to `deadline`.
     pub fn acquire(&self, bytes: u64, deadline: Instant) -> Result<Buffer> {
-        self.acquire_or(bytes, deadline, None)
+        self.acquire_or(bytes, deadline, None, || ())
     }
 
     /// Like [`Promise::acquire`], but after a while one of the promised size will do: parts have grown, and the budget
-    /// has no room for promises that grow with them.
-    pub fn acquire_up_to(&self, bytes: u64, deadline: Instant) -> Result<Buffer> {
-        self.acquire_or(bytes, deadline, Some(Instant::now() + PATIENCE))
+    /// has no room for promises that grow with them. What `hurry` gives lives while it waits.
+    pub fn acquire_up_to<G>(&self, bytes: u64, deadline: Instant, hurry: impl FnOnce() -> G) -> Result<Buffer> {
+        self.acquire_or(bytes, deadline, Some(Instant::now() + PATIENCE), hurry)
     }
 
-    fn acquire_or(&self, bytes: u64, deadline: Instant, settle: Option<Instant>) -> Result<Buffer> {
+    fn acquire_or<G>(
+        &self,
+        bytes: u64,
+        deadline: Instant,
+        settle: Option<Instant>,
+        hurry: impl FnOnce() -> G,
+    ) -> Result<Buffer> {
         let bytes = page_aligned(bytes)?;
+        let mut hurry = Some(hurry);
+        let mut _hurried = None;
         let mut state = self.pool.lock();
         loop {
             self.grow(&mut state, bytes);
@@ -134,6 +142,9 @@ impl Promise {
             if left.is_zero() {
                 let what = format!("wait for a buffer of {}: none came back in time", size_text(bytes as u64));
                 return Err(Error::new(Kind::Timeout, what));
+            }
+            if let Some(hurry) = hurry.take() {
+                _hurried = Some(hurry());
             }
             let wait = left.min(if settle.is_some() { PATIENCE } else { Duration::from_secs(60) });
             let woken = self.pool.returned.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
@@ -207,6 +218,9 @@ impl State {
             }
         }
         let memory = MmapMut::map_anon(bytes).or_kind(Kind::NoMemory, || format!("map a buffer of {bytes} bytes"))?;
+        // A part is 4,096 page faults of 4 KiB, or eight of 2 MiB. Where the kernel has none to give, it works as well.
+        #[cfg(target_os = "linux")]
+        let _ = memory.advise(memmap2::Advice::HugePage);
         self.mapped_bytes += bytes;
         Ok(memory)
     }
@@ -328,9 +342,9 @@ mod tests {
         let streams = [0; 3].map(|_| pool.promise(PART).unwrap());
         let held = streams[0].acquire(PART, soon()).unwrap();
         let soon = Instant::now() + Duration::from_secs(30);
-        assert_eq!(streams[1].acquire_up_to(2 * PART, soon).unwrap().as_slice().len() as u64, 2 * PART);
-        let grown = streams[1].acquire_up_to(2 * PART, soon).unwrap();
-        assert_eq!(streams[2].acquire_up_to(2 * PART, soon).unwrap().as_slice().len() as u64, PART);
+        assert_eq!(streams[1].acquire_up_to(2 * PART, soon, || ()).unwrap().as_slice().len() as u64, 2 * PART);
+        let grown = streams[1].acquire_up_to(2 * PART, soon, || ()).unwrap();
+        assert_eq!(streams[2].acquire_up_to(2 * PART, soon, || ()).unwrap().as_slice().len() as u64, PART);
         drop((held, grown));
     }
 

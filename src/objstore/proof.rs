@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::checksum::{Crc64, Md5Sum, composite_etag};
 use super::client::{ObjectInfo, SentPart, Store, WireCheck};
+use super::md5_lanes::Patience;
 use super::probe::WireMode;
 use super::upload::UploadSpec;
 use crate::error::{Error, Kind, Result};
@@ -15,12 +16,13 @@ pub async fn wire_check(
     spec: &UploadSpec,
     body: &Bytes,
     crc64: Crc64,
+    patience: Patience,
 ) -> Result<(WireCheck, Option<Md5Sum>)> {
     Ok(match spec.wire {
         WireMode::None => (WireCheck::None, None),
         WireMode::Crc64 => (WireCheck::Crc64(crc64), None),
         WireMode::Md5 => {
-            let md5 = store.md5().hash(body.clone()).await?;
+            let md5 = store.md5().hash(body.clone(), patience).await?;
             (WireCheck::Md5(md5), Some(md5))
         }
     })

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::checksum::Md5Sum;
 use super::client::Store;
 use super::download::ReadSpec;
+use super::md5_lanes::Patience;
 use super::sequential::ReadAhead;
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Direction, Tally};
@@ -40,7 +41,7 @@ pub fn scan(
         match ahead.take(&promise, index) {
             Ok(buffer) => {
                 let (owned, len) = (store.clone(), usize::try_from(part.size).unwrap_or(usize::MAX));
-                let hash = async move { owned.md5().hash(buffer.freeze(len)).await };
+                let hash = async move { owned.md5().hash(buffer.freeze(len), Patience::Pressing).await };
                 hashing.push_back((index, store.runtime().spawn(hash)));
             }
             Err(error) if error.kind() == Kind::Corrupt => {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::checksum::{Crc64, Crc64Hasher};
 use super::client::Store;
 use super::download::{PartSpan, ReadSpec};
-use super::get::read_range;
+use super::get::{Target, read_range};
 use super::pool::{Buffer, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Stall, Tally};
@@ -197,13 +197,7 @@ async fn fetch_part(store: &Store, spec: &ReadSpec, span: PartSpan, mut buffer: 
 /// Fills `to` from `offset` on. Gives the CRC of the range.
 pub async fn fetch_range(store: &Store, spec: &ReadSpec, offset: u64, to: &mut [u8]) -> Result<Crc64> {
     let mut hasher = Crc64Hasher::default();
-    let len = to.len() as u64;
-    read_range(store, &spec.bucket, &spec.key, offset, len, |at, bytes| {
-        let at = usize::try_from(at).unwrap_or(usize::MAX);
-        if let Some(to) = to.get_mut(at..at.saturating_add(bytes.len())) {
-            hasher.copy(to, bytes);
-        }
-    })
-    .await?;
+    let range = (offset, to.len() as u64);
+    read_range(store, &spec.bucket, &spec.key, range, Target::Keep(to), |bytes| hasher.update(bytes)).await?;
     Ok(hasher.value())
 }

@@ -9,9 +9,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use aws_smithy_runtime_api::client::http::{
@@ -21,15 +19,13 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::addresses::{Addresses, Cause, LATE, PACE_BYTES_MIN, Ticket};
+use super::addresses::{Addresses, Ticket};
 use super::dial::{Dialler, Origin};
+use super::landing::Landing;
+use super::lease::{Connection, Lease};
 use super::server_clock::{self, ServerClock};
 use crate::config::Transfer;
 use crate::metrics::request::{RequestWatch, ServerMetrics};
@@ -40,8 +36,6 @@ pub const ADDRESS_HEADER: &str = "x-vastost-address";
 /// The response header that tells the retry rules that a refused request was signed far from the server's time.
 pub const SKEWED_HEADER: &str = "x-vastost-skewed";
 
-/// Servers refuse signatures 15 minutes off; the SDK corrects its time from here on.
-const SKEW_MAX_SECONDS: u64 = 4 * 60;
 /// A probe that is not answered in this time failed.
 const PROBE: Duration = Duration::from_secs(3);
 
@@ -53,9 +47,9 @@ pub struct Transport {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    dialler: Dialler,
-    clock: ServerClock,
+pub struct Shared {
+    pub dialler: Dialler,
+    pub clock: ServerClock,
     addresses: Addresses,
     permits: Arc<Semaphore>,
     metrics: Arc<ServerMetrics>,
@@ -69,32 +63,6 @@ struct Idle {
     connections: HashMap<(Origin, SocketAddr), Vec<Connection>>,
     /// When those that are too old were let go, at all addresses.
     swept: Option<Instant>,
-}
-
-struct Connection {
-    sender: SendRequest<SdkBody>,
-    born: Instant,
-    idle_since: Instant,
-    /// Has served a request: its server may have closed it since, which says nothing about the server.
-    used: bool,
-}
-
-/// A connection in use; it goes back to the pool by [`Lease::give_back`].
-struct Lease {
-    shared: Arc<Shared>,
-    origin: Origin,
-    ticket: Ticket,
-    connection: Option<Connection>,
-    /// Since when the request is on the line.
-    sending: Option<Instant>,
-    /// True while it waits for its answer.
-    waiting: bool,
-    /// Bytes of the request's body.
-    sent: u64,
-    /// When the request was signed, seconds since 1970.
-    signed: Option<u64>,
-    watch: RequestWatch,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Transport {
@@ -125,6 +93,7 @@ impl Transport {
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
         let (origin, mut request) = to_origin_form(request).map_err(ConnectorError::user)?;
+        let landing = request.extensions_mut().remove::<Landing>();
         let permits = Arc::clone(&self.shared.permits);
         let permit = permits.acquire_owned().await.map_err(|e| ConnectorError::other(e.into(), None))?;
         let watch = self.shared.metrics.watch(&request, self.shared.dialler.is_endpoint(&origin));
@@ -138,7 +107,7 @@ impl Transport {
             };
             let used = connection.used;
             // The end of the last body may have reached us before the connection task was done with it.
-            match connection.sender.ready().await {
+            match connection.line.sender.ready().await {
                 Ok(()) => {}
                 Err(_) if used => {
                     lease.connection = None;
@@ -146,16 +115,15 @@ impl Transport {
                 }
                 Err(error) => return Err(lease.broken(&error)),
             }
-            (lease.sending, lease.waiting) = (Some(Instant::now()), true);
-            lease.watch.sent(lease.ticket.address());
-            match connection.sender.try_send_request(request).await {
-                Ok(response) => return Ok(lease.respond(response)),
+            let sent = connection.line.sender.try_send_request(request);
+            lease.begin();
+            match sent.await {
+                Ok(response) => return Ok(lease.respond(response, landing).await),
                 Err(mut error) => match error.take_message() {
                     // Nothing was sent: the server closed an idle connection. Another one costs no attempt.
                     Some(unsent) if used => {
                         request = unsent;
-                        lease.waiting = false;
-                        lease.connection = None;
+                        lease.was_closed();
                     }
                     _ => return Err(lease.broken(error.error())),
                 },
@@ -177,25 +145,15 @@ impl Shared {
     ) -> Result<Lease, ConnectorError> {
         let addresses = self.dialler.addresses(&origin).await.map_err(|e| ConnectorError::io(e.into()))?;
         let ticket = self.choose(&origin, &addresses).ok_or_else(|| no_address(&origin))?;
-        let lease = Lease {
-            shared: Arc::clone(self),
-            origin,
-            ticket,
-            connection: None,
-            sending: None,
-            waiting: false,
-            sent: 0,
-            signed: None,
-            watch,
-            _permit: permit,
-        };
+        let lease = Lease::new(Arc::clone(self), origin, ticket, watch, permit);
         match self.reuse(&lease.origin, lease.ticket.address()) {
             Some(connection) => Ok(lease.with(connection)),
             None => lease.dial(&addresses).await,
         }
     }
 
-    fn choose(self: &Arc<Self>, origin: &Origin, addresses: &[SocketAddr]) -> Option<Ticket> {
+    /// The address for a request, if there is one; those that are due are probed on the way.
+    pub fn choose(self: &Arc<Self>, origin: &Origin, addresses: &[SocketAddr]) -> Option<Ticket> {
         let (ticket, due) = self.addresses.choose(addresses);
         for address in due {
             tokio::spawn(Arc::clone(self).probe(origin.clone(), address));
@@ -211,16 +169,16 @@ impl Shared {
     }
 
     async fn ask(&self, origin: &Origin, address: SocketAddr) -> Result<http::StatusCode, BoxError> {
-        let mut sender = self.dialler.dial(origin, address).await?;
+        let mut line = self.dialler.dial(origin, address).await?;
         let request = http::Request::head("/").header(HOST, origin.authority()).body(SdkBody::empty())?;
-        Ok(sender.send_request(request).await?.status())
+        Ok(line.sender.send_request(request).await?.status())
     }
 
     fn reuse(&self, origin: &Origin, address: SocketAddr) -> Option<Connection> {
         let (now, mut idle) = (Instant::now(), self.idle());
         let fresh = |connection: &Connection| {
             let used_lately = now.duration_since(connection.idle_since) < self.idle_max;
-            used_lately && now.duration_since(connection.born) < self.age_max && !connection.sender.is_closed()
+            used_lately && now.duration_since(connection.born) < self.age_max && !connection.line.sender.is_closed()
         };
         // An address that the name does not mean any more is never asked for again: its connections end here.
         if idle.swept.is_none_or(|swept| now.duration_since(swept) > self.idle_max) {
@@ -234,163 +192,10 @@ impl Shared {
         connections.retain(fresh);
         connections.pop()
     }
-}
 
-impl Lease {
-    fn with(mut self, connection: Connection) -> Self {
-        self.connection = Some(connection);
-        self
-    }
-
-    /// Dials the chosen address, then the others in the order of their load.
-    async fn dial(mut self, addresses: &[SocketAddr]) -> Result<Self, ConnectorError> {
-        let mut tried = Vec::with_capacity(addresses.len());
-        loop {
-            let address = self.ticket.address();
-            match self.shared.dialler.dial(&self.origin, address).await {
-                Ok(sender) => {
-                    let now = Instant::now();
-                    return Ok(self.with(Connection { sender, born: now, idle_since: now, used: false }));
-                }
-                Err(error) => {
-                    self.ticket.shut(Cause::Lost, &error.to_string());
-                    tried.push(address);
-                    let left: Vec<_> = addresses.iter().filter(|a| !tried.contains(a)).copied().collect();
-                    let Some(next) = self.shared.choose(&self.origin, &left) else {
-                        return Err(ConnectorError::io(Box::new(error)).never_connected());
-                    };
-                    self.ticket = next;
-                }
-            }
-        }
-    }
-
-    async fn redial(self) -> Result<Self, ConnectorError> {
-        let addresses = [self.ticket.address()];
-        self.dial(&addresses).await
-    }
-
-    fn broken(&mut self, error: &hyper::Error) -> ConnectorError {
-        self.waiting = false;
-        let what = format!("{} at {}: {}", self.origin, self.ticket.address(), chain(error));
-        self.ticket.shut(Cause::Lost, &what);
-        let kind = if error.is_timeout() { ConnectorError::timeout } else { ConnectorError::io };
-        kind(what.into())
-    }
-
-    fn respond(mut self, response: http::Response<Incoming>) -> HttpResponse {
-        self.waiting = false;
-        self.watch.answered(response.status());
-        let (mut parts, body) = response.into_parts();
-        self.ticket.answered(parts.status.as_u16());
-        let is_endpoint = self.shared.dialler.is_endpoint(&self.origin);
-        let now = if is_endpoint { self.shared.clock.hear(&parts.headers) } else { None };
-        if let (http::StatusCode::FORBIDDEN, Some(now), Some(signed)) = (parts.status, now, self.signed)
-            && now.abs_diff(signed) > SKEW_MAX_SECONDS
-        {
-            parts.headers.insert(SKEWED_HEADER, HeaderValue::from_static("true"));
-        }
-        if let Ok(value) = HeaderValue::from_str(&self.ticket.address().to_string()) {
-            parts.headers.insert(ADDRESS_HEADER, value);
-        }
-        // A refusal tells nothing about the pace of what was sent.
-        self.sent = if parts.status.is_success() { self.sent } else { 0 };
-        let body = LeasedBody { body, lease: Some(self) };
-        let response = http::Response::from_parts(parts, SdkBody::from_body_1_x(body.release_if_empty()));
-        // The conversion fails only for headers that are no UTF-8, which `HttpResponse` cannot hold.
-        HttpResponse::try_from(response).unwrap_or_else(|_| {
-            let status = http::StatusCode::BAD_GATEWAY;
-            HttpResponse::new(status.into(), SdkBody::from("response headers are not valid UTF-8"))
-        })
-    }
-
-    /// Tells how fast the address moved what the request was for.
-    fn moved(&self) {
-        if let Some(since) = self.sending {
-            self.ticket.moved(self.sent.max(self.watch.received_bytes()), since.elapsed());
-        }
-    }
-
-    /// Keeps the connection for the next request of this address.
-    fn give_back(mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
-        connection.idle_since = Instant::now();
-        connection.used = true;
-        let key = (self.origin.clone(), self.ticket.address());
-        self.shared.idle().connections.entry(key).or_default().push(connection);
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        // Given up while it waited: a deadline passed, or another address was faster, if it waited long; sooner, its caller
-        // had enough. The next attempt must not come here first.
-        if self.waiting && self.sending.is_some_and(|since| since.elapsed() > LATE) {
-            let cause = if self.sent < PACE_BYTES_MIN { Cause::Lost } else { Cause::Slow };
-            self.ticket.shut(cause, "a request was not answered in its time");
-        }
-    }
-}
-
-/// A response body that returns its connection at its end; dropped before, it closes the connection.
-struct LeasedBody {
-    body: Incoming,
-    lease: Option<Lease>,
-}
-
-impl LeasedBody {
-    fn release_if_empty(mut self) -> Self {
-        if self.body.is_end_stream() {
-            self.finish();
-        }
-        self
-    }
-
-    fn finish(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.moved();
-            lease.give_back();
-        }
-    }
-}
-
-impl Drop for LeasedBody {
-    fn drop(&mut self) {
-        // Cut because it came too slowly, if much of it came at all.
-        if let Some(lease) = &self.lease {
-            lease.moved();
-        }
-    }
-}
-
-impl Body for LeasedBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let (Some(lease), Some(Ok(frame))) = (&mut self.lease, &frame) {
-            lease.watch.received(frame.data_ref().map_or(0, Bytes::len));
-        }
-        match &frame {
-            Some(Ok(_)) if self.body.is_end_stream() => self.finish(),
-            Some(Ok(_)) => {}
-            Some(Err(error)) => {
-                if let Some(lease) = &self.lease {
-                    lease.ticket.shut(Cause::Lost, &format!("a body broke off: {}", chain(error)));
-                }
-            }
-            None => self.finish(),
-        }
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| format!("body broken off: {}", chain(&error)).into())))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    /// Takes a connection in for the next request of its address.
+    pub fn keep(&self, origin: &Origin, address: SocketAddr, connection: Connection) {
+        self.idle().connections.entry((origin.clone(), address)).or_default().push(connection);
     }
 }
 

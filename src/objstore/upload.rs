@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::checksum::{Crc64, Crc64Hasher};
 use super::client::{ObjectInfo, SentPart, Store};
 use super::in_flight::{Progress, Slot};
+use super::md5_lanes::{self, Patience};
 use super::part_plan::PartPlan;
 use super::pool::{Buffer, Promise};
 use super::probe::WireMode;
@@ -66,6 +67,10 @@ impl Upload {
     pub fn new(store: &Store, spec: UploadSpec) -> Result<Self> {
         let transfer = store.transfer();
         let plan = PartPlan::new(transfer.part_size_bytes, transfer.image_size_max_bytes);
+        let lanes = (spec.wire == WireMode::Md5).then(|| Arc::clone(store.md5()));
+        // One lane is none: then a part is hashed as it comes.
+        let ahead = if lanes.is_some() && md5_lanes::width() > 1 { md5_lanes::width() } else { 0 };
+        let progress = Progress::new(transfer.parts_in_flight, transfer.parts_in_flight_max, ahead, lanes);
         Ok(Self {
             tally: Tally::new(store.metrics(), &spec.bucket, &spec.key, Direction::Write),
             store: store.clone(),
@@ -76,7 +81,7 @@ impl Upload {
             open_number: 1,
             open_offset: 0,
             id: None,
-            progress: Arc::new(Progress::new(transfer.parts_in_flight, transfer.parts_in_flight_max)),
+            progress: Arc::new(progress),
         })
     }
 
@@ -143,7 +148,9 @@ impl Upload {
         }
         let bytes = self.plan.part_bytes(self.open_number);
         let since = Instant::now();
-        let buffer = self.promise.acquire_up_to(bytes, since + self.store.retry().operation_timeout);
+        let until = since + self.store.retry().operation_timeout;
+        // Buffers may be with the hash lanes, which wait for parts that need buffers.
+        let buffer = self.promise.acquire_up_to(bytes, until, || self.store.md5().press());
         self.tally.waited(Stall::Buffer, since);
         let buffer = buffer?;
         let capacity = usize::try_from(bytes).unwrap_or(usize::MAX).min(buffer.as_slice().len());
@@ -175,11 +182,11 @@ impl Upload {
         admitted?;
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         // Made here and not in the task: a runtime that is being stopped drops the task before it ever runs.
-        let slot = Slot::of(&self.progress);
+        let mut slot = Slot::of(&self.progress);
         let tally = Arc::clone(&self.tally);
         self.store.runtime().spawn(async move {
             let since = Instant::now();
-            let sent = tally.scope(send(&store, &spec, &id, number, body, crc64)).await;
+            let sent = tally.scope(send(&store, &spec, &id, number, (body, crc64), &mut slot)).await;
             if sent.is_ok() {
                 tally.part(since);
             }
@@ -238,7 +245,7 @@ impl Upload {
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         let since = Instant::now();
         let put = async move {
-            let (check, md5) = wire_check(&store, &spec, &body, crc64).await?;
+            let (check, md5) = wire_check(&store, &spec, &body, crc64, Patience::Pressing).await?;
             let object = store.put(&spec.bucket, &spec.key, body, check, &spec.metadata, false).await?;
             check_etag(&spec, &object.etag, md5)?;
             Ok(object)
@@ -310,9 +317,17 @@ impl OpenPart {
     }
 }
 
-async fn send(store: &Store, spec: &UploadSpec, id: &str, number: u32, body: Bytes, crc64: Crc64) -> Result<SentPart> {
+async fn send(
+    store: &Store,
+    spec: &UploadSpec,
+    id: &str,
+    number: u32,
+    (body, crc64): (Bytes, Crc64),
+    slot: &mut Slot,
+) -> Result<SentPart> {
     let size = body.len() as u64;
-    let (check, md5) = wire_check(store, spec, &body, crc64).await?;
+    let (check, md5) = wire_check(store, spec, &body, crc64, Patience::Waits).await?;
+    slot.enter_line().await;
     let etag = store.upload_part(&spec.bucket, &spec.key, id, number, body, check).await?;
     check_etag(spec, &etag, md5).map_err(|error| error.context(format!("send part {number}")))?;
     Ok(SentPart { number, size, etag, crc64 })
