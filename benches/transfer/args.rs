@@ -39,6 +39,15 @@ pub struct Args {
     /// Does not count system calls
     #[arg(long)]
     pub no_strace: bool,
+    /// Leaves out fairness, small reads and listing
+    #[arg(long)]
+    pub no_scale: bool,
+    /// Adds runs on a real MinIO: MINIO, else PATH, else ~/go/bin/minio, else built by tests/minio.sh
+    #[arg(long)]
+    pub minio: bool,
+    /// GiB that every client moves in one run on MinIO, which keeps them in memory
+    #[arg(long, default_value_t = 1)]
+    pub minio_gib: u64,
     /// Where the figures go [default: target/transfer/transfer.json]
     #[arg(long)]
     pub json: Option<PathBuf>,
@@ -56,9 +65,8 @@ pub enum Role {
     /// The server; ends with its standard input
     #[command(hide = true)]
     Serve {
-        /// Folder with cert.pem and key.pem, for https beside http
-        #[arg(long)]
-        tls: Option<PathBuf>,
+        /// Folder with cert.pem and key.pem
+        certificate: PathBuf,
     },
     /// Runs a command and writes to OUT what it took
     #[command(hide = true)]
