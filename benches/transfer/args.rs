@@ -62,6 +62,8 @@ pub struct Args {
 
 #[derive(Subcommand)]
 pub enum Role {
+    /// Measures what streams feel when one of four nodes dies, freezes, or is fifty times slower
+    Nodes(NodesArgs),
     /// The server; ends with its standard input
     #[command(hide = true)]
     Serve {
@@ -75,10 +77,33 @@ pub enum Role {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+    /// One node of the cluster; ends with its standard input
+    #[command(hide = true)]
+    Node { address: String, store: String, board: PathBuf },
     #[command(hide = true)]
     Limit(Work),
     #[command(hide = true)]
     Sdk(Work),
+}
+
+#[derive(clap::Args)]
+pub struct NodesArgs {
+    /// MiB a second that each node moves
+    #[arg(long, default_value_t = 60)]
+    pub pace_mib: u64,
+    /// Streams that write and read all the time
+    #[arg(long, default_value_t = 8)]
+    pub streams: u64,
+    /// Seconds before the fault, of the fault, and after it
+    #[arg(long, default_value_t = 20)]
+    pub phase: u64,
+    /// Where the figures go [default: target/transfer/nodes.json]
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+    /// Cargo passes it
+    #[arg(long, hide = true)]
+    #[allow(dead_code, reason = "taken and not needed")]
+    bench: bool,
 }
 
 /// What a client of this program is to do.

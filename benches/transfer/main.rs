@@ -3,11 +3,11 @@
 //! `cargo bench --bench transfer -- [--gib 4] [--runs 5] [--only vastost,crt] [--tls]`; docs/performance.md explains the
 //! figures. Every client is a process of its own that moves the same bytes in parts of 16 MiB, eight at once, to and from
 //! one discard/zero server in another process. Runs are interleaved, so that what else the machine does hits all alike.
-//! Then come many streams, small reads, listings, and with `--minio` a real server. Nothing here
-//! is a test: a slow machine fails nothing.
+//! Then come many streams, small reads, listings, and with `--minio` a real server. `-- nodes` is another measurement: four
+//! nodes, of which one is lost. Nothing here is a test: a slow machine fails nothing.
 //!
 //! This program plays several roles, each in a process of its own: the harness, and by hidden subcommands the server,
-//! the stop watch around a client, and the two clients that are written in Rust.
+//! the stop watch around a client, the nodes, and the two clients that are written in Rust.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its report is its output")]
@@ -20,6 +20,8 @@ mod channel;
 mod chart;
 /// Which clients there are and how each is started.
 mod client;
+/// Four nodes that can be broken.
+mod cluster;
 /// Many streams and many processes at once.
 mod fairness;
 /// The order of things.
@@ -32,6 +34,10 @@ mod listing;
 mod measure;
 /// The same transfers on a real MinIO.
 mod minio;
+/// One node: a relay of limited pace.
+mod node;
+/// What streams feel when a node is away.
+mod nodes;
 /// The other projects' clients, from PyPI.
 mod peers;
 /// Small reads all over an image, and the first bytes of a restore.
@@ -56,6 +62,8 @@ mod site;
 mod store;
 /// The figures that this project wants to reach.
 mod targets;
+/// What the nodes moved, over time.
+mod timeline;
 
 use clap::Parser;
 
@@ -66,6 +74,8 @@ fn main() {
     match args.role {
         Some(Role::Serve { certificate }) => server::serve(&certificate),
         Some(Role::Measure { out, command }) => measure::measure(&out, &command),
+        Some(Role::Nodes(args)) => nodes::run(&args),
+        Some(Role::Node { address, store, board }) => node::run(&address, &store, &board),
         Some(Role::Limit(work)) => limit::run(&work),
         Some(Role::Sdk(work)) => sdk::run(&work),
         None => harness::run(&args),
