@@ -39,6 +39,15 @@ pub struct Args {
     /// Does not count system calls
     #[arg(long)]
     pub no_strace: bool,
+    /// Leaves out fairness, small reads and listing
+    #[arg(long)]
+    pub no_scale: bool,
+    /// Adds runs on a real MinIO: MINIO, else PATH, else ~/go/bin/minio, else built by tests/minio.sh
+    #[arg(long)]
+    pub minio: bool,
+    /// GiB that every client moves in one run on MinIO, which keeps them in memory
+    #[arg(long, default_value_t = 1)]
+    pub minio_gib: u64,
     /// Where the figures go [default: target/transfer/transfer.json]
     #[arg(long)]
     pub json: Option<PathBuf>,
@@ -53,12 +62,13 @@ pub struct Args {
 
 #[derive(Subcommand)]
 pub enum Role {
+    /// Measures what streams feel when one of four nodes dies, freezes, or is fifty times slower
+    Nodes(NodesArgs),
     /// The server; ends with its standard input
     #[command(hide = true)]
     Serve {
-        /// Folder with cert.pem and key.pem, for https beside http
-        #[arg(long)]
-        tls: Option<PathBuf>,
+        /// Folder with cert.pem and key.pem
+        certificate: PathBuf,
     },
     /// Runs a command and writes to OUT what it took
     #[command(hide = true)]
@@ -67,10 +77,33 @@ pub enum Role {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+    /// One node of the cluster; ends with its standard input
+    #[command(hide = true)]
+    Node { address: String, store: String, board: PathBuf },
     #[command(hide = true)]
     Limit(Work),
     #[command(hide = true)]
     Sdk(Work),
+}
+
+#[derive(clap::Args)]
+pub struct NodesArgs {
+    /// MiB a second that each node moves
+    #[arg(long, default_value_t = 60)]
+    pub pace_mib: u64,
+    /// Streams that write and read all the time
+    #[arg(long, default_value_t = 8)]
+    pub streams: u64,
+    /// Seconds before the fault, of the fault, and after it
+    #[arg(long, default_value_t = 20)]
+    pub phase: u64,
+    /// Where the figures go [default: target/transfer/nodes.json]
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+    /// Cargo passes it
+    #[arg(long, hide = true)]
+    #[allow(dead_code, reason = "taken and not needed")]
+    bench: bool,
 }
 
 /// What a client of this program is to do.

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::process::Command;
 
 use vastost::objstore::checksum::{Crc64, Crc64Hasher};
 
 use super::args::{Direction, IN_FLIGHT, MIB, PART};
 use super::peers::Peers;
-use super::site::{Site, root};
+use super::site::{ACCESS_KEY, BUCKET, Place, SECRET_KEY, Site, root};
 use super::store::ZEROS;
 
 /// Images moved side by side by the plug-in: with four parts each on their way, its default, that makes eight.
@@ -55,7 +56,7 @@ pub const CLIENTS: [Client; 10] = [
 pub struct Job {
     pub client: Client,
     pub direction: Direction,
-    pub tls: bool,
+    pub place: Place,
     pub bytes: u64,
     /// Of the plug-in.
     pub streams: u64,
@@ -96,13 +97,21 @@ impl Client {
 impl Job {
     pub fn invocation(&self, site: &Site, peers: &Peers) -> Invocation {
         match self.client.kind {
-            Kind::Plugin(wire) => host(site, &site.config(wire, self.tls), self.direction.name(), self),
+            Kind::Plugin(wire) => {
+                let numbers = [self.streams, self.bytes / self.streams, self.date];
+                host(site, &site.config(wire, self.place), self.direction.name(), &numbers)
+            }
             Kind::Limit(crc) => self.own("limit", crc, site),
             Kind::Sdk(crc) => self.own("sdk", crc, site),
             Kind::Crt(crc) => self.crt(crc, site, peers),
             Kind::S5cmd => self.s5cmd(site, peers),
             Kind::Rclone => self.rclone(site, peers),
         }
+    }
+
+    /// What is downloaded: on MinIO what the same client has uploaded.
+    fn source_key(&self, uploaded: &str) -> String {
+        if self.place == Place::Minio { uploaded.into() } else { format!("{ZEROS}{}", self.bytes) }
     }
 
     fn own(&self, role: &str, crc: bool, site: &Site) -> Invocation {
@@ -116,15 +125,15 @@ impl Job {
         let python = peers.python.as_ref().expect("a client that is there");
         let (key, file) = match self.direction {
             Direction::Up => ("crt".into(), site.source(self.bytes)),
-            Direction::Down => (format!("{ZEROS}{}", self.bytes), site.path("null")),
+            Direction::Down => (self.source_key("crt"), site.path("null")),
         };
         let script = root("benches/transfer/crt.py").display().to_string();
-        let mut args = vec![script, self.direction.name().into(), site.url(self.tls), key, self.bytes.to_string()];
+        let mut args = vec![script, self.direction.name().into(), site.url(self.place), key, self.bytes.to_string()];
         args.push(file.display().to_string());
         if crc {
             args.extend(["--crc".into(), crc_of_zeros(self.bytes).to_base64()]);
         }
-        if self.tls {
+        if self.place == Place::Https {
             args.extend(["--ca".into(), site.path("cert.pem").display().to_string()]);
         }
         invocation(python, &args)
@@ -134,13 +143,15 @@ impl Job {
         let program = peers.s5cmd.as_ref().expect("a client that is there");
         let (size, many) = ((PART / MIB).to_string(), IN_FLIGHT.to_string());
         let mut args: Vec<String> =
-            ["--endpoint-url", &site.url(false), "cp", "--part-size", &size, "--concurrency", &many]
+            ["--endpoint-url", &site.url(self.place), "cp", "--part-size", &size, "--concurrency", &many]
                 .map(Into::into)
                 .into();
         // It writes beside its target and renames, so the sink must be a real file.
         args.extend(match self.direction {
-            Direction::Up => [site.source(self.bytes).display().to_string(), "s3://bench/s5cmd".into()],
-            Direction::Down => [format!("s3://bench/{ZEROS}{}", self.bytes), site.path("sink").display().to_string()],
+            Direction::Up => [site.source(self.bytes).display().to_string(), format!("s3://{BUCKET}/s5cmd")],
+            Direction::Down => {
+                [format!("s3://{BUCKET}/{}", self.source_key("s5cmd")), site.path("sink").display().to_string()]
+            }
         });
         invocation(program, &args)
     }
@@ -154,34 +165,43 @@ impl Job {
                 .into();
         args.extend(["--multi-thread-streams", &many, "--multi-thread-chunk-size", &size].map(Into::into));
         args.extend(match self.direction {
-            Direction::Up => [site.source(self.bytes).display().to_string(), "bench:bench/rclone".into()],
-            Direction::Down => [format!("bench:bench/{ZEROS}{}", self.bytes), site.path("sink").display().to_string()],
+            Direction::Up => [site.source(self.bytes).display().to_string(), format!("bench:{BUCKET}/rclone")],
+            Direction::Down => {
+                [format!("bench:{BUCKET}/{}", self.source_key("rclone")), site.path("sink").display().to_string()]
+            }
         });
         let mut called = invocation(program, &args);
         called.env.extend([
             ("RCLONE_CONFIG", site.path("rclone.conf").display().to_string()),
             ("RCLONE_CONFIG_BENCH_TYPE", "s3".into()),
             ("RCLONE_CONFIG_BENCH_PROVIDER", "Other".into()),
-            ("RCLONE_CONFIG_BENCH_ENDPOINT", site.url(false)),
+            ("RCLONE_CONFIG_BENCH_ENDPOINT", site.url(self.place)),
             ("RCLONE_CONFIG_BENCH_ENV_AUTH", "true".into()),
         ]);
         called
     }
 }
 
-/// The C host in one of its modes.
-pub fn host(site: &Site, config: &Path, mode: &str, job: &Job) -> Invocation {
+impl Invocation {
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).envs(self.env.iter().cloned());
+        command
+    }
+}
+
+/// The C host in one of its modes, with the numbers that the mode takes; see host.c.
+pub fn host(site: &Site, config: &Path, mode: &str, numbers: &[u64]) -> Invocation {
     let plugin = site.plugin.display().to_string();
-    let numbers = [job.streams, job.bytes / job.streams, job.date].map(|number| number.to_string());
     let mut args = vec![plugin, config.display().to_string(), mode.into()];
-    args.extend(numbers);
+    args.extend(numbers.iter().map(u64::to_string));
     invocation(&site.path("host"), &args)
 }
 
 fn invocation(program: &Path, args: &[String]) -> Invocation {
     let env = vec![
-        ("AWS_ACCESS_KEY_ID", "bench".into()),
-        ("AWS_SECRET_ACCESS_KEY", "bench-secret".into()),
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY.into()),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.into()),
         ("AWS_REGION", "us-east-1".into()),
         // No client may look for credentials on the network.
         ("AWS_EC2_METADATA_DISABLED", "true".into()),

@@ -5,6 +5,7 @@ The first line printed tells what the interpreter had taken before the client wa
 """
 
 import argparse
+import os
 import resource
 import time
 from urllib.parse import urlsplit
@@ -32,7 +33,7 @@ def arguments():
 def client(args):
     group = io.EventLoopGroup()
     bootstrap = io.ClientBootstrap(group, io.DefaultHostResolver(group))
-    provider = auth.AwsCredentialsProvider.new_static("bench", "bench-secret")
+    provider = auth.AwsCredentialsProvider.new_static(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
     options = {"tls_mode": s3.S3RequestTlsMode.DISABLED}
     if args.ca:
         context = io.TlsContextOptions()

@@ -1,25 +1,29 @@
-//! The order of things: every client once, then all again; then memory by streams, system calls and startup.
+//! The order of things: every client once, then all again; then memory by streams, system calls, startup, what many streams
+//! and images cost, and a real MinIO.
 
 use std::fs;
 use std::process::{Command, Stdio};
 
 use super::args::{Args, Direction, GIB};
 use super::client::{self, CLIENTS, Client, Job, Kind, STREAMS};
+use super::minio::Minio;
 use super::peers::Peers;
 use super::report::{MemoryRow, Report, Row, Spread, Startup};
 use super::runner::{Runner, Sample};
-use super::site::{Site, root};
-use super::{chart, report, targets};
+use super::site::{Place, Site, target_folder};
+use super::{chart, minio, report, scale, targets};
 
 const STARTS: usize = 21;
 
 pub fn run(args: &Args) {
     let clients: Vec<Client> = CLIENTS.into_iter().filter(|client| is_wanted(args, client)).collect();
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root("target"), Into::into).join("transfer");
-    fs::create_dir_all(&target).expect("make a folder below target/");
+    let target = target_folder();
     let wants_peers = clients.iter().any(Client::is_peer);
     let peers = if wants_peers { Peers::install(&target.join("peers")) } else { Peers::default() };
-    let site = Site::new(args.tls);
+    let mut site = Site::new();
+    if args.minio {
+        site.minio = Minio::start(&site.path(""));
+    }
     let runner = Runner { site: &site, peers: &peers };
     let jobs = jobs(args, &runner, &clients);
 
@@ -44,6 +48,9 @@ pub fn run(args: &Args) {
         rows,
         memory: if has_plugin { memory(args, &runner) } else { Vec::new() },
         startup: has_plugin.then(|| startup(&runner)),
+        scale: (has_plugin && !args.no_scale).then(|| scale::measure(args, &runner)),
+        minio: if site.minio.is_some() { minio::measure(args, &runner, &clients) } else { Vec::new() },
+        minio_gib: args.minio_gib.max(1),
     };
     publish(args, &report, &target);
 }
@@ -73,16 +80,17 @@ fn jobs(args: &Args, runner: &Runner<'_>, clients: &[Client]) -> Vec<Job> {
     let bytes = args.gib.max(1) * GIB;
     let mut jobs = Vec::new();
     for client in clients.iter().filter(|client| client.is_there(runner.peers)) {
-        let up = Job { client: *client, direction: Direction::Up, tls: false, bytes, streams: STREAMS, date: 0 };
+        let up =
+            Job { client: *client, direction: Direction::Up, place: Place::Http, bytes, streams: STREAMS, date: 0 };
         let written = fresh(runner.site, &up);
         if client.is_plugin() {
             // Also finds out, once, what the server can do.
             runner.run(&written);
         }
-        for tls in [false, true] {
-            if !tls || args.tls && client.speaks_tls() {
-                jobs.push(Job { tls, ..up });
-                jobs.push(Job { tls, direction: Direction::Down, ..written });
+        for place in [Place::Http, Place::Https] {
+            if place == Place::Http || args.tls && client.speaks_tls() {
+                jobs.push(Job { place, ..up });
+                jobs.push(Job { place, direction: Direction::Down, ..written });
             }
         }
     }
@@ -104,7 +112,7 @@ fn memory(args: &Args, runner: &Runner<'_>) -> Vec<MemoryRow> {
     let measure = |streams: &u64| {
         let streams = (*streams).clamp(1, 1000);
         let date = runner.site.fresh_date();
-        let job = Job { client: plugin, direction: Direction::Up, tls: false, bytes, streams, date };
+        let job = Job { client: plugin, direction: Direction::Up, place: Place::Http, bytes, streams, date };
         let up = runner.run(&job);
         let down = runner.run(&Job { direction: Direction::Down, ..job });
         let mib = |sample: Sample| sample.usage.rss_kib / 1024.0;
@@ -115,10 +123,8 @@ fn memory(args: &Args, runner: &Runner<'_>) -> Vec<MemoryRow> {
 
 /// What NetBackup's pollers do in a process of their own, every time.
 fn startup(runner: &Runner<'_>) -> Startup {
-    let plugin = CLIENTS.into_iter().find(|client| client.kind == Kind::Plugin("crc64nvme")).expect("the plug-in");
-    let job = Job { client: plugin, direction: Direction::Up, tls: false, bytes: 1, streams: 1, date: 0 };
-    let config = runner.site.config("crc64nvme", false);
-    let invocation = client::host(runner.site, &config, "startup", &job);
+    let config = runner.site.config("crc64nvme", Place::Http);
+    let invocation = client::host(runner.site, &config, "startup", &[1, 0, 0]);
     let samples: Vec<_> = (0..STARTS).map(|_| runner.measured(&invocation, "startup")).collect();
     let in_process = samples.iter().map(|sample| sample.calls.expect("the host's report").wall_s * 1e3);
     Startup {

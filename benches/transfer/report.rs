@@ -7,6 +7,8 @@ use serde::Serialize;
 use super::args::{Direction, GIB};
 use super::client::Job;
 use super::runner::{Calls, Sample};
+use super::scale::Scale;
+use super::site::Place;
 use super::targets::Verdict;
 
 #[derive(Serialize)]
@@ -17,6 +19,10 @@ pub struct Report {
     pub rows: Vec<Row>,
     pub memory: Vec<MemoryRow>,
     pub startup: Option<Startup>,
+    pub scale: Option<Scale>,
+    /// On a real MinIO.
+    pub minio: Vec<Row>,
+    pub minio_gib: u64,
 }
 
 #[derive(Serialize)]
@@ -93,7 +99,7 @@ impl Row {
         Self {
             client: job.client.name,
             direction: job.direction.name(),
-            tls: job.tls,
+            tls: job.place == Place::Https,
             proof: job.client.proof,
             cpu_s_per_gib: spread(&|sample| sample.usage.cpu_s / gib),
             gib_per_s: spread(&|sample| gib / sample.usage.wall_s),
@@ -120,9 +126,7 @@ impl Report {
             "\n{cpu}, {cpus} CPUs, Linux {kernel}, {date}; {} GiB, {} runs: median (min to max)",
             self.gib, self.runs
         );
-        for direction in [Direction::Up, Direction::Down] {
-            self.print_transfers(direction.name());
-        }
+        print_transfers(&self.rows, "");
         self.print_calls();
         for row in &self.memory {
             println!("{:>3} streams: peak RSS {:.0} MiB up, {:.0} MiB down", row.streams, row.up_mib, row.down_mib);
@@ -134,25 +138,11 @@ impl Report {
                 startup.starts, process.median, process.min, process.max, calls.median, startup.requests
             );
         }
-    }
-
-    fn print_transfers(&self, direction: &str) {
-        println!(
-            "\n{:<24} {:>24} {:>20} {:>9} {:>10} {:>10} {:>12} {:>9}",
-            direction, "CPU-s/GiB", "GiB/s", "RSS MiB", "faults/GiB", "switch/GiB", "syscalls/GiB", "server"
-        );
-        for row in self.rows.iter().filter(|row| row.direction == direction) {
-            let calls = row.system_calls_per_gib.map_or("not counted".into(), |calls| format!("{calls:.0}"));
-            println!(
-                "{:<24} {:>24} {:>20} {:>9.0} {:>10.0} {:>10.0} {calls:>12} {:>9.3}",
-                format!("{}{}", row.client, if row.tls { " https" } else { "" }),
-                format_spread(row.cpu_s_per_gib, 3),
-                format_spread(row.gib_per_s, 2),
-                row.rss_mib.median,
-                row.minor_faults_per_gib.median,
-                row.switches_per_gib.median,
-                row.server_cpu_s_per_gib.median,
-            );
+        if let Some(scale) = &self.scale {
+            scale.print();
+        }
+        if !self.minio.is_empty() {
+            print_transfers(&self.minio, &format!(", MinIO, {} GiB", self.minio_gib));
         }
     }
 
@@ -175,7 +165,38 @@ impl Report {
     }
 }
 
-fn format_spread(spread: Spread, digits: usize) -> String {
+fn print_transfers(rows: &[Row], place: &str) {
+    for direction in [Direction::Up, Direction::Down] {
+        println!(
+            "\n{:<24} {:>24} {:>20} {:>9} {:>10} {:>10} {:>12} {:>9}",
+            format!("{}{place}", direction.name()),
+            "CPU-s/GiB",
+            "GiB/s",
+            "RSS MiB",
+            "faults/GiB",
+            "switch/GiB",
+            "syscalls/GiB",
+            "server"
+        );
+        rows.iter().filter(|row| row.direction == direction.name()).for_each(print_row);
+    }
+}
+
+fn print_row(row: &Row) {
+    let calls = row.system_calls_per_gib.map_or("not counted".into(), |calls| format!("{calls:.0}"));
+    println!(
+        "{:<24} {:>24} {:>20} {:>9.0} {:>10.0} {:>10.0} {calls:>12} {:>9.3}",
+        format!("{}{}", row.client, if row.tls { " https" } else { "" }),
+        format_spread(row.cpu_s_per_gib, 3),
+        format_spread(row.gib_per_s, 2),
+        row.rss_mib.median,
+        row.minor_faults_per_gib.median,
+        row.switches_per_gib.median,
+        row.server_cpu_s_per_gib.median,
+    );
+}
+
+pub fn format_spread(spread: Spread, digits: usize) -> String {
     format!("{:.digits$} ({:.digits$} to {:.digits$})", spread.median, spread.min, spread.max)
 }
 

@@ -12,11 +12,13 @@ use super::peers::Peers;
 use super::site::Site;
 
 /// What one run took, the client's own figures first.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sample {
     pub usage: Usage,
     /// Of calls that move bytes; only the plug-in's host tells.
     pub calls: Option<Calls>,
+    /// Of each stream of the host.
+    pub streams_s: Vec<f64>,
     pub requests: u64,
     pub server_cpu_s: f64,
 }
@@ -31,6 +33,14 @@ pub struct Calls {
     pub p99_us: f64,
     pub p999_us: f64,
     pub max_us: f64,
+}
+
+/// What the host says of itself.
+#[derive(Debug, Deserialize)]
+pub struct Told {
+    #[serde(flatten)]
+    pub calls: Calls,
+    pub streams_s: Vec<f64>,
 }
 
 /// What an interpreter took before the client was made.
@@ -66,15 +76,16 @@ impl Runner<'_> {
         let output = finished(command.envs(invocation.env.iter().cloned()), what);
         let after = self.site.figures();
         let mut usage: Usage = serde_json::from_slice(&fs::read(&out).expect("the usage")).expect("its JSON");
-        let told = String::from_utf8_lossy(&output.stdout);
-        let line = told.lines().next().unwrap_or_default();
-        if let Ok(before) = serde_json::from_str::<Before>(line) {
+        let line = output.stdout.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if let Ok(before) = serde_json::from_slice::<Before>(line) {
             usage.cpu_s -= before.before_cpu_s;
             usage.wall_s -= before.before_wall_s;
         }
+        let told = told(line);
         Sample {
             usage,
-            calls: serde_json::from_str(line).ok(),
+            calls: told.as_ref().map(|told| told.calls),
+            streams_s: told.map(|told| told.streams_s).unwrap_or_default(),
             requests: after.requests - before.requests,
             server_cpu_s: after.cpu_s - before.cpu_s,
         }
@@ -98,6 +109,11 @@ impl Runner<'_> {
         let calls: f64 = total.split_whitespace().nth(3)?.parse().ok()?;
         Some(calls * GIB as f64 / job.bytes as f64)
     }
+}
+
+/// The host's report, if it is one.
+pub fn told(line: &[u8]) -> Option<Told> {
+    serde_json::from_slice(line).ok()
 }
 
 fn finished(command: &mut Command, what: &str) -> Output {

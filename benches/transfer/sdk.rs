@@ -18,17 +18,17 @@ use vastost::objstore::checksum::{Crc64, Crc64Hasher};
 
 use super::args::{CALL, Direction, IN_FLIGHT, PART, SOURCE, Work};
 use super::limit::touched;
+use super::site::{ACCESS_KEY, BUCKET, SECRET_KEY};
 
 /// As many threads as the plug-in moves bytes with.
 const THREADS: usize = 2;
-const BUCKET: &str = "bench";
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 pub fn run(work: &Work) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let moved = runtime.expect("a runtime").block_on(async {
-        let client = client(&work.address);
+        let client = client(&format!("http://{}", work.address));
         match work.direction {
             Direction::Up => upload(&client, work).await,
             Direction::Down => download(&client, work).await,
@@ -37,15 +37,21 @@ pub fn run(work: &Work) {
     moved.expect("move the bytes");
 }
 
-fn client(address: &str) -> Client {
+/// Makes the benchmark's bucket on a server that is new.
+pub fn make_bucket(url: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(client(url).create_bucket().bucket(BUCKET).send()).expect("make the bucket");
+}
+
+fn client(url: &str) -> Client {
     let settings = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-        .endpoint_url(format!("http://{address}"))
+        .endpoint_url(url)
         .region(Region::new("us-east-1"))
         .force_path_style(true)
-        .credentials_provider(Credentials::new("bench", "bench-secret", None, None, "bench"))
+        .credentials_provider(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "bench"))
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     Client::from_conf(settings.build())

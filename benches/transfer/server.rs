@@ -18,11 +18,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::channel::{Channel, Plain, Tls};
+use super::listing;
 use super::request::{Incoming, Request};
 use super::s3::{self, Answer, Content};
 use super::store::Store;
 
-/// Where the harness asks how many requests came and what CPU time they took; not counted itself.
+/// Where the harness asks how many requests came and what CPU time they took, and by `/fill/<bucket>/<images>` for images
+/// that nobody has to write; not counted itself.
 pub const CONTROL: &str = "-";
 static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
@@ -32,14 +34,12 @@ struct Server {
     requests: AtomicU64,
 }
 
-/// Prints the port of http, and with certificates in `tls` that of https on a second line.
-pub fn serve(tls: Option<&Path>) {
+/// Prints the port of http, and that of https, with the certificate of a folder, on a second line.
+pub fn serve(certificate: &Path) {
     let server = Arc::new(Server::default());
     listen(Arc::clone(&server), |socket| Ok(Box::new(Plain::new(socket))));
-    if let Some(folder) = tls {
-        let config = Arc::new(tls_config(folder));
-        listen(server, move |socket| Ok(Box::new(Tls::new(socket, Arc::clone(&config))?)));
-    }
+    let config = Arc::new(tls_config(certificate));
+    listen(server, move |socket| Ok(Box::new(Tls::new(socket, Arc::clone(&config))?)));
     io::stdin().read_to_end(&mut Vec::new()).expect("standard input");
 }
 
@@ -74,7 +74,7 @@ fn listen(server: Arc<Server>, open: impl Fn(TcpStream) -> io::Result<Box<dyn Ch
 fn converse(server: &Server, mut incoming: Incoming) -> io::Result<()> {
     while let Some(request) = incoming.receive()? {
         if request.bucket == CONTROL {
-            let text = figures(server);
+            let text = control(server, &request.key);
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
             return incoming.channel.write_all(head.as_bytes());
         }
@@ -86,6 +86,13 @@ fn converse(server: &Server, mut incoming: Incoming) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn control(server: &Server, key: &str) -> String {
+    if let Some((bucket, images)) = key.strip_prefix("fill/").and_then(|rest| rest.split_once('/')) {
+        listing::fill(&mut server.store.lock().unwrap(), bucket, images.parse().unwrap_or(0));
+    }
+    figures(server)
 }
 
 /// Requests so far, and microseconds of CPU.

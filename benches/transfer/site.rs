@@ -11,53 +11,68 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
 use super::args::MIB;
+use super::minio::Minio;
 use super::server::CONTROL;
 
 /// A day of images: 2026-11-22.
 const DATE: u64 = 1_795_305_600;
 const DEFAULT_PLUGIN: &str = "plugin/libvastost.so";
 
+/// What tests/minio.sh gives its server; the other one takes any.
+pub const ACCESS_KEY: &str = "vastost-test";
+pub const SECRET_KEY: &str = "vastost-test-secret";
+pub const BUCKET: &str = "bench";
+
+/// Which server a client talks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Http,
+    Https,
+    /// A real MinIO, which writes what it gets.
+    Minio,
+}
+
 pub struct Site {
+    // Before the folder, which has its data.
+    pub minio: Option<Minio>,
     folder: TempDir,
     server: Child,
     http: u16,
-    https: Option<u16>,
+    https: u16,
     pub plugin: PathBuf,
     next_date: AtomicU64,
 }
 
-/// What the server has done since it started.
+/// What the servers have done since they started.
 #[derive(Clone, Copy)]
 pub struct ServerFigures {
+    /// Not MinIO's.
     pub requests: u64,
     pub cpu_s: f64,
 }
 
 impl Site {
     /// Starts the server, and ends the program with a word when the plug-in is not there.
-    pub fn new(tls: bool) -> Self {
+    pub fn new() -> Self {
         let plugin = plugin();
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { TempDir::with_prefix_in("vastost-", memory) } else { TempDir::new() };
         let folder = folder.expect("a scratch folder");
         let mut command = Command::new(std::env::current_exe().expect("own path"));
-        command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped());
-        if tls {
-            write_certificate(folder.path());
-            command.arg("--tls").arg(folder.path());
-        }
+        write_certificate(folder.path());
+        command.arg("serve").arg(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut server = command.spawn().expect("start the server");
         let mut ports = BufReader::new(server.stdout.take().expect("its output")).lines();
         let mut port = || ports.next().expect("a port").expect("a line").parse::<u16>().expect("a number");
-        let (http, https) = (port(), tls.then(&mut port));
+        let (http, https) = (port(), port());
         // What is written to it is gone, and a client that removes or replaces it hurts nobody.
         symlink("/dev/null", folder.path().join("null")).expect("link the sink");
         write_private(
             &folder.path().join("keys.toml"),
-            "access_key_id = \"bench\"\nsecret_access_key = \"bench-secret\"\n",
+            &format!("access_key_id = \"{ACCESS_KEY}\"\nsecret_access_key = \"{SECRET_KEY}\"\n"),
         );
-        let site = Self { folder, server, http, https, plugin, next_date: AtomicU64::new(DATE) };
-        site.compile_host();
+        let site = Self { minio: None, folder, server, http, https, plugin, next_date: AtomicU64::new(DATE) };
+        site.compile("host");
         site
     }
 
@@ -70,11 +85,12 @@ impl Site {
         format!("127.0.0.1:{}", self.http)
     }
 
-    pub fn url(&self, tls: bool) -> String {
-        match self.https.filter(|_| tls) {
+    pub fn url(&self, place: Place) -> String {
+        match place {
+            Place::Http => format!("http://{}", self.address()),
             // The name in the certificate.
-            Some(port) => format!("https://localhost:{port}"),
-            None => format!("http://{}", self.address()),
+            Place::Https => format!("https://localhost:{}", self.https),
+            Place::Minio => self.minio.as_ref().expect("a MinIO that was started").url.clone(),
         }
     }
 
@@ -84,14 +100,21 @@ impl Site {
     }
 
     /// A configuration with the given `[integrity] wire` and every default.
-    pub fn config(&self, wire: &str, tls: bool) -> PathBuf {
-        let path = self.path(&format!("{wire}-{tls}.toml"));
+    pub fn config(&self, wire: &str, place: Place) -> PathBuf {
+        let tables = format!("[integrity]\nwire = \"{wire}\"\n");
+        self.write_config(&format!("{wire}-{place:?}"), &[self.url(place)], BUCKET, &tables)
+    }
+
+    /// A configuration of one server with the LSU `main` in `bucket`, every default, and what `tables` says.
+    pub fn write_config(&self, name: &str, endpoints: &[String], bucket: &str, tables: &str) -> PathBuf {
+        let path = self.path(&format!("{name}.toml"));
+        let tls = endpoints.iter().any(|url| url.starts_with("https:"));
         let ca = if tls { "tls = { ca_file = \"cert.pem\" }\n" } else { "" };
+        // What a server was found to do is kept by its name and URL.
         let text = format!(
-            "state_dir = \"state\"\n[server.t]\nendpoints = [\"{}\"]\n\
+            "state_dir = \"state\"\n[server.t]\nendpoints = {endpoints:?}\n\
              credentials = {{ source = \"file\", file = \"keys.toml\" }}\n{ca}\
-             [[server.t.lsu]]\nname = \"main\"\nbucket = \"bench\"\n[integrity]\nwire = \"{wire}\"\n",
-            self.url(tls)
+             [[server.t.lsu]]\nname = \"main\"\nbucket = \"{bucket}\"\n{tables}"
         );
         fs::write(&path, text).expect("write the configuration");
         path
@@ -111,19 +134,28 @@ impl Site {
     }
 
     pub fn figures(&self) -> ServerFigures {
-        let mut socket = TcpStream::connect(self.address()).expect("connect to the server");
-        socket.write_all(format!("GET /{CONTROL} HTTP/1.1\r\n\r\n").as_bytes()).expect("ask the server");
-        let mut text = String::new();
-        socket.read_to_string(&mut text).expect("the server's answer");
+        let text = self.control("");
         let numbers: Vec<u64> = text.lines().last().unwrap_or_default().split(' ').flat_map(str::parse).collect();
-        ServerFigures { requests: numbers[0], cpu_s: numbers[1] as f64 / 1e6 }
+        // Only one of the two is at work at a time.
+        let minio_s = self.minio.as_ref().map_or(0.0, Minio::cpu_s);
+        ServerFigures { requests: numbers[0], cpu_s: numbers[1] as f64 / 1e6 + minio_s }
     }
 
-    fn compile_host(&self) {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    /// Asks the server itself for something, which it does not count.
+    pub fn control(&self, what: &str) -> String {
+        let mut socket = TcpStream::connect(self.address()).expect("connect to the server");
+        socket.write_all(format!("GET /{CONTROL}/{what} HTTP/1.1\r\n\r\n").as_bytes()).expect("ask the server");
+        let mut text = String::new();
+        socket.read_to_string(&mut text).expect("the server's answer");
+        text
+    }
+
+    /// Compiles a host program; it lies in the folder by the same name then.
+    pub fn compile(&self, name: &str) {
+        let source = root(&format!("benches/transfer/{name}.c"));
         let mut compiler = Command::new("cc");
-        compiler.args(["-std=c99", "-Wall", "-Wextra", "-O2", "-I"]).arg(root.join("include"));
-        compiler.arg(root.join("benches/transfer/host.c")).args(["-ldl", "-pthread", "-o"]).arg(self.path("host"));
+        compiler.args(["-std=c99", "-Wall", "-Wextra", "-O2", "-I"]).arg(root("include"));
+        compiler.arg(source).args(["-ldl", "-pthread", "-o"]).arg(self.path(name));
         let status = compiler.status().expect("a C compiler: cc");
         assert!(status.success(), "{compiler:?}: {status}");
     }
@@ -155,6 +187,13 @@ fn plugin() -> PathBuf {
 /// A path below the repository.
 pub fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Where figures and the other clients stay.
+pub fn target_folder() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root("target"), Into::into).join("transfer");
+    fs::create_dir_all(&target).expect("make a folder below target/");
+    target
 }
 
 fn write_certificate(folder: &Path) {

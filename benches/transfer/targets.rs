@@ -3,20 +3,37 @@
 use serde::Serialize;
 
 use super::args::Direction::{self, Down, Up};
+use super::client::STREAMS;
 use super::report::{Report, Row};
+use super::scale::Scale;
 
 /// The pool's default budget, and what may come to it, MiB.
 const RSS_MAX_MIB: f64 = 1024.0 + 64.0;
 const WRITE_P50_MAX_US: f64 = 60.0;
 const STARTUP_MAX_MS: f64 = 15.0;
+/// Of the best rate that two streams reach.
+const MANY_STREAMS_MIN: f64 = 0.9;
+/// Of a fair share.
+const SLOWEST_MIN: f64 = 0.5;
+/// A listing holds two pages, however many images there are.
+const LISTING_GROWTH_MAX_MIB: f64 = 4.0;
+/// Keys that S3 lists at once.
+const PAGE: u64 = 1000;
 
 #[derive(Serialize)]
 pub struct Verdict {
     pub target: String,
     pub figure: f64,
-    /// The figure may be as large as this.
-    pub most: f64,
+    pub bound: Bound,
     pub is_met: bool,
+}
+
+/// What the figure is held against.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
 }
 
 /// CPU seconds of one row against those of another.
@@ -64,18 +81,58 @@ pub fn verdicts(report: &Report) -> Vec<Verdict> {
         verdicts.push(verdict("startup of a process, ms".into(), startup.process_ms.median, STARTUP_MAX_MS));
         verdicts.push(verdict("startup, requests".into(), startup.requests as f64, 1.0));
     }
+    if let Some(scale) = &report.scale {
+        verdicts.extend(scale_verdicts(report, scale));
+    }
     verdicts
 }
 
 pub fn print(verdicts: &[Verdict]) {
-    println!("\n{:<72} {:>10} {:>10}", "target", "figure", "at most");
-    for Verdict { target, figure, most, is_met } in verdicts {
-        println!("{target:<72} {figure:>10.2} {most:>10.2}  {}", if *is_met { "met" } else { "NOT MET" });
+    println!("\n{:<72} {:>10} {:>18}", "target", "figure", "wanted");
+    for Verdict { target, figure, bound, is_met } in verdicts {
+        let wanted = match bound {
+            Bound::AtMost(most) => format!("at most {most:.2}"),
+            Bound::AtLeast(least) => format!("at least {least:.2}"),
+        };
+        println!("{target:<72} {figure:>10.2} {wanted:>18}  {}", if *is_met { "met" } else { "NOT MET" });
     }
 }
 
-fn verdict(target: String, figure: f64, most: f64) -> Verdict {
-    Verdict { target, figure, most, is_met: figure <= most }
+pub fn verdict(target: String, figure: f64, most: f64) -> Verdict {
+    Verdict { target, figure, bound: Bound::AtMost(most), is_met: figure <= most }
+}
+
+fn at_least(target: String, figure: f64, least: f64) -> Verdict {
+    Verdict { target, figure, bound: Bound::AtLeast(least), is_met: figure >= least }
+}
+
+fn scale_verdicts(report: &Report, scale: &Scale) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for row in &scale.fairness {
+        let what = format!("{} process(es) of {} streams {}", row.processes, row.streams, row.direction);
+        let usual = report
+            .rows
+            .iter()
+            .filter(|usual| usual.client == "vastost-crc64nvme" && usual.direction == row.direction && !usual.tls);
+        verdicts.extend(usual.map(|usual| {
+            let rate = row.gib_per_s.median / usual.gib_per_s.max;
+            at_least(format!("{what}: rate to the best of {STREAMS} streams"), rate, MANY_STREAMS_MIN)
+        }));
+        verdicts.push(at_least(format!("{what}: slowest to mean"), row.slowest_to_mean.median, SLOWEST_MIN));
+    }
+    for row in scale.reads.iter().filter(|row| row.tls) {
+        verdicts.push(verdict("requests of a random read of 128 KiB, https".into(), row.requests_per_read, 1.0));
+        verdicts.push(verdict("requests of the same read again, https".into(), row.requests_per_repeat, 0.0));
+    }
+    if let (Some(few), Some(many)) = (scale.listing.first(), scale.listing.last()) {
+        let grown = many.rss_mib.median - few.rss_mib.median;
+        let what = format!("listing {} images: RSS over that of {}, MiB", many.images, few.images);
+        verdicts.push(verdict(what, grown, LISTING_GROWTH_MAX_MIB));
+        // The folder of pending images has a page too.
+        let pages = many.images.div_ceil(PAGE) + 1;
+        verdicts.push(verdict(format!("listing {} images: requests", many.images), many.requests as f64, pages as f64));
+    }
+    verdicts
 }
 
 fn cpu(report: &Report, ratio: &Ratio) -> Option<Verdict> {

@@ -1,0 +1,30 @@
+//! What many streams, many small reads and many images cost, beside the transfers of few large ones.
+
+use serde::Serialize;
+
+use super::args::Args;
+use super::fairness::{self, Fairness};
+use super::listing::{self, Listing};
+use super::reads::{self, Reads};
+use super::runner::Runner;
+
+#[derive(Serialize)]
+pub struct Scale {
+    pub fairness: Vec<Fairness>,
+    pub reads: Vec<Reads>,
+    pub listing: Vec<Listing>,
+}
+
+pub fn measure(args: &Args, runner: &Runner<'_>) -> Scale {
+    println!("many streams, small reads, listings");
+    let (fairness, reads) = (fairness::measure(args, runner), reads::measure(runner));
+    Scale { fairness, reads, listing: listing::measure(args, runner) }
+}
+
+impl Scale {
+    pub fn print(&self) {
+        fairness::print(&self.fairness);
+        reads::print(&self.reads);
+        listing::print(&self.listing);
+    }
+}
