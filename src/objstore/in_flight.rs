@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::client::SentPart;
 use super::concurrency::Concurrency;
 use crate::error::{Error, Kind, Result};
@@ -64,6 +66,14 @@ impl Progress {
         (1..).map_while(|number| state.done.get(&number).cloned()).collect()
     }
 
+    /// Refuses when a part has failed. From now on the failure counts as reported.
+    pub fn check(&self) -> Result<()> {
+        let mut state = self.lock();
+        let Some(error) = state.failed.as_ref().map(Error::repeat) else { return Ok(()) };
+        state.reported = true;
+        Err(error)
+    }
+
     /// Takes a failure, with whether it was reported, and forgets every part from the first one missing on.
     pub fn drop_failed(&self) -> Option<(Error, bool)> {
         let mut state = self.lock();
@@ -82,15 +92,22 @@ impl Progress {
     }
 }
 
-/// A place among the parts in flight. Dropped without [`Slot::finish`], its task was cut off by terminate or a panic.
+/// A place among the parts in flight, and the part's body: the buffer is back in the pool when the place is free, and not
+/// before the part's end is known. Dropped without [`Slot::finish`], its task was cut off by terminate or a panic.
 pub struct Slot {
     progress: Arc<Progress>,
+    body: Bytes,
     finished: bool,
 }
 
 impl Slot {
-    pub fn of(progress: &Arc<Progress>) -> Self {
-        Self { progress: Arc::clone(progress), finished: false }
+    pub fn of(progress: &Arc<Progress>, body: Bytes) -> Self {
+        Self { progress: Arc::clone(progress), body, finished: false }
+    }
+
+    /// Another reference to the body, which must be gone when the slot ends.
+    pub fn body(&self) -> Bytes {
+        self.body.clone()
     }
 
     pub fn finish(mut self, sent: Result<SentPart>) {
@@ -111,9 +128,59 @@ impl Drop for Slot {
         if !self.finished {
             self.progress.fail(Error::new(Kind::Aborted, "a part was cut off"), false);
         }
+        // Whoever waits for a buffer must find the failure, and whoever waits for the parts must find the buffers.
+        self.body = Bytes::new();
         let mut state = self.progress.lock();
         state.in_flight = state.in_flight.saturating_sub(1);
         drop(state);
         self.progress.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body that tells, when it is freed, whether its part was marked as failed and still had its place.
+    struct Watched(Arc<Progress>, Arc<Mutex<Option<(bool, usize)>>>);
+
+    impl AsRef<[u8]> for Watched {
+        fn as_ref(&self) -> &[u8] {
+            b"part"
+        }
+    }
+
+    impl Drop for Watched {
+        fn drop(&mut self) {
+            let state = self.0.lock();
+            *self.1.lock().unwrap() = Some((state.failed.is_some(), state.in_flight));
+        }
+    }
+
+    fn slot() -> (Slot, Arc<Mutex<Option<(bool, usize)>>>) {
+        let (progress, freed) = (Arc::new(Progress::new(1, 1)), Arc::default());
+        progress.admit().unwrap();
+        let body = Bytes::from_owner(Watched(Arc::clone(&progress), Arc::clone(&freed)));
+        (Slot::of(&progress, body), freed)
+    }
+
+    #[test]
+    fn the_body_is_freed_when_its_end_is_known_and_before_its_place_is() {
+        let part = SentPart { number: 1, size: 4, etag: "e".into(), crc64: super::super::checksum::Crc64(0) };
+        let ends: [(bool, fn(Slot, SentPart)); 3] = [
+            (false, |slot, part| slot.finish(Ok(part))),
+            (true, |slot, _| slot.finish(Err(Error::new(Kind::Network, "lost")))),
+            (true, |slot, _| drop(slot)),
+        ];
+        for (failed, end) in ends {
+            let (slot, freed) = slot();
+            let progress = Arc::clone(&slot.progress);
+            // What the request held goes first, as in a task that is cut off.
+            drop(slot.body());
+            assert_eq!(*freed.lock().unwrap(), None);
+            end(slot, part.clone());
+            assert_eq!(*freed.lock().unwrap(), Some((failed, 1)));
+            progress.wait_idle();
+        }
     }
 }

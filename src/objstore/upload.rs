@@ -146,6 +146,8 @@ impl Upload {
         let buffer = self.promise.acquire_up_to(bytes, since + self.store.retry().operation_timeout);
         self.tally.waited(Stall::Buffer, since);
         let buffer = buffer?;
+        // The buffer may have come from a part that failed meanwhile: nothing more is taken then.
+        self.check()?;
         let capacity = usize::try_from(bytes).unwrap_or(usize::MAX).min(buffer.as_slice().len());
         Ok(OpenPart { buffer, capacity, filled: 0, hasher: Crc64Hasher::default(), rewritten: false })
     }
@@ -175,11 +177,11 @@ impl Upload {
         admitted?;
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         // Made here and not in the task: a runtime that is being stopped drops the task before it ever runs.
-        let slot = Slot::of(&self.progress);
+        let slot = Slot::of(&self.progress, body);
         let tally = Arc::clone(&self.tally);
         self.store.runtime().spawn(async move {
             let since = Instant::now();
-            let sent = tally.scope(send(&store, &spec, &id, number, body, crc64)).await;
+            let sent = tally.scope(send(&store, &spec, &id, number, slot.body(), crc64)).await;
             if sent.is_ok() {
                 tally.part(since);
             }
@@ -281,10 +283,7 @@ impl Upload {
 
     /// The failure of an earlier part, if there is one. From now on it counts as reported.
     fn check(&self) -> Result<()> {
-        let mut state = self.progress.lock();
-        let Some(error) = state.failed.as_ref().map(Error::repeat) else { return Ok(()) };
-        state.reported = true;
-        Err(error)
+        self.progress.check()
     }
 }
 
@@ -317,3 +316,7 @@ async fn send(store: &Store, spec: &UploadSpec, id: &str, number: u32, body: Byt
     check_etag(spec, &etag, md5).map_err(|error| error.context(format!("send part {number}")))?;
     Ok(SentPart { number, size, etag, crc64 })
 }
+
+#[cfg(test)]
+#[path = "upload_tests.rs"]
+mod tests;
