@@ -3,14 +3,17 @@
 //! It has a runtime of its own, so that it never takes threads or masks from the plug-in's. It is no product feature:
 //! it does not check CRC64NVME of parts and knows no ListMultipartUploads.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use hyper::body::{Body, Incoming};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::config::credentials::KeyPair;
 use crate::error::{Error, Kind, Result, ResultExt};
@@ -38,8 +41,7 @@ impl EmbeddedServer {
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let _ = stream.set_nodelay(true);
-                let http = hyper::server::conn::http1::Builder::new();
-                tokio::spawn(http.serve_connection(TokioIo::new(stream), service.clone()));
+                tokio::spawn(serve(stream, service.clone()));
             }
         });
         Ok(Self { runtime: Some(runtime), address })
@@ -55,5 +57,58 @@ impl Drop for EmbeddedServer {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// Serves one connection, each request in a task of its own: hyper drops the handler of a client that has gone, and s3s-fs
+/// writes an object and the record of its ETag one after the other. What began is ended, as a real server does.
+async fn serve<S, B>(stream: TcpStream, service: S)
+where
+    S: Service<http::Request<Incoming>, Response = http::Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let to_the_end = service_fn(move |request| {
+        let handled = tokio::spawn(service.call(request));
+        async { handled.await.map_err(io::Error::other)?.map_err(io::Error::other) }
+    });
+    // A connection that breaks concerns nobody here.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), to_the_end).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_whose_client_has_gone_is_ended_all_the_same() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (began, gone, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let marks = (Arc::clone(&began), Arc::clone(&gone), Arc::clone(&ended));
+        let service = service_fn(move |_| {
+            let (began, gone, ended) = marks.clone();
+            async move {
+                began.notify_one();
+                gone.notified().await;
+                ended.notify_one();
+                Ok::<_, io::Error>(http::Response::new(String::new()))
+            }
+        });
+        let served = tokio::spawn(serve(listener.accept().await.unwrap().0, service));
+        client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+        began.notified().await;
+        drop(client);
+        served.await.unwrap();
+        gone.notify_one();
+        tokio::time::timeout(Duration::from_secs(10), ended.notified()).await.expect("the handler goes on");
     }
 }

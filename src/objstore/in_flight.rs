@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::client::SentPart;
@@ -100,6 +101,14 @@ impl Progress {
         (1..).map_while(|number| state.done.get(&number).cloned()).collect()
     }
 
+    /// Refuses when a part has failed. From now on the failure counts as reported.
+    pub fn check(&self) -> Result<()> {
+        let mut state = self.lock();
+        let Some(error) = state.failed.as_ref().map(Error::repeat) else { return Ok(()) };
+        state.reported = true;
+        Err(error)
+    }
+
     /// Takes a failure, with whether it was reported, and forgets every part from the first one missing on.
     pub fn drop_failed(&self) -> Option<(Error, bool)> {
         let mut state = self.lock();
@@ -118,9 +127,11 @@ impl Progress {
     }
 }
 
-/// A place among the parts in flight. Dropped without [`Slot::finish`], its task was cut off by terminate or a panic.
+/// A place among the parts in flight, and the part's body: the buffer is back in the pool when the place is free, and not
+/// before the part's end is known. Dropped without [`Slot::finish`], its task was cut off by terminate or a panic.
 pub struct Slot {
     progress: Arc<Progress>,
+    body: Bytes,
     stage: Stage,
     finished: bool,
 }
@@ -133,8 +144,13 @@ enum Stage {
 }
 
 impl Slot {
-    pub fn of(progress: &Arc<Progress>) -> Self {
-        Self { progress: Arc::clone(progress), stage: Stage::Proving, finished: false }
+    pub fn of(progress: &Arc<Progress>, body: Bytes) -> Self {
+        Self { progress: Arc::clone(progress), body, stage: Stage::Proving, finished: false }
+    }
+
+    /// Another reference to the body, which must be gone when the slot ends.
+    pub fn body(&self) -> Bytes {
+        self.body.clone()
     }
 
     /// The part is proven: waits for its turn on the line.
@@ -195,6 +211,8 @@ impl Drop for Slot {
         if !self.finished {
             self.progress.fail(Error::new(Kind::Aborted, "a part was cut off"), false);
         }
+        // Whoever waits for a buffer must find the failure, and whoever waits for the parts must find the buffers.
+        self.body = Bytes::new();
         let mut state = self.progress.lock();
         self.leave(&mut state);
         state.in_flight = state.in_flight.saturating_sub(1);
@@ -206,34 +224,5 @@ impl Drop for Slot {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn admitted(progress: &Arc<Progress>) -> Slot {
-        progress.admit().unwrap();
-        Slot::of(progress)
-    }
-
-    fn starves(progress: &Progress) -> bool {
-        progress.lock().starves.is_some()
-    }
-
-    #[test]
-    fn the_lanes_are_pressed_only_while_the_line_has_room_and_nothing_else_to_send() {
-        let lanes = Arc::new(Md5Lanes::start().unwrap());
-        let progress = Arc::new(Progress::new(1, 1, 2, Some(Arc::clone(&lanes))));
-        let mut slots: Vec<Slot> = (0..3).map(|_| admitted(&progress)).collect();
-        assert!(starves(&progress), "nothing is on the line");
-        assert!(slots[0].try_enter_line());
-        assert!(!starves(&progress), "the line is full");
-        assert!(!slots[1].try_enter_line(), "the line is full");
-        drop(slots.remove(0));
-        assert!(!starves(&progress), "a proven part waits for the line");
-        assert!(slots[0].try_enter_line());
-        drop(slots.remove(0));
-        assert!(starves(&progress), "the line is empty and the last part with the lanes");
-        drop(slots);
-        assert!(!starves(&progress));
-        lanes.stop();
-    }
-}
+#[path = "in_flight_tests.rs"]
+mod tests;

@@ -20,6 +20,9 @@ const PAGE: usize = 4096;
 /// How long a stream waits for a buffer of the planned size before it takes one of the promised size.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a new stream waits for one that is just being closed, before it is refused.
+const CLOSING: Duration = Duration::from_secs(2);
+
 /// The one pool of a process.
 pub struct BufferPool {
     state: Mutex<State>,
@@ -75,17 +78,26 @@ impl BufferPool {
         self.returned.notify_all();
     }
 
-    /// Takes a promise of one buffer of `bytes` for a stream that is being opened.
+    /// Takes a promise of one buffer of `bytes` for a stream that is being opened. While the budget is promised, waits a
+    /// moment for a stream that is being closed: hosts open the next image when they have asked for the last one's end.
     pub fn promise(self: &Arc<Self>, bytes: u64) -> Result<Promise> {
+        self.promise_by(bytes, Instant::now() + CLOSING)
+    }
+
+    /// The same without waiting, for tasks.
+    pub fn try_promise(self: &Arc<Self>, bytes: u64) -> Result<Promise> {
+        self.promise_by(bytes, Instant::now())
+    }
+
+    fn promise_by(self: &Arc<Self>, bytes: u64, deadline: Instant) -> Result<Promise> {
         let bytes = page_aligned(bytes)?;
         let mut state = self.lock();
-        if state.promised_bytes + bytes > state.budget_bytes {
-            let (budget, part) = (size_text(state.budget_bytes as u64), size_text(bytes as u64));
-            let streams = state.promised_bytes / bytes.max(1);
-            let what = format!(
-                "pool budget {budget} is promised to about {streams} open images: no part of {part} is left; raise [pool] budget"
-            );
-            return Err(Error::new(Kind::NoMemory, what));
+        while state.promised_bytes + bytes > state.budget_bytes {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || bytes > state.budget_bytes {
+                return Err(state.promised_to_others(bytes));
+            }
+            state = self.returned.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.promised_bytes += bytes;
         let (taken, orphaned) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -205,6 +217,15 @@ impl Drop for Promise {
 }
 
 impl State {
+    fn promised_to_others(&self, bytes: usize) -> Error {
+        let (budget, part) = (size_text(self.budget_bytes as u64), size_text(bytes as u64));
+        let streams = self.promised_bytes / bytes.max(1);
+        let what = format!(
+            "pool budget {budget} is promised to about {streams} open images: no part of {part} is left; raise [pool] budget"
+        );
+        Error::new(Kind::NoMemory, what)
+    }
+
     /// An idle buffer of that size, or a fresh mapping, for which idle ones of other sizes make room.
     fn memory(&mut self, bytes: usize) -> Result<MmapMut> {
         if let Some(memory) = self.idle.get_mut(&bytes).and_then(Vec::pop) {
@@ -302,6 +323,20 @@ mod tests {
         let error = pool.promise(PART).err().unwrap();
         assert_eq!(error.kind(), Kind::NoMemory);
         assert!(error.to_string().contains("[pool] budget"), "{error}");
+    }
+
+    #[test]
+    fn a_new_stream_waits_for_one_that_is_just_being_closed() {
+        let pool = BufferPool::new(PART);
+        let closing = pool.promise(PART).unwrap();
+        assert_eq!(pool.try_promise(PART).err().unwrap().kind(), Kind::NoMemory);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(30));
+                drop(closing);
+            });
+            assert!(pool.promise(PART).is_ok());
+        });
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub fn scan(
     mut each: impl FnMut(ScannedPart) -> bool,
 ) -> Result<()> {
     let spec = Arc::new(spec);
-    let promise = store.pool().promise(spec.parts.iter().map(|part| part.size).max().unwrap_or_default())?;
+    let promise = store.pool().try_promise(spec.parts.iter().map(|part| part.size).max().unwrap_or_default())?;
     let tally = Tally::new(store.metrics(), &spec.bucket, &spec.key, Direction::Read);
     let mut ahead = ReadAhead::new(store.clone(), Arc::clone(&spec), tally);
     let mut hashing = VecDeque::new();

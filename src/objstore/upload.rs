@@ -153,6 +153,8 @@ impl Upload {
         let buffer = self.promise.acquire_up_to(bytes, until, || self.store.md5().press());
         self.tally.waited(Stall::Buffer, since);
         let buffer = buffer?;
+        // The buffer may have come from a part that failed meanwhile: nothing more is taken then.
+        self.check()?;
         let capacity = usize::try_from(bytes).unwrap_or(usize::MAX).min(buffer.as_slice().len());
         Ok(OpenPart { buffer, capacity, filled: 0, hasher: Crc64Hasher::default(), rewritten: false })
     }
@@ -182,11 +184,11 @@ impl Upload {
         admitted?;
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         // Made here and not in the task: a runtime that is being stopped drops the task before it ever runs.
-        let mut slot = Slot::of(&self.progress);
+        let mut slot = Slot::of(&self.progress, body);
         let tally = Arc::clone(&self.tally);
         self.store.runtime().spawn(async move {
             let since = Instant::now();
-            let sent = tally.scope(send(&store, &spec, &id, number, (body, crc64), &mut slot)).await;
+            let sent = tally.scope(send(&store, &spec, &id, number, crc64, &mut slot)).await;
             if sent.is_ok() {
                 tally.part(since);
             }
@@ -288,10 +290,7 @@ impl Upload {
 
     /// The failure of an earlier part, if there is one. From now on it counts as reported.
     fn check(&self) -> Result<()> {
-        let mut state = self.progress.lock();
-        let Some(error) = state.failed.as_ref().map(Error::repeat) else { return Ok(()) };
-        state.reported = true;
-        Err(error)
+        self.progress.check()
     }
 }
 
@@ -322,9 +321,10 @@ async fn send(
     spec: &UploadSpec,
     id: &str,
     number: u32,
-    (body, crc64): (Bytes, Crc64),
+    crc64: Crc64,
     slot: &mut Slot,
 ) -> Result<SentPart> {
+    let body = slot.body();
     let size = body.len() as u64;
     let (check, md5) = wire_check(store, spec, &body, crc64, Patience::Waits).await?;
     slot.enter_line().await;
@@ -332,3 +332,7 @@ async fn send(
     check_etag(spec, &etag, md5).map_err(|error| error.context(format!("send part {number}")))?;
     Ok(SentPart { number, size, etag, crc64 })
 }
+
+#[cfg(test)]
+#[path = "upload_tests.rs"]
+mod tests;

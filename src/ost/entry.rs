@@ -115,7 +115,7 @@ pub unsafe extern "C" fn stsp_open_server(
         unsafe { optional_string(interface, "interface") }?;
         // SAFETY: as above.
         let (process, opened) = unsafe { open_server(call, session, server_name, cred) }?;
-        out.set(process.handles.open(Object::Server(Arc::new(opened))));
+        out.set(process.handles.open(Object::Server(Arc::new(opened)))?);
         Ok(())
     })
 }
@@ -185,7 +185,7 @@ pub unsafe extern "C" fn stsp_open_lsu_list(server: stsp_handle_t, list: *mut st
         let out = unsafe { output(list, "list") }?;
         let (process, server) = find_server(call, server)?;
         let opened = LsuList::open(&process, Child::of(&server))?;
-        out.set(process.handles.open(Object::LsuList(Arc::new(Mutex::new(opened)))));
+        out.set(process.handles.open(Object::LsuList(Arc::new(Mutex::new(opened))))?);
         Ok(())
     })
 }
@@ -285,7 +285,7 @@ pub unsafe extern "C" fn stsp_create_image(
         // SAFETY: as above.
         let (process, server, lsu, def) = unsafe { find_image(call, server, lsu_name, def) }?;
         let created = ImageHandle::create(&process, &server, &lsu, def)?;
-        out.set(process.handles.open(Object::Image(Arc::new(created))));
+        out.set(process.handles.open(Object::Image(Arc::new(created)))?);
         Ok(())
     })
 }
@@ -312,7 +312,7 @@ pub unsafe extern "C" fn stsp_open_image(
         // SAFETY: as above.
         let (process, server, lsu, def) = unsafe { find_image(call, server, lsu_name, def) }?;
         let opened = ImageHandle::open(&process, &server, &lsu, &def, mode)?;
-        out.set(process.handles.open(Object::Image(Arc::new(opened))));
+        out.set(process.handles.open(Object::Image(Arc::new(opened)))?);
         Ok(())
     })
 }
@@ -514,7 +514,7 @@ pub unsafe extern "C" fn stsp_open_image_list(
         // SAFETY: as above.
         let (process, server, lsu) = unsafe { find_lsu(call, server, lsu_name) }?;
         let opened = ImageList::open(Child::of(&server), &lsu, filter)?;
-        out.set(process.handles.open(Object::ImageList(Arc::new(Mutex::new(opened)))));
+        out.set(process.handles.open(Object::ImageList(Arc::new(Mutex::new(opened))))?);
         Ok(())
     })
 }

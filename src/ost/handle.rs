@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::image::ImageHandle;
 use super::image_list::ImageList;
@@ -27,7 +27,14 @@ pub enum Object {
 /// The open handles of one process.
 #[derive(Default)]
 pub struct HandleTable {
-    objects: RwLock<HashMap<u64, Object>>,
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    objects: HashMap<u64, Object>,
+    /// Drained by terminate: a call that was under way in another thread must leave nothing behind it.
+    shut: bool,
 }
 
 impl Object {
@@ -49,15 +56,28 @@ impl Object {
 }
 
 impl HandleTable {
-    /// Enters an object; gives its handle.
-    pub fn open(&self, object: Object) -> u64 {
+    /// Enters an object; gives its handle. After terminate it is refused, and ends as if it had been open then.
+    pub fn open(&self, object: Object) -> Result<u64> {
         let handle = object.kind() << KIND_SHIFT | NEXT.fetch_add(1, Ordering::Relaxed);
-        self.objects.write().unwrap_or_else(PoisonError::into_inner).insert(handle, object);
-        handle
+        let mut state = self.write();
+        if state.shut {
+            // The object goes with the call, and terminate waits for that.
+            return Err(Error::new(Kind::Aborted, "the plug-in was terminated during the call"));
+        }
+        state.objects.insert(handle, object);
+        Ok(handle)
     }
 
     fn get(&self, handle: u64) -> Option<Object> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner).get(&handle).cloned()
+        self.read().objects.get(&handle).cloned()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn server(&self, handle: u64) -> Result<Arc<Server>> {
@@ -69,8 +89,8 @@ impl HandleTable {
 
     /// A server for the length of a call: it cannot be closed meanwhile.
     pub fn use_server(&self, handle: u64) -> Result<Child> {
-        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
-        match objects.get(&handle) {
+        let state = self.read();
+        match state.objects.get(&handle) {
             // Counted under the lock that a close needs.
             Some(Object::Server(server)) => Ok(Child::of(server)),
             other => Err(wrong(handle, "an open server", other)),
@@ -100,27 +120,28 @@ impl HandleTable {
 
     /// Takes a handle out, if `may_close` agrees; of two closes at once one finds it and the other does not.
     pub fn close(&self, handle: u64, may_close: impl FnOnce(&Object) -> Result<()>) -> Result<()> {
-        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
-        let object = objects.get(&handle).ok_or_else(|| wrong(handle, "an open handle", None))?;
+        let mut state = self.write();
+        let object = state.objects.get(&handle).ok_or_else(|| wrong(handle, "an open handle", None))?;
         may_close(object)?;
-        let closed = objects.remove(&handle);
-        drop(objects);
+        let closed = state.objects.remove(&handle);
+        drop(state);
         drop(closed);
         Ok(())
     }
 
-    /// Takes all out, children before servers.
+    /// Takes all out, children before servers, and lets nothing in any more: the next init makes a table of its own.
     pub fn drain(&self) -> Vec<Object> {
-        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = objects.drain().map(|(_, object)| object).collect();
+        let mut state = self.write();
+        state.shut = true;
+        let mut all: Vec<_> = state.objects.drain().map(|(_, object)| object).collect();
         all.sort_by_key(|object| std::cmp::Reverse(object.kind()));
         all
     }
 
     /// The servers of the parent process, under their numbers; none when another thread held the table at the fork.
     pub fn servers_after_fork(&self) -> Vec<(u64, Arc<Server>)> {
-        let Ok(objects) = self.objects.try_read() else { return Vec::new() };
-        let servers = objects.iter().filter_map(|(handle, object)| match object {
+        let Ok(state) = self.state.try_read() else { return Vec::new() };
+        let servers = state.objects.iter().filter_map(|(handle, object)| match object {
             Object::Server(server) => Some((*handle, Arc::clone(server))),
             _ => None,
         });
@@ -130,7 +151,7 @@ impl HandleTable {
     /// A table that begins with servers of the parent process.
     pub fn with_servers(servers: impl IntoIterator<Item = (u64, Arc<Server>)>) -> Self {
         let objects = servers.into_iter().map(|(handle, server)| (handle, Object::Server(server)));
-        Self { objects: RwLock::new(objects.collect()) }
+        Self { state: RwLock::new(State { objects: objects.collect(), shut: false }) }
     }
 }
 
@@ -143,4 +164,33 @@ fn wrong(handle: u64, expected: &str, found: Option<&Object>) -> Error {
         Some(Object::ImageList(_)) => "is an image list",
     };
     Error::new(Kind::BadHandle, format!("handle {handle:#x} {found}; {expected} was expected"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ost::boundary::LogCallback;
+    use crate::ost::session::Session;
+
+    fn server() -> Object {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("vastost.toml");
+        let text = "[server.v]\nendpoints = [\"http://127.0.0.1:9000\"]\ncredentials = { source = \"aws\" }\n";
+        std::fs::write(&config, text).unwrap();
+        let session = Session::new(LogCallback::new(None, std::ptr::null_mut()), 0);
+        Object::Server(Arc::new(Server::open(b"VastData:v", Some(&config), None, session).unwrap()))
+    }
+
+    #[test]
+    fn what_comes_after_the_table_was_drained_is_refused_and_the_next_table_takes_it() {
+        let (table, object) = (HandleTable::default(), server());
+        let before = table.open(object.clone()).unwrap();
+        assert_eq!(table.drain().len(), 1);
+        assert_eq!(table.open(object.clone()).unwrap_err().kind(), Kind::Aborted);
+        assert!(table.drain().is_empty(), "nothing is left behind");
+        let next = HandleTable::default();
+        let after = next.open(object).unwrap();
+        assert!(next.server(after).is_ok());
+        assert_eq!(next.server(before).err().unwrap().kind(), Kind::BadHandle);
+    }
 }

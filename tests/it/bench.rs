@@ -107,7 +107,7 @@ fn what_a_killed_bench_left_goes_with_the_next(wish: &Wish) {
     backup(&server, &Definition::new(format!("vastost-bench_{DATE}_C1_0123abcd.7"), DATE), b"x", CALL);
     let report = finish(tiny(&site, &["--streams=1", "--mode=up"])).expect(0);
     // Two streams, the guard, and the complete one.
-    assert_eq!(report.json()["leftovers_removed"], 4);
+    assert_eq!(report.json()["leftovers_removed"], 4, "{}", report.stderr);
     assert!(report.stderr.contains("removed 4 images"), "{}", report.stderr);
     assert_eq!(site.keys_under(""), before);
     // A kill can come between an upload's begin and the record of it: no writer's clean-up finds that, only gc does.
