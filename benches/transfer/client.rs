@@ -160,7 +160,8 @@ impl Job {
         let program = peers.rclone.as_ref().expect("a client that is there");
         let (size, many) = (format!("{}Mi", PART / MIB), IN_FLIGHT.to_string());
         let mut args: Vec<String> =
-            ["copyto", "--s3-no-check-bucket", "--s3-chunk-size", &size, "--s3-upload-concurrency", &many]
+            // Without --ignore-times the second run would find the file there and move nothing.
+            ["copyto", "--ignore-times", "--s3-no-check-bucket", "--s3-chunk-size", &size, "--s3-upload-concurrency", &many]
                 .map(Into::into)
                 .into();
         args.extend(["--multi-thread-streams", &many, "--multi-thread-chunk-size", &size].map(Into::into));
