@@ -26,6 +26,7 @@ mod identity;
 pub mod in_flight;
 pub mod md5_lanes;
 pub mod multipart;
+mod names;
 pub mod part_plan;
 pub mod pool;
 pub mod probe;

@@ -2,7 +2,7 @@
 //!
 //! The SDK signs, retries and parses; this connector only carries one request at a time on one connection. A request
 //! goes to the address that [`super::addresses`] chooses; an idle connection there is reused, else one is dialled.
-//! Names are resolved for every request (answers are kept for five seconds), since VAST moves its VIPs. Host, SNI and
+//! Names are looked up for every request ([`super::names`] says what is kept), since VAST moves its VIPs. Host, SNI and
 //! signature keep the configured name. Other hosts (the AWS chain's credential services) are reached through the same
 //! code by their own name.
 
@@ -25,11 +25,10 @@ use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::addresses::{Addresses, Cause, LATE, PACE_BYTES_MIN, Ticket};
-use super::dial::{Dialler, Origin};
+use super::dial::{Dialler, Line, Origin};
 use super::server_clock::{self, ServerClock};
 use crate::config::Transfer;
 use crate::metrics::request::{RequestWatch, ServerMetrics};
@@ -72,7 +71,7 @@ struct Idle {
 }
 
 struct Connection {
-    sender: SendRequest<SdkBody>,
+    sender: Line,
     born: Instant,
     idle_since: Instant,
     /// Has served a request: its server may have closed it since, which says nothing about the server.
