@@ -117,7 +117,7 @@ impl Store {
         let dialler = Dialler::new(&server.endpoint, trust, &config.transfer);
         let metrics = ServerMetrics::new(&engine.metrics, server);
         let transport = Transport::new(dialler, &config.transfer, Arc::clone(&metrics));
-        let hedges = Hedges::new(transport.addresses(), &config.retry, &config.transfer);
+        let hedges = Hedges::new(transport.addresses(), Arc::clone(&metrics), &config.retry, &config.transfer);
         let (runtime, clock) = (engine.runtime.handle().clone(), transport.clock());
         let provider = {
             let (server, transport) = (server.clone(), transport.clone());
@@ -275,6 +275,10 @@ impl Store {
     }
 
     pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
+        self.shared.hedges.ask("HeadObject", || self.try_head(bucket, key)).await
+    }
+
+    async fn try_head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
         // Without the mode a server that knows the object's checksum does not tell it.
         let request = self.shared.client.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled);
         let sent = request.customize().config_override(self.patience(0)).send().await;
@@ -327,6 +331,18 @@ impl Store {
         start_after: Option<&str>,
         token: Option<String>,
     ) -> Result<Page> {
+        let send = || self.try_list(bucket, prefix, delimiter, start_after, token.clone());
+        self.shared.hedges.ask("ListObjectsV2", send).await
+    }
+
+    async fn try_list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        delimiter: bool,
+        start_after: Option<&str>,
+        token: Option<String>,
+    ) -> Result<Page> {
         let mut request =
             self.shared.client.list_objects_v2().bucket(bucket).prefix(prefix).set_continuation_token(token);
         if delimiter {
@@ -350,6 +366,10 @@ impl Store {
     }
 
     pub async fn head_bucket(&self, bucket: &str) -> Result<()> {
+        self.shared.hedges.ask("HeadBucket", || self.try_head_bucket(bucket)).await
+    }
+
+    async fn try_head_bucket(&self, bucket: &str) -> Result<()> {
         let sent = self.shared.client.head_bucket().bucket(bucket).send().await;
         sent.map(drop).map_err(|e| match sdk_error::convert("head bucket", bucket, &e) {
             // HEAD has no body, so no S3 code: the status alone says it.
@@ -364,6 +384,10 @@ impl Store {
     }
 
     pub async fn list_buckets(&self) -> Result<Vec<String>> {
+        self.shared.hedges.ask("ListBuckets", || self.try_list_buckets()).await
+    }
+
+    async fn try_list_buckets(&self) -> Result<Vec<String>> {
         let sent = self.shared.client.list_buckets().send().await;
         let reply = sent.map_err(|e| sdk_error::convert("list buckets of", &self.shared.endpoint, &e))?;
         Ok(reply.buckets().iter().filter_map(|b| b.name().map(ToOwned::to_owned)).collect())

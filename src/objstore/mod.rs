@@ -39,5 +39,6 @@ mod sequential;
 mod server_clock;
 pub mod tls;
 mod transport;
+mod tries;
 pub mod upload;
 mod whole_parts;

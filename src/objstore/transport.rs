@@ -324,7 +324,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // Given up while it waited: a deadline passed, or another address was faster, if it waited long; sooner, its caller
         // had enough. The next attempt must not come here first.
-        if self.waiting && self.sending.is_some_and(|since| since.elapsed() > LATE) {
+        if self.waiting && !self.ticket.is_moot() && self.sending.is_some_and(|since| since.elapsed() > LATE) {
             let cause = if self.sent < PACE_BYTES_MIN { Cause::Lost } else { Cause::Slow };
             self.ticket.shut(cause, "a request was not answered in its time");
         }
