@@ -37,6 +37,12 @@ pub struct AddressLabels {
     pub address: Arc<str>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HedgeLabels {
+    pub server: Arc<str>,
+    pub operation: &'static str,
+}
+
 /// `direction` is `write` or `read`, as the host sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct DirectionLabels {
@@ -74,6 +80,8 @@ pub struct Metrics {
     pub(super) received_bytes: Family<RequestLabels, Counter>,
     pub(super) request_seconds: Histograms<RequestLabels>,
     pub(super) avoided: Family<AddressLabels, Counter>,
+    pub(super) hedges: Family<HedgeLabels, Counter>,
+    pub(super) hedges_won: Family<HedgeLabels, Counter>,
     pub(super) part_seconds: Histograms<DirectionLabels>,
     pub(super) stall_seconds: Histograms<StallLabels>,
     pub(super) images: Family<ImageLabels, Counter>,
@@ -99,6 +107,8 @@ impl Metrics {
             received_bytes: Family::default(),
             request_seconds: Family::new_with_constructor(histogram),
             avoided: Family::default(),
+            hedges: Family::default(),
+            hedges_won: Family::default(),
             part_seconds: Family::new_with_constructor(histogram),
             stall_seconds: Family::new_with_constructor(histogram),
             images: Family::default(),
@@ -120,6 +130,9 @@ impl Metrics {
         to.register("request_seconds", help, self.request_seconds.clone());
         let help = "Times that an address was put aside because it broke, refused or stayed silent";
         to.register("address_quarantines", help, self.avoided.clone());
+        let help = "Second tries of requests whose first one took far longer than usual";
+        to.register("hedges", help, self.hedges.clone());
+        to.register("hedges_won", "Second tries that had the answer first", self.hedges_won.clone());
         let help = "From a full buffer to a part on the store, or from asking to a checked part, with all retries";
         to.register("part_seconds", help, self.part_seconds.clone());
         let help = "Calls of the host that had to wait: for a buffer, a place in flight, bytes to read, the close";

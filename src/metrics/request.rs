@@ -10,7 +10,7 @@ use http::header::CONTENT_LENGTH;
 use percent_encoding::percent_decode_str;
 
 use super::image;
-use super::registry::{AddressLabels, AnswerLabels, Metrics, RequestLabels, seconds};
+use super::registry::{AddressLabels, AnswerLabels, HedgeLabels, Metrics, RequestLabels, seconds};
 use crate::config::Server;
 
 /// The counters of a process, as one of its servers adds to them.
@@ -71,6 +71,20 @@ impl ServerMetrics {
     pub fn avoided(&self, address: SocketAddr) {
         let labels = AddressLabels { server: Arc::clone(&self.server), address: address.to_string().into() };
         self.metrics.avoided.get_or_create(&labels).inc();
+    }
+
+    /// A request is sent a second time while its first try waits.
+    pub fn hedged(&self, operation: &'static str) {
+        self.metrics.hedges.get_or_create(&self.hedge_labels(operation)).inc();
+    }
+
+    /// The second try had the answer.
+    pub fn hedge_won(&self, operation: &'static str) {
+        self.metrics.hedges_won.get_or_create(&self.hedge_labels(operation)).inc();
+    }
+
+    fn hedge_labels(&self, operation: &'static str) -> HedgeLabels {
+        HedgeLabels { server: Arc::clone(&self.server), operation }
     }
 }
 

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::tries::{self, Mark};
 use crate::metrics::request::ServerMetrics;
 
 /// The first quarantine; each further one within [`FORGET`] is twice as long.
@@ -49,6 +50,8 @@ struct State {
     turn: usize,
     /// Seconds for a mebibyte of the last parts, oldest first.
     recent: VecDeque<f64>,
+    /// Seconds of the last little requests that may be hedged, oldest first.
+    little: VecDeque<f64>,
 }
 
 #[derive(Default)]
@@ -93,6 +96,8 @@ pub struct Ticket {
     addresses: Addresses,
     address: SocketAddr,
     began: Instant,
+    /// Where the request may be sent twice.
+    mark: Option<Mark>,
 }
 
 impl Addresses {
@@ -108,12 +113,12 @@ impl Addresses {
     pub fn choose(&self, among: &[SocketAddr]) -> (Option<Ticket>, Vec<SocketAddr>) {
         let (now, mut state) = (Instant::now(), self.lock());
         state.turn = state.turn.wrapping_add(1);
-        let (turn, usual) = (state.turn, state.usual_seconds());
+        let (turn, usual, not_here) = (state.turn, state.usual_seconds(), tries::elsewhere_than());
         let rank = |(index, address): &(usize, &SocketAddr)| {
             let health = state.health.get(*address);
             let requests = health.map_or(0, |health| health.under_way.len());
             let (shut, late) = health.map_or((None, false), |health| (health.shut_for(), health.is_late(now, usual)));
-            (shut, late, requests, (index + turn) % among.len().max(1))
+            (not_here == Some(**address), shut, late, requests, (index + turn) % among.len().max(1))
         };
         let best = among.iter().enumerate().min_by_key(rank).map(|(_, address)| *address);
         // The only address is used in any case.
@@ -122,7 +127,7 @@ impl Addresses {
         let due = due.copied().collect();
         let ticket = best.map(|address| {
             state.health.entry(address).or_default().under_way.push(now);
-            Ticket { addresses: self.clone(), address, began: now }
+            Ticket { addresses: self.clone(), address, began: now, mark: tries::mark(address, now, among) }
         });
         (ticket, due)
     }
@@ -166,15 +171,23 @@ impl Addresses {
         self.lock().health.values().filter(|health| health.quarantine.is_none()).count() > 1
     }
 
-    /// Seconds that `bytes` take at the pace of the slowest twentieth of the last parts; None before there are enough.
+    /// True when a request could go to one of these. One whose back-off is over may be there again: where nothing else is
+    /// asked, nothing probes it, and a second try tells as well.
+    pub fn has_any(&self, among: &[SocketAddr]) -> bool {
+        let (now, state) = (Instant::now(), self.lock());
+        let is_shut = |health: &Health| health.quarantine.as_ref().is_some_and(|quarantine| now < quarantine.until);
+        among.iter().any(|address| !state.health.get(address).is_some_and(is_shut))
+    }
+
+    /// What `bytes` take at the pace of the slowest twentieth of the last parts, None before there are enough; for little
+    /// ones the time of the slowest twentieth of those, and [`LATE`] before there are enough.
     pub fn usual_time(&self, bytes: u64) -> Option<Duration> {
-        let mut recent: Vec<f64> = self.lock().recent.iter().copied().collect();
-        if recent.len() < RECENT / 8 {
-            return None;
+        let state = self.lock();
+        if bytes < PACE_BYTES_MIN {
+            let seconds = slowest_twentieth(&state.little);
+            return Some(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(LATE));
         }
-        recent.sort_by(f64::total_cmp);
-        let slow = recent.get(recent.len() * 19 / 20).or(recent.last()).copied()?;
-        Duration::try_from_secs_f64(slow * mebibytes(bytes)).ok()
+        Duration::try_from_secs_f64(slowest_twentieth(&state.recent)? * mebibytes(bytes)).ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -248,12 +261,21 @@ impl Ticket {
         }
     }
 
+    /// True when the request was given up only because another try of it was answered first.
+    pub fn is_moot(&self) -> bool {
+        self.mark.as_ref().is_some_and(Mark::is_moot)
+    }
+
     /// The request is through: `bytes` went over the line, either way, in `time`.
     pub fn moved(&self, bytes: u64, time: Duration) {
+        let mut state = self.addresses.lock();
         if bytes < PACE_BYTES_MIN {
+            // Completions and the like take their own time and are never sent twice.
+            if self.mark.is_some() {
+                remember(&mut state.little, time.as_secs_f64());
+            }
             return;
         }
-        let mut state = self.addresses.lock();
         let peers = state.pace_of_peers(self.address);
         let health = state.health.entry(self.address).or_default();
         let seconds = time.as_secs_f64() / mebibytes(bytes);
@@ -266,10 +288,7 @@ impl Ticket {
         if !slow {
             health.on_trial = None;
         }
-        if state.recent.len() == RECENT {
-            state.recent.pop_front();
-        }
-        state.recent.push_back(seconds);
+        remember(&mut state.recent, seconds);
         drop(state);
         if let (true, Some(peers)) = (slow, peers) {
             let rate = |seconds: f64| format!("{:.1} MiB/s", 1.0 / seconds.max(1e-9));
@@ -291,6 +310,23 @@ impl Drop for Ticket {
             health.under_way.swap_remove(index);
         }
     }
+}
+
+fn remember(recent: &mut VecDeque<f64>, seconds: f64) {
+    if recent.len() == RECENT {
+        recent.pop_front();
+    }
+    recent.push_back(seconds);
+}
+
+/// None before there are enough.
+fn slowest_twentieth(recent: &VecDeque<f64>) -> Option<f64> {
+    if recent.len() < RECENT / 8 {
+        return None;
+    }
+    let mut sorted: Vec<f64> = recent.iter().copied().collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() * 19 / 20).or(sorted.last()).copied()
 }
 
 fn mebibytes(bytes: u64) -> f64 {

@@ -145,3 +145,39 @@ fn the_only_address_is_used_whatever_it_did() {
     assert!(addresses.lock().health[&one].quarantine.is_none());
     assert!(addresses.choose(&[]).0.is_none());
 }
+
+#[tokio::test]
+async fn little_requests_that_may_be_hedged_have_a_usual_time_of_their_own() {
+    let (addresses, among) = (Addresses::default(), all(2));
+    assert_eq!((addresses.usual_time(1), addresses.usual_time(PACE_BYTES_MIN)), (Some(LATE), None));
+    for _ in 0..RECENT {
+        let tries = tries::Tries::default();
+        tries.first(async { choose(&addresses, &among).moved(100, Duration::from_millis(40)) }).await;
+        // What is never sent twice does not tell when something is late.
+        choose(&addresses, &among).moved(100, Duration::from_secs(9));
+    }
+    assert_eq!(addresses.usual_time(1), Some(Duration::from_millis(40)));
+    assert_eq!(addresses.usual_time(PACE_BYTES_MIN), None);
+}
+
+#[tokio::test]
+async fn a_second_try_keeps_away_from_where_the_first_one_waits() {
+    let (addresses, among, tries) = (Addresses::default(), all(2), tries::Tries::default());
+    let first = tries.first(async { choose(&addresses, &among) }).await;
+    let other = among.iter().copied().find(|address| *address != first.address()).unwrap();
+    let _busy = [0; 5].map(|_| choose(&addresses, &[other]));
+    assert_eq!(choose(&addresses, &among).address(), first.address(), "it has the fewest under way");
+    let second = tries.second(async { choose(&addresses, &among) }).await;
+    assert_eq!((second.address(), tries.waiting().unwrap().1), (other, vec![other]));
+    assert!(addresses.has_any(&[other]));
+    addresses.shut(other, Cause::Lost, "test");
+    assert!(!addresses.has_any(&[other]));
+    wait_out(&addresses, other);
+    assert!(addresses.has_any(&[other]));
+    let third = tries.second(async { choose(&addresses, &among) }).await;
+    assert_eq!(third.address(), other, "where the first one waits is the last choice");
+    tries.decide();
+    assert_eq!((first.is_moot(), second.is_moot()), (false, true));
+    drop(first);
+    assert!(tries.waiting().is_none(), "it waits nowhere, so it is not late");
+}

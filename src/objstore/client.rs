@@ -29,7 +29,7 @@ use super::retry::ServerHints;
 use super::server_clock::ServerClock;
 use super::transport::Transport;
 use super::{identity, sdk_error, tls};
-use crate::config::credentials::KeyPair;
+use crate::config::credentials::{KeyPair, Source};
 use crate::config::{Config, QUERY_ATTEMPTS_MAX, Retry, Server, Transfer};
 use crate::error::{Error, Found, Kind, Result};
 use crate::metrics::request::ServerMetrics;
@@ -113,16 +113,11 @@ pub struct SentPart {
 impl Store {
     /// Sets the client up; sends nothing. `given` are keys that the host passed.
     pub fn new(engine: &Engine, config: &Config, server: &Server, given: Option<KeyPair>) -> Result<Self> {
-        // Also for an http endpoint: the AWS chain may have to reach its services by https.
-        let trust = match (server.endpoint.https, &server.credentials) {
-            (true, _) => Some(tls::setup(&server.endpoint, &server.tls)?),
-            (false, crate::config::credentials::Source::Aws) => tls::setup(&server.endpoint, &server.tls).ok(),
-            _ => None,
-        };
+        let trust = trust(server)?;
         let dialler = Dialler::new(&server.endpoint, trust, &config.transfer);
         let metrics = ServerMetrics::new(&engine.metrics, server);
         let transport = Transport::new(dialler, &config.transfer, Arc::clone(&metrics));
-        let hedges = Hedges::new(transport.addresses(), &config.retry, &config.transfer);
+        let hedges = Hedges::new(transport.addresses(), Arc::clone(&metrics), &config.retry, &config.transfer);
         let (runtime, clock) = (engine.runtime.handle().clone(), transport.clock());
         let provider = {
             let (server, transport) = (server.clone(), transport.clone());
@@ -280,6 +275,10 @@ impl Store {
     }
 
     pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
+        self.shared.hedges.ask("HeadObject", || self.try_head(bucket, key)).await
+    }
+
+    async fn try_head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
         // Without the mode a server that knows the object's checksum does not tell it.
         let request = self.shared.client.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled);
         let sent = request.customize().config_override(self.patience(0)).send().await;
@@ -332,6 +331,18 @@ impl Store {
         start_after: Option<&str>,
         token: Option<String>,
     ) -> Result<Page> {
+        let send = || self.try_list(bucket, prefix, delimiter, start_after, token.clone());
+        self.shared.hedges.ask("ListObjectsV2", send).await
+    }
+
+    async fn try_list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        delimiter: bool,
+        start_after: Option<&str>,
+        token: Option<String>,
+    ) -> Result<Page> {
         let mut request =
             self.shared.client.list_objects_v2().bucket(bucket).prefix(prefix).set_continuation_token(token);
         if delimiter {
@@ -355,6 +366,10 @@ impl Store {
     }
 
     pub async fn head_bucket(&self, bucket: &str) -> Result<()> {
+        self.shared.hedges.ask("HeadBucket", || self.try_head_bucket(bucket)).await
+    }
+
+    async fn try_head_bucket(&self, bucket: &str) -> Result<()> {
         let sent = self.shared.client.head_bucket().bucket(bucket).send().await;
         sent.map(drop).map_err(|e| match sdk_error::convert("head bucket", bucket, &e) {
             // HEAD has no body, so no S3 code: the status alone says it.
@@ -369,6 +384,10 @@ impl Store {
     }
 
     pub async fn list_buckets(&self) -> Result<Vec<String>> {
+        self.shared.hedges.ask("ListBuckets", || self.try_list_buckets()).await
+    }
+
+    async fn try_list_buckets(&self) -> Result<Vec<String>> {
         let sent = self.shared.client.list_buckets().send().await;
         let reply = sent.map_err(|e| sdk_error::convert("list buckets of", &self.shared.endpoint, &e))?;
         Ok(reply.buckets().iter().filter_map(|b| b.name().map(ToOwned::to_owned)).collect())
@@ -384,6 +403,20 @@ impl Store {
         aws_sdk_s3::Config::builder()
             .timeout_config(timeouts(retry, attempt))
             .retry_config(retry_config(retry, retry.attempts))
+    }
+}
+
+/// What TLS needs, also for an http endpoint whose keys come from services that are reached by https: the AWS chain, and
+/// profiles with single sign-on or a role to assume. Most of them never do, so there a failure is none yet: should one be
+/// dialled, that is an error.
+fn trust(server: &Server) -> Result<Option<tls::TlsSetup>> {
+    let setup = || tls::setup(&server.endpoint, &server.tls);
+    match (server.endpoint.https, &server.credentials) {
+        (true, _) => setup().map(Some),
+        (false, Source::Aws | Source::Profile(_)) => Ok(setup()
+            .inspect_err(|error| tracing::warn!("credential services cannot be reached by https: {error}"))
+            .ok()),
+        (false, Source::NetBackup | Source::File(_)) => Ok(None),
     }
 }
 
@@ -420,4 +453,27 @@ pub(super) fn path(bucket: &str, key: &str) -> String {
 
 pub(super) fn len_i64(len: u64) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_that_may_ask_services_by_https_have_trust_over_an_http_endpoint_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = rcgen::generate_simple_self_signed(["vast.example".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("ca.pem"), authority.cert.pem()).unwrap();
+        let has_trust = |url: &str, credentials: &str| {
+            let text = format!(
+                "[server.v]\nendpoints = [\"{url}\"]\ncredentials = {credentials}\ntls = {{ ca_file = \"ca.pem\" }}\n"
+            );
+            let config = Config::parse(&text, &folder.path().join("vastost.toml")).unwrap();
+            trust(config.server("v").unwrap()).unwrap().is_some()
+        };
+        assert!(has_trust("http://10.0.0.1", "{ source = \"profile\", profile = \"sso\" }"));
+        assert!(has_trust("http://10.0.0.1", "{ source = \"aws\" }"));
+        assert!(!has_trust("http://10.0.0.1", "{ source = \"netbackup\" }"));
+        assert!(has_trust("https://10.0.0.1", "{ source = \"netbackup\" }"));
+    }
 }

@@ -1,11 +1,9 @@
-//! Names to addresses, and addresses to HTTP/1.1 connections.
+//! Addresses to HTTP/1.1 connections, in clear text or by TLS as the origin says.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
@@ -14,12 +12,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::line::{Line, Stream};
+use super::names::Names;
 use super::tls::TlsSetup;
 use super::transport::chain;
 use crate::config::{Endpoint, Target, Transfer};
 
-/// Answers of the resolver are used for so long; VAST's own DNS answers with a TTL near zero.
-const ANSWER_AGE: Duration = Duration::from_secs(5);
 /// Rustls asks its transport for 4 KiB at a time: a buffer below it saves 63 of 64 system calls.
 const TLS_READ_BYTES: usize = 256 << 10;
 
@@ -38,7 +35,7 @@ pub struct Dialler {
     tls: Option<TlsSetup>,
     connect_timeout: Duration,
     ack_timeout: Duration,
-    answers: Mutex<HashMap<Target, (Instant, Vec<SocketAddr>)>>,
+    names: Names,
 }
 
 impl Origin {
@@ -70,7 +67,7 @@ impl Dialler {
             tls,
             connect_timeout: transfer.connect_timeout,
             ack_timeout: transfer.ack_timeout,
-            answers: Mutex::default(),
+            names: Names::new(transfer.connect_timeout),
         }
     }
 
@@ -83,44 +80,7 @@ impl Dialler {
     pub async fn addresses(&self, origin: &Origin) -> io::Result<Vec<SocketAddr>> {
         let own = [Target { host: origin.host.clone(), port: origin.port }];
         let targets = if self.is_endpoint(origin) { &self.targets[..] } else { &own[..] };
-        let mut all = Vec::new();
-        let mut failed = None;
-        for target in targets {
-            match self.resolve(target).await {
-                Ok(addresses) => all.extend(addresses.into_iter().filter(|a| !all.contains(a)).collect::<Vec<_>>()),
-                Err(error) => failed = Some(error),
-            }
-        }
-        // One name that does not resolve must not keep us from the addresses that are known.
-        match failed {
-            Some(error) if all.is_empty() => Err(error),
-            _ => Ok(all),
-        }
-    }
-
-    async fn resolve(&self, target: &Target) -> io::Result<Vec<SocketAddr>> {
-        if let Ok(ip) = target.host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(ip, target.port)]);
-        }
-        let known = self.answers.lock().unwrap_or_else(PoisonError::into_inner).get(target).cloned();
-        if let Some((when, addresses)) = &known
-            && when.elapsed() < ANSWER_AGE
-        {
-            return Ok(addresses.clone());
-        }
-        let asked = tokio::net::lookup_host((target.host.as_str(), target.port));
-        let found = tokio::time::timeout(self.connect_timeout, asked).await;
-        let found = found.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time")).flatten();
-        // A resolver that is out must not stop what worked a moment ago.
-        if let (Err(error), Some((_, addresses))) = (&found, known) {
-            tracing::warn!("resolve {}: {error}; using the last answer", target.host);
-            return Ok(addresses);
-        }
-        let found: Vec<_> =
-            found.map_err(|e| io::Error::new(e.kind(), format!("resolve {}: {e}", target.host)))?.collect();
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.insert(target.clone(), (Instant::now(), found.clone()));
-        Ok(found)
+        self.names.addresses(targets).await
     }
 
     /// A connection to `address` that is ready for its first request.
@@ -133,6 +93,14 @@ impl Dialler {
     }
 
     async fn connect(&self, origin: &Origin, address: SocketAddr) -> io::Result<Line> {
+        let tls = match (origin.https, &self.tls) {
+            (false, _) => None,
+            (true, Some(tls)) => Some((tls, self.server_name(origin, tls)?)),
+            // Nothing that is meant for TLS may ever leave in clear text.
+            (true, None) => {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not set up for this server"));
+            }
+        };
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let socket = SockRef::from(&tcp);
@@ -141,13 +109,12 @@ impl Dialler {
         )?;
         // A node that loses power or its network resets nothing: without this, what was sent to it waits for minutes.
         socket.set_tcp_user_timeout(Some(self.ack_timeout))?;
-        let stream: Stream = match &self.tls {
-            Some(tls) if origin.https => {
-                let name = self.server_name(origin, tls)?;
+        let stream: Stream = match tls {
+            None => Box::new(tcp),
+            Some((tls, name)) => {
                 let connector = TlsConnector::from(std::sync::Arc::clone(&tls.config));
                 Box::new(connector.connect(name, BufReader::with_capacity(TLS_READ_BYTES, tcp)).await?)
             }
-            _ => Box::new(tcp),
         };
         Line::open(stream).await
     }
@@ -157,5 +124,41 @@ impl Dialler {
             return Ok(tls.server_name.clone());
         }
         ServerName::try_from(origin.host.clone()).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_types::body::SdkBody;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn dialler() -> Dialler {
+        let text = "[server.v]\nendpoints = [\"http://127.0.0.1:9000\"]\n";
+        let config = Config::parse(text, std::path::Path::new("/x/vastost.toml")).unwrap();
+        Dialler::new(&config.server("v").unwrap().endpoint, None, &config.transfer)
+    }
+
+    #[tokio::test]
+    async fn an_https_origin_is_never_spoken_to_in_clear_text() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (dialler, address) = (dialler(), listener.local_addr().unwrap());
+        let dial = async |scheme: &str| {
+            let uri = format!("{scheme}://{address}/latest").parse().unwrap();
+            dialler.dial(&Origin::of(&uri).unwrap(), address).await
+        };
+        let error = dial("https").await.err().unwrap();
+        assert!(error.to_string().contains("TLS is not set up"), "{error}");
+        let mut line = dial("http").await.unwrap();
+        let request = http::Request::get("/").body(SdkBody::empty()).unwrap();
+        let sent = line.sender.send_request(request);
+        let mut first = [0; 3];
+        let (accepted, _) =
+            tokio::join!(async { listener.accept().await.unwrap().0.read_exact(&mut first).await }, sent);
+        accepted.unwrap();
+        assert_eq!(&first, b"GET", "the first connection that came");
     }
 }

@@ -62,7 +62,8 @@ impl Store {
         let mut unproven: Option<Bytes> = None;
         loop {
             left = left.saturating_sub(1);
-            let error = match self.try_get_small(bucket, key, size_max).await {
+            let asked = self.shared.hedges.ask("GetObject", || self.try_get_small(bucket, key, size_max)).await;
+            let error = match asked {
                 Ok(small) if small.is_proven => return Ok(small.bytes),
                 Ok(Small { bytes, .. }) => {
                     // Not every server's ETags are MD5s. What comes twice alike did not change on the way.
@@ -157,26 +158,28 @@ pub async fn read_range(
     loop {
         let before = done;
         let hedges = &store.shared.hedges;
-        let error =
-            match hedges.race(len - before, || store.get_range(bucket, key, offset + before, len - before)).await {
-                Ok(body) => match drain(store, body, len, &mut done, &mut target, &mut seen).await {
-                    Ok(()) => {
-                        hedges.earn(len);
-                        return Ok(());
-                    }
-                    Err(Broken::Straggles) => {
-                        tracing::info!("{bucket}/{key}: {} bytes are asked for again elsewhere", len - done);
-                        continue;
-                    }
-                    Err(Broken::By(error)) => error,
-                },
-                // The object itself may be shorter than it should be: then every answer is.
-                Err(error) if error.kind() == Kind::Corrupt => {
-                    attempts = attempts.min(QUERY_ATTEMPTS_MAX);
-                    error
+        let error = match hedges
+            .race("GetObject", len - before, || store.get_range(bucket, key, offset + before, len - before))
+            .await
+        {
+            Ok(body) => match drain(store, body, len, &mut done, &mut target, &mut seen).await {
+                Ok(()) => {
+                    hedges.earn(len);
+                    return Ok(());
                 }
-                Err(error) => return Err(error),
-            };
+                Err(Broken::Straggles) => {
+                    tracing::info!("{bucket}/{key}: {} bytes are asked for again elsewhere", len - done);
+                    continue;
+                }
+                Err(Broken::By(error)) => error,
+            },
+            // The object itself may be shorter than it should be: then every answer is.
+            Err(error) if error.kind() == Kind::Corrupt => {
+                attempts = attempts.min(QUERY_ATTEMPTS_MAX);
+                error
+            }
+            Err(error) => return Err(error),
+        };
         attempts = if done > before { retry.attempts } else { attempts.saturating_sub(1) };
         if attempts == 0 || Instant::now() > deadline {
             return Err(error.context(format!("read {bucket}/{key} at offset {}", offset + done)));

@@ -1,7 +1,9 @@
 use super::*;
 
-/// A body that tells, when it is freed, whether its part was marked as failed and still had its place.
-struct Watched(Arc<Progress>, Arc<Mutex<Option<(bool, usize)>>>);
+/// What a body saw when it was freed: whether its part was marked as failed, and how many parts had a place.
+type Freed = Arc<Mutex<Option<(bool, usize)>>>;
+
+struct Watched(Arc<Progress>, Freed);
 
 impl AsRef<[u8]> for Watched {
     fn as_ref(&self) -> &[u8] {
@@ -16,7 +18,7 @@ impl Drop for Watched {
     }
 }
 
-fn slot() -> (Slot, Arc<Mutex<Option<(bool, usize)>>>) {
+fn slot() -> (Slot, Freed) {
     let (progress, freed) = (Arc::new(Progress::new(1, 1, 0, None)), Arc::default());
     progress.admit().unwrap();
     let body = Bytes::from_owner(Watched(Arc::clone(&progress), Arc::clone(&freed)));
@@ -26,7 +28,8 @@ fn slot() -> (Slot, Arc<Mutex<Option<(bool, usize)>>>) {
 #[test]
 fn the_body_is_freed_when_its_end_is_known_and_before_its_place_is() {
     let part = SentPart { number: 1, size: 4, etag: "e".into(), crc64: super::super::checksum::Crc64(0) };
-    let ends: [(bool, fn(Slot, SentPart)); 3] = [
+    type End = fn(Slot, SentPart);
+    let ends: [(bool, End); 3] = [
         (false, |slot, part| slot.finish(Ok(part))),
         (true, |slot, _| slot.finish(Err(Error::new(Kind::Network, "lost")))),
         (true, |slot, _| drop(slot)),

@@ -219,7 +219,7 @@ impl Drop for Lease {
             Stage::Idle => {}
             // Given up: a deadline passed, or another address was faster, if it waited long; sooner, its caller had
             // enough. The next attempt must not come here first.
-            Stage::Waiting if time > LATE => {
+            Stage::Waiting if time > LATE && !self.ticket.is_moot() => {
                 let cause = if self.sent < PACE_BYTES_MIN { Cause::Lost } else { Cause::Slow };
                 self.ticket.shut(cause, "a request was not answered in its time");
             }

@@ -13,6 +13,7 @@ use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 /// Plain or TLS.
 pub type Stream = Box<dyn Duplex>;
@@ -21,10 +22,12 @@ pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
-/// A connection that is ready for requests.
+/// A connection that is ready for requests. Dropped, it is closed at once, whatever was under way: a body that a frozen
+/// node does not take must not keep its buffer.
 pub struct Line {
     pub sender: SendRequest<SdkBody>,
-    give_up: oneshot::Sender<oneshot::Sender<Rest>>,
+    give_up: Option<oneshot::Sender<oneshot::Sender<Rest>>>,
+    task: AbortHandle,
 }
 
 /// What hyper gave up: the stream, and what it had read of it and not yet handed out.
@@ -38,16 +41,22 @@ impl Line {
     pub async fn open(stream: Stream) -> io::Result<Self> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         let (give_up, asked) = oneshot::channel();
-        tokio::spawn(drive(connection, asked));
-        Ok(Self { sender, give_up })
+        let task = tokio::spawn(drive(connection, asked)).abort_handle();
+        Ok(Self { sender, give_up: Some(give_up), task })
     }
 
     /// Takes the stream away from hyper; None when the connection has ended. Frames that hyper has handed out before are
     /// still to be had from the answer's body, which ends behind them.
-    pub async fn give_up(self) -> Option<Rest> {
+    pub async fn give_up(mut self) -> Option<Rest> {
         let (to, rest) = oneshot::channel();
-        self.give_up.send(to).ok()?;
+        self.give_up.take()?.send(to).ok()?;
         rest.await.ok()
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -59,9 +68,7 @@ async fn drive(mut connection: Connection<TokioIo<Stream>, SdkBody>, asked: ones
             let parts = connection.into_parts();
             let _ = to.send(Rest { stream: parts.io.into_inner(), read: parts.read_buf });
         }
-        // Let go between requests or in the midst of a small body.
-        Either::Right((Err(_), _)) => {
-            let _ = connection.await;
-        }
+        // Let go: the task is being ended.
+        Either::Right((Err(_), _)) => {}
     }
 }

@@ -91,7 +91,7 @@ impl Store {
     ) -> Result<String> {
         let send = || self.try_upload_part(bucket, key, upload, number, body.clone(), check);
         let hedges = &self.shared.hedges;
-        resend(|| hedges.race(body.len() as u64, send)).await.inspect(|_| hedges.earn(body.len() as u64))
+        resend(|| hedges.race("UploadPart", body.len() as u64, send)).await.inspect(|_| hedges.earn(body.len() as u64))
     }
 
     async fn try_upload_part(
@@ -217,6 +217,10 @@ impl Store {
 
     /// One page of ListMultipartUploads of the whole bucket, at most 1,000. No prefix is sent: MinIO takes one for a key.
     pub async fn list_uploads(&self, bucket: &str, after: Option<UploadMarker>) -> Result<UploadPage> {
+        self.shared.hedges.ask("ListMultipartUploads", || self.try_list_uploads(bucket, after.clone())).await
+    }
+
+    async fn try_list_uploads(&self, bucket: &str, after: Option<UploadMarker>) -> Result<UploadPage> {
         let mut request = self.shared.client.list_multipart_uploads().bucket(bucket);
         if let Some(UploadMarker { key, id }) = after.clone() {
             request = request.key_marker(key).set_upload_id_marker(id);
@@ -242,10 +246,13 @@ impl Store {
     pub async fn list_parts(&self, bucket: &str, key: &str, upload: &str) -> Result<Option<Vec<StoredPart>>> {
         let (mut parts, mut marker) = (Vec::new(), None);
         loop {
-            let request = self.shared.client.list_parts().bucket(bucket).key(key).upload_id(upload);
-            let sent = request.set_part_number_marker(marker.clone()).send().await;
-            let sent = sent.map_err(|e| sdk_error::convert("list parts of", &path(bucket, key), &e));
-            let Some(reply) = sent.if_found()? else { return Ok(None) };
+            let page = || async {
+                let request = self.shared.client.list_parts().bucket(bucket).key(key).upload_id(upload);
+                let sent = request.set_part_number_marker(marker.clone()).send().await;
+                sent.map_err(|e| sdk_error::convert("list parts of", &path(bucket, key), &e))
+            };
+            let asked = self.shared.hedges.ask("ListParts", page).await;
+            let Some(reply) = asked.if_found()? else { return Ok(None) };
             parts.extend(reply.parts().iter().filter_map(StoredPart::of));
             let next = reply.next_part_number_marker().filter(|_| reply.is_truncated().unwrap_or_default());
             if next.is_none() || next == marker.as_deref() {
@@ -262,10 +269,13 @@ impl Store {
     pub async fn object_parts(&self, bucket: &str, key: &str) -> Result<Option<Vec<StoredPart>>> {
         let (mut parts, mut marker) = (Vec::new(), None);
         loop {
-            let request = self.shared.client.get_object_attributes().bucket(bucket).key(key);
-            let request = request.object_attributes(ObjectAttributes::ObjectParts).max_parts(1_000);
-            let sent = request.set_part_number_marker(marker.clone()).send().await;
-            let reply = match sent.map_err(|e| sdk_error::convert("get attributes of", &path(bucket, key), &e)) {
+            let page = || async {
+                let request = self.shared.client.get_object_attributes().bucket(bucket).key(key);
+                let request = request.object_attributes(ObjectAttributes::ObjectParts).max_parts(1_000);
+                let sent = request.set_part_number_marker(marker.clone()).send().await;
+                sent.map_err(|e| sdk_error::convert("get attributes of", &path(bucket, key), &e))
+            };
+            let reply = match self.shared.hedges.ask("GetObjectAttributes", page).await {
                 Err(error) if matches!(error.kind(), Kind::Unsupported | Kind::InvalidArgument) => return Ok(None),
                 other => other?,
             };

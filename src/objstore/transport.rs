@@ -2,7 +2,7 @@
 //!
 //! The SDK signs, retries and parses; this connector only carries one request at a time on one connection. A request
 //! goes to the address that [`super::addresses`] chooses; an idle connection there is reused, else one is dialled.
-//! Names are resolved for every request (answers are kept for five seconds), since VAST moves its VIPs. Host, SNI and
+//! Names are looked up for every request ([`super::names`] says what is kept), since VAST moves its VIPs. Host, SNI and
 //! signature keep the configured name. Other hosts (the AWS chain's credential services) are reached through the same
 //! code by their own name.
 

@@ -3,10 +3,14 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use crate::common::{CALL, PART, Site, Wish, backup, image, pattern, restore};
+use vastost::ost::abi::STSP_CLOSEF_COMPLETE;
+use vastost::ost::host::HostFilter;
+
+use crate::common::{CALL, PART, Site, Wish, backup, image, pattern, restore, write_all};
+use crate::proxy::{Action, Proxy, Request};
 
 /// Bytes that a relay moves at once.
 const PIECE: usize = 64 << 10;
@@ -173,4 +177,119 @@ fn parts_on_their_way_to_a_node_that_freezes_go_to_another() {
     backup(&server, &image("frozen", 1), &data, CALL);
     relays[1].wait(0);
     assert!(restore(&server, &image("frozen", 1), CALL) == data);
+}
+
+/// Nothing but a second try ends a silence in the time of a test.
+const PATIENT: &str = "[retry]\nattempt_timeout = \"50 s\"\nstall_timeout = \"50 s\"\noperation_timeout = \"50 s\"\n";
+/// A question or a small part is late after three seconds at most.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Two nodes before one server.
+struct Nodes {
+    site: Site,
+    proxies: [Proxy; 2],
+}
+
+impl Nodes {
+    fn new(settings: &str) -> Self {
+        let site = Site::new(&Wish::default().small_parts().with(settings));
+        let proxies = [0; 2].map(|_| Proxy::start(&site.url));
+        site.point_at(&proxies.each_ref().map(Proxy::url));
+        // What the server can is found out before anything is silent.
+        backup(&site.open(), &image("probe", 1), b"some bytes", CALL);
+        Self { site, proxies }
+    }
+
+    /// The first of these requests is met by silence, at whichever node it comes to.
+    fn silence_one(&self, is_meant: fn(&Request) -> bool) {
+        let waiting = Arc::new(AtomicBool::new(true));
+        for proxy in &self.proxies {
+            let waiting = Arc::clone(&waiting);
+            proxy.script(move |request| {
+                let hold = is_meant(request) && waiting.swap(false, Ordering::Relaxed);
+                if hold { Action::Hold } else { Action::Forward }
+            });
+        }
+    }
+
+    /// The nodes that were asked for this since the script was set, once for each time.
+    fn asked(&self, is_meant: fn(&Request) -> bool) -> Vec<usize> {
+        let at = |node: usize| self.proxies[node].recent().iter().filter(|request| is_meant(request)).count();
+        (0..2).flat_map(|node| vec![node; at(node)]).collect()
+    }
+
+    /// `act` meets one silence and does not wait for its end: the other node is asked, once.
+    fn outlasts(&self, is_meant: fn(&Request) -> bool, act: impl FnOnce()) {
+        self.silence_one(is_meant);
+        let began = Instant::now();
+        act();
+        assert!(began.elapsed() < SOON, "it took {:?}", began.elapsed());
+        let faults: usize = self.proxies.iter().map(Proxy::faults).sum();
+        assert_eq!(faults, 1);
+        self.proxies.iter().for_each(Proxy::forward_all);
+    }
+}
+
+fn is_little_part(request: &Request) -> bool {
+    request.is("UploadPart", "backups") && request.length == Some(1)
+}
+
+#[test]
+fn a_last_part_of_one_byte_on_its_way_to_a_silent_node_goes_to_the_other() {
+    let nodes = Nodes::new(PATIENT);
+    let (server, data) = (nodes.site.open(), pattern(2 * PART + 1, 7));
+    nodes.silence_one(is_little_part);
+    let began = Instant::now();
+    backup(&server, &image("little", 1), &data, CALL);
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    assert_eq!(nodes.asked(is_little_part), [0, 1]);
+    assert!(restore(&server, &image("little", 1), CALL) == data);
+}
+
+#[test]
+fn questions_that_a_node_leaves_unanswered_are_asked_of_the_other() {
+    let nodes = Nodes::new(PATIENT);
+    let (server, data) = (nodes.site.open(), pattern(1000, 8));
+    nodes.outlasts(|r| r.operation() == "HeadObject", || backup(&server, &image("asked", 1), &data, CALL));
+    let find = || drop(server.info("main", &image("asked", 1)).unwrap());
+    nodes.outlasts(|r| r.is("GetObject", "catalog"), find);
+    let list = || assert_eq!(server.list("main", &HostFilter::default()).unwrap().len(), 2);
+    nodes.outlasts(|r| r.operation() == "ListObjectsV2", list);
+    nodes.outlasts(|r| r.is("GetObject", "backups"), || assert!(restore(&server, &image("asked", 1), CALL) == data));
+}
+
+#[test]
+fn what_changes_something_is_not_sent_twice_for_being_slow() {
+    let nodes = Nodes::new(PATIENT);
+    let is_change = |request: &Request| {
+        matches!(
+            request.operation(),
+            "PutObject" | "CreateMultipartUpload" | "CompleteMultipartUpload" | "DeleteObject"
+        )
+    };
+    let server = nodes.site.open();
+    let written = server.create("main", &image("slow", 1)).unwrap();
+    write_all(&written, &pattern(2 * PART + 1, 9), 0, CALL);
+    for proxy in &nodes.proxies {
+        proxy.script(|request| match request.operation() {
+            "CompleteMultipartUpload" => Action::After(Box::new(|| std::thread::sleep(Duration::from_secs(5)))),
+            _ => Action::Forward,
+        });
+    }
+    written.close(STSP_CLOSEF_COMPLETE).unwrap();
+    let mut seen: Vec<_> = nodes.proxies.iter().flat_map(Proxy::recent).filter(is_change).collect();
+    seen.retain(|request| !request.is("PutObject", "pending"));
+    let mut names: Vec<_> = seen.iter().map(|request| (request.operation(), request.folder())).collect();
+    names.sort_unstable();
+    assert_eq!(names, [("CompleteMultipartUpload", "backups"), ("DeleteObject", "pending"), ("PutObject", "catalog")]);
+}
+
+#[test]
+fn without_hedge_percent_nothing_is_asked_for_twice() {
+    let nodes = Nodes::new("[retry]\nattempt_timeout = \"5 s\"\nhedge_percent = 0\n");
+    let server = nodes.site.open();
+    nodes.silence_one(is_little_part);
+    let began = Instant::now();
+    backup(&server, &image("patient", 1), &pattern(2 * PART + 1, 7), CALL);
+    assert!(began.elapsed() >= Duration::from_secs(5), "{:?}", began.elapsed());
 }

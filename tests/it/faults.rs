@@ -9,6 +9,8 @@ mod hints;
 mod reads;
 /// What the store is told last: CompleteMultipartUpload, and asking whether it is there.
 mod settling;
+/// Every request refused for a while.
+mod storm;
 /// Every request of a backup.
 mod writes;
 

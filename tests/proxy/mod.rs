@@ -101,6 +101,8 @@ struct Shared {
     stop: Arc<AtomicBool>,
     /// Clients' connections that are being served.
     open: AtomicUsize,
+    /// All that ever were.
+    accepted: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -122,6 +124,7 @@ impl Proxy {
             record: Mutex::default(),
             stop: Arc::default(),
             open: AtomicUsize::new(0),
+            accepted: AtomicUsize::new(0),
         });
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -131,6 +134,7 @@ impl Proxy {
                 }
                 let (Ok(client), shared) = (client, Arc::clone(&serving)) else { continue };
                 shared.open.fetch_add(1, Ordering::SeqCst);
+                shared.accepted.fetch_add(1, Ordering::SeqCst);
                 std::thread::spawn(move || {
                     // A broken connection is what this is for: its error concerns nobody.
                     drop(shared.serve(client));
@@ -166,6 +170,11 @@ impl Proxy {
     pub fn recent(&self) -> Vec<Request> {
         let record = self.shared.record();
         record.requests[record.since..].to_vec()
+    }
+
+    /// Connections that clients have opened so far.
+    pub fn connections(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
     }
 
     /// Waits until all clients are gone, and with them what they had under way on the server.

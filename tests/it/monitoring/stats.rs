@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::files::{put, site};
 use crate::cli::{command, run};
 use crate::common::PART;
+use crate::proxy::{Action, Proxy};
 
 #[test]
 fn the_table_has_a_row_for_each_process_address_and_operation() {
@@ -45,7 +46,33 @@ fn json_has_every_field_of_its_schema() {
     assert_eq!(parts["sent_bytes"].as_u64(), Some(2 * PART as u64));
     assert!(parts["p50_ms"].as_f64() > Some(0.0) && parts["p50_ms"].as_f64() <= parts["p99_ms"].as_f64(), "{parts}");
     assert_eq!(json["images"][0]["outcome"], "written complete");
-    assert!(json["stalls"].is_array() && json["quarantines"].is_array());
+    assert!(json["stalls"].is_array() && json["quarantines"].is_array() && json["hedges"].is_array());
+}
+
+#[test]
+fn second_tries_are_counted_by_operation_with_those_that_won() {
+    let site = site();
+    let proxies = [0; 2].map(|_| Proxy::start(&site.url));
+    site.point_at(&proxies.each_ref().map(Proxy::url));
+    // Which node the last part comes to is chance: the images are sent until it is this one.
+    proxies[0].script(|request| match (request.operation(), request.length) {
+        ("UploadPart", Some(1)) => Action::Hold,
+        _ => Action::Forward,
+    });
+    for number in 0..8 {
+        put(&site, &format!("hedged{number}"), 2 * PART + 1);
+        if proxies[0].faults() > 0 {
+            break;
+        }
+    }
+    let json = run(&site, &["--json", "stats"]).expect(0).json();
+    let hedges: Vec<_> =
+        json["hedges"].as_array().unwrap().iter().filter(|it| it["operation"] == "UploadPart").collect();
+    let [hedges] = &hedges[..] else { panic!("one process was hedged: {json:#}") };
+    assert_eq!((&hedges["server"], &hedges["count"], &hedges["won"]), (&"t".into(), &1.into(), &1.into()), "{json:#}");
+    let table = run(&site, &["stats"]).expect(0).text();
+    assert!(table.lines().any(|line| line.ends_with("SECOND TRIES  WON")), "{table}");
+    assert!(!json["operations"].as_array().unwrap().iter().any(|it| it["address"] == ""), "{json:#}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub struct Reading {
     pub operations: Vec<Operation>,
     pub stalls: Vec<Stall>,
     pub quarantines: Vec<Quarantine>,
+    pub hedges: Vec<Hedges>,
     pub images: Vec<Images>,
 }
 
@@ -80,6 +81,16 @@ pub struct Quarantine {
     pub count: u64,
 }
 
+/// Second tries of one operation.
+#[derive(Default, Serialize)]
+pub struct Hedges {
+    pub process: String,
+    pub server: String,
+    pub operation: String,
+    pub count: u64,
+    pub won: u64,
+}
+
 #[derive(Serialize)]
 pub struct Images {
     pub process: String,
@@ -135,7 +146,7 @@ impl Reading {
         let mut operations: BTreeMap<OperationKey, Operation> = BTreeMap::new();
         for sample in samples {
             self.add_counts(sample);
-            if !sample.label("operation").is_empty() {
+            if !sample.label("operation").is_empty() && !sample.label("address").is_empty() {
                 let key = OperationKey::of(sample);
                 let operation =
                     operations.entry(key.clone()).or_insert_with(|| Operation { key, ..Operation::default() });
@@ -158,6 +169,18 @@ impl Reading {
         self.stalls.get_mut(at).expect("found or pushed above")
     }
 
+    /// The same for second tries.
+    fn hedges(&mut self, sample: &Sample) -> &mut Hedges {
+        let label = |name: &str| sample.label(name).to_owned();
+        let (process, server, operation) = (label("process"), label("server"), label("operation"));
+        let same = |it: &Hedges| (&it.process, &it.server, &it.operation) == (&process, &server, &operation);
+        let at = self.hedges.iter().position(same).unwrap_or_else(|| {
+            self.hedges.push(Hedges { process, server, operation, ..Hedges::default() });
+            self.hedges.len() - 1
+        });
+        self.hedges.get_mut(at).expect("found or pushed above")
+    }
+
     fn add_counts(&mut self, sample: &Sample) {
         let label = |name: &str| sample.label(name).to_owned();
         let (process, server, lsu) = (label("process"), label("server"), label("lsu"));
@@ -168,6 +191,8 @@ impl Reading {
                 let (address, count) = (label("address"), whole(sample.value));
                 self.quarantines.push(Quarantine { process, server, address, count });
             }
+            "vastost_hedges_total" => self.hedges(sample).count = whole(sample.value),
+            "vastost_hedges_won_total" => self.hedges(sample).won = whole(sample.value),
             "vastost_images_total" => {
                 let (direction, outcome, count) = (label("direction"), label("outcome"), whole(sample.value));
                 self.images.push(Images { process, server, lsu, direction, outcome, count });

@@ -44,6 +44,16 @@ pub fn print(reading: &Reading) -> Result<(), Box<dyn Error>> {
         }));
         print_rows(3, &rows)?;
     }
+    if !reading.hedges.is_empty() {
+        line("")?;
+        let mut rows = vec![["PROCESS", "SERVER", "OPERATION", "SECOND TRIES", "WON"].map(ToOwned::to_owned).to_vec()];
+        rows.extend(reading.hedges.iter().map(|hedges| {
+            let (process, server, operation) = (&hedges.process, &hedges.server, &hedges.operation);
+            let names = [process, server, operation].map(Clone::clone);
+            [&names[..], &[hedges.count.to_string(), hedges.won.to_string()]].concat()
+        }));
+        print_rows(3, &rows)?;
+    }
     Ok(())
 }
 
