@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use crc_fast::{CrcAlgorithm, Digest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::copy::copy;
+
 /// Bytes that are copied and then hashed while they are still in the first-level cache.
 const HOT_BYTES: usize = 16 << 10;
 
@@ -30,7 +32,7 @@ impl Crc64Hasher {
     /// Copies `from` into `to` (of the same length) and hashes each piece while it is hot.
     pub fn copy(&mut self, to: &mut [u8], from: &[u8]) {
         for (to, from) in to.chunks_mut(HOT_BYTES).zip(from.chunks(HOT_BYTES)) {
-            to.copy_from_slice(from);
+            copy(to, from);
             self.0.update(to);
         }
     }

@@ -16,6 +16,7 @@ mod addresses;
 pub mod checksum;
 pub mod client;
 mod concurrency;
+mod copy;
 mod dial;
 pub mod digest;
 pub mod download;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::client::Store;
+use super::copy::copy;
 use super::download::ReadSpec;
 use super::pool::{Buffer, Promise};
 use super::sequential::fetch_range;
@@ -124,7 +125,7 @@ fn copy_overlap(block: &[u8], start: u64, to: &mut [u8], offset: u64) {
     let source = block.get(index(from, start)..index(end, start));
     let target = to.get_mut(index(from, offset)..index(end, offset));
     if let (Some(source), Some(target)) = (source, target) {
-        target.copy_from_slice(source);
+        copy(target, source);
     }
 }
 

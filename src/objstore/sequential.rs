@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::checksum::{Crc64, Crc64Hasher};
 use super::client::Store;
+use super::copy::copy;
 use super::download::{PartSpan, ReadSpec};
 use super::get::{Target, read_range};
 use super::pool::{Buffer, Promise};
@@ -75,7 +76,7 @@ impl ReadAhead {
             let from = part.as_slice().get(skip..end).unwrap_or_default();
             let len = rest.len().min(from.len());
             if let (Some(rest), Some(from)) = (rest.get_mut(..len), from.get(..len)) {
-                rest.copy_from_slice(from);
+                copy(rest, from);
             }
             done += len;
         }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::checksum::{Crc64, Crc64Hasher};
 use super::client::{ObjectInfo, SentPart, Store};
+use super::copy::copy;
 use super::in_flight::{Progress, Slot};
 use super::md5_lanes::{self, Patience};
 use super::part_plan::PartPlan;
@@ -302,7 +303,7 @@ impl OpenPart {
         if at == self.filled {
             self.hasher.copy(to, from);
         } else {
-            to.copy_from_slice(from);
+            copy(to, from);
             self.rewritten = true;
         }
         self.filled = self.filled.max(end);

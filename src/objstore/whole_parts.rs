@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::client::Store;
+use super::copy::copy;
 use super::download::ReadSpec;
 use super::pool::{Buffer, Promise};
 use super::sequential::{ReadAhead, fetch_counted};
@@ -99,7 +100,7 @@ impl Part<'_> {
         let from = self.bytes.get(skip..).unwrap_or_default();
         let len = to.len().min(from.len());
         if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
-            to.copy_from_slice(from);
+            copy(to, from);
         }
         len
     }
