@@ -8,7 +8,7 @@
 //! - else ([`Patience::Pressing`], or a [`Pressure`]) until none has come for twice the usual time between two, and never
 //!   longer than [`LINGER`].
 //!
-//! Without lanes, and for small bodies, it waits for nothing. Limit: one batch at a time, at most 16 parts each.
+//! Without lanes, and for small bodies, it waits for nothing. Limit: one batch at a time, a part for each lane.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -23,8 +23,6 @@ use super::checksum::Md5Sum;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::spawn_thread;
 
-/// The widest kernel there is: AVX-512.
-const BATCH_MAX: usize = 16;
 /// What a part may wait for others at most when somebody needs it.
 const LINGER: Duration = Duration::from_millis(100);
 /// And when nobody does: a host that pauses leaves its last parts here.
@@ -109,9 +107,9 @@ impl Drop for Pressure {
     }
 }
 
-/// Parts that are hashed side by side on this machine; 1 when there are no lanes.
+/// Parts that are hashed side by side on this machine: the width of its kernel; 1 when there is none.
 pub fn width() -> usize {
-    Md5Engine::new().lanes().min(BATCH_MAX)
+    Md5Engine::new().lanes().max(1)
 }
 
 /// The thread's side.
@@ -135,10 +133,11 @@ impl Lanes {
     fn batch(&mut self, first: Job) -> Vec<Job> {
         self.pace.came(&first);
         let (mut batch, began) = (vec![first], Instant::now());
-        while batch.len() < BATCH_MAX {
-            let wait = if batch.len() < self.width { self.wait(&batch, began) } else { Duration::ZERO };
+        // More than one for each lane would be hashed in turns, and their lines push one another out of the cache: sixteen
+        // parts in eight lanes take a third longer than twice eight.
+        while batch.len() < self.width {
             // With a time of zero it takes what is there.
-            match self.messages.recv_timeout(wait) {
+            match self.messages.recv_timeout(self.wait(&batch, began)) {
                 Ok(Message::Hash(job)) => {
                     self.pace.came(&job);
                     batch.push(job);
