@@ -16,7 +16,7 @@ use vastost::catalog::image_id::{ImageDef, ImageId};
 use vastost::catalog::record::{Content, ImageState, SCHEMA, Sidecar, Writer, now_text, parse_sidecar, to_bytes};
 use vastost::objstore::checksum::{Crc64, Crc64Hasher, Md5Sum};
 use vastost::objstore::client::{ObjectInfo, SentPart};
-use vastost::objstore::md5_lanes::Md5Lanes;
+use vastost::objstore::md5_lanes::{Md5Lanes, Patience};
 use vastost::objstore::pool::BufferPool;
 
 const PART: usize = 16 << 20;
@@ -64,7 +64,8 @@ fn md5(criterion: &mut Criterion) {
         });
         group.bench_with_input(BenchmarkId::new("by the hashing thread", queued), &parts, |bencher, parts| {
             bencher.iter(|| {
-                let all = futures::future::join_all(parts.iter().map(|part| lanes.hash(part.clone())));
+                let all =
+                    futures::future::join_all(parts.iter().map(|part| lanes.hash(part.clone(), Patience::Pressing)));
                 futures::executor::block_on(all)
             });
         });
