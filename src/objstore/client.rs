@@ -29,7 +29,7 @@ use super::retry::ServerHints;
 use super::server_clock::ServerClock;
 use super::transport::Transport;
 use super::{identity, sdk_error, tls};
-use crate::config::credentials::{KeyPair, Source};
+use crate::config::credentials::KeyPair;
 use crate::config::{Config, QUERY_ATTEMPTS_MAX, Retry, Server, Transfer};
 use crate::error::{Error, Found, Kind, Result};
 use crate::metrics::request::ServerMetrics;
@@ -113,7 +113,7 @@ pub struct SentPart {
 impl Store {
     /// Sets the client up; sends nothing. `given` are keys that the host passed.
     pub fn new(engine: &Engine, config: &Config, server: &Server, given: Option<KeyPair>) -> Result<Self> {
-        let trust = trust(server)?;
+        let trust = tls::for_server(server)?;
         let dialler = Dialler::new(&server.endpoint, trust, &config.transfer);
         let metrics = ServerMetrics::new(&engine.metrics, server);
         let transport = Transport::new(dialler, &config.transfer, Arc::clone(&metrics));
@@ -331,25 +331,16 @@ impl Store {
         start_after: Option<&str>,
         token: Option<String>,
     ) -> Result<Page> {
-        let send = || self.try_list(bucket, prefix, delimiter, start_after, token.clone());
-        self.shared.hedges.ask("ListObjectsV2", send).await
-    }
-
-    async fn try_list(
-        &self,
-        bucket: &str,
-        prefix: &str,
-        delimiter: bool,
-        start_after: Option<&str>,
-        token: Option<String>,
-    ) -> Result<Page> {
-        let mut request =
-            self.shared.client.list_objects_v2().bucket(bucket).prefix(prefix).set_continuation_token(token);
-        if delimiter {
-            request = request.delimiter("/");
-        }
-        let sent = request.set_start_after(start_after.map(ToOwned::to_owned)).send().await;
-        let reply = sent.map_err(|e| sdk_error::convert("list", &path(bucket, prefix), &e))?;
+        let page = || async {
+            let mut request = self.shared.client.list_objects_v2().bucket(bucket).prefix(prefix);
+            if delimiter {
+                request = request.delimiter("/");
+            }
+            let request = request.set_continuation_token(token.clone());
+            let sent = request.set_start_after(start_after.map(ToOwned::to_owned)).send().await;
+            sent.map_err(|e| sdk_error::convert("list", &path(bucket, prefix), &e))
+        };
+        let reply = self.shared.hedges.ask("ListObjectsV2", page).await?;
         let size = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
         let objects = reply.contents().iter().filter_map(|o| {
             let etag = bare_etag(o.e_tag().unwrap_or_default()).to_owned();
@@ -406,20 +397,6 @@ impl Store {
     }
 }
 
-/// What TLS needs, also for an http endpoint whose keys come from services that are reached by https: the AWS chain, and
-/// profiles with single sign-on or a role to assume. Most of them never do, so there a failure is none yet: should one be
-/// dialled, that is an error.
-fn trust(server: &Server) -> Result<Option<tls::TlsSetup>> {
-    let setup = || tls::setup(&server.endpoint, &server.tls);
-    match (server.endpoint.https, &server.credentials) {
-        (true, _) => setup().map(Some),
-        (false, Source::Aws | Source::Profile(_)) => Ok(setup()
-            .inspect_err(|error| tracing::warn!("credential services cannot be reached by https: {error}"))
-            .ok()),
-        (false, Source::NetBackup | Source::File(_)) => Ok(None),
-    }
-}
-
 /// No attempt gets less than `attempt_timeout`, and the whole never less than one attempt.
 fn timeouts(retry: &Retry, attempt: Duration) -> TimeoutConfig {
     let attempt = attempt.max(retry.attempt_timeout);
@@ -453,27 +430,4 @@ pub(super) fn path(bucket: &str, key: &str) -> String {
 
 pub(super) fn len_i64(len: u64) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sources_that_may_ask_services_by_https_have_trust_over_an_http_endpoint_too() {
-        let folder = tempfile::tempdir().unwrap();
-        let authority = rcgen::generate_simple_self_signed(["vast.example".to_owned()]).unwrap();
-        std::fs::write(folder.path().join("ca.pem"), authority.cert.pem()).unwrap();
-        let has_trust = |url: &str, credentials: &str| {
-            let text = format!(
-                "[server.v]\nendpoints = [\"{url}\"]\ncredentials = {credentials}\ntls = {{ ca_file = \"ca.pem\" }}\n"
-            );
-            let config = Config::parse(&text, &folder.path().join("vastost.toml")).unwrap();
-            trust(config.server("v").unwrap()).unwrap().is_some()
-        };
-        assert!(has_trust("http://10.0.0.1", "{ source = \"profile\", profile = \"sso\" }"));
-        assert!(has_trust("http://10.0.0.1", "{ source = \"aws\" }"));
-        assert!(!has_trust("http://10.0.0.1", "{ source = \"netbackup\" }"));
-        assert!(has_trust("https://10.0.0.1", "{ source = \"netbackup\" }"));
-    }
 }

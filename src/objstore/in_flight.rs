@@ -68,10 +68,7 @@ impl Progress {
             state.concurrency.wait();
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if let Some(error) = state.failed.as_ref().map(Error::repeat) {
-            state.reported = true;
-            return Err(error);
-        }
+        state.check()?;
         state.in_flight += 1;
         self.judge(&mut state);
         Ok(())
@@ -103,10 +100,7 @@ impl Progress {
 
     /// Refuses when a part has failed. From now on the failure counts as reported.
     pub fn check(&self) -> Result<()> {
-        let mut state = self.lock();
-        let Some(error) = state.failed.as_ref().map(Error::repeat) else { return Ok(()) };
-        state.reported = true;
-        Err(error)
+        self.lock().check()
     }
 
     /// Takes a failure, with whether it was reported, and forgets every part from the first one missing on.
@@ -124,6 +118,14 @@ impl Progress {
             state.failed = Some(error);
             state.reported = reported;
         }
+    }
+}
+
+impl State {
+    fn check(&mut self) -> Result<()> {
+        let Some(error) = self.failed.as_ref().map(Error::repeat) else { return Ok(()) };
+        self.reported = true;
+        Err(error)
     }
 }
 

@@ -217,15 +217,14 @@ impl Store {
 
     /// One page of ListMultipartUploads of the whole bucket, at most 1,000. No prefix is sent: MinIO takes one for a key.
     pub async fn list_uploads(&self, bucket: &str, after: Option<UploadMarker>) -> Result<UploadPage> {
-        self.shared.hedges.ask("ListMultipartUploads", || self.try_list_uploads(bucket, after.clone())).await
-    }
-
-    async fn try_list_uploads(&self, bucket: &str, after: Option<UploadMarker>) -> Result<UploadPage> {
-        let mut request = self.shared.client.list_multipart_uploads().bucket(bucket);
-        if let Some(UploadMarker { key, id }) = after.clone() {
-            request = request.key_marker(key).set_upload_id_marker(id);
-        }
-        let reply = request.send().await.map_err(|e| sdk_error::convert("list uploads of", bucket, &e))?;
+        let page = || async {
+            let mut request = self.shared.client.list_multipart_uploads().bucket(bucket);
+            if let Some(UploadMarker { key, id }) = after.clone() {
+                request = request.key_marker(key).set_upload_id_marker(id);
+            }
+            request.send().await.map_err(|e| sdk_error::convert("list uploads of", bucket, &e))
+        };
+        let reply = self.shared.hedges.ask("ListMultipartUploads", page).await?;
         let upload = |u: &aws_sdk_s3::types::MultipartUpload| {
             let (key, id) = (u.key()?.to_owned(), u.upload_id()?.to_owned());
             Some(ListedUpload { key, id, initiated: seconds(u.initiated()) })

@@ -6,7 +6,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::config::{Endpoint, Tls};
+use crate::config::credentials::Source;
+use crate::config::{Endpoint, Server, Tls};
 use crate::error::{Error, Kind, Result, ResultExt};
 
 /// What a dialler needs to speak TLS to one endpoint.
@@ -15,6 +16,20 @@ pub struct TlsSetup {
     pub config: Arc<ClientConfig>,
     /// The configured name: what SNI carries and the certificate must match, whichever address is dialled.
     pub server_name: ServerName<'static>,
+}
+
+/// What TLS needs, also for an http endpoint whose keys come from services that are reached by https: the AWS chain, and
+/// profiles with single sign-on or a role to assume. Most of them never do, so there a failure is none yet: should one be
+/// dialled, that is an error.
+pub fn for_server(server: &Server) -> Result<Option<TlsSetup>> {
+    let setup = || setup(&server.endpoint, &server.tls);
+    match (server.endpoint.https, &server.credentials) {
+        (true, _) => setup().map(Some),
+        (false, Source::Aws | Source::Profile(_)) => Ok(setup()
+            .inspect_err(|error| tracing::warn!("credential services cannot be reached by https: {error}"))
+            .ok()),
+        (false, Source::NetBackup | Source::File(_)) => Ok(None),
+    }
 }
 
 /// Reads the trust store and checks the server name.
@@ -57,4 +72,28 @@ fn roots(tls: &Tls) -> Result<RootCertStore> {
         return Err(Error::new(Kind::Config, what));
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn sources_that_may_ask_services_by_https_have_trust_over_an_http_endpoint_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = rcgen::generate_simple_self_signed(["vast.example".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("ca.pem"), authority.cert.pem()).unwrap();
+        let has_trust = |url: &str, credentials: &str| {
+            let text = format!(
+                "[server.v]\nendpoints = [\"{url}\"]\ncredentials = {credentials}\ntls = {{ ca_file = \"ca.pem\" }}\n"
+            );
+            let config = Config::parse(&text, &folder.path().join("vastost.toml")).unwrap();
+            for_server(config.server("v").unwrap()).unwrap().is_some()
+        };
+        assert!(has_trust("http://10.0.0.1", "{ source = \"profile\", profile = \"sso\" }"));
+        assert!(has_trust("http://10.0.0.1", "{ source = \"aws\" }"));
+        assert!(!has_trust("http://10.0.0.1", "{ source = \"netbackup\" }"));
+        assert!(has_trust("https://10.0.0.1", "{ source = \"netbackup\" }"));
+    }
 }

@@ -119,7 +119,7 @@ impl Upload {
 
     /// Takes bytes for `offset`, at most to the end of the open part; 0 means: send the part first.
     pub fn fill(&mut self, data: &[u8], offset: u64) -> Result<usize> {
-        self.check()?;
+        self.progress.check()?;
         let (start, end) = (self.open_offset, self.size());
         if !(start..=end).contains(&offset) {
             let what =
@@ -155,7 +155,7 @@ impl Upload {
         self.tally.waited(Stall::Buffer, since);
         let buffer = buffer?;
         // The buffer may have come from a part that failed meanwhile: nothing more is taken then.
-        self.check()?;
+        self.progress.check()?;
         let capacity = usize::try_from(bytes).unwrap_or(usize::MAX).min(buffer.as_slice().len());
         Ok(OpenPart { buffer, capacity, filled: 0, hasher: Crc64Hasher::default(), rewritten: false })
     }
@@ -203,7 +203,7 @@ impl Upload {
         let since = Instant::now();
         self.progress.wait_idle();
         self.tally.waited(Stall::Parts, since);
-        self.check()
+        self.progress.check()
     }
 
     /// From now on the upload can only be given up: a call failed that had taken bytes.
@@ -242,7 +242,7 @@ impl Upload {
     }
 
     fn put_whole(&mut self) -> Result<Uploaded> {
-        self.check()?;
+        self.progress.check()?;
         let (body, crc64) = self.open.take().map_or((Bytes::new(), Crc64(0)), OpenPart::seal);
         let size = body.len() as u64;
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
@@ -287,11 +287,6 @@ impl Upload {
         let Some(id) = self.id.clone() else { return Ok(()) };
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         self.store.run(async move { store.abort_upload(&spec.bucket, &spec.key, &id).await })
-    }
-
-    /// The failure of an earlier part, if there is one. From now on it counts as reported.
-    fn check(&self) -> Result<()> {
-        self.progress.check()
     }
 }
 

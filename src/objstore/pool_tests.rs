@@ -1,0 +1,99 @@
+use super::*;
+
+const PART: u64 = 64 << 10;
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_millis(20)
+}
+
+#[test]
+fn each_stream_gets_its_promised_part_when_the_rest_is_gone() {
+    let pool = BufferPool::new(3 * PART);
+    let (greedy, modest) = (pool.promise(PART).unwrap(), pool.promise(PART).unwrap());
+    let _held = [greedy.acquire(PART, soon()).unwrap(), greedy.acquire(PART, soon()).unwrap()];
+    assert_eq!(greedy.acquire(PART, soon()).err().unwrap().kind(), Kind::Timeout);
+    assert!(modest.acquire(PART, soon()).is_ok());
+}
+
+#[test]
+fn more_streams_than_the_budget_holds_are_refused_by_name() {
+    let pool = BufferPool::new(2 * PART);
+    let _open = [pool.promise(PART).unwrap(), pool.promise(PART).unwrap()];
+    let error = pool.promise(PART).err().unwrap();
+    assert_eq!(error.kind(), Kind::NoMemory);
+    assert!(error.to_string().contains("[pool] budget"), "{error}");
+}
+
+#[test]
+fn a_new_stream_waits_for_one_that_is_just_being_closed() {
+    let pool = BufferPool::new(PART);
+    let closing = pool.promise(PART).unwrap();
+    assert_eq!(pool.try_promise(PART).err().unwrap().kind(), Kind::NoMemory);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(30));
+            drop(closing);
+        });
+        assert!(pool.promise(PART).is_ok());
+    });
+}
+
+#[test]
+fn a_waiting_stream_wakes_when_a_buffer_returns() {
+    let pool = BufferPool::new(2 * PART);
+    let stream = pool.promise(PART).unwrap();
+    let first = stream.acquire(PART, soon()).unwrap();
+    let second = stream.acquire(PART, soon()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(30));
+            drop(first);
+        });
+        assert!(stream.acquire(PART, Instant::now() + Duration::from_secs(10)).is_ok());
+    });
+    drop(second);
+}
+
+#[test]
+fn buffers_are_reused_and_the_budget_bounds_what_is_mapped_across_sizes() {
+    let pool = BufferPool::new(8 * PART);
+    let stream = pool.promise(PART).unwrap();
+    for _ in 0..100 {
+        let held: Vec<_> = (0..7).map_while(|_| stream.try_acquire(PART)).collect();
+        assert_eq!(held.len(), 7);
+        assert!(stream.try_acquire(PART).is_none(), "the promise is kept for what must go on");
+        stream.acquire(PART, soon()).unwrap();
+    }
+    assert_eq!(pool.mapped_bytes() as u64, 8 * PART);
+    let large = stream.acquire(4 * PART, soon()).unwrap();
+    assert!(pool.mapped_bytes() as u64 <= 8 * PART);
+    drop(large);
+}
+
+#[test]
+fn parts_that_outgrow_the_budget_become_smaller_parts() {
+    let pool = BufferPool::new(4 * PART);
+    let streams = [0; 3].map(|_| pool.promise(PART).unwrap());
+    let held = streams[0].acquire(PART, soon()).unwrap();
+    let soon = Instant::now() + Duration::from_secs(30);
+    assert_eq!(streams[1].acquire_up_to(2 * PART, soon, || ()).unwrap().as_slice().len() as u64, 2 * PART);
+    let grown = streams[1].acquire_up_to(2 * PART, soon, || ()).unwrap();
+    assert_eq!(streams[2].acquire_up_to(2 * PART, soon, || ()).unwrap().as_slice().len() as u64, PART);
+    drop((held, grown));
+}
+
+#[test]
+fn a_frozen_buffer_returns_with_its_last_clone_even_after_its_stream() {
+    let pool = BufferPool::new(2 * PART);
+    let stream = pool.promise(PART).unwrap();
+    let mut buffer = stream.acquire(PART, soon()).unwrap();
+    buffer.as_mut_slice()[..3].copy_from_slice(b"abc");
+    let body = buffer.freeze(3);
+    let clone = body.clone();
+    drop(stream);
+    drop(body);
+    assert_eq!(&clone[..], b"abc");
+    drop(clone);
+    let again = pool.promise(2 * PART).unwrap();
+    assert!(again.acquire(2 * PART, soon()).is_ok());
+}
