@@ -6,6 +6,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::copy::copy;
+use super::crc_combine::combine;
 
 /// Bytes that are copied and then hashed while they are still in the first-level cache.
 const HOT_BYTES: usize = 16 << 10;
@@ -50,7 +51,7 @@ impl Crc64 {
     /// The CRC of this data followed by `next_len` bytes whose CRC is `next`.
     #[must_use]
     pub fn then(self, next: Self, next_len: u64) -> Self {
-        Self(crc_fast::checksum_combine(CrcAlgorithm::Crc64Nvme, self.0, next.0, next_len))
+        Self(combine(self.0, next.0, next_len))
     }
 
     /// As `x-amz-checksum-crc64nvme` carries it.

@@ -17,6 +17,7 @@ pub mod checksum;
 pub mod client;
 mod concurrency;
 mod copy;
+mod crc_combine;
 mod dial;
 pub mod digest;
 pub mod download;
