@@ -47,7 +47,11 @@ pub fn run(args: &Args) {
         runs: args.runs.max(1),
         rows,
         memory: if has_plugin { memory(args, &runner) } else { Vec::new() },
-        startup: has_plugin.then(|| startup(&runner)),
+        startup: if has_plugin {
+            vec![startup(&runner, Place::Http), startup(&runner, Place::Https)]
+        } else {
+            Vec::new()
+        },
         scale: (has_plugin && !args.no_scale).then(|| scale::measure(args, &runner)),
         minio: if site.minio.is_some() { minio::measure(args, &runner, &clients) } else { Vec::new() },
         minio_gib: args.minio_gib.max(1),
@@ -122,12 +126,13 @@ fn memory(args: &Args, runner: &Runner<'_>) -> Vec<MemoryRow> {
 }
 
 /// What NetBackup's pollers do in a process of their own, every time.
-fn startup(runner: &Runner<'_>) -> Startup {
-    let config = runner.site.config("crc64nvme", Place::Http);
+fn startup(runner: &Runner<'_>, place: Place) -> Startup {
+    let config = runner.site.config("crc64nvme", place);
     let invocation = client::host(runner.site, &config, "startup", &[1, 0, 0]);
     let samples: Vec<_> = (0..STARTS).map(|_| runner.measured(&invocation, "startup")).collect();
     let in_process = samples.iter().map(|sample| sample.calls.expect("the host's report").wall_s * 1e3);
     Startup {
+        tls: place == Place::Https,
         starts: STARTS,
         process_ms: Spread::of(samples.iter().map(|sample| sample.usage.wall_s * 1e3)),
         calls_ms: Spread::of(in_process),

@@ -18,7 +18,7 @@ pub struct Report {
     pub runs: usize,
     pub rows: Vec<Row>,
     pub memory: Vec<MemoryRow>,
-    pub startup: Option<Startup>,
+    pub startup: Vec<Startup>,
     pub scale: Option<Scale>,
     /// On a real MinIO.
     pub minio: Vec<Row>,
@@ -63,6 +63,7 @@ pub struct MemoryRow {
 
 #[derive(Serialize)]
 pub struct Startup {
+    pub tls: bool,
     pub starts: usize,
     /// From the start of the process to its end.
     pub process_ms: Spread,
@@ -131,11 +132,17 @@ impl Report {
         for row in &self.memory {
             println!("{:>3} streams: peak RSS {:.0} MiB up, {:.0} MiB down", row.streams, row.up_mib, row.down_mib);
         }
-        if let Some(startup) = &self.startup {
+        for startup in &self.startup {
             let (process, calls) = (startup.process_ms, startup.calls_ms);
             println!(
-                "startup, {} times: {:.1} ms ({:.1} to {:.1}) a process, {:.1} ms from load to terminate, {} request(s)",
-                startup.starts, process.median, process.min, process.max, calls.median, startup.requests
+                "startup{}, {} times: {:.1} ms ({:.1} to {:.1}) a process, {:.1} ms from load to terminate, {} request(s)",
+                if startup.tls { " over https" } else { "" },
+                startup.starts,
+                process.median,
+                process.min,
+                process.max,
+                calls.median,
+                startup.requests
             );
         }
         if let Some(scale) = &self.scale {

@@ -1,11 +1,13 @@
 //! One client process, run under the stop watch or under strace.
 
 use std::fs;
+use std::hint::black_box;
 use std::process::{Command, Output};
 
+use memmap2::{Advice, MmapMut};
 use serde::{Deserialize, Serialize};
 
-use super::args::GIB;
+use super::args::{GIB, MIB};
 use super::client::{Invocation, Job};
 use super::measure::Usage;
 use super::peers::Peers;
@@ -50,6 +52,9 @@ struct Before {
     before_wall_s: f64,
 }
 
+/// Touched before each run: more than any client but those of many streams has.
+const WARM_BYTES: u64 = 1024 * MIB;
+
 pub struct Runner<'a> {
     pub site: &'a Site,
     pub peers: &'a Peers,
@@ -58,6 +63,7 @@ pub struct Runner<'a> {
 impl Runner<'_> {
     pub fn run(&self, job: &Job) -> Sample {
         let invocation = job.invocation(self.site, self.peers);
+        warm(WARM_BYTES);
         let sample = self.measured(&invocation, &format!("{} {}", job.client.name, job.direction.name()));
         let sink = self.site.path("sink");
         if let Ok(written) = fs::metadata(&sink) {
@@ -109,6 +115,16 @@ impl Runner<'_> {
         let calls: f64 = total.split_whitespace().nth(3)?.parse().ok()?;
         Some(calls * GIB as f64 / job.bytes as f64)
     }
+}
+
+/// Touches memory and lets it go. A virtual machine whose host lends it memory page by page waits for each page that is
+/// new to it, twenty times as long as it takes to clear it: that would be billed to whoever comes first. Large pages, as
+/// what is free in small ones cannot become a large one again.
+pub fn warm(bytes: u64) {
+    let mut memory = MmapMut::map_anon(usize::try_from(bytes).expect("fits memory")).expect("memory");
+    let _ = memory.advise(Advice::HugePage);
+    memory.fill(1);
+    black_box(&memory);
 }
 
 /// The host's report, if it is one.

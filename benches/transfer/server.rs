@@ -14,6 +14,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use nix::sys::resource::{UsageWho, getrusage};
 use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -46,7 +47,9 @@ pub fn serve(certificate: &Path) {
 fn tls_config(folder: &Path) -> ServerConfig {
     let chain = vec![CertificateDer::from_pem_file(folder.join("cert.pem")).expect("cert.pem")];
     let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).expect("key.pem");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    // Clients differ in what they would like best: one suite for all.
+    let suites = vec![rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384];
+    let provider = Arc::new(CryptoProvider { cipher_suites: suites, ..rustls::crypto::aws_lc_rs::default_provider() });
     let builder =
         ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
     builder.with_no_client_auth().with_single_cert(chain, key).expect("a key that fits the certificate")

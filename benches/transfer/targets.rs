@@ -77,9 +77,10 @@ pub fn verdicts(report: &Report) -> Vec<Verdict> {
             verdicts.push(verdict(format!("{client}: p50 of a write, us"), calls.p50_us, WRITE_P50_MAX_US));
         }
     }
-    if let Some(startup) = &report.startup {
-        verdicts.push(verdict("startup of a process, ms".into(), startup.process_ms.median, STARTUP_MAX_MS));
-        verdicts.push(verdict("startup, requests".into(), startup.requests as f64, 1.0));
+    for startup in &report.startup {
+        let what = if startup.tls { "startup over https" } else { "startup" };
+        verdicts.push(verdict(format!("{what}, ms a process"), startup.process_ms.median, STARTUP_MAX_MS));
+        verdicts.push(verdict(format!("{what}, requests"), startup.requests as f64, 1.0));
     }
     if let Some(scale) = &report.scale {
         verdicts.extend(scale_verdicts(report, scale));
