@@ -20,6 +20,8 @@ use super::args::{CALL, Direction, IN_FLIGHT, PART, SOURCE, Work};
 use super::limit::touched;
 use super::site::{ACCESS_KEY, BUCKET, SECRET_KEY};
 
+/// Small objects put at once.
+const FILL_IN_FLIGHT: usize = 32;
 /// As many threads as the plug-in moves bytes with.
 const THREADS: usize = 2;
 
@@ -41,6 +43,23 @@ pub fn run(work: &Work) {
 pub fn make_bucket(url: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(client(url).create_bucket().bucket(BUCKET).send()).expect("make the bucket");
+}
+
+/// Makes a bucket that everybody may list, with objects of `size` spaces.
+pub fn fill_open_bucket(url: &str, bucket: &str, keys: impl Iterator<Item = String>, size: u64) {
+    let policy = serde_json::json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": "*", "Action": "s3:ListBucket", "Resource": format!("arn:aws:s3:::{bucket}"),
+    }] });
+    let body = Bytes::from(vec![b' '; usize::try_from(size).expect("fits memory")]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let client = client(url);
+        client.create_bucket().bucket(bucket).send().await.expect("make the bucket");
+        client.put_bucket_policy().bucket(bucket).policy(policy.to_string()).send().await.expect("open the bucket");
+        let puts = keys.map(|key| client.put_object().bucket(bucket).key(key).body(body.clone().into()).send());
+        let puts = futures::stream::iter(puts).buffer_unordered(FILL_IN_FLIGHT);
+        puts.for_each(|put| async { drop(put.expect("put a sidecar")) }).await;
+    });
 }
 
 fn client(url: &str) -> Client {
