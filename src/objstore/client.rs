@@ -229,7 +229,8 @@ impl Store {
         .await
     }
 
-    async fn try_put(
+    /// [`Store::put`] that takes no for an answer.
+    pub(super) async fn try_put(
         &self,
         bucket: &str,
         key: &str,

@@ -94,7 +94,8 @@ impl Store {
         resend(|| hedges.race("UploadPart", body.len() as u64, send)).await.inspect(|_| hedges.earn(body.len() as u64))
     }
 
-    async fn try_upload_part(
+    /// [`Store::upload_part`] that takes no for an answer.
+    pub(super) async fn try_upload_part(
         &self,
         bucket: &str,
         key: &str,

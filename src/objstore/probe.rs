@@ -126,7 +126,7 @@ async fn probe_put(store: &Store, bucket: &str, key: &str) -> Result<(bool, bool
 async fn probe_crc_put(store: &Store, bucket: &str, key: &str) -> Result<bool> {
     let body = Bytes::from_static(b"vastost probe");
     let right = Crc64::of(&body);
-    let wrong = store.put(bucket, key, body.clone(), WireCheck::Crc64(Crc64(!right.0)), &[], false).await;
+    let wrong = store.try_put(bucket, key, body.clone(), WireCheck::Crc64(Crc64(!right.0)), &[], false).await;
     if !is_refusal(&wrong) {
         return wrong.map(|_| false);
     }
@@ -148,7 +148,7 @@ async fn probe_crc_part(store: &Store, bucket: &str, key: &str, upload: &str) ->
     let crc64 = Crc64::of(&body);
     let size = body.len() as u64;
     let wrong = WireCheck::Crc64(Crc64(!crc64.0));
-    let refused = store.upload_part(bucket, key, upload, 1, body.clone(), wrong).await;
+    let refused = store.try_upload_part(bucket, key, upload, 1, body.clone(), wrong).await;
     if !is_refusal(&refused) {
         return refused.map(|_| false);
     }
