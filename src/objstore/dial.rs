@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::BufReader;
@@ -13,7 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use super::line::{Line, Stream};
 use super::names::Names;
-use super::tls::TlsSetup;
+use super::tls::Trust;
 use super::transport::chain;
 use crate::config::{Endpoint, Target, Transfer};
 
@@ -32,7 +34,7 @@ pub struct Origin {
 pub struct Dialler {
     endpoint: Origin,
     targets: Vec<Target>,
-    tls: Option<TlsSetup>,
+    trust: Trust,
     connect_timeout: Duration,
     ack_timeout: Duration,
     names: Names,
@@ -60,11 +62,11 @@ impl fmt::Display for Origin {
 }
 
 impl Dialler {
-    pub fn new(endpoint: &Endpoint, tls: Option<TlsSetup>, transfer: &Transfer) -> Self {
+    pub fn new(endpoint: &Endpoint, trust: Trust, transfer: &Transfer) -> Self {
         Self {
             endpoint: Origin { https: endpoint.https, host: endpoint.host.clone(), port: endpoint.port },
             targets: endpoint.targets.clone(),
-            tls,
+            trust,
             connect_timeout: transfer.connect_timeout,
             ack_timeout: transfer.ack_timeout,
             names: Names::new(transfer.connect_timeout),
@@ -93,14 +95,7 @@ impl Dialler {
     }
 
     async fn connect(&self, origin: &Origin, address: SocketAddr) -> io::Result<Line> {
-        let tls = match (origin.https, &self.tls) {
-            (false, _) => None,
-            (true, Some(tls)) => Some((tls, self.server_name(origin, tls)?)),
-            // Nothing that is meant for TLS may ever leave in clear text.
-            (true, None) => {
-                return Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not set up for this server"));
-            }
-        };
+        let tls = if origin.https { Some(self.tls(origin)?) } else { None };
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         let socket = SockRef::from(&tcp);
@@ -111,19 +106,24 @@ impl Dialler {
         socket.set_tcp_user_timeout(Some(self.ack_timeout))?;
         let stream: Stream = match tls {
             None => Box::new(tcp),
-            Some((tls, name)) => {
-                let connector = TlsConnector::from(std::sync::Arc::clone(&tls.config));
+            Some((config, name)) => {
+                let connector = TlsConnector::from(config);
                 Box::new(connector.connect(name, BufReader::with_capacity(TLS_READ_BYTES, tcp)).await?)
             }
         };
         Line::open(stream).await
     }
 
-    fn server_name(&self, origin: &Origin, tls: &TlsSetup) -> io::Result<ServerName<'static>> {
-        if *origin == self.endpoint {
-            return Ok(tls.server_name.clone());
+    /// Whom to trust at an https origin, and by which name. Nothing that is meant for TLS may ever leave in clear text.
+    fn tls(&self, origin: &Origin) -> io::Result<(Arc<ClientConfig>, ServerName<'static>)> {
+        let none = || io::Error::new(io::ErrorKind::Unsupported, "TLS is not set up for this server");
+        if self.is_endpoint(origin) {
+            let setup = self.trust.endpoint.as_ref().ok_or_else(none)?;
+            return Ok((Arc::clone(&setup.config), setup.server_name.clone()));
         }
-        ServerName::try_from(origin.host.clone()).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))
+        let config = self.trust.services.as_ref().ok_or_else(none)?;
+        let name = ServerName::try_from(origin.host.clone());
+        Ok((Arc::clone(config), name.map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?))
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
     fn dialler() -> Dialler {
         let text = "[server.v]\nendpoints = [\"http://127.0.0.1:9000\"]\n";
         let config = Config::parse(text, std::path::Path::new("/x/vastost.toml")).unwrap();
-        Dialler::new(&config.server("v").unwrap().endpoint, None, &config.transfer)
+        Dialler::new(&config.server("v").unwrap().endpoint, Trust::default(), &config.transfer)
     }
 
     #[tokio::test]

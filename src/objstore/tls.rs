@@ -1,5 +1,6 @@
-//! The TLS side of an endpoint: trust, server name, HTTP/1.1 only.
+//! TLS: whom we trust, under which name, HTTP/1.1 only.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -18,18 +19,26 @@ pub struct TlsSetup {
     pub server_name: ServerName<'static>,
 }
 
-/// What TLS needs, also for an http endpoint whose keys come from services that are reached by https: the AWS chain, and
-/// profiles with single sign-on or a role to assume. Most of them never do, so there a failure is none yet: should one be
-/// dialled, that is an error.
-pub fn for_server(server: &Server) -> Result<Option<TlsSetup>> {
-    let setup = || setup(&server.endpoint, &server.tls);
-    match (server.endpoint.https, &server.credentials) {
-        (true, _) => setup().map(Some),
-        (false, Source::Aws | Source::Profile(_)) => Ok(setup()
+/// Whom one server's dialler trusts.
+#[derive(Clone, Default)]
+pub struct Trust {
+    /// None: the endpoint is reached by http.
+    pub endpoint: Option<TlsSetup>,
+    /// For services that give credentials, each under its own name; None where nobody asks any.
+    pub services: Option<Arc<ClientConfig>>,
+}
+
+/// The AWS chain, and profiles with single sign-on or a role to assume, ask services by https, whatever the endpoint is
+/// reached by. Most of them never do, so there a failure is none yet: should one be dialled, that is an error.
+pub fn for_server(server: &Server) -> Result<Trust> {
+    let endpoint = server.endpoint.https.then(|| setup(&server.endpoint, &server.tls)).transpose()?;
+    let services = match &server.credentials {
+        Source::Aws | Source::Profile(_) => for_services(&server.tls)
             .inspect_err(|error| tracing::warn!("credential services cannot be reached by https: {error}"))
-            .ok()),
-        (false, Source::NetBackup | Source::File(_)) => Ok(None),
-    }
+            .ok(),
+        Source::NetBackup | Source::File(_) => None,
+    };
+    Ok(Trust { endpoint, services })
 }
 
 /// Reads the trust store and checks the server name.
@@ -41,29 +50,51 @@ pub fn setup(endpoint: &Endpoint, tls: &Tls) -> Result<TlsSetup> {
 }
 
 /// A client configuration that trusts `tls.ca_file`, or the system's authorities when none is given.
-pub fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>> {
+fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>> {
+    with_roots(match &tls.ca_file {
+        Some(file) => roots_of(file)?,
+        None => system_roots()?,
+    })
+}
+
+/// Trusts both: a service on the premises may have the cluster's authority, those of AWS have the public ones.
+fn for_services(tls: &Tls) -> Result<Arc<ClientConfig>> {
+    let own = tls.ca_file.as_deref().map(roots_of).transpose()?;
+    with_roots(match (own, system_roots()) {
+        (None, system) => system?,
+        (Some(own), Err(_)) => own,
+        (Some(own), Ok(mut both)) => {
+            both.roots.extend(own.roots);
+            both
+        }
+    })
+}
+
+fn with_roots(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .or_kind(Kind::Internal, || "choose TLS versions".into())?;
-    let mut config = builder.with_root_certificates(roots(tls)?).with_no_client_auth();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     // One HTTP/2 connection would funnel every part through one socket to one node.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-fn roots(tls: &Tls) -> Result<RootCertStore> {
+fn roots_of(file: &Path) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    if let Some(file) = &tls.ca_file {
-        let what = || format!("read CA file {}", file.display());
-        for certificate in CertificateDer::pem_file_iter(file).or_kind(Kind::Config, what)? {
-            roots.add(certificate.or_kind(Kind::Config, what)?).or_kind(Kind::Config, what)?;
-        }
-        if roots.is_empty() {
-            return Err(Error::new(Kind::Config, format!("CA file {} holds no PEM certificate", file.display())));
-        }
-        return Ok(roots);
+    let what = || format!("read CA file {}", file.display());
+    for certificate in CertificateDer::pem_file_iter(file).or_kind(Kind::Config, what)? {
+        roots.add(certificate.or_kind(Kind::Config, what)?).or_kind(Kind::Config, what)?;
     }
+    if roots.is_empty() {
+        return Err(Error::new(Kind::Config, format!("CA file {} holds no PEM certificate", file.display())));
+    }
+    Ok(roots)
+}
+
+fn system_roots() -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
@@ -79,21 +110,27 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    #[test]
-    fn sources_that_may_ask_services_by_https_have_trust_over_an_http_endpoint_too() {
+    fn trust(url: &str, credentials: &str) -> Trust {
         let folder = tempfile::tempdir().unwrap();
         let authority = rcgen::generate_simple_self_signed(["vast.example".to_owned()]).unwrap();
         std::fs::write(folder.path().join("ca.pem"), authority.cert.pem()).unwrap();
-        let has_trust = |url: &str, credentials: &str| {
-            let text = format!(
-                "[server.v]\nendpoints = [\"{url}\"]\ncredentials = {credentials}\ntls = {{ ca_file = \"ca.pem\" }}\n"
-            );
-            let config = Config::parse(&text, &folder.path().join("vastost.toml")).unwrap();
-            for_server(config.server("v").unwrap()).unwrap().is_some()
+        let text = format!(
+            "[server.v]\nendpoints = [\"{url}\"]\ncredentials = {credentials}\ntls = {{ ca_file = \"ca.pem\" }}\n"
+        );
+        let config = Config::parse(&text, &folder.path().join("vastost.toml")).unwrap();
+        for_server(config.server("v").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn services_are_trusted_where_credentials_may_come_from_them_over_an_http_endpoint_too() {
+        let has = |url: &str, credentials: &str| {
+            let trust = trust(url, credentials);
+            (trust.endpoint.is_some(), trust.services.is_some())
         };
-        assert!(has_trust("http://10.0.0.1", "{ source = \"profile\", profile = \"sso\" }"));
-        assert!(has_trust("http://10.0.0.1", "{ source = \"aws\" }"));
-        assert!(!has_trust("http://10.0.0.1", "{ source = \"netbackup\" }"));
-        assert!(has_trust("https://10.0.0.1", "{ source = \"netbackup\" }"));
+        assert_eq!(has("http://10.0.0.1", "{ source = \"profile\", profile = \"sso\" }"), (false, true));
+        assert_eq!(has("http://10.0.0.1", "{ source = \"aws\" }"), (false, true));
+        assert_eq!(has("http://10.0.0.1", "{ source = \"netbackup\" }"), (false, false));
+        assert_eq!(has("https://10.0.0.1", "{ source = \"netbackup\" }"), (true, false));
+        assert_eq!(has("https://10.0.0.1", "{ source = \"aws\" }"), (true, true));
     }
 }
