@@ -104,6 +104,9 @@ impl Dialler {
         )?;
         // A node that loses power or its network resets nothing: without this, what was sent to it waits for minutes.
         socket.set_tcp_user_timeout(Some(self.ack_timeout))?;
+        // What is given up must not arrive later: the kernel would go on sending what a closed connection still holds, and
+        // a node that is back would carry out a request that was sent again elsewhere, or whose image is gone by now.
+        socket.set_linger(Some(Duration::ZERO))?;
         let stream: Stream = match tls {
             None => Box::new(tcp),
             Some((config, name)) => {
@@ -140,6 +143,23 @@ mod tests {
         let text = "[server.v]\nendpoints = [\"http://127.0.0.1:9000\"]\n";
         let config = Config::parse(text, std::path::Path::new("/x/vastost.toml")).unwrap();
         Dialler::new(&config.server("v").unwrap().endpoint, Trust::default(), &config.transfer)
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_given_up_does_not_arrive_later() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (dialler, address) = (dialler(), listener.local_addr().unwrap());
+        let origin = Origin::of(&format!("http://{address}").parse().unwrap()).unwrap();
+        let mut line = dialler.dial(&origin, address).await.unwrap();
+        let mut server = listener.accept().await.unwrap().0;
+        // More than the kernel holds for a server that does not read.
+        let request = http::Request::put("/").body(SdkBody::from(vec![7; 64 << 20])).unwrap();
+        let sent = tokio::time::timeout(Duration::from_millis(300), line.sender.send_request(request)).await;
+        assert!(sent.is_err(), "nobody answers");
+        drop(line);
+        let mut arrived = Vec::new();
+        let end = server.read_to_end(&mut arrived).await;
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset, "{} bytes came", arrived.len());
     }
 
     #[tokio::test]
