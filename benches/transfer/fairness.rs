@@ -17,8 +17,9 @@ use super::site::Place;
 /// Processes and streams of each.
 const SHAPES: [(u64, u64); 2] = [(1, 64), (32, 2)];
 const STREAM_BYTES: u64 = 256 * MIB;
-/// What the buffers of a process come to, about.
-const PROCESS_BYTES: u64 = 256 * MIB;
+/// What the buffers of a stream come to, about, and at most those of a process: the pool's default budget.
+const BUFFERS: u64 = 128 * MIB;
+const BUDGET: u64 = GIB;
 
 #[derive(Serialize)]
 pub struct Fairness {
@@ -63,7 +64,7 @@ fn round(runner: &Runner<'_>, shape: (u64, u64), direction: Direction, date: u64
     let config = site.config("crc64nvme", Place::Http);
     let numbers = |process| [streams, STREAM_BYTES, date + process * streams];
     let invocations = (0..processes).map(|process| host(site, &config, direction.name(), &numbers(process)));
-    warm(processes * PROCESS_BYTES);
+    warm(processes * (streams * BUFFERS).min(BUDGET));
     let (wall_s, streams_s) = at_once(invocations.collect());
     let rates: Vec<f64> = streams_s.iter().map(|seconds| 1.0 / seconds).collect();
     let mean = rates.iter().sum::<f64>() / rates.len() as f64;
@@ -86,7 +87,12 @@ fn at_once(invocations: Vec<Invocation>) -> (f64, Vec<f64>) {
 }
 
 pub fn print(rows: &[Fairness]) {
-    println!("\n{:<40} {:>22} {:>26}", "streams of 256 MiB", "GiB/s", "slowest stream to mean");
+    println!(
+        "\n{:<40} {:>22} {:>26}",
+        format!("streams of {} MiB", STREAM_BYTES / MIB),
+        "GiB/s",
+        "slowest stream to mean"
+    );
     for row in rows {
         println!(
             "{:<40} {:>22} {:>26}",

@@ -32,11 +32,15 @@ pub struct Trust {
 /// reached by. Most of them never do, so there a failure is none yet: should one be dialled, that is an error.
 pub fn for_server(server: &Server) -> Result<Trust> {
     let endpoint = server.endpoint.https.then(|| setup(&server.endpoint, &server.tls)).transpose()?;
-    let services = match &server.credentials {
-        Source::Aws | Source::Profile(_) => for_services(&server.tls)
+    let services = match (&server.credentials, &endpoint) {
+        (Source::NetBackup | Source::File(_), _) => None,
+        // Both trust the system: its authorities are read once.
+        (Source::Aws | Source::Profile(_), Some(endpoint)) if server.tls.ca_file.is_none() => {
+            Some(Arc::clone(&endpoint.config))
+        }
+        (Source::Aws | Source::Profile(_), _) => for_services(&server.tls)
             .inspect_err(|error| tracing::warn!("credential services cannot be reached by https: {error}"))
             .ok(),
-        Source::NetBackup | Source::File(_) => None,
     };
     Ok(Trust { endpoint, services })
 }
