@@ -6,6 +6,9 @@
 #[path = "it/common.rs"]
 #[allow(dead_code, reason = "shared with the test binary `it`, which uses all of it")]
 mod common;
+/// The fuzz target of the C boundary, which is the only one that needs unsafe code.
+#[path = "../fuzz/cases/c_structs.rs"]
+mod c_structs;
 /// A client that is killed at every request of every operation, on a real MinIO.
 #[cfg(feature = "minio-tests")]
 #[path = "plugin/crash.rs"]
@@ -52,4 +55,12 @@ fn run(command: &mut Command) -> String {
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
     stdout.into_owned()
+}
+
+#[test]
+fn kept_fuzz_inputs_of_the_c_boundary() {
+    let folder = source("fuzz/corpus/c_structs");
+    let inputs: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read(entry.unwrap().path())).collect();
+    assert!(!inputs.is_empty());
+    inputs.into_iter().for_each(|input| c_structs::run(&input.unwrap()));
 }

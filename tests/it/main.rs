@@ -18,6 +18,8 @@ mod cluster;
 mod common;
 /// The same cases against the embedded server and, with feature `minio-tests`, against a real MinIO.
 mod conformance;
+/// The kept inputs of the fuzz targets.
+mod corpora;
 /// More than one address for one server.
 mod endpoints;
 /// What a network and a server in trouble do, scripted: nothing good is lost, nothing bad is taken for good.
