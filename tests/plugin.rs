@@ -3,12 +3,12 @@
 #![allow(unsafe_code, reason = "offsets are taken and signals sent here; the plug-in's own fences are in src/ost")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-#[path = "it/common.rs"]
-#[allow(dead_code, reason = "shared with the test binary `it`, which uses all of it")]
-mod common;
 /// The fuzz target of the C boundary, which is the only one that needs unsafe code.
 #[path = "../fuzz/cases/c_structs.rs"]
 mod c_structs;
+#[path = "it/common.rs"]
+#[allow(dead_code, reason = "shared with the test binary `it`, which uses all of it")]
+mod common;
 /// A client that is killed at every request of every operation, on a real MinIO.
 #[cfg(feature = "minio-tests")]
 #[path = "plugin/crash.rs"]

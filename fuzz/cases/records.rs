@@ -2,6 +2,7 @@
 //! back as the same record.
 
 use serde::Deserialize;
+use vastost::catalog::escape::Name;
 use vastost::catalog::image_id::{ImageDef, ImageId};
 use vastost::catalog::keys::{Attempt, Folder, Keys};
 use vastost::catalog::record::{parse_pending, parse_sidecar, to_bytes};
@@ -15,7 +16,7 @@ struct Named {
 
 pub fn run(bytes: &[u8]) {
     let named = serde_json::from_slice::<Named>(bytes).ok();
-    let fallback = || ImageId::new(b"x".as_slice().into(), 1).expect("an image");
+    let fallback = || ImageId::new(Name::new("x"), 1).expect("an image");
     let (id, attempt) = named.map_or_else(|| (fallback(), None), |named| (named.image.id, named.attempt));
     for keys in [Keys::new(""), Keys::new("copy/")] {
         if let Ok(mut sidecar) = parse_sidecar(&keys, &id, bytes) {

@@ -1,6 +1,7 @@
 //! One LSU: a bucket (or a folder of one) with the records in it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,8 @@ use super::image_id::ImageId;
 use super::keys::{Folder, Keys};
 use super::pages::Pages;
 use super::record::{
-    ImageState, Pending, PendingState, RECORD_SIZE_MAX, Sidecar, parse_pending, parse_sidecar, to_bytes,
+    ImageState, LEASE_SECONDS_MAX, Pending, PendingState, RECORD_SIZE_MAX, Sidecar, parse_pending, parse_sidecar,
+    to_bytes,
 };
 use super::usage::{Usage, UsageFile};
 use crate::config::{self, Config, Server, WireChoice};
@@ -17,9 +19,13 @@ use crate::error::{Error, Found, Kind, Result, ResultExt};
 use crate::objstore::checksum::Md5Sum;
 use crate::objstore::client::{ListedObject, Store, WireCheck};
 use crate::objstore::probe::{self, Capabilities};
+use crate::objstore::versions::Versioning;
 
 /// The longest label that `stsp_label_lsu` takes, bytes.
 pub const LABEL_MAX: usize = 255;
+
+/// How long an answer to whether the bucket keeps versions is good: somebody may turn it on.
+const VERSIONING_VALID: Duration = Duration::from_secs(60);
 
 /// An LSU of an open server; clones share everything.
 #[derive(Clone)]
@@ -35,6 +41,7 @@ struct Shared {
     state_dir: std::path::PathBuf,
     usage: UsageFile,
     capabilities: OnceLock<Capabilities>,
+    versioning: Mutex<Option<(Instant, Versioning)>>,
 }
 
 /// `lsu.json`
@@ -52,6 +59,14 @@ pub struct PendingEntry {
     pub modified: u64,
     pub etag: String,
     pub pending: Pending,
+}
+
+/// What is pending of one image.
+#[derive(Default)]
+pub(super) struct Pendings {
+    pub entries: Vec<PendingEntry>,
+    /// Keys of records that cannot be read, or that contradict their place, with why.
+    pub unreadable: Vec<(String, Error)>,
 }
 
 /// An image as its records tell it.
@@ -75,6 +90,7 @@ impl Lsu {
             wire: config.integrity.wire,
             state_dir: config.state_dir.clone(),
             capabilities: OnceLock::new(),
+            versioning: Mutex::new(None),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -134,6 +150,17 @@ impl Lsu {
         Ok(*self.shared.capabilities.get_or_init(|| found))
     }
 
+    /// Whether the bucket keeps versions, as it said within the last minute.
+    pub(super) async fn versioning(&self) -> Result<Versioning> {
+        let known = *self.shared.versioning.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, versioning)) = known.filter(|(asked, _)| asked.elapsed() < VERSIONING_VALID) {
+            return Ok(versioning);
+        }
+        let versioning = self.store().versioning(self.bucket()).await?;
+        *self.shared.versioning.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), versioning));
+        Ok(versioning)
+    }
+
     /// Now by the server's clock, seconds since 1970; asks it when it has not answered anything yet.
     pub async fn now(&self) -> Result<u64> {
         if self.store().server_now().is_none() {
@@ -180,21 +207,34 @@ impl Lsu {
     pub(super) async fn sidecar(&self, id: &ImageId) -> Result<Option<(Sidecar, bytes::Bytes)>> {
         let key = self.keys().sidecar(id);
         let Some(bytes) = self.record(&key).await? else { return Ok(None) };
-        let sidecar = parse_sidecar(&key, &bytes)?;
-        if sidecar.image.id != *id {
-            let what = format!("record {key} is not valid: it describes image {}", sidecar.image.id);
-            return Err(Error::new(Kind::Corrupt, what));
-        }
-        Ok(Some((sidecar, bytes)))
+        Ok(Some((parse_sidecar(self.keys(), id, &bytes)?, bytes)))
     }
 
-    /// Every pending record of an image; usually one or none.
+    /// Every pending record of an image; usually one or none. One that cannot be read is an error.
     pub(super) async fn pendings(&self, id: &ImageId) -> Result<Vec<PendingEntry>> {
-        let mut found = Vec::new();
+        let Pendings { entries, mut unreadable } = self.all_pendings(id).await?;
+        match unreadable.pop() {
+            None => Ok(entries),
+            Some((_, error)) if error.kind() == Kind::Unsupported => Err(error),
+            Some((_, error)) => Err(error
+                .context(format!("look at what is pending of image {id}; `vastost-s3 gc` sets such a record aside"))),
+        }
+    }
+
+    /// Every pending record of an image, also those that cannot be read.
+    pub(super) async fn all_pendings(&self, id: &ImageId) -> Result<Pendings> {
+        let mut found = Pendings::default();
         for ListedObject { key, modified, etag, .. } in self.objects_of(Folder::Pending, id).await? {
-            if let Some(bytes) = self.record(&key).await? {
-                let pending = parse_pending(&key, &bytes)?;
-                found.push(PendingEntry { key, modified, etag, pending });
+            let Some((_, Some(attempt))) = self.keys().parse(Folder::Pending, &key) else { continue };
+            let parsed = match self.record(&key).await {
+                Ok(None) => continue,
+                Ok(Some(bytes)) => parse_pending(self.keys(), id, &attempt, &bytes),
+                Err(error) if error.kind() == Kind::Corrupt => Err(error),
+                Err(error) => return Err(error),
+            };
+            match parsed {
+                Ok(pending) => found.entries.push(PendingEntry { key, modified, etag, pending }),
+                Err(error) => found.unreadable.push((key, error)),
             }
         }
         Ok(found)
@@ -261,7 +301,8 @@ impl PendingEntry {
     /// True while its writer may be alive. `now` is the server's time, as is the record's age: no host's clock counts.
     pub fn is_held(&self, now: u64) -> bool {
         let writing = self.pending.state == PendingState::Writing;
-        let fresh = now.saturating_sub(self.modified) <= self.pending.lease_seconds;
+        let lease = self.pending.lease_seconds.min(LEASE_SECONDS_MAX);
+        let fresh = now.saturating_sub(self.modified) <= lease;
         writing && fresh && !self.pending.writer.is_dead()
     }
 

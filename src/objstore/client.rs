@@ -12,8 +12,9 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ChecksumMode;
+use aws_sdk_s3::types::{ChecksumMode, ObjectLockLegalHoldStatus};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime::client::retries::TokenBucket;
 use bytes::Bytes;
@@ -79,6 +80,10 @@ pub struct ObjectInfo {
     pub metadata: BTreeMap<String, String>,
     /// Seconds since 1970 by the server's clock; 0 where it did not say.
     pub modified: u64,
+    /// Seconds since 1970; 0 without a retention, or where these keys may not see it. Only HEAD fills it in.
+    pub retained_until: u64,
+    /// Only HEAD fills it in.
+    pub legal_hold: bool,
 }
 
 /// An object as a listing describes it.
@@ -284,14 +289,7 @@ impl Store {
         let request = self.shared.client.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled);
         let sent = request.customize().config_override(self.patience(0)).send().await;
         let reply = sent.map_err(|e| sdk_error::convert("head", &path(bucket, key), &e))?;
-        Ok(ObjectInfo {
-            size: reply.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
-            etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
-            version_id: reply.version_id().map(ToOwned::to_owned),
-            crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
-            metadata: reply.metadata().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
-            modified: seconds(reply.last_modified()),
-        })
+        Ok(ObjectInfo::of_head(&reply))
     }
 
     /// HEAD of an object that was just put. One front-end of a cluster may not know yet what another has taken, so that
@@ -395,6 +393,21 @@ impl Store {
         aws_sdk_s3::Config::builder()
             .timeout_config(timeouts(retry, attempt))
             .retry_config(retry_config(retry, retry.attempts))
+    }
+}
+
+impl ObjectInfo {
+    pub(super) fn of_head(reply: &HeadObjectOutput) -> Self {
+        Self {
+            size: reply.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
+            etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
+            version_id: reply.version_id().map(ToOwned::to_owned),
+            crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+            metadata: reply.metadata().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            modified: seconds(reply.last_modified()),
+            retained_until: seconds(reply.object_lock_retain_until_date()),
+            legal_hold: reply.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On),
+        }
     }
 }
 

@@ -8,6 +8,8 @@ mod findings;
 mod gc;
 /// No finding where nothing is wrong, beside living writers.
 mod healthy;
+/// Records that speak of other places than their own.
+mod places;
 /// One table: how each class of finding comes about.
 mod plants;
 /// Records made anew from what is left.

@@ -76,6 +76,11 @@ pub enum Command {
     /// Mend records: lost or damaged sidecars, half-done completions and deletes; shows it unless --yes
     #[command(after_help = REPAIR_HELP)]
     Repair(Repair),
+    /// Bring images back that were deleted or overwritten past the plug-in, from the versions that the bucket keeps
+    #[command(
+        after_help = "Examples:\n  vastost-s3 undelete nightly/db01_1795305600_C1_F1:1795305600\n\nAn image that no listing shows is named with its date. A finished `rm` is final."
+    )]
+    Undelete(Undelete),
     /// Count what the LSUs hold, and refresh the figure that NetBackup polls
     #[command(after_help = "Examples:\n  vastost-s3 usage\n  vastost-s3 usage nightly --by-client")]
     Usage(Usage),
@@ -262,6 +267,12 @@ pub struct Rm {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+}
+
+#[derive(Args)]
+pub struct Undelete {
+    #[arg(value_name = "LSU/IMAGE", required = true, help = IMAGE_HELP)]
+    pub images: Vec<OsString>,
 }
 
 /// What `gc` and `repair` share.

@@ -26,6 +26,7 @@ mod rm;
 mod site;
 mod stats;
 mod temporary;
+mod undelete;
 mod usage;
 mod verify;
 
@@ -71,6 +72,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Rm(args) => rm::run(global, args),
         Command::Gc(args) => gc::run(global, args),
         Command::Repair(args) => repair::run(global, args),
+        Command::Undelete(args) => undelete::run(global, args),
         Command::Bench(args) => bench::run(global, args),
         Command::Stats(args) => stats::run(global, args),
         Command::Usage(args) => usage::run(global, args),

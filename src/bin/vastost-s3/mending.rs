@@ -21,6 +21,8 @@ use crate::{FOUND_PROBLEMS, Outcome, interrupt};
 pub enum Done {
     Yes(String),
     NotNeeded,
+    /// It stays, for this reason.
+    Kept(String),
     Failed(String),
 }
 
@@ -115,6 +117,7 @@ fn print(found: &Found, plan: &str, done: Option<&Done>) -> Result<(), Box<dyn E
         Some(Done::Yes(what)) if what.is_empty() => line(&format!("  done: {plan}")),
         Some(Done::Yes(what)) => line(&format!("  done: {what}")),
         Some(Done::NotNeeded) => line("  left alone: it is gone or in use now"),
+        Some(Done::Kept(why)) => line(&format!("  kept: {why}")),
         Some(Done::Failed(why)) => line(&format!("  failed: {why}")),
     }
 }
@@ -125,6 +128,7 @@ fn to_json(found: &Found, plan: &str, done: Option<&Done>) -> Value {
         None => ("planned", String::new()),
         Some(Done::Yes(what)) => ("done", what.clone()),
         Some(Done::NotNeeded) => ("not-needed", String::new()),
+        Some(Done::Kept(why)) => ("kept", why.clone()),
         Some(Done::Failed(why)) => ("failed", why.clone()),
     };
     json!({

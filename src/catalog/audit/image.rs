@@ -4,7 +4,7 @@ use super::super::image_id::ImageId;
 use super::super::meta::{self, Meta};
 use super::super::record::{ImageState, Sidecar, object_metadata, parse_sidecar};
 use super::debris::{self, Remedy};
-use super::report::{Class, Level};
+use super::report::{Class, Level, Severity};
 use super::walk::Group;
 use super::{Found, Scope};
 use crate::error::{Error, Found as _, Kind, Result};
@@ -58,6 +58,15 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
                 // Which data it meant cannot be told.
                 return Ok(());
             }
+            Read::Newer(why) => {
+                checked.bytes = group.data.iter().map(|(_, object)| object.size).max().unwrap_or_default();
+                let mut found =
+                    scope.found(Class::SidecarInvalid, Some(&group.id), Some(&key), "a sidecar of schema 1", why);
+                found.finding.advice =
+                    "a newer version wrote it: upgrade this one; nothing is changed until then".into();
+                checked.found.push(found);
+                return Ok(());
+            }
         },
         None => None,
     };
@@ -97,6 +106,8 @@ async fn is_left(scope: &Scope, id: &ImageId, modified: u64) -> Result<bool> {
 pub enum Read {
     Valid(Box<Sidecar>),
     Invalid(String),
+    /// Of a schema that a newer version writes.
+    Newer(String),
     Gone,
 }
 
@@ -108,11 +119,11 @@ pub(super) async fn read_sidecar(scope: &Scope, id: &ImageId) -> Result<Read> {
         Ok(None) => return Ok(Read::Gone),
         Ok(Some(bytes)) => bytes,
     };
-    match parse_sidecar(&key, &bytes) {
-        Ok(sidecar) if sidecar.image.id == *id => Ok(Read::Valid(Box::new(sidecar))),
-        Ok(sidecar) => Ok(Read::Invalid(format!("it describes image {}", sidecar.image.id))),
-        Err(error) => Ok(Read::Invalid(error.to_string())),
-    }
+    Ok(match parse_sidecar(lsu.keys(), id, &bytes) {
+        Ok(sidecar) => Read::Valid(Box::new(sidecar)),
+        Err(error) if error.kind() == Kind::Unsupported => Read::Newer(error.to_string()),
+        Err(error) => Read::Invalid(error.to_string()),
+    })
 }
 
 /// A complete image: its data must be there, be what was written, and say so themselves.
@@ -147,27 +158,38 @@ async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: 
     Ok(())
 }
 
-/// Size, ETag and, where the server tells it, CRC of the object against the sidecar's.
+/// Size, ETag and, where the server tells it, CRC of the object against the sidecar's. An ETag is a hint, since a copy of
+/// an LSU may bring new ones: another one is a question, and a verdict needs the bytes or the server's own CRC.
 fn check_object(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked: &mut Checked) {
     let (id, data) = (&sidecar.image.id, &sidecar.content.data);
+    let told = object.crc64.as_deref().and_then(Crc64::from_base64);
     if object.size != data.size {
         let (expected, found) = (format!("{} bytes", data.size), format!("{} bytes", object.size));
         checked.found.push(scope.found(Class::DataSize, Some(id), Some(&data.key), expected, found));
+    } else if let Some(told) = told.filter(|told| *told != sidecar.content.crc64nvme) {
+        let expected = format!("CRC64NVME {:016x}", sidecar.content.crc64nvme.0);
+        let found = format!("CRC64NVME {:016x}, as the server has it", told.0);
+        checked.found.push(scope.found(Class::DataChecksum, Some(id), Some(&data.key), expected, found));
     } else if object.etag != data.etag {
         let (expected, found) = (format!("ETag {}", data.etag), format!("ETag {}", object.etag));
         let found = scope.found(Class::DataEtag, Some(id), Some(&data.key), expected, found);
         checked.found.push(found.with(Remedy::NewEtag(id.clone())));
-    } else if let Some(told) = object.crc64.as_deref().and_then(Crc64::from_base64)
-        && told != sidecar.content.crc64nvme
-    {
-        let expected = format!("CRC64NVME {:016x}", sidecar.content.crc64nvme.0);
-        let found = format!("CRC64NVME {:016x}, as the server has it", told.0);
-        checked.found.push(scope.found(Class::DataChecksum, Some(id), Some(&data.key), expected, found));
     }
 }
 
-/// The identity that the object carries itself, from which a sidecar could be rebuilt.
+/// The identity that the object carries itself, from which a sidecar could be rebuilt. Copies and gateways lose it, which
+/// is a warning; one that names something else is an error.
 fn check_metadata(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked: &mut Checked) {
+    let (id, key) = (&sidecar.image.id, &sidecar.content.data.key);
+    if !object.metadata.keys().any(|name| name.starts_with("vastost-")) {
+        let (expected, found) = ("object metadata that name the image", "an object without them, copied perhaps");
+        let mut found = scope.found(Class::SidecarMismatch, Some(id), Some(key), expected, found);
+        found.finding.severity = Severity::Warning;
+        found.finding.advice =
+            "the image restores; only the sidecar tells its policy and type now, so keep a copy of the sidecar".into();
+        checked.found.push(found);
+        return;
+    }
     let mut differences = Vec::new();
     for (name, expected) in object_metadata(&sidecar.image, &sidecar.created) {
         let found = object.metadata.get(&name);
@@ -182,7 +204,6 @@ fn check_metadata(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked
     let text = |value: &Option<String>| value.as_ref().map_or("nothing".to_owned(), |value| format!("{value:?}"));
     let expected: Vec<_> = differences.iter().map(|(name, value, _)| format!("{name} {value:?}")).collect();
     let found: Vec<_> = differences.iter().map(|(name, _, value)| format!("{name} {}", text(value))).collect();
-    let (id, key) = (&sidecar.image.id, &sidecar.content.data.key);
     let class = Class::SidecarMismatch;
     checked.found.push(scope.found(class, Some(id), Some(key), expected.join(", "), found.join(", ")));
 }
@@ -260,7 +281,7 @@ pub(super) async fn head(scope: &Scope, key: &str) -> Result<Option<ObjectInfo>>
 pub(super) async fn is_still_there(scope: &Scope, sidecar: &Sidecar) -> Result<bool> {
     Ok(match read_sidecar(scope, &sidecar.image.id).await? {
         Read::Valid(now) => *now == *sidecar,
-        Read::Invalid(_) => true,
+        Read::Invalid(_) | Read::Newer(_) => true,
         Read::Gone => false,
     })
 }

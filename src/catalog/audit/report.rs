@@ -191,16 +191,16 @@ impl Class {
     pub fn advice(self) -> &'static str {
         match self {
             Self::DataMissing => {
-                "the image cannot be restored: expire it in NetBackup, or bring the object back from a snapshot or a copy"
+                "the image cannot be restored now: bring the object back with `vastost-s3 undelete`, from a snapshot or a copy; expire the image only when there is none"
             }
             Self::DataSize => {
-                "the object is not what was written: bring the right one back from a snapshot or a copy, or expire the image"
+                "the object is not what was written: bring the right one back from a version, a snapshot or a copy before you expire the image"
             }
             Self::DataEtag => {
-                "another object lies there, perhaps a copy: `vastost-s3 repair --deep` reads it and records its ETag if every byte is right"
+                "the object was written again, perhaps by a copy: `vastost-s3 verify --deep` reads every byte, `vastost-s3 repair --deep` then records the new ETag"
             }
             Self::DataChecksum => {
-                "the image's bytes are damaged: bring the object back from a snapshot or a copy, or expire the image"
+                "the image's bytes are damaged: bring the object back from a version, a snapshot or a copy before you expire the image"
             }
             Self::SidecarInvalid => "`vastost-s3 repair` rebuilds the sidecar from the data object",
             Self::SidecarMismatch => "find out which of the two is right; `vastost-s3 info` shows the sidecar",
@@ -216,7 +216,9 @@ impl Class {
             Self::Unreadable => {
                 "look at the message: the network, the rights of the keys, or the object itself; then verify again"
             }
-            Self::NetbackupOnly => "NetBackup would fail to restore it: expire it there, or bring its objects back",
+            Self::NetbackupOnly => {
+                "NetBackup would fail to restore it: look for its data among orphan-data and pending images, and bring its objects back; expire it only when there are none"
+            }
             Self::StoreOnly => "NetBackup does not know it: import it there, or delete it with `vastost-s3 rm`",
             Self::NetbackupSize => {
                 "NetBackup wrote another number of bytes than the image has: do not rely on it, and keep both records"
@@ -227,12 +229,14 @@ impl Class {
     /// Debris and surplus are warnings; whatever keeps an image from being restored or trusted is an error.
     pub fn severity(self) -> Severity {
         match self {
-            Self::OrphanData | Self::OrphanUpload | Self::PendingStale | Self::DeleteUnfinished | Self::StoreOnly => {
-                Severity::Warning
-            }
+            Self::DataEtag
+            | Self::OrphanData
+            | Self::OrphanUpload
+            | Self::PendingStale
+            | Self::DeleteUnfinished
+            | Self::StoreOnly => Severity::Warning,
             Self::DataMissing
             | Self::DataSize
-            | Self::DataEtag
             | Self::DataChecksum
             | Self::SidecarInvalid
             | Self::SidecarMismatch
