@@ -31,6 +31,8 @@ mod monitoring;
 /// The proxy that does it.
 #[path = "../proxy/mod.rs"]
 mod proxy;
+/// The SDK, for what the plug-in never asks of a store.
+mod sdk;
 /// Two hosts at work on one image, and a clean-up beside writers of other hosts.
 mod two_hosts;
 mod writer;

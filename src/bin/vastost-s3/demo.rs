@@ -28,6 +28,13 @@ pub(crate) const LSU: &str = "nightly";
 /// 2026-01-01: a fixed day, so that the keys of a kept store are the same on every run.
 const DATE: u64 = 1_767_225_600;
 
+/// What follows the demo on a store that is meant to stay.
+const NEXT: &str = "\nNext, on your own store, with its keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY:
+  vastost-s3 init --endpoint https://s3.vast1.example.com --lsu nightly
+  vastost-s3 doctor
+  vastost-s3 put FILE nightly/first
+  vastost-s3 verify nightly --deep";
+
 type Failure = Box<dyn std::error::Error>;
 
 pub fn run(global: &Global, args: &Demo) -> Outcome {
@@ -41,7 +48,7 @@ pub fn run(global: &Global, args: &Demo) -> Outcome {
     say(
         global,
         &format!(
-            "{} streams of {} in calls of 256 KiB through the plug-in's C functions; S3 server s3s-fs at {}",
+            "{} streams of {} in calls of 256 KiB through the plug-in's C functions; S3 server of the demo at {}",
             args.streams,
             size_text(args.size),
             server.url
@@ -52,6 +59,7 @@ pub fn run(global: &Global, args: &Demo) -> Outcome {
     if args.keep.is_some() {
         explain(global, &folder)?;
     }
+    say(global, NEXT)?;
     Ok(ExitCode::SUCCESS)
 }
 
