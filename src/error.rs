@@ -31,6 +31,8 @@ pub enum Kind {
     Busy,
     /// The store knows us and refuses.
     AccessDenied,
+    /// A retention period or a legal hold of the store keeps the object.
+    Locked,
     /// The store does not accept who we say we are.
     Unauthorized,
     /// No connection, or one that broke.
