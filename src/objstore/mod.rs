@@ -13,6 +13,9 @@
 //! bucket, key, HTTP status, S3 code, request id and address. Limits are in [`crate::config`].
 
 mod addresses;
+#[doc(hidden)]
+pub mod answer;
+mod asked;
 pub mod checksum;
 pub mod client;
 mod concurrency;
@@ -21,6 +24,7 @@ mod crc_combine;
 mod dial;
 pub mod digest;
 pub mod download;
+mod effort;
 pub mod engine;
 mod get;
 mod hedge;
@@ -29,6 +33,8 @@ pub mod in_flight;
 mod landing;
 mod lease;
 mod line;
+#[doc(hidden)]
+pub mod list;
 pub mod md5_lanes;
 pub mod multipart;
 mod names;
