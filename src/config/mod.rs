@@ -7,6 +7,7 @@
 mod check;
 pub mod credentials;
 mod endpoint;
+pub mod folders;
 mod show;
 mod value;
 
