@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::FILE_SIZE_MAX;
 use crate::error::{Error, Kind, Result, ResultExt};
+use crate::files;
 
 /// The source named in `[server.<name>.credentials]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,12 +47,13 @@ impl KeyPair {
     /// Reads `access_key_id` and `secret_access_key` from a TOML file; refuses one that others may read.
     pub fn load(path: &Path) -> Result<Self> {
         let what = || format!("read credentials file {}", path.display());
-        let mode = std::fs::metadata(path).or_kind(Kind::Config, what)?.mode();
+        let (bytes, metadata) = files::read_given(path, FILE_SIZE_MAX).or_kind(Kind::Config, what)?;
+        let mode = metadata.mode();
         if mode & 0o077 != 0 {
             let text = format!("credentials file {} has mode {:04o}; make it 0600", path.display(), mode & 0o7777);
             return Err(Error::new(Kind::Config, text));
         }
-        let text = std::fs::read_to_string(path).or_kind(Kind::Config, what)?;
+        let text = String::from_utf8(bytes).or_kind(Kind::Config, what)?;
         // The parser's own message may quote the secret, so only its place is told.
         let raw: Raw = toml::from_str(&text).map_err(|error| {
             let line = error.span().map_or(1, |span| super::check::line_of(&text, span.start));

@@ -19,6 +19,7 @@ use super::landing::{Landed, Landing};
 use super::sdk_error;
 use crate::config::{QUERY_ATTEMPTS_MAX, Retry};
 use crate::error::{Error, Kind, Result};
+use crate::memory;
 
 /// Longest wait before a body that broke is asked for again.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -94,7 +95,8 @@ impl Store {
             return Err(Error::new(Kind::Corrupt, what));
         }
         let etag = bare_etag(reply.e_tag().unwrap_or_default()).to_owned();
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
+        let mut bytes =
+            memory::zeroed(usize::try_from(len).unwrap_or_default(), || format!("get {}", path(bucket, key)))?;
         let drained = drain(self, body, len, &mut 0, &mut Target::Keep(&mut bytes), &mut |_| {}).await;
         drained.map_err(|broken| broken.into_error().context(format!("get {}", path(bucket, key))))?;
         let is_proven = self.is_proven(&bytes, &etag);

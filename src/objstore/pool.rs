@@ -105,6 +105,16 @@ impl BufferPool {
         Ok(Promise { pool: Arc::clone(self), cover: Arc::new(cover) })
     }
 
+    /// Unmaps the buffers that wait for reuse.
+    pub fn release_idle(&self) {
+        let mut state = self.lock();
+        let idle = std::mem::take(&mut state.idle);
+        let bytes: usize = idle.values().flatten().map(|memory| memory.len()).sum();
+        state.mapped_bytes = state.mapped_bytes.saturating_sub(bytes);
+        drop(state);
+        drop(idle);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,6 +14,7 @@ use super::download::ReadSpec;
 use super::pool::{Buffer, Promise};
 use super::sequential::fetch_range;
 use crate::error::{Error, Kind, Result};
+use crate::memory;
 use crate::metrics::image::{Stall, Tally};
 
 const BLOCK_BYTES: u64 = 128 << 10;
@@ -66,7 +67,7 @@ impl RandomReads {
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         let since = Instant::now();
         let fetched = self.store.run(self.tally.scope(async move {
-            let mut bytes = vec![0; len];
+            let mut bytes = memory::zeroed(len, || format!("read offset {start}"))?;
             fetch_range(&store, &spec, start, &mut bytes).await?;
             Ok(bytes)
         }));
