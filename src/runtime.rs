@@ -31,6 +31,10 @@ const BEGIN: Duration = Duration::from_secs(5);
 /// No thread of ours ends because it has nothing to do: another might not be had later.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
+/// Why there is no further thread, and what to do.
+const LIMITS: &str =
+    "the system allows no more to this user or group; raise the limit on processes and threads (ulimit -u, pids.max)";
+
 /// Worker and helper threads of one process, stopped and joined by [`Runtime::stop`].
 pub struct Runtime {
     tokio: tokio::runtime::Runtime,
@@ -41,12 +45,8 @@ impl Runtime {
     pub fn start(io_threads: usize) -> Result<Self> {
         let _masked = SignalsMasked::new()?;
         let count = io_threads + BLOCKING_THREADS;
-        let refused = |cause: std::io::Error| {
-            let what = format!(
-                "start {count} threads: the system allows no more to this user or group; raise the limit on processes (ulimit -u, pids.max)"
-            );
-            Error::with_source(Kind::Io, what, cause)
-        };
+        let refused =
+            |cause: std::io::Error| Error::with_source(Kind::Io, format!("start {count} threads: {LIMITS}"), cause);
         try_threads(count).map_err(refused)?;
         let (begun, threads) = channel();
         let built = catch_unwind(AssertUnwindSafe(|| {
@@ -116,7 +116,18 @@ where
 /// Starts a thread of ours with all signals masked.
 pub fn spawn_thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     let _masked = SignalsMasked::new()?;
-    std::thread::Builder::new().name(name.into()).spawn(body).or_kind(Kind::Io, || format!("start thread {name}"))
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .or_kind(Kind::Io, || format!("start thread {name}: {LIMITS}"))
+}
+
+/// Tells this copy of the plug-in from every other one in the process: two never lie at the same place. The same before
+/// and after a fork.
+pub fn copy_in_process() -> u64 {
+    static PLACE: u8 = 0;
+    // A copy is far longer than 64 KiB.
+    std::ptr::from_ref(&PLACE).addr() as u64 >> 16
 }
 
 /// The text of a panic payload.

@@ -674,6 +674,5 @@ unsafe fn key_pair(cred: *const stsp_cred_t) -> Result<Option<KeyPair>> {
     let text = |bytes: &[u8], what: &str| {
         String::from_utf8(bytes.to_vec()).map_err(|_| Error::new(Kind::InvalidArgument, format!("{what} is not UTF-8")))
     };
-    let (access_key_id, secret_access_key) = (text(user, "cred.user")?, text(password, "cred.password")?);
-    Ok(Some(KeyPair { access_key_id, secret_access_key }))
+    Ok(Some(KeyPair::from_password(text(user, "cred.user")?, &text(password, "cred.password")?)))
 }
