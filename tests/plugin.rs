@@ -25,6 +25,9 @@ mod hosts;
 /// packaging/install.sh into a temporary root.
 #[path = "plugin/install.rs"]
 mod install;
+/// Hosts that are short of threads, memory or stack, and what they find in their folders.
+#[path = "plugin/limits.rs"]
+mod limits;
 /// The scripted HTTP proxy, shared with the test binary `it`.
 #[cfg(feature = "minio-tests")]
 #[path = "proxy/mod.rs"]

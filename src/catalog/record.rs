@@ -63,6 +63,9 @@ pub struct Writer {
     /// What tells this process from every other one of its host, before and after: see [`super::writer`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<String>,
+    /// Which copy of the plug-in of that process: each knows only what its own handles write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use super::lsu::{Lsu, PendingEntry, progress};
 use super::meta;
 use super::record::{Content, Pending, PendingState, Writer};
 use crate::error::{Error, Kind, Result};
+use crate::memory;
 use crate::objstore::client::{SentPart, Store};
 use crate::objstore::download::{PartSpan, ReadSpec, Reader};
 use crate::objstore::part_plan::PartPlan;
@@ -82,7 +83,8 @@ impl Backup {
 
     fn copy_tail(&mut self, spec: ReadSpec, tail: PartSpan) -> Result<()> {
         let mut reader = Reader::new(self.lsu.store(), spec);
-        let (mut buffer, end) = (vec![0; TAIL_STEP_BYTES], tail.offset + tail.size);
+        let (mut buffer, end) =
+            (memory::zeroed(TAIL_STEP_BYTES, || "read the last part".into())?, tail.offset + tail.size);
         for offset in (tail.offset..end).step_by(TAIL_STEP_BYTES) {
             let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
             let piece = buffer.get_mut(..len).unwrap_or_default();

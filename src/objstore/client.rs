@@ -10,7 +10,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::{ReconnectMode, RetryConfig, RetryPartition};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+    BehaviorVersion, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
@@ -24,13 +25,14 @@ use super::dial::Dialler;
 use super::effort::Effort;
 use super::engine::Engine;
 use super::hedge::Hedges;
+use super::identity::Keys;
 use super::md5_lanes::Md5Lanes;
 use super::pool::BufferPool;
 use super::proof::resend;
 use super::retry::ServerHints;
 use super::server_clock::ServerClock;
 use super::transport::Transport;
-use super::{identity, sdk_error, tls};
+use super::{sdk_error, tls};
 use crate::config::credentials::KeyPair;
 use crate::config::{Config, QUERY_ATTEMPTS_MAX, Retry, Server, Transfer};
 use crate::error::{Error, Found, Kind, Result};
@@ -132,10 +134,7 @@ impl Store {
         let transport = Transport::new(dialler, &config.transfer, Arc::clone(&metrics));
         let hedges = Hedges::new(transport.addresses(), Arc::clone(&metrics), &config.retry, &config.transfer);
         let (runtime, clock) = (engine.runtime.handle().clone(), transport.clock());
-        let provider = {
-            let (server, transport) = (server.clone(), transport.clone());
-            run_on(&runtime, async move { identity::provider(&server, given, &transport).await })?
-        };
+        let keys = Keys::new(server, given, &transport)?;
         let settings = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(transport)
@@ -144,7 +143,9 @@ impl Store {
             .region(Region::new(server.region.clone()))
             // Names of buckets in the host part would need wildcard DNS and certificates.
             .force_path_style(true)
-            .credentials_provider(provider)
+            .credentials_provider(keys.clone())
+            // They keep themselves, and are read again when the store refuses them.
+            .identity_cache(IdentityCache::no_cache())
             // The defaults add a CRC32 pass and aws-chunked bodies that VAST does not document.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
@@ -152,6 +153,7 @@ impl Store {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retry_config(&config.retry, config.retry.attempts.min(QUERY_ATTEMPTS_MAX)))
             .retry_classifier(ServerHints)
+            .retry_classifier(keys)
             .retry_partition(retry_partition(&server.name, &config.retry))
             .timeout_config(timeouts(&config.retry, Duration::ZERO, config.retry.operation_timeout));
         let shared = Shared {

@@ -24,6 +24,7 @@ use super::sdk_error;
 use crate::clean::words;
 use crate::config::{QUERY_ATTEMPTS_MAX, Retry};
 use crate::error::{Error, Kind, Result};
+use crate::memory;
 
 /// Longest wait before a body that broke is asked for again.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -131,7 +132,8 @@ impl Store {
             return Err(Error::new(Kind::Corrupt, what));
         }
         let etag = bare_etag(reply.e_tag().unwrap_or_default()).to_owned();
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
+        let mut bytes =
+            memory::zeroed(usize::try_from(len).unwrap_or_default(), || format!("get {}", path(bucket, key)))?;
         let drained = drain(self, body, len, &mut 0, &mut Target::Keep(&mut bytes), &mut |_| {}).await;
         if let Err(broken) = drained {
             return Ok(Small::Broken(broken.into_error().context(format!("get {}", path(bucket, key)))));

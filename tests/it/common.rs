@@ -142,7 +142,11 @@ impl Site {
 }
 
 fn embedded(folder: &Path) -> (Option<EmbeddedServer>, String, KeyPair) {
-    let keys = KeyPair { access_key_id: "vastost-test".into(), secret_access_key: "s3cret/with+signs".into() };
+    let keys = KeyPair {
+        access_key_id: "vastost-test".into(),
+        secret_access_key: "s3cret/with+signs".into(),
+        session_token: None,
+    };
     let store = folder.join("store");
     std::fs::create_dir(&store).expect("a folder for the store");
     let server = EmbeddedServer::start(&store, &keys, 0).expect("the embedded server");
@@ -162,6 +166,7 @@ fn minio_keys() -> KeyPair {
     KeyPair {
         access_key_id: given("VASTOST_TEST_ACCESS_KEY", "vastost-test"),
         secret_access_key: given("VASTOST_TEST_SECRET_KEY", "vastost-test-secret"),
+        session_token: None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
+use vastost::config::warnings::warnings;
 use vastost::config::{Config, show};
 
 use crate::args::{self, ConfigAction, Global};
@@ -22,10 +23,12 @@ pub fn run(global: &Global, args: &args::Config) -> Outcome {
 
 fn check(global: &Global, file: Option<&Path>) -> Outcome {
     let found = Config::find(file);
+    let warnings = found.as_ref().map(warnings).unwrap_or_default();
     if global.json {
         let error = found.as_ref().err().map(|error| chain(error));
-        output::json(&json!({ "schema": 1, "valid": error.is_none(), "error": error }))?;
+        output::json(&json!({ "schema": 1, "valid": error.is_none(), "error": error, "warnings": warnings }))?;
     } else {
+        warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
         match &found {
             Ok(config) => line(&describe(config))?,
             Err(error) => complain(&chain(error)),

@@ -103,7 +103,8 @@ fn keys(args: &Init) -> Result<Keys, Box<dyn Error>> {
         Some(secret) => secret,
         None => ask::secret("Secret access key (not shown)", "AWS_SECRET_ACCESS_KEY")?,
     };
-    Ok(Keys::Pair(KeyPair { access_key_id, secret_access_key }))
+    // A token in the environment belongs to the key there, which would have been taken above.
+    Ok(Keys::Pair(KeyPair { access_key_id, secret_access_key, session_token: None }))
 }
 
 fn create_buckets(config: &Config) -> Result<Vec<String>, Box<dyn Error>> {

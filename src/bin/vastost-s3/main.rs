@@ -48,7 +48,9 @@ pub const COULD_NOT_RUN: u8 = 2;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(&cli.global);
-    match run(&cli) {
+    let outcome = run(&cli);
+    warn_at_end();
+    match outcome {
         Ok(code) => code,
         // `vastost-s3 ls | head` is no failure.
         Err(error) if error.is::<output::StdoutClosed>() => ExitCode::SUCCESS,
@@ -56,6 +58,14 @@ fn main() -> ExitCode {
             output::complain(&chain(error.as_ref()));
             ExitCode::from(COULD_NOT_RUN)
         }
+    }
+}
+
+/// What the plug-in's log and its state files could not keep: it was not done, and no command fails for it.
+fn warn_at_end() {
+    let warnings = vastost::ost::host::take_warnings();
+    for warning in vastost::log::take_notices().iter().chain(&warnings) {
+        output::complain(&format!("warning: {}", warning.trim_start_matches("vastost: ")));
     }
 }
 

@@ -64,7 +64,8 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
                     scope.found(Class::SidecarInvalid, Some(&group.id), Some(&key), "a sidecar of schema 1", why);
                 found.finding.advice =
                     "a newer version wrote it: upgrade this one; nothing is changed until then".into();
-                checked.found.push(found);
+                // `repair` says so too.
+                checked.found.push(found.with(Remedy::Rebuild(group.id.clone())));
                 return Ok(());
             }
         },
