@@ -24,7 +24,7 @@ fn keys(path: &Path) -> Keys {
     let config = Config::parse(&text, Path::new("/x/vastost.toml")).unwrap();
     let server = config.server("v").unwrap();
     let metrics = ServerMetrics::new(&Arc::new(Metrics::new()), server);
-    let dialler = Dialler::new(&server.endpoint, Trust::default(), &config.transfer);
+    let dialler = Dialler::new(&server.endpoint, Trust::default(), &config.transfer, &config.retry);
     Keys::new(server, None, &Transport::new(dialler, &config.transfer, metrics)).unwrap()
 }
 
