@@ -5,7 +5,6 @@
 //! again until `attempts` in a row bring nothing or the operation's time is over. A body must have exactly the length that
 //! was asked for or announced.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
@@ -49,7 +48,7 @@ impl Target<'_> {
 /// What one try at a small object brought.
 struct Small {
     bytes: Bytes,
-    /// False when the bytes do not have the object's ETag for their MD5.
+    /// False when nothing tells yet that no byte flipped on the way.
     is_proven: bool,
 }
 
@@ -66,8 +65,11 @@ impl Store {
             let error = match asked {
                 Ok(small) if small.is_proven => return Ok(small.bytes),
                 Ok(Small { bytes, .. }) => {
-                    // Not every server's ETags are MD5s. What comes twice alike did not change on the way.
-                    if unproven.as_ref() == Some(&bytes) && !self.shared.etags_are_md5.load(Ordering::Relaxed) {
+                    // Not every ETag is an MD5. What comes twice alike, and in two pieces, did not change on the way.
+                    if unproven.as_ref() == Some(&bytes)
+                        && (self.has_other_etags(bucket) || self.is_same_in_pieces(bucket, key, &bytes).await?)
+                    {
+                        self.note_other_etags(bucket);
                         return Ok(bytes);
                     }
                     unproven = Some(bytes);
@@ -97,16 +99,25 @@ impl Store {
         let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
         let drained = drain(self, body, len, &mut 0, &mut Target::Keep(&mut bytes), &mut |_| {}).await;
         drained.map_err(|broken| broken.into_error().context(format!("get {}", path(bucket, key))))?;
-        let is_proven = self.is_proven(&bytes, &etag);
+        // Over plain http nothing but the ETag tells whether a byte of a record flipped on the way.
+        let is_proven = self.is_authenticated() || Md5Sum::from_etag(&etag) == Some(Md5Sum::of(&bytes));
         Ok(Small { bytes: bytes.into(), is_proven })
     }
 
-    /// Over plain http nothing but the ETag tells whether a byte of a record flipped on the way.
-    fn is_proven(&self, bytes: &[u8], etag: &str) -> bool {
-        let Some(md5) = Md5Sum::from_etag(etag).filter(|_| !self.is_authenticated()) else { return true };
-        let proven = md5 == Md5Sum::of(bytes);
-        self.shared.etags_are_md5.fetch_or(proven, Ordering::Relaxed);
-        proven
+    /// Asks for an object's halves one by one: a fault that turns the same place of each answer over shows by that.
+    async fn is_same_in_pieces(&self, bucket: &str, key: &str, bytes: &[u8]) -> Result<bool> {
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        for (offset, half) in [(0, first), (first.len(), second)] {
+            let mut again = vec![0; half.len()];
+            if !again.is_empty() {
+                let range = (offset as u64, half.len() as u64);
+                read_range(self, bucket, key, range, Target::Keep(&mut again), |_| {}).await?;
+            }
+            if again != half {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The body of `[offset, offset + len)`; the caller reads it and minds its progress.
