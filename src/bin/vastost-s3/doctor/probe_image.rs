@@ -10,6 +10,7 @@ use vastost::catalog::backup::Backup;
 use vastost::catalog::delete;
 use vastost::catalog::escape::Name;
 use vastost::catalog::image_id::{ImageDef, ImageId};
+use vastost::catalog::keys::Attempt;
 use vastost::catalog::lsu::Lsu;
 use vastost::catalog::restore::Restore;
 use vastost::config::{self, Config, Server};
@@ -40,10 +41,10 @@ impl ProbeImage {
         lsu: &config::Lsu,
     ) -> std::result::Result<Self, Box<dyn StdError>> {
         let state = TemporaryFolder::new("doctor")?;
-        let run = uuid::Uuid::new_v4().simple();
+        let run = Attempt::new();
         let lsu = config::Lsu { prefix: format!("{}probe/doctor-{run}/", lsu.prefix), ..lsu.clone() };
         let date = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
-        let basename = Name::new(format!("doctor_{date}_C1_F1"));
+        let basename = Name::new("doctor");
         let def = ImageDef { id: ImageId::new(basename, date)?, policy: Name::new("vastost-doctor"), image_type: 1 };
         let own = Config { state_dir: state.path(), ..config.clone() };
         let size = config.transfer.part_size_bytes + 1;
