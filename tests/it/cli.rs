@@ -99,15 +99,7 @@ pub fn to_run(output: std::process::Output) -> Run {
     Run { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
 }
 
-/// Every key of the site's bucket, by the files behind the embedded server.
+/// Every key of the site's bucket.
 fn keys(site: &Site) -> Vec<String> {
-    fn walk(folder: &Path, found: &mut Vec<String>) {
-        for entry in std::fs::read_dir(folder).expect("read a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() { walk(&path, found) } else { found.push(path.display().to_string()) }
-        }
-    }
-    let mut found = Vec::new();
-    walk(&site.folder.path().join("store").join(&site.bucket), &mut found);
-    found
+    site.keys_under("")
 }

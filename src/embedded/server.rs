@@ -1,39 +1,56 @@
-//! An S3 server inside the process, for the demo and the tests: s3s-fs on a free loopback port, files in a folder.
-//!
-//! It has a runtime of its own, so that it never takes threads or masks from the plug-in's. It is no product feature:
-//! it does not check CRC64NVME of parts and knows no ListMultipartUploads.
+//! The server: a port, a runtime of its own, and what a test may set while it runs.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use hyper::body::{Body, Incoming};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
-use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
-use s3s_fs::FileSystem;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::access::{Access, Guard, Keys};
+use super::faults::{Fault, Faults};
+use super::ingest::Engine;
+use super::operations::Backend;
+use super::record::Settings;
+use super::service::Answering;
+use super::store::Store;
 use crate::config::credentials::KeyPair;
 use crate::error::{Error, Kind, Result, ResultExt};
+use crate::objstore::md5_lanes::Md5Lanes;
 
-/// A running server; dropped, it stops.
+/// What a connection may have read or not yet written: many small pieces cost more than the memory.
+const CONNECTION_BYTES: usize = 1 << 20;
+
+/// A running server; dropped, it stops, and what was answered is in the folder.
 pub struct EmbeddedServer {
+    /// Its threads are the server's own, so that it never takes any, or a signal mask, from the plug-in's.
     runtime: Option<tokio::runtime::Runtime>,
     address: SocketAddr,
+    store: Arc<Store>,
+    access: Arc<Access>,
+    faults: Arc<Faults>,
+    md5: Arc<Md5Lanes>,
 }
 
 impl EmbeddedServer {
     /// Serves `folder` (it must exist) with one access key, on `port` or, for 0, on a free one.
     pub fn start(folder: &Path, keys: &KeyPair, port: u16) -> Result<Self> {
         let what = || format!("start the embedded S3 server on {}", folder.display());
-        let files = FileSystem::new(folder).map_err(|e| Error::new(Kind::Io, format!("{}: {e:?}", what())))?;
-        let service = {
-            let mut builder = S3ServiceBuilder::new(files);
-            builder.set_auth(SimpleAuth::from_single(keys.access_key_id.as_str(), keys.secret_access_key.as_str()));
-            builder.build()
-        };
+        let store = Store::open(folder).or_kind(Kind::Io, what)?;
+        let (access, faults, md5) = (Arc::<Access>::default(), Arc::<Faults>::default(), Arc::new(Md5Lanes::start()?));
+        access.add(keys);
+        let backend =
+            Backend { store: Arc::clone(&store), engine: Engine::new(Arc::clone(&md5)), access: Arc::clone(&access) };
+        let mut builder = S3ServiceBuilder::new(backend);
+        builder.set_auth(Keys(Arc::clone(&access)));
+        builder.set_access(Guard(Arc::clone(&access), Arc::clone(&faults)));
+        let service = Answering { service: builder.build(), count: Arc::<AtomicU64>::default() };
+
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.or_kind(Kind::Io, what)?;
         let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port))).or_kind(Kind::Io, what)?;
@@ -44,11 +61,51 @@ impl EmbeddedServer {
                 tokio::spawn(serve(stream, service.clone()));
             }
         });
-        Ok(Self { runtime: Some(runtime), address })
+        Ok(Self { runtime: Some(runtime), address, store, access, faults, md5 })
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// A further access key, which may do everything.
+    pub fn add_keys(&self, keys: &KeyPair) {
+        self.access.add(keys);
+    }
+
+    /// From now on this key may not do `action`: an action of IAM without `s3:` (`DeleteObjectVersion`), or the name of
+    /// an operation (`UploadPartCopy`).
+    pub fn deny(&self, access_key_id: &str, action: &str) {
+        self.access.deny(access_key_id, action, None);
+    }
+
+    /// As [`EmbeddedServer::deny`], but for keys, and prefixes of lists, that begin with `prefix`.
+    pub fn deny_outside(&self, access_key_id: &str, action: &str, prefix: &str) {
+        self.access.deny(access_key_id, action, Some(prefix));
+    }
+
+    /// What all versions of the bucket may hold together; None: as much as there is room for.
+    pub fn set_quota(&self, bucket: &str, quota_bytes: Option<u64>) -> Result<()> {
+        let wrong = |error| Error::new(Kind::Io, format!("set the quota of bucket {bucket}: {error:?}"));
+        let bucket = self.store.bucket(bucket).map_err(wrong)?;
+        let mut state = bucket.lock();
+        let settings = Settings { quota_bytes, ..state.settings.clone() };
+        bucket.save_settings(&mut state, settings).map_err(wrong)
+    }
+
+    /// Something that goes wrong from now on.
+    pub fn plan(&self, fault: Fault) {
+        self.faults.plan(fault);
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn clear_faults(&self) {
+        self.faults.clear();
+    }
+
+    /// How many requests of an operation came that were allowed.
+    pub fn requests(&self, operation: &str) -> u64 {
+        self.faults.requests(operation)
     }
 }
 
@@ -57,11 +114,12 @@ impl Drop for EmbeddedServer {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+        self.md5.stop();
     }
 }
 
-/// Serves one connection, each request in a task of its own: hyper drops the handler of a client that has gone, and s3s-fs
-/// writes an object and the record of its ETag one after the other. What began is ended, as a real server does.
+/// Serves one connection, each request in a task of its own: hyper drops the handler of a client that has gone. What began
+/// is ended, as a real server does.
 async fn serve<S, B>(stream: TcpStream, service: S)
 where
     S: Service<http::Request<Incoming>, Response = http::Response<B>>,
@@ -75,7 +133,8 @@ where
         async { handled.await.map_err(io::Error::other)?.map_err(io::Error::other) }
     });
     // A connection that breaks concerns nobody here.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), to_the_end).await;
+    let mut http = hyper::server::conn::http1::Builder::new();
+    let _ = http.max_buf_size(CONNECTION_BYTES).serve_connection(TokioIo::new(stream), to_the_end).await;
 }
 
 #[cfg(test)]
