@@ -21,6 +21,7 @@
 //! error type, [`metrics`] what is counted. `docs/architecture.md` follows a write, a read, a list and a delete through all of them.
 
 pub mod catalog;
+pub mod clean;
 pub mod config;
 #[cfg(feature = "embedded")]
 pub mod embedded;

@@ -412,6 +412,9 @@ pub(super) async fn remove_attempt(lsu: &Lsu, record_key: &str, pending: &Pendin
 
 /// The store said no, as against an answer that contradicts, or none.
 fn is_definite(error: &Error) -> bool {
+    if error.outcome_is_unknown() {
+        return false;
+    }
     is_refusal(error) && error.kind() != Kind::Corrupt
         || matches!(error.kind(), Kind::NoSpace | Kind::LsuNotFound | Kind::NotFound)
 }

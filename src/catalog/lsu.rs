@@ -145,8 +145,7 @@ impl Lsu {
     /// there and ours: a listing says so on every server, a missing object does not.
     pub async fn label(&self) -> Result<String> {
         let key = self.keys().lsu();
-        let page = self.store().list(self.bucket(), &key, false, None, None).await?;
-        if !page.objects.iter().any(|found| found.key == key) {
+        if self.store().find(self.bucket(), &key).await?.is_none() {
             return Ok(String::new());
         }
         let bytes = self.store().get_small(self.bucket(), &key, RECORD_SIZE_MAX).await?;

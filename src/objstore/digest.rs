@@ -4,7 +4,7 @@ use md5::Digest as _;
 
 use super::checksum::{Crc64, Crc64Hasher, Md5Sum};
 use super::client::Store;
-use super::get::{PIECE, Target, read_range};
+use super::get::{PIECE, Source, Target, read_range};
 use crate::error::{Error, Kind, Result};
 
 /// The digests of `len` bytes of an object from `offset` on.
@@ -34,5 +34,7 @@ async fn pass(store: &Store, bucket: &str, key: &str, range: (u64, u64), seen: i
     let fits = piece.try_reserve_exact(PIECE);
     fits.map_err(|_| Error::new(Kind::NoMemory, format!("allocate {PIECE} bytes to read {bucket}/{key}")))?;
     piece.resize(PIECE, 0);
-    read_range(store, bucket, key, range, Target::Pass(&mut piece), seen).await
+    // Whoever asks compares the digests with what it knows, or reads an object that no record describes.
+    let source = Source { bucket, key, size: None, etag: None };
+    read_range(store, source, range, Target::Pass(&mut piece), seen).await
 }

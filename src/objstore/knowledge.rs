@@ -25,6 +25,9 @@ use crate::error::{Kind, Result};
 const VALID: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The form of the file; one of another form is not read.
 const FORMAT: u32 = 2;
+/// How the names of the files begin and end.
+const RECORD: (&str, &str) = ("probe", "json");
+const LOCK: (&str, &str) = ("lock", "lock");
 /// A file is shorter by far; what is longer is none of ours.
 const FILE_SIZE_MAX: u64 = 64 << 10;
 /// How long another process may probe before this one does it too.
@@ -73,15 +76,15 @@ impl Buckets {
     }
 
     /// The name tells the bucket; the digest keeps endpoints apart, and these files from those of earlier versions.
-    fn file(&self, bucket: &str, suffix: &str) -> PathBuf {
+    fn file(&self, bucket: &str, (stem, suffix): (&str, &str)) -> PathBuf {
         let digest = Md5Sum::of(format!("{}\n{bucket}", self.endpoint).as_bytes()).to_hex();
         let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' };
         let name: String = bucket.chars().map(safe).take(64).collect();
-        self.state_dir.join(format!("probe-{name}-{digest}.{suffix}"))
+        self.state_dir.join(format!("{stem}-{name}-{digest}.{suffix}"))
     }
 
     fn load(&self, bucket: &str) -> Option<Capabilities> {
-        let record: Record = serde_json::from_slice(&read_file(&self.file(bucket, "json"))?).ok()?;
+        let record: Record = serde_json::from_slice(&read_file(&self.file(bucket, RECORD))?).ok()?;
         let ours = record.format == FORMAT && record.endpoint == self.endpoint && record.bucket == bucket;
         // A clock that was set back makes a file of the future: nobody knows how old that is.
         let age = now().checked_sub(record.probed)?;
@@ -92,7 +95,7 @@ impl Buckets {
     fn save(&self, bucket: &str, capabilities: Capabilities) {
         let (endpoint, bucket_name) = (self.endpoint.clone(), bucket.to_owned());
         let record = Record { format: FORMAT, endpoint, bucket: bucket_name, probed: now(), capabilities };
-        let file = self.file(bucket, "json");
+        let file = self.file(bucket, RECORD);
         if let Err(error) = write_file(&file, &record) {
             tracing::warn!(
                 "remember what bucket {bucket} does in {}: {error}; each process will probe again",
@@ -102,7 +105,7 @@ impl Buckets {
     }
 
     fn discard(&self, bucket: &str) {
-        let file = self.file(bucket, "json");
+        let file = self.file(bucket, RECORD);
         match std::fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 tracing::warn!("discard {}: {error}; it counts until it is a week old", file.display());
@@ -113,7 +116,7 @@ impl Buckets {
 
     /// The lock of the bucket among processes; None when it cannot be had in time, or no file can be kept at all.
     async fn lock(&self, bucket: &str) -> Option<Locked> {
-        let file = open_lock(&self.file(bucket, "lock"))?;
+        let file = open_lock(&self.file(bucket, LOCK))?;
         let deadline = Instant::now() + LOCK_WAIT;
         loop {
             match file.try_lock() {
@@ -183,7 +186,7 @@ impl Store {
         }
         let found = found?;
         let buckets = &self.shared.buckets;
-        if keep || buckets.file(bucket, "json").exists() {
+        if keep || buckets.file(bucket, RECORD).exists() {
             buckets.save(bucket, found);
         }
         Ok(found)

@@ -19,7 +19,7 @@ fn buckets() -> (tempfile::TempDir, Buckets) {
 fn save_at(buckets: &Buckets, probed: u64) {
     let (endpoint, bucket) = (buckets.endpoint.clone(), "one".to_owned());
     let record = Record { format: FORMAT, endpoint, bucket, probed, capabilities: ALL };
-    write_file(&buckets.file("one", "json"), &record).unwrap();
+    write_file(&buckets.file("one", RECORD), &record).unwrap();
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn what_is_a_week_old_or_of_the_future_is_asked_again() {
 fn files_of_another_form_and_links_are_not_read() {
     let (folder, buckets) = buckets();
     buckets.save("one", ALL);
-    let file = buckets.file("one", "json");
+    let file = buckets.file("one", RECORD);
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o644);
     let old = r#"{"endpoint":"http://vast:9000","probed":1,"capabilities":{"crc64nvme":true,"etag_is_md5":true,"conditional_put":true}}"#;
     for text in [old, "", "{}", "null"] {

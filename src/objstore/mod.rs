@@ -13,6 +13,9 @@
 //! bucket, key, HTTP status, S3 code, request id and address. Limits are in [`crate::config`].
 
 mod addresses;
+#[doc(hidden)]
+pub mod answer;
+mod asked;
 pub mod bucket_rules;
 pub mod checksum;
 pub mod client;
@@ -22,6 +25,7 @@ mod crc_combine;
 mod dial;
 pub mod digest;
 pub mod download;
+mod effort;
 pub mod engine;
 mod get;
 mod hedge;
@@ -31,6 +35,8 @@ mod knowledge;
 mod landing;
 mod lease;
 mod line;
+#[doc(hidden)]
+pub mod list;
 pub mod md5_lanes;
 pub mod multipart;
 mod names;

@@ -263,7 +263,8 @@ impl Probe<'_> {
         parts: &[SentPart],
         whole: Option<Crc64>,
     ) -> Result<Option<(ObjectInfo, ObjectInfo)>> {
-        let once = self.store.try_complete_upload(self.bucket, key, upload, parts, whole).await;
+        let effort = self.store.effort(self.store.retry().operation_timeout);
+        let once = self.store.try_complete_upload(self.bucket, key, upload, parts, whole, &effort).await;
         let done = match accepted(once) {
             Ok(None) => return Ok(None),
             Ok(Some(done)) => done,

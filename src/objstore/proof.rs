@@ -63,7 +63,8 @@ pub fn is_refusal(error: &Error) -> bool {
         Kind::AccessDenied,
         Kind::Unauthorized,
     ];
-    refusals.contains(&error.kind())
+    // A gateway's 400 has no code that says more.
+    refusals.contains(&error.kind()) || (error.kind() == Kind::Unavailable && error.to_string().contains(": HTTP 4"))
 }
 
 /// True when what was sent with `check` and answered with `etag` is what the store has, as far as the bucket is known.
