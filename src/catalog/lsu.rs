@@ -1,6 +1,6 @@
 //! One LSU: a bucket (or a folder of one) with the records in it.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -16,9 +16,10 @@ use super::record::{
 use super::usage::{Usage, UsageFile};
 use crate::config::{self, Config, Server, WireChoice};
 use crate::error::{Error, Found, Kind, Result, ResultExt};
-use crate::objstore::checksum::Md5Sum;
+use crate::objstore::checksum::{Crc64, Md5Sum};
 use crate::objstore::client::{ListedObject, Store, WireCheck};
-use crate::objstore::probe::{self, Capabilities};
+use crate::objstore::probe::{Capabilities, WireMode};
+use crate::objstore::proof::is_refusal;
 use crate::objstore::versions::Versioning;
 
 /// The longest label that `stsp_label_lsu` takes, bytes.
@@ -38,9 +39,7 @@ struct Shared {
     lsu: config::Lsu,
     keys: Keys,
     wire: WireChoice,
-    state_dir: std::path::PathBuf,
     usage: UsageFile,
-    capabilities: OnceLock<Capabilities>,
     versioning: Mutex<Option<(Instant, Versioning)>>,
 }
 
@@ -88,8 +87,6 @@ impl Lsu {
             usage: UsageFile::new(&config.state_dir, &server.name, &lsu.name),
             lsu: lsu.clone(),
             wire: config.integrity.wire,
-            state_dir: config.state_dir.clone(),
-            capabilities: OnceLock::new(),
             versioning: Mutex::new(None),
         };
         Self { shared: Arc::new(shared) }
@@ -140,14 +137,14 @@ impl Lsu {
         }
     }
 
-    /// What the endpoint is proven to do; probed once per endpoint and host.
+    /// What the bucket is proven to do; probed before the first write, by one process of a host.
     pub async fn capabilities(&self) -> Result<Capabilities> {
-        if let Some(known) = self.shared.capabilities.get() {
-            return Ok(*known);
-        }
-        let (store, prefix) = (self.store(), self.keys().prefix());
-        let found = probe::capabilities(store, self.bucket(), prefix, &self.shared.state_dir).await?;
-        Ok(*self.shared.capabilities.get_or_init(|| found))
+        self.store().capabilities(self.bucket(), self.keys().prefix()).await
+    }
+
+    /// How parts are proven now; None before anything is known of the bucket.
+    pub(super) fn wire_mode(&self) -> WireMode {
+        WireMode::choose(self.wire(), self.store().known(self.bucket()))
     }
 
     /// Whether the bucket keeps versions, as it said within the last minute.
@@ -164,7 +161,8 @@ impl Lsu {
     /// Now by the server's clock, seconds since 1970; asks it when it has not answered anything yet.
     pub async fn now(&self) -> Result<u64> {
         if self.store().server_now().is_none() {
-            self.store().head_bucket(self.bucket()).await?;
+            // Keys may be limited to the LSU's prefix, and HeadBucket asks for the whole bucket.
+            self.store().list(self.bucket(), &self.keys().lsu(), false, None, None).await?;
         }
         let silent = || Error::new(Kind::Unavailable, format!("{} sends no Date header", self.store().endpoint()));
         self.store().server_now().ok_or_else(silent)
@@ -190,11 +188,27 @@ impl Lsu {
         self.put_record(&self.keys().lsu(), to_bytes(&LabelRecord { schema: 1, label })?, false).await.map(drop)
     }
 
-    /// Puts a record; every S3 server checks its MD5, so that a byte that flips on the way is refused.
+    /// Puts a record, proven as parts are, so that a byte that flips on the way is refused, and a gateway that refuses our
+    /// checksums is noticed by the first record of an image; by MD5 where nothing is known of the bucket.
     /// Gives the record's new ETag.
     pub(super) async fn put_record(&self, key: &str, body: bytes::Bytes, only_new: bool) -> Result<String> {
-        let check = WireCheck::Md5(Md5Sum::of(&body));
-        self.store().put(self.bucket(), key, body, check, &[], only_new).await.map(|object| object.etag)
+        let (store, bucket) = (self.store(), self.bucket());
+        let put = |check, body| store.put(bucket, key, body, check, &[], only_new);
+        if self.wire_mode() == WireMode::Crc64 && store.known(bucket).crc64nvme {
+            match put(WireCheck::Crc64(Crc64::of(&body)), body.clone()).await {
+                Err(error) if is_refusal(&error) && error.kind() != Kind::PreconditionFailed => {
+                    let check = WireCheck::Md5(Md5Sum::of(&body));
+                    let object = put(check, body).await.map_err(|second| match second.kind() {
+                        Kind::PreconditionFailed => second,
+                        _ => error,
+                    })?;
+                    store.contradicted(bucket, "it refuses CRC64NVME", |known| known.crc64nvme = false);
+                    return Ok(object.etag);
+                }
+                other => return other.map(|object| object.etag),
+            }
+        }
+        put(WireCheck::Md5(Md5Sum::of(&body)), body).await.map(|object| object.etag)
     }
 
     /// A record's bytes; None when there is none.

@@ -309,7 +309,9 @@ pub fn object_metadata(def: &ImageDef, created: &str) -> Vec<(String, String)> {
         ("vastost-type", def.image_type.to_string()),
         ("vastost-created", created.to_owned()),
     ];
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    // No empty header: some gateways drop those, and what was signed is another request then. Absent reads as empty.
+    let told = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+    told.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// The bytes of a record.

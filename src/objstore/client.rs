@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -26,9 +25,10 @@ use super::effort::Effort;
 use super::engine::Engine;
 use super::hedge::Hedges;
 use super::identity::Keys;
+use super::knowledge::Buckets;
 use super::md5_lanes::Md5Lanes;
 use super::pool::BufferPool;
-use super::proof::resend;
+use super::proof::{is_doubtful, resend};
 use super::retry::ServerHints;
 use super::server_clock::ServerClock;
 use super::transport::Transport;
@@ -65,8 +65,7 @@ pub(super) struct Shared {
     clock: ServerClock,
     pub(super) hedges: Hedges,
     metrics: Arc<ServerMetrics>,
-    /// An ETag was seen to be its object's MD5: then all of this server's are, but for those of multipart uploads.
-    pub(super) etags_are_md5: AtomicBool,
+    pub(super) buckets: Buckets,
 }
 
 /// What travels with a body so that the server can prove it arrived whole.
@@ -168,7 +167,7 @@ impl Store {
             clock,
             hedges,
             metrics,
-            etags_are_md5: AtomicBool::new(false),
+            buckets: Buckets::new(server.endpoint.url(), &config.state_dir),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -232,16 +231,15 @@ impl Store {
         only_new: bool,
     ) -> Result<ObjectInfo> {
         let object = resend(|| self.try_put(bucket, key, body.clone(), check, metadata, only_new)).await?;
-        if self.check_stored(check, &object.etag).is_ok() {
-            return Ok(object);
-        }
-        // What is there now is our own and damaged: it is put over, whatever was asked for.
-        resend(|| async {
-            let object = self.try_put(bucket, key, body.clone(), check, metadata, false).await?;
-            self.check_stored(check, &object.etag).map_err(|e| e.context(format!("put {}", path(bucket, key))))?;
-            Ok(object)
-        })
-        .await
+        let object = if is_doubtful(self.known(bucket), check, &object.etag) {
+            // What is there now is our own and may be damaged: it is put over, whatever was asked for.
+            let put = || self.try_put(bucket, key, body.clone(), check, metadata, false);
+            self.send_until_clear(bucket, check, |object: &ObjectInfo| &object.etag, put).await?
+        } else {
+            object
+        };
+        self.settle_put(bucket, key, &body, check, &object.etag).await?;
+        Ok(object)
     }
 
     /// [`Store::put`] that takes no for an answer.
@@ -277,17 +275,6 @@ impl Store {
             crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
             ..ObjectInfo::default()
         })
-    }
-
-    /// A server that does not check Content-MD5 still tells by the ETag what it stored.
-    pub(super) fn check_stored(&self, check: WireCheck, etag: &str) -> Result<()> {
-        let (WireCheck::Md5(sent), Some(stored)) = (check, Md5Sum::from_etag(etag)) else { return Ok(()) };
-        let known = self.shared.etags_are_md5.fetch_or(sent == stored, Ordering::Relaxed);
-        if known && sent != stored {
-            let what = format!("ETag {etag} came back, MD5 {} was sent", sent.to_hex());
-            return Err(Error::new(Kind::Corrupt, what));
-        }
-        Ok(())
     }
 
     pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {

@@ -7,7 +7,6 @@
 //! range, of an object of the right size ([`super::answer`]).
 
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
@@ -56,7 +55,7 @@ impl Target<'_> {
 enum Small {
     Whole {
         bytes: Bytes,
-        /// False when the bytes do not have the object's ETag for their MD5.
+        /// False when nothing tells yet that no byte flipped on the way.
         is_proven: bool,
     },
     /// The answer came, its body did not.
@@ -95,8 +94,11 @@ impl Store {
             let error = match self.shared.hedges.ask("GetObject", ask).await? {
                 Small::Whole { bytes, is_proven: true } => return Ok(bytes),
                 Small::Whole { bytes, is_proven: false } => {
-                    // Not every server's ETags are MD5s. What comes twice alike did not change on the way.
-                    if unproven.as_ref() == Some(&bytes) && !self.shared.etags_are_md5.load(Ordering::Relaxed) {
+                    // Not every ETag is an MD5. What comes twice alike, and in two pieces, did not change on the way.
+                    if unproven.as_ref() == Some(&bytes)
+                        && (self.has_other_etags(bucket) || self.is_same_in_pieces(bucket, key, &bytes).await?)
+                    {
+                        self.note_other_etags(bucket);
                         return Ok(bytes);
                     }
                     unproven = Some(bytes);
@@ -138,16 +140,26 @@ impl Store {
         if let Err(broken) = drained {
             return Ok(Small::Broken(broken.into_error().context(format!("get {}", path(bucket, key)))));
         }
-        let is_proven = self.is_proven(&bytes, &etag);
+        // Over plain http nothing but the ETag tells whether a byte of a record flipped on the way.
+        let is_proven = self.is_authenticated() || Md5Sum::from_etag(&etag) == Some(Md5Sum::of(&bytes));
         Ok(Small::Whole { bytes: bytes.into(), is_proven })
     }
 
-    /// Over plain http nothing but the ETag tells whether a byte of a record flipped on the way.
-    fn is_proven(&self, bytes: &[u8], etag: &str) -> bool {
-        let Some(md5) = Md5Sum::from_etag(etag).filter(|_| !self.is_authenticated()) else { return true };
-        let proven = md5 == Md5Sum::of(bytes);
-        self.shared.etags_are_md5.fetch_or(proven, Ordering::Relaxed);
-        proven
+    /// Asks for an object's halves one by one: a fault that turns the same place of each answer over shows by that.
+    async fn is_same_in_pieces(&self, bucket: &str, key: &str, bytes: &[u8]) -> Result<bool> {
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        for (offset, half) in [(0, first), (first.len(), second)] {
+            let mut again = vec![0; half.len()];
+            if !again.is_empty() {
+                let range = (offset as u64, half.len() as u64);
+                let source = Source { bucket, key, size: Some(bytes.len() as u64), etag: None };
+                read_range(self, source, range, Target::Keep(&mut again), |_| {}).await?;
+            }
+            if again != half {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The size of an object whose HEAD does not tell it, as behind a proxy that takes Content-Length away. A range tells

@@ -55,6 +55,14 @@ pub struct UploadPage {
     pub next: Option<UploadMarker>,
 }
 
+/// What UploadPart is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartAnswer {
+    pub etag: String,
+    /// As base64, where the server tells it.
+    pub crc64: Option<String>,
+}
+
 /// A part as the server tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPart {
@@ -93,7 +101,7 @@ impl Store {
         Ok(id.to_owned())
     }
 
-    /// UploadPart; gives the part's ETag.
+    /// UploadPart; gives what the store tells of the part.
     pub async fn upload_part(
         &self,
         bucket: &str,
@@ -102,10 +110,12 @@ impl Store {
         number: u32,
         body: Bytes,
         check: WireCheck,
-    ) -> Result<String> {
+    ) -> Result<PartAnswer> {
+        let (hedges, size) = (&self.shared.hedges, body.len() as u64);
         let send = || self.try_upload_part(bucket, key, upload, number, body.clone(), check);
-        let hedges = &self.shared.hedges;
-        resend(|| hedges.race("UploadPart", body.len() as u64, send)).await.inspect(|_| hedges.earn(body.len() as u64))
+        let race = || hedges.race("UploadPart", size, send);
+        let sent = self.send_until_clear(bucket, check, |part: &PartAnswer| &part.etag, race).await;
+        sent.inspect(|_| hedges.earn(size))
     }
 
     /// [`Store::upload_part`] that takes no for an answer.
@@ -117,7 +127,7 @@ impl Store {
         number: u32,
         body: Bytes,
         check: WireCheck,
-    ) -> Result<String> {
+    ) -> Result<PartAnswer> {
         let size = body.len() as u64;
         let request = self.shared.client.upload_part().bucket(bucket).key(key).upload_id(upload);
         let request = request.part_number(number_i32(number)).content_length(len_i64(size));
@@ -131,8 +141,7 @@ impl Store {
         let what = format!("send part {number} of");
         let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
         let etag = etag_of(reply.e_tag(), &what, bucket, key)?;
-        self.check_stored(check, &etag).map_err(|error| error.context(format!("{what} {}", path(bucket, key))))?;
-        Ok(etag)
+        Ok(PartAnswer { etag, crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned) })
     }
 
     /// UploadPartCopy of one part of object `from` of the same bucket, under its own number; gives the part's ETag.
@@ -234,7 +243,8 @@ impl Store {
         parts.iter().all(same)
     }
 
-    async fn try_complete_upload(
+    /// One request to complete an upload; the answer may have no ETag.
+    pub(super) async fn try_complete_upload(
         &self,
         bucket: &str,
         key: &str,
