@@ -11,6 +11,7 @@ use super::pages::Pages;
 use super::record::{
     ImageState, Pending, PendingState, RECORD_SIZE_MAX, Sidecar, parse_pending, parse_sidecar, to_bytes,
 };
+use super::room::Room;
 use super::usage::{Usage, UsageFile};
 use crate::config::{self, Config, Server, WireChoice};
 use crate::error::{Error, Found, Kind, Result, ResultExt};
@@ -35,6 +36,7 @@ struct Shared {
     state_dir: std::path::PathBuf,
     usage: UsageFile,
     capabilities: OnceLock<Capabilities>,
+    room: Room,
 }
 
 /// `lsu.json`
@@ -65,6 +67,13 @@ pub enum Image {
     },
 }
 
+/// An image, or what an interrupted delete left of one.
+#[derive(Clone, Debug)]
+pub enum Described {
+    Here(Image),
+    Deleting(Box<Sidecar>),
+}
+
 impl Lsu {
     pub fn new(store: Store, config: &Config, server: &Server, lsu: &config::Lsu) -> Self {
         let shared = Shared {
@@ -75,6 +84,7 @@ impl Lsu {
             wire: config.integrity.wire,
             state_dir: config.state_dir.clone(),
             capabilities: OnceLock::new(),
+            room: Room::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -93,6 +103,11 @@ impl Lsu {
 
     pub fn bucket(&self) -> &str {
         &self.shared.lsu.bucket
+    }
+
+    /// What everybody who parses a record takes room from.
+    pub(super) fn room(&self) -> &Room {
+        &self.shared.room
     }
 
     pub fn wire(&self) -> WireChoice {
@@ -180,6 +195,7 @@ impl Lsu {
     pub(super) async fn sidecar(&self, id: &ImageId) -> Result<Option<(Sidecar, bytes::Bytes)>> {
         let key = self.keys().sidecar(id);
         let Some(bytes) = self.record(&key).await? else { return Ok(None) };
+        let _room = self.room().take(bytes.len() as u64).await?;
         let sidecar = parse_sidecar(&key, &bytes)?;
         if sidecar.image.id != *id {
             let what = format!("record {key} is not valid: it describes image {}", sidecar.image.id);
@@ -193,6 +209,7 @@ impl Lsu {
         let mut found = Vec::new();
         for ListedObject { key, modified, etag, .. } in self.objects_of(Folder::Pending, id).await? {
             if let Some(bytes) = self.record(&key).await? {
+                let _room = self.room().take(bytes.len() as u64).await?;
                 let pending = parse_pending(&key, &bytes)?;
                 found.push(PendingEntry { key, modified, etag, pending });
             }
@@ -237,19 +254,29 @@ impl Lsu {
         Ok((sidecar, pendings))
     }
 
-    /// The image by its records: complete, else pending, else not found.
+    /// The image by its records: complete, else pending, else not found. One that is being deleted is not found.
     pub async fn describe(&self, id: &ImageId) -> Result<Image> {
+        match self.describe_any(id).await? {
+            Described::Here(image) => Ok(image),
+            Described::Deleting(_) => Err(self.not_found(id)),
+        }
+    }
+
+    /// As [`Lsu::describe`], with the images whose delete was not finished.
+    pub async fn describe_any(&self, id: &ImageId) -> Result<Described> {
         let (sidecar, pendings) = self.records(id).await?;
         if let Some((sidecar, _)) = sidecar {
-            if sidecar.state == ImageState::Deleting {
-                return Err(self.not_found(id));
-            }
-            return Ok(Image::Complete(Box::new(sidecar)));
+            let sidecar = Box::new(sidecar);
+            return Ok(match sidecar.state {
+                ImageState::Deleting => Described::Deleting(sidecar),
+                ImageState::Complete => Described::Here(Image::Complete(sidecar)),
+            });
         }
         let now = self.now().await?;
         let held = pendings.iter().any(|entry| entry.is_held(now));
         let best = pendings.into_iter().map(|entry| entry.pending).max_by_key(progress);
-        best.map(|record| Image::Pending { record: Box::new(record), held }).ok_or_else(|| self.not_found(id))
+        let image = best.map(|record| Image::Pending { record: Box::new(record), held });
+        image.map(Described::Here).ok_or_else(|| self.not_found(id))
     }
 
     pub(super) fn not_found(&self, id: &ImageId) -> Error {

@@ -70,5 +70,7 @@ pub mod record;
 mod reopen;
 pub mod repair;
 pub mod restore;
+mod room;
+mod shape;
 pub mod usage;
 mod writer;

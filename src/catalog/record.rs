@@ -248,6 +248,7 @@ fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T> {
     struct Versioned {
         schema: u32,
     }
+    super::shape::check(bytes).map_err(|why| invalid(key, &why))?;
     let versioned: Versioned = serde_json::from_slice(bytes).map_err(|e| invalid(key, &e.to_string()))?;
     if versioned.schema != SCHEMA {
         let what = format!("record {key} has schema {}, this version reads {SCHEMA}", versioned.schema);

@@ -12,8 +12,9 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ChecksumMode;
+use aws_sdk_s3::types::{ChecksumMode, StorageClass};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime::client::retries::TokenBucket;
 use bytes::Bytes;
@@ -79,6 +80,8 @@ pub struct ObjectInfo {
     pub metadata: BTreeMap<String, String>,
     /// Seconds since 1970 by the server's clock; 0 where it did not say.
     pub modified: u64,
+    /// The archive that the object lies in, which no GET reads before it is restored; only HEAD fills it in.
+    pub archived: Option<String>,
 }
 
 /// An object as a listing describes it.
@@ -291,6 +294,7 @@ impl Store {
             crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
             metadata: reply.metadata().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
             modified: seconds(reply.last_modified()),
+            archived: archive_of(&reply),
         })
     }
 
@@ -418,6 +422,15 @@ fn retry_config(retry: &Retry, attempts: u32) -> RetryConfig {
 fn retry_partition(server: &str, retry: &Retry) -> RetryPartition {
     let bucket = TokenBucket::builder().capacity(retry.token_bucket).build();
     RetryPartition::custom(format!("vastost-{server}")).token_bucket(bucket).build()
+}
+
+/// The archive class or tier of an object, unless a copy has been restored from there.
+fn archive_of(reply: &HeadObjectOutput) -> Option<String> {
+    let is_archive = |class: &&StorageClass| matches!(class, StorageClass::Glacier | StorageClass::DeepArchive);
+    let class = reply.storage_class().filter(is_archive).map(|class| class.as_str());
+    let archive = class.or_else(|| reply.archive_status().map(|status| status.as_str()));
+    let is_restored = reply.restore().is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
+    archive.filter(|_| !is_restored).map(ToOwned::to_owned)
 }
 
 /// Seconds since 1970; 0 for a time that the server left out.

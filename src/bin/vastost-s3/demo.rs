@@ -189,8 +189,6 @@ fn explain(global: &Global, folder: &Path) -> Result<(), Failure> {
 }
 
 fn say(global: &Global, text: &str) -> Result<(), Failure> {
-    if !global.json && !global.quiet {
-        output::line(text)?;
-    }
-    Ok(())
+    let lines = if global.json || global.quiet { "" } else { text };
+    lines.lines().try_for_each(output::line)
 }

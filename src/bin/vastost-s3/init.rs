@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::json;
 use vastost::config::credentials::KeyPair;
 use vastost::config::{Config, Endpoint};
 use vastost::error::Kind;
@@ -17,7 +18,7 @@ use vastost::objstore::engine::Engine;
 use crate::Outcome;
 use crate::args::{Global, Init};
 use crate::credentials::{from_environment, variable};
-use crate::output::line;
+use crate::output::{self, line};
 
 /// What goes into the file.
 struct Plan<'a> {
@@ -52,8 +53,17 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
     }
     files::write(&args.output, &text, 0o644, args.force)?;
     let created = if args.create { create_buckets(&config)? } else { Vec::new() };
-    if !global.quiet {
-        tell(&plan, &keys_file, &created)?;
+    let keys_file = matches!(plan.keys, Keys::Pair(_)).then_some(keys_file);
+    if global.json {
+        output::json(&json!({
+            "schema": 1,
+            "config": args.output.display().to_string(),
+            "keys": keys_file.map(|file| file.display().to_string()),
+            "server": args.name,
+            "created": created,
+        }))?;
+    } else if !global.quiet {
+        tell(&plan, keys_file.as_deref(), &created)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -131,16 +141,17 @@ fn create_buckets(config: &Config) -> Result<Vec<String>, Box<dyn Error>> {
     Ok(created)
 }
 
-fn tell(plan: &Plan<'_>, keys_file: &Path, created: &[String]) -> Result<(), Box<dyn Error>> {
+fn tell(plan: &Plan<'_>, keys_file: Option<&Path>, created: &[String]) -> Result<(), Box<dyn Error>> {
     let output = plan.args.output.display();
     line(&format!("Wrote {output}"))?;
-    if matches!(plan.keys, Keys::Pair(_)) {
-        line(&format!("Wrote {} with the keys, mode 0600", keys_file.display()))?;
+    if let Some(file) = keys_file {
+        line(&format!("Wrote {} with the keys, mode 0600", file.display()))?;
     }
     for bucket in created {
         line(&format!("Created bucket {bucket}"))?;
     }
-    line("\nNext:")?;
+    line("")?;
+    line("Next:")?;
     line(&format!("  vastost-s3 --config {output} doctor    # checks all of it, and says what is missing"))?;
     line(&format!(
         "NetBackup's storage server is VastData:{}; it looks for the file beside the plug-in and at",

@@ -15,7 +15,7 @@ use super::super::meta::Meta;
 use super::super::pages::Pages;
 use super::super::record::{Closing, ImageState, Pending, PendingState, parse_pending};
 use super::image::{Read, head, read_sidecar, unreadable};
-use super::report::Class;
+use super::report::{Class, Foreign};
 use super::{Found, Scope};
 use crate::error::Result;
 use crate::objstore::client::ListedObject;
@@ -75,9 +75,9 @@ pub struct Judged {
 }
 
 /// What a pass over leftovers has seen.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Seen {
-    pub foreign: u64,
+    pub foreign: Foreign,
     pub requests: u64,
 }
 
@@ -113,7 +113,9 @@ where
     while let Some(page) = pages.next_page().await? {
         for object in page {
             let Some((id, Some(attempt))) = scope.lsu.keys().parse(folder, &object.key) else {
-                seen.foreign += u64::from(scope.has_all());
+                if scope.has_all() {
+                    seen.foreign.add(|| object.key);
+                }
                 continue;
             };
             if !scope.has(&id) {
@@ -136,6 +138,7 @@ where
 
 async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &ListedObject) -> Result<Judged> {
     let (lsu, key) = (&scope.lsu, object.key.as_str());
+    let _room = lsu.room().take(object.size).await?;
     let Some(bytes) = lsu.record(key).await? else { return Ok(Judged::default()) };
     let pending = match parse_pending(key, &bytes) {
         Ok(pending) if pending.image.id == *id && pending.attempt == *attempt => pending,
@@ -252,7 +255,7 @@ pub(super) async fn probes(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> 
             each(Judged { found: vec![found.with(Remedy::OrphanObject { key: object.key })], pending: None });
         }
     }
-    Ok(Seen { foreign: 0, requests: pages.requests() })
+    Ok(Seen { foreign: Foreign::default(), requests: pages.requests() })
 }
 
 /// Uploads whose attempt no pending record holds.
@@ -269,7 +272,9 @@ pub(super) async fn uploads(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) ->
                 continue;
             }
             let Some((id, Some(attempt))) = lsu.keys().parse(Folder::Data, &upload.key) else {
-                seen.foreign += u64::from(scope.has_all());
+                if scope.has_all() {
+                    seen.foreign.add(|| format!("upload of {}", upload.key));
+                }
                 continue;
             };
             if scope.has(&id) && scope.is_old(upload.initiated) {
@@ -316,6 +321,6 @@ async fn orphan_upload(scope: &Scope, id: Option<&ImageId>, upload: &ListedUploa
     Ok(Some(found.with(Remedy::OrphanUpload { key: upload.key.clone(), upload: upload.id.clone() })))
 }
 
-async fn has_pending(scope: &Scope, id: &ImageId, attempt: &Attempt) -> Result<bool> {
+pub(super) async fn has_pending(scope: &Scope, id: &ImageId, attempt: &Attempt) -> Result<bool> {
     Ok(head(scope, &scope.lsu.keys().pending(id, attempt)).await?.is_some())
 }

@@ -1,15 +1,15 @@
 //! The files that `init` writes: never over others, and secrets never readable by others, not even for a moment.
 
 use std::error::Error;
-use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use vastost::config::STATE_DIR_DEFAULT;
 
 use super::{Keys, Plan};
 use crate::args::Init;
+use crate::draft::Draft;
 
 /// The keys lie beside the configuration.
 pub fn keys_path(args: &Init) -> PathBuf {
@@ -27,21 +27,13 @@ pub fn refuse_overwrite(args: &Init, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes a whole file under a name of its own first, so that nobody ever reads half of it.
+/// Writes a whole file, so that nobody ever reads half of it.
 pub fn write(path: &Path, text: &str, mode: u32, overwrite: bool) -> Result<(), Box<dyn Error>> {
-    let draft = path.with_extension(format!("tmp-{}", std::process::id()));
-    let named = |error: std::io::Error| format!("write {}: {error}", path.display());
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&draft)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
-    // A hard link, unlike a rename, fails where something has appeared meanwhile.
-    let placed =
-        written.and_then(|()| if overwrite { std::fs::rename(&draft, path) } else { std::fs::hard_link(&draft, path) });
-    let _ = std::fs::remove_file(&draft);
-    placed.map_err(|error| named(error).into())
+    let written = Draft::create(path, mode).and_then(|draft| {
+        draft.file()?.write_all(text.as_bytes())?;
+        if overwrite { draft.replace() } else { draft.place_new() }
+    });
+    written.map(drop).map_err(|error| format!("write {}: {error}", path.display()).into())
 }
 
 /// The text of the configuration.
