@@ -174,7 +174,8 @@ async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Res
     if !replace_sidecar(lsu, old, to_bytes(&sidecar)?, &sidecar).await? {
         return Ok(Mended::NotNeeded);
     }
-    Ok(Mended::Yes(format!("the sidecar is rebuilt from {} bytes in {} parts", object.size, parts.len())))
+    let plural = if parts.len() == 1 { "" } else { "s" };
+    Ok(Mended::Yes(format!("the sidecar is rebuilt from {} bytes in {} part{plural}", object.size, parts.len())))
 }
 
 /// The data object that the image means: the one that the damaged sidecar still names, or the only one there is that no

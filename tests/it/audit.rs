@@ -2,6 +2,7 @@
 
 /// NetBackup's list against the store.
 mod against;
+pub use against::lines;
 /// Every class of finding, alone and all together.
 mod findings;
 /// What gc removes, and what it leaves.

@@ -104,7 +104,7 @@ const DOCTOR_HELP: &str = "Small objects are written under probe/ of each LSU an
 const LS_HELP: &str = "With --quiet it prints names alone: of images that `get` can read, or with --pending of all that are not complete. \
     They are escaped as in object keys (=XX for a byte), which every command accepts.\n\n\
     Examples:\n  vastost-s3 ls\n  vastost-s3 ls nightly/db01_ --since 2026-11-01\n  \
-    vastost-s3 ls nightly --client db01 --pending\n  vastost-s3 ls -0 nightly | xargs -0 -n 1 vastost-s3 info";
+    vastost-s3 ls nightly --client db01 --pending\n  vastost-s3 ls -0 nightly | xargs -0 -r -n 1 vastost-s3 info";
 
 const IMAGE_HELP: &str =
     "IMAGE is a basename, or basename:date with the date in seconds since 1970 where several images share a basename.";
@@ -129,7 +129,7 @@ const GET_HELP: &str = "The file appears under its name only when it is whole. E
 const RM_HELP: &str = "Asks once, with the list, on a terminal; without one it needs --yes. Goes on after a failure. An image in state \
     `deleting`, whose delete was interrupted, is removed to its end.\n\n\
     Examples:\n  vastost-s3 rm nightly/db01_1795305600_C1_F1\n  \
-    vastost-s3 ls -0 nightly --pending | xargs -0 vastost-s3 rm --yes";
+    vastost-s3 ls -0 nightly --pending | xargs -0 -r vastost-s3 rm --yes";
 
 const GC_HELP: &str = "What a living writer holds is never touched, whatever the age: ages are those of the server's clock. Data objects that no \
     record names are left alone without --orphan-data: a lost sidecar leaves the same picture, and `repair` brings it \

@@ -41,8 +41,8 @@ pub fn run(global: &Global, args: &Demo) -> Outcome {
     say(
         global,
         &format!(
-            "{} streams of {} in calls of 256 KiB through the plug-in's C functions; S3 server s3s-fs at {}",
-            args.streams,
+            "{} of {} in calls of 256 KiB through the plug-in's C functions; S3 server s3s-fs at {}",
+            output::counted(args.streams as u64, "stream"),
             size_text(args.size),
             server.url
         ),
@@ -169,7 +169,8 @@ fn report(global: &Global, args: &Demo, config: &Path, figures: &Figures) -> Res
     output::line(&figures.backup.to_row("backup", bytes))?;
     output::line(&figures.restore.to_row("restore", bytes))?;
     let deleted = if figures.deleted > 0 { ", deleted" } else { "" };
-    output::line(&format!("{} images written, listed, restored, every byte compared{deleted}", figures.images))?;
+    let images = output::counted(figures.images as u64, "image");
+    output::line(&format!("{images} written, listed, restored, every byte compared{deleted}"))?;
     let rss = figures.rss_bytes >> 20;
     output::line(&format!("peak RSS {rss} MiB of host and plug-in, pool budget {}", size_text(budget)))?;
     Ok(())

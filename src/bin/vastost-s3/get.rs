@@ -19,7 +19,7 @@ use vastost::ost::host::{Definition, HostImage, HostServer};
 use crate::args::{Get, Global};
 use crate::draft::Draft;
 use crate::name::{ImageName, full_name};
-use crate::output::{StdoutClosed, grouped, human_size, line, stdout_error};
+use crate::output::{self, StdoutClosed, grouped, human_size, line, stdout_error};
 use crate::progress::Progress;
 use crate::site::Site;
 use crate::{Outcome, Problem, image, interrupt};
@@ -33,6 +33,9 @@ const FILE_MODE: u32 = 0o666;
 pub fn run(global: &Global, args: &Get) -> Outcome {
     let name = ImageName::parse(&args.image)?;
     let target = Target::choose(&args.file, args.force)?;
+    if matches!(target, Target::Stdout) {
+        output::take_stdout();
+    }
     interrupt::watch()?;
     let started = Instant::now();
     let id = find(global, &name, args.newest)?;

@@ -40,18 +40,22 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
         return Err("init writes the file that --output names; --config is what other commands read".into());
     }
     let keys_file = files::keys_path(args);
-    files::refuse_overwrite(args, &args.output)?;
-    let plan = Plan { args, endpoints: endpoints(args)?, lsus: lsus(args)?, keys: keys(args)? };
-    if matches!(plan.keys, Keys::Pair(_)) {
-        files::refuse_overwrite(args, &keys_file)?;
+    if args.endpoints.is_empty() || args.lsus.is_empty() {
+        // Nobody answers questions for nothing.
+        files::refuse_overwrite(args, &args.output, None)?;
     }
+    let plan = Plan { args, endpoints: endpoints(args)?, lsus: lsus(args)?, keys: keys(args)? };
     let text = files::text(&plan)?;
+    files::refuse_overwrite(args, &args.output, Some(&text))?;
+    if let Keys::Pair(pair) = &plan.keys {
+        files::refuse_overwrite(args, &keys_file, Some(&pair.to_file_text()))?;
+    }
     // What the checker refuses is not written.
     let config = Config::parse(&text, &args.output)?;
     if let Keys::Pair(pair) = &plan.keys {
-        files::write(&keys_file, &pair.to_file_text(), 0o600, args.force)?;
+        files::write_new(args, &keys_file, &pair.to_file_text(), 0o600)?;
     }
-    files::write(&args.output, &text, 0o644, args.force)?;
+    files::write_new(args, &args.output, &text, 0o644)?;
     let created = if args.create { create_buckets(&config)? } else { Vec::new() };
     let keys_file = matches!(plan.keys, Keys::Pair(_)).then_some(keys_file);
     if global.json {

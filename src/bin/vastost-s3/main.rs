@@ -1,7 +1,7 @@
 //! `vastost-s3`: the administrator's command line. One file for each subcommand; this one only starts and ends them.
 //!
-//! Exit codes: 0 good, 1 the check found problems, 2 could not run. What goes wrong is one line on stderr; with `--json`
-//! that line is a JSON document.
+//! Exit codes: 0 good, 1 the check found problems, 2 could not run. What goes wrong is one line on stderr, and with `--json`
+//! the document on stdout too.
 
 mod args;
 mod bench;
@@ -64,14 +64,17 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    output::use_json(cli.global.json);
     start_log(&cli.global);
     match run(&cli) {
         Ok(code) => code,
         // `vastost-s3 ls | head` is no failure.
         Err(error) if error.is::<output::StdoutClosed>() => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&chain(error.as_ref()));
+            let text = chain(error.as_ref());
+            output::complain(&text);
+            if cli.global.json {
+                output::error_document(&text);
+            }
             ExitCode::from(if error.is::<Problem>() { FOUND_PROBLEMS } else { COULD_NOT_RUN })
         }
     }
@@ -79,15 +82,13 @@ fn main() -> ExitCode {
 
 /// Help, the version, or a command line that means nothing.
 fn refuse(error: &clap::Error) -> ExitCode {
-    let words = std::env::args_os().skip(1).take_while(|word| word != "--");
-    if error.use_stderr() && words.into_iter().any(|word| word == "--json") {
-        output::use_json(true);
+    // A terminal that is gone can be told nothing.
+    let _ = error.print();
+    let mut words = std::env::args_os().skip(1).take_while(|word| word != "--");
+    if error.use_stderr() && words.any(|word| word == "--json") {
         let text = error.to_string();
         let text = text.split("\n\n").next().unwrap_or_default();
-        output::complain(text.strip_prefix("error: ").unwrap_or(text).replace('\n', " ").trim());
-    } else {
-        // A terminal that is gone can be told nothing.
-        let _ = error.print();
+        output::error_document(text.strip_prefix("error: ").unwrap_or(text).replace('\n', " ").trim());
     }
     if error.use_stderr() { ExitCode::from(COULD_NOT_RUN) } else { ExitCode::SUCCESS }
 }

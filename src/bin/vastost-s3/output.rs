@@ -2,7 +2,7 @@
 //!
 //! Names and messages come from stores and hosts that nobody controls. Everything that is printed for people goes through
 //! [`printable`], so that no name can move the cursor, forge a line or turn the text around; JSON carries such characters
-//! as escapes. With `--json` the lines on stderr are JSON documents too.
+//! as escapes.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -16,7 +16,8 @@ use serde_json::json;
 /// The longest message on stderr, in characters: a store may quote megabytes.
 const MESSAGE_MAX: usize = 4_000;
 
-static JSON: AtomicBool = AtomicBool::new(false);
+/// Something is on stdout, or what is there is not ours to add to.
+static STDOUT_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The reader of our stdout has gone away: we stop, and that is no failure of a listing.
 #[derive(Debug)]
@@ -30,9 +31,17 @@ impl fmt::Display for StdoutClosed {
 
 impl Error for StdoutClosed {}
 
-/// From now on messages on stderr are JSON, one document on a line.
-pub fn use_json(json: bool) {
-    JSON.store(json, Ordering::Relaxed);
+/// Stdout is for the bytes of an image alone.
+pub fn take_stdout() {
+    STDOUT_TAKEN.store(true, Ordering::Relaxed);
+}
+
+/// With `--json`, an error as the document, unless another one was begun: who reads stdout must not wait for one in vain.
+pub fn error_document(text: &str) {
+    if !STDOUT_TAKEN.load(Ordering::Relaxed) {
+        // Stderr has it too, so it does not matter whether somebody reads this.
+        drop(json(&json!({ "schema": 1, "error": clip(text, MESSAGE_MAX) })));
+    }
 }
 
 /// One line on stdout, without what a terminal would obey.
@@ -47,6 +56,7 @@ pub fn painted(text: &str) -> Result<(), Box<dyn Error>> {
 
 /// Bytes on stdout, as they are.
 pub fn raw(bytes: &[u8]) -> Result<(), Box<dyn Error>> {
+    take_stdout();
     stdout_error(io::stdout().lock().write_all(bytes))
 }
 
@@ -83,27 +93,11 @@ pub fn unread_is_fine(printed: Result<(), Box<dyn Error>>) -> Result<(), Box<dyn
 
 /// One line on stderr with our name before it. A stderr that is gone can be told nothing.
 pub fn complain(text: &str) {
-    if JSON.load(Ordering::Relaxed) {
-        document(&json!({ "schema": 1, "error": clip(text, MESSAGE_MAX) }));
-    } else {
-        stderr_line(&format!("vastost-s3: {text}"));
-    }
+    hint(&format!("vastost-s3: {text}"));
 }
 
 /// One line on stderr.
 pub fn hint(text: &str) {
-    if JSON.load(Ordering::Relaxed) {
-        document(&json!({ "schema": 1, "note": clip(text, MESSAGE_MAX) }));
-    } else {
-        stderr_line(text);
-    }
-}
-
-fn document(value: &serde_json::Value) {
-    let _ = writeln!(io::stderr().lock(), "{}", json_safe(&value.to_string()));
-}
-
-fn stderr_line(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", printable(&clip(text, MESSAGE_MAX)));
 }
 

@@ -82,8 +82,7 @@ fn create(server: &HostServer, name: &ImageName, def: &mut Definition) -> Result
         match server.create(&name.lsu, def) {
             Err(error) if matches!(error.code, STSP_EEXIST | STSP_EBUSY) && def.date < last => def.date += 1,
             Err(error) if error.code == STSP_EEXIST => {
-                let advice = format!("{}:DATE, with the date in seconds since 1970, names another one", name.shown());
-                return Err(format!("{error}; {advice}").into());
+                return Err(format!("{error}; LSU/BASENAME:DATE with another date names another image").into());
             }
             other => return Ok(other?),
         }

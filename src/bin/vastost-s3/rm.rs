@@ -123,7 +123,9 @@ impl Report {
 
     fn failed(&mut self, image: String, error: &(dyn Error + 'static)) {
         let text = chain(error);
-        complain(&if text.contains(&image) { text.clone() } else { format!("{image}: {text}") });
+        // Named once: the error may do that with the LSU or without.
+        let id = image.split_once('/').map_or(image.as_str(), |(_, id)| id);
+        complain(&if text.contains(id) { text.clone() } else { format!("{image}: {text}") });
         self.failed.push(json!({ "image": image, "error": text }));
     }
 

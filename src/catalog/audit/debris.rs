@@ -182,7 +182,7 @@ fn describe(pending: &Pending, complete: bool) -> String {
     let who = format!("{}:{} since {}", pending.writer.host, pending.writer.pid, pending.started);
     let what = match pending.state {
         _ if complete => "the image is complete, and this record of its writing was left",
-        PendingState::Incomplete => "closed incomplete, and nobody went on with it",
+        PendingState::Incomplete => "closed incomplete, and not resumed since",
         PendingState::Writing if pending.closing.is_some() => "its writer ended while it closed the image",
         PendingState::Writing => "its writer ended without closing it",
     };

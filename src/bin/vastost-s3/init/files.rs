@@ -20,11 +20,21 @@ fn keys_name(args: &Init) -> String {
     format!("{}.keys.toml", args.name)
 }
 
-pub fn refuse_overwrite(args: &Init, path: &Path) -> Result<(), String> {
-    if !args.force && path.symlink_metadata().is_ok() {
+/// Refuses to put `text` in the place of a file that says something else.
+pub fn refuse_overwrite(args: &Init, path: &Path, text: Option<&str>) -> Result<(), String> {
+    if !args.force && path.symlink_metadata().is_ok() && !text.is_some_and(|text| says(path, text)) {
         return Err(format!("{} exists; --force overwrites it, --output writes another one", path.display()));
     }
     Ok(())
+}
+
+fn says(path: &Path, text: &str) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|there| there == text)
+}
+
+/// Writes a file, unless it is there and says the same.
+pub fn write_new(args: &Init, path: &Path, text: &str, mode: u32) -> Result<(), Box<dyn Error>> {
+    if !args.force && says(path, text) { Ok(()) } else { write(path, text, mode, args.force) }
 }
 
 /// Writes a whole file, so that nobody ever reads half of it.

@@ -39,7 +39,10 @@ pub fn audit(global: &Global, args: &VerifyAudit) -> Result<Ended, Box<dyn Error
     let began = Instant::now();
     let catalog = Site::open(global)?.catalog()?;
     let lsus = catalog.lsus(&args.lsus)?;
-    let comparison = args.against.as_deref().map(|file| expected(file, args)).transpose()?;
+    let expected = args.against.as_deref().map(|file| expected(file, args)).transpose()?;
+    let (comparison, uncompared) = expected.unzip();
+    // Told at once, since the audit may take hours, and again in the report.
+    let uncompared: Option<String> = uncompared.flatten().inspect(|why| complain(why));
     let options = options(args);
     let mut file = args.resume.as_deref().map(ResumeFile::open).transpose()?;
     let fresh = fresh(&catalog, args, &lsus, options.level);
@@ -63,9 +66,8 @@ pub fn audit(global: &Global, args: &VerifyAudit) -> Result<Ended, Box<dyn Error
     report.summary.unverified.clear();
     if let Some(comparison) = comparison {
         let complete = !report.summary.interrupted;
-        if complete && !comparison.has_any(&options.filter) {
-            report.summary.unverified.push(NOTHING_EXPECTED.into());
-        }
+        let nothing = || (!comparison.has_any(&options.filter)).then(|| NOTHING_EXPECTED.to_owned());
+        report.summary.unverified.extend(uncompared.or_else(nothing));
         for finding in comparison.finish(&options.filter, args.shard, complete) {
             report.push(finding);
         }
@@ -125,30 +127,30 @@ fn options(args: &VerifyAudit) -> Options {
     }
 }
 
-/// What NetBackup expects. A list without images, or with a volume that it does not name, compares with nothing.
-fn expected(file: &Path, args: &VerifyAudit) -> Result<Comparison, Box<dyn Error>> {
+/// What NetBackup expects, and why that is nothing to compare with: a list without images, or without a volume that was
+/// asked for.
+fn expected(file: &Path, args: &VerifyAudit) -> Result<(Comparison, Option<String>), Box<dyn Error>> {
     let volumes: BTreeSet<_> = args.volumes.iter().map(|volume| volume.as_bytes().to_vec()).collect();
     let expected = Expected::open(file, &volumes)?;
     let name = file.display();
     let text = |id: &[u8]| String::from_utf8_lossy(id).into_owned();
     let unknown: Vec<_> = volumes.iter().filter(|id| !expected.has_volume(id)).map(|id| text(id)).collect();
-    if !unknown.is_empty() {
+    let why = if !unknown.is_empty() {
         let known: Vec<_> = expected.volumes().map(text).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let plural = if unknown.len() == 1 { "" } else { "s" };
-        let unknown = unknown.join(", ");
-        return Err(format!("{name} has no fragment on volume{plural} {unknown}; the volumes in it: {known}").into());
-    }
-    if expected.is_empty() {
+        Some(format!("{name} has no fragment on volume{plural} {}; the volumes in it: {known}", unknown.join(", ")))
+    } else if expected.is_empty() {
         let skipped = expected.skipped();
-        return Err(format!(
+        Some(format!(
             "{name} names no image on a disk pool, so there is nothing to compare with (passed over: {} not on disk, {} on \
              other volumes, {} without data)",
             skipped.not_disk, skipped.other_volume, skipped.not_data
-        )
-        .into());
-    }
-    Ok(Comparison::new(expected))
+        ))
+    } else {
+        None
+    };
+    Ok((Comparison::new(expected), why))
 }
 
 /// The state of an audit that has not begun.
