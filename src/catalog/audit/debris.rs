@@ -138,9 +138,12 @@ where
 
 async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &ListedObject) -> Result<Judged> {
     let (lsu, key) = (&scope.lsu, object.key.as_str());
-    let _room = lsu.room().take(object.size).await?;
+    let room = lsu.room().take(object.size).await?;
     let Some(bytes) = lsu.record(key).await? else { return Ok(Judged::default()) };
-    let pending = match parse_pending(key, &bytes) {
+    let parsed = parse_pending(key, &bytes);
+    // The siblings below take room of their own.
+    drop((bytes, room));
+    let pending = match parsed {
         Ok(pending) if pending.image.id == *id && pending.attempt == *attempt => pending,
         other => {
             if !scope.is_old(object.modified) {
