@@ -8,7 +8,9 @@ pub fn run(bytes: &[u8]) {
     match Expected::read(bytes, "list", &BTreeSet::new()) {
         Ok(expected) => {
             for (basename, image) in expected.iter() {
-                let Known::Fragment(found) = expected.look_up(basename) else { panic!("a fragment is not found") };
+                let Known::Fragment(found) = expected.look_up(basename, image.backup_time) else {
+                    panic!("a fragment is not found")
+                };
                 assert_eq!(found.size, image.size);
             }
         }

@@ -6,7 +6,9 @@
 
 use serde_json::Value;
 
+use super::escape::Name;
 use super::image_id::{ImageDef, ImageId};
+use super::keys::{Attempt, Folder};
 use super::lsu::{Lsu, PendingEntry, Pendings};
 use super::meta::Meta;
 use super::record::{ImageState, Sidecar, Writer, parse_sidecar, rewrite};
@@ -151,10 +153,10 @@ async fn delete_unreadable(lsu: &Lsu, id: &ImageId, error: Error) -> Result<()> 
 
 /// Removes an image whose sidecar cannot be read: every object at this image's own keys, whatever the record says. The
 /// record goes first and is kept under `replaced/`. An image whose sidecar can be read is deleted as usual.
-pub async fn force_delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
-    match lsu.sidecar(&def.id).await {
-        Err(error) if error.kind() == Kind::Corrupt => remove_unreadable(lsu, &def.id).await,
-        _ => delete(lsu, def).await,
+pub async fn force_delete(lsu: &Lsu, id: &ImageId) -> Result<()> {
+    match lsu.sidecar(id).await {
+        Err(error) if error.kind() == Kind::Corrupt => remove_unreadable(lsu, id).await,
+        _ => delete(lsu, &ImageDef { id: id.clone(), policy: Name::default(), image_type: 0 }).await,
     }
 }
 
@@ -167,15 +169,15 @@ async fn remove_unreadable(lsu: &Lsu, id: &ImageId) -> Result<()> {
     if let Some((_, error)) = unreadable.into_iter().find(|(_, error)| error.kind() == Kind::Unsupported) {
         return Err(error);
     }
-    let (data, metas) = (lsu.keys_of(super::keys::Folder::Data, id).await?, lsu.metas(id).await?);
-    let (records, key) = (lsu.keys_of(super::keys::Folder::Pending, id).await?, lsu.keys().sidecar(id));
+    let (data, metas) = (lsu.keys_of(Folder::Data, id).await?, lsu.metas(id).await?);
+    let (records, key) = (lsu.keys_of(Folder::Pending, id).await?, lsu.keys().sidecar(id));
     for asked in data.iter().chain([&key]) {
         ask_for_locks(lsu, asked).await?;
     }
     if let Some(bytes) = lsu.record(&key).await?
         && parse_sidecar(lsu.keys(), id, &bytes).is_err_and(|error| error.kind() == Kind::Corrupt)
     {
-        lsu.put_record(&lsu.keys().replaced(id, &super::keys::Attempt::new()), bytes, false).await?;
+        lsu.put_record(&lsu.keys().replaced(id, &Attempt::new()), bytes, false).await?;
         remove_key(lsu, &key).await?;
     }
     for PendingEntry { pending, .. } in &entries {

@@ -13,6 +13,7 @@ use super::record::{
     ImageState, LEASE_SECONDS_MAX, Pending, PendingState, RECORD_SIZE_MAX, Sidecar, parse_pending, parse_sidecar,
     to_bytes,
 };
+use super::room::Room;
 use super::usage::{Usage, UsageFile};
 use crate::config::{self, Config, Server, WireChoice};
 use crate::error::{Error, Found, Kind, Result, ResultExt};
@@ -41,6 +42,7 @@ struct Shared {
     wire: WireChoice,
     usage: UsageFile,
     versioning: Mutex<Option<(Instant, Versioning)>>,
+    room: Room,
 }
 
 /// `lsu.json`
@@ -79,6 +81,13 @@ pub enum Image {
     },
 }
 
+/// An image, or what an interrupted delete left of one.
+#[derive(Clone, Debug)]
+pub enum Described {
+    Here(Image),
+    Deleting(Box<Sidecar>),
+}
+
 impl Lsu {
     pub fn new(store: Store, config: &Config, server: &Server, lsu: &config::Lsu) -> Self {
         let shared = Shared {
@@ -88,6 +97,7 @@ impl Lsu {
             lsu: lsu.clone(),
             wire: config.integrity.wire,
             versioning: Mutex::new(None),
+            room: Room::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -106,6 +116,11 @@ impl Lsu {
 
     pub fn bucket(&self) -> &str {
         &self.shared.lsu.bucket
+    }
+
+    /// What everybody who parses a record takes room from.
+    pub(super) fn room(&self) -> &Room {
+        &self.shared.room
     }
 
     pub fn wire(&self) -> WireChoice {
@@ -220,6 +235,7 @@ impl Lsu {
     pub(super) async fn sidecar(&self, id: &ImageId) -> Result<Option<(Sidecar, bytes::Bytes)>> {
         let key = self.keys().sidecar(id);
         let Some(bytes) = self.record(&key).await? else { return Ok(None) };
+        let _room = self.room().take(bytes.len() as u64).await?;
         Ok(Some((parse_sidecar(self.keys(), id, &bytes)?, bytes)))
     }
 
@@ -241,7 +257,10 @@ impl Lsu {
             let Some((_, Some(attempt))) = self.keys().parse(Folder::Pending, &key) else { continue };
             let parsed = match self.record(&key).await {
                 Ok(None) => continue,
-                Ok(Some(bytes)) => parse_pending(self.keys(), id, &attempt, &bytes),
+                Ok(Some(bytes)) => {
+                    let _room = self.room().take(bytes.len() as u64).await?;
+                    parse_pending(self.keys(), id, &attempt, &bytes)
+                }
                 Err(error) if error.kind() == Kind::Corrupt => Err(error),
                 Err(error) => return Err(error),
             };
@@ -290,19 +309,29 @@ impl Lsu {
         Ok((sidecar, pendings))
     }
 
-    /// The image by its records: complete, else pending, else not found.
+    /// The image by its records: complete, else pending, else not found. One that is being deleted is not found.
     pub async fn describe(&self, id: &ImageId) -> Result<Image> {
+        match self.describe_any(id).await? {
+            Described::Here(image) => Ok(image),
+            Described::Deleting(_) => Err(self.not_found(id)),
+        }
+    }
+
+    /// As [`Lsu::describe`], with the images whose delete was not finished.
+    pub async fn describe_any(&self, id: &ImageId) -> Result<Described> {
         let (sidecar, pendings) = self.records(id).await?;
         if let Some((sidecar, _)) = sidecar {
-            if sidecar.state == ImageState::Deleting {
-                return Err(self.not_found(id));
-            }
-            return Ok(Image::Complete(Box::new(sidecar)));
+            let sidecar = Box::new(sidecar);
+            return Ok(match sidecar.state {
+                ImageState::Deleting => Described::Deleting(sidecar),
+                ImageState::Complete => Described::Here(Image::Complete(sidecar)),
+            });
         }
         let now = self.now().await?;
         let held = pendings.iter().any(|entry| entry.is_held(now));
         let best = pendings.into_iter().map(|entry| entry.pending).max_by_key(progress);
-        best.map(|record| Image::Pending { record: Box::new(record), held }).ok_or_else(|| self.not_found(id))
+        let image = best.map(|record| Image::Pending { record: Box::new(record), held });
+        image.map(Described::Here).ok_or_else(|| self.not_found(id))
     }
 
     pub(super) fn not_found(&self, id: &ImageId) -> Error {

@@ -72,6 +72,8 @@ mod remove;
 mod reopen;
 pub mod repair;
 pub mod restore;
+mod room;
+mod shape;
 pub mod undelete;
 pub mod usage;
 mod writer;

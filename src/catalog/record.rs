@@ -14,7 +14,6 @@ use serde_json::Value;
 use super::image_id::{ImageDef, ImageId};
 use super::keys::{Attempt, Folder, Keys};
 use super::meta::Meta;
-use crate::config::PARTS_MAX;
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::objstore::checksum::Crc64;
 use crate::objstore::client::{ObjectInfo, SentPart};
@@ -173,15 +172,12 @@ impl Content {
 
 /// Gives the bytes that `parts` cover from the first one on.
 pub fn check_parts(parts: &[PartRecord]) -> std::result::Result<u64, String> {
-    let (mut end, mut last) = (0u64, 0);
+    let mut end = 0u64;
     for part in parts {
         if part.offset != end || part.size == 0 {
             return Err(format!("part {} lies at offset {}, {end} was expected", part.number, part.offset));
         }
-        if part.number <= last || part.number > PARTS_MAX {
-            return Err(format!("part {} follows part {last}: numbers rise, from 1 to {PARTS_MAX}", part.number));
-        }
-        (end, last) = (end.checked_add(part.size).ok_or("parts are longer than 64 bits can count")?, part.number);
+        end = end.checked_add(part.size).ok_or("parts are longer than 64 bits can count")?;
     }
     Ok(end)
 }
@@ -325,6 +321,7 @@ fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T> {
     struct Versioned {
         schema: u32,
     }
+    super::shape::check(bytes).map_err(|why| invalid(key, &why))?;
     let versioned: Versioned = serde_json::from_slice(bytes).map_err(|e| invalid(key, &e.to_string()))?;
     if versioned.schema != SCHEMA {
         let what = format!("record {key} has schema {}, this version reads {SCHEMA}", versioned.schema);

@@ -197,7 +197,8 @@ async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Res
     if !replace_sidecar(lsu, old, body, &sidecar).await? {
         return Ok(Mended::NotNeeded);
     }
-    Ok(Mended::Yes(format!("the sidecar is rebuilt from {size} bytes in {parts} parts")))
+    let plural = if parts == 1 { "" } else { "s" };
+    Ok(Mended::Yes(format!("the sidecar is rebuilt from {size} bytes in {parts} part{plural}")))
 }
 
 /// The new sidecar with the fields of the old one that this version does not know.

@@ -14,7 +14,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumMode, ObjectLockLegalHoldStatus};
+use aws_sdk_s3::types::{ChecksumMode, ObjectLockLegalHoldStatus, StorageClass};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime::client::retries::TokenBucket;
 use bytes::Bytes;
@@ -91,6 +91,8 @@ pub struct ObjectInfo {
     pub retained_until: u64,
     /// Only HEAD fills it in.
     pub legal_hold: bool,
+    /// The archive that the object lies in, which no GET reads before it is restored; only HEAD fills it in.
+    pub archived: Option<String>,
 }
 
 /// An object as a listing describes it.
@@ -423,6 +425,7 @@ impl ObjectInfo {
             modified: seconds(reply.last_modified()),
             retained_until: seconds(reply.object_lock_retain_until_date()),
             legal_hold: reply.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On),
+            archived: archive_of(reply),
         }
     }
 }
@@ -447,6 +450,15 @@ fn retry_partition(server: &str, retry: &Retry) -> RetryPartition {
     // The tokens keep a store that refuses from being asked too much; silence costs none, its time is bounded anyway.
     let bucket = TokenBucket::builder().capacity(retry.token_bucket).timeout_retry_cost(0).build();
     RetryPartition::custom(format!("vastost-{server}")).token_bucket(bucket).build()
+}
+
+/// The archive class or tier of an object, unless a copy has been restored from there.
+fn archive_of(reply: &HeadObjectOutput) -> Option<String> {
+    let is_archive = |class: &&StorageClass| matches!(class, StorageClass::Glacier | StorageClass::DeepArchive);
+    let class = reply.storage_class().filter(is_archive).map(|class| class.as_str());
+    let archive = class.or_else(|| reply.archive_status().map(|status| status.as_str()));
+    let is_restored = reply.restore().is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
+    archive.filter(|_| !is_restored).map(ToOwned::to_owned)
 }
 
 /// Seconds since 1970; 0 for a time that the server left out.

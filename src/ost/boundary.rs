@@ -119,12 +119,14 @@ fn tell(function: &str, call: &Call, error: Option<&Error>) {
     let _entered = call.span.as_ref().map(tracing::Span::enter);
     // The end of a list is an answer too.
     if let Some(error) = error.filter(|error| error.kind() != Kind::NoMoreEntries && !call.quiet) {
-        let subject = if call.subject.is_empty() { String::new() } else { format!(" {}:", call.subject) };
-        tracing::error!("{function}:{subject} {error}");
+        let error_text = error.to_string();
+        let subject = without_image(&call.subject, &error_text);
+        let subject = if subject.is_empty() { String::new() } else { format!(" {subject}:") };
+        tracing::error!("{function}:{subject} {error_text}");
         if let Some(session) = &call.session {
             session.add(
                 STSP_LOG_ERROR,
-                format!("vastost {function}:{subject} {error} (status {})", code_of(error.kind())),
+                format!("vastost {function}:{subject} {error_text} (status {})", code_of(error.kind())),
             );
         }
     }
@@ -133,6 +135,14 @@ fn tell(function: &str, call: &Call, error: Option<&Error>) {
             session.add(STSP_LOG_WARN, format!("vastost: {notice}"));
         }
         session.deliver();
+    }
+}
+
+/// The subject of a call, without the image when the error names it itself: nobody wants to read it twice.
+fn without_image<'a>(subject: &'a str, error: &str) -> &'a str {
+    match subject.split_once(", image ") {
+        Some((lsu, image)) if error.contains(image) => lsu,
+        _ => subject,
     }
 }
 

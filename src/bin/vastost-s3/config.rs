@@ -1,5 +1,6 @@
 //! `config check` and `config show`.
 
+use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,10 +16,20 @@ pub fn run(global: &Global, args: &args::Config) -> Outcome {
     match &args.action {
         ConfigAction::Check { file } => check(global, file.as_deref().or(global.config.as_deref())),
         ConfigAction::Show => {
-            raw(show(&Config::find(global.config.as_deref())?).as_bytes())?;
+            show_all(global)?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn show_all(global: &Global) -> Result<(), Box<dyn Error>> {
+    let config = Config::find(global.config.as_deref())?;
+    let text = show(&config);
+    if !global.json {
+        return raw(text.as_bytes());
+    }
+    let settings: toml::Table = toml::from_str(&text)?;
+    output::json(&json!({ "schema": 1, "file": config.path.display().to_string(), "settings": settings }))
 }
 
 fn check(global: &Global, file: Option<&Path>) -> Outcome {

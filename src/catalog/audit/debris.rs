@@ -16,7 +16,7 @@ use super::super::meta::Meta;
 use super::super::pages::Pages;
 use super::super::record::{Closing, ImageState, LEASE_SECONDS_MAX, Pending, PendingState, parse_pending};
 use super::image::{Read, head, read_sidecar, unreadable};
-use super::report::Class;
+use super::report::{Class, Foreign};
 use super::{Found, Scope};
 use crate::error::{Error, Kind, Result};
 use crate::objstore::client::ListedObject;
@@ -80,9 +80,9 @@ pub struct Judged {
 }
 
 /// What a pass over leftovers has seen.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Seen {
-    pub foreign: u64,
+    pub foreign: Foreign,
     pub requests: u64,
 }
 
@@ -118,7 +118,9 @@ where
     while let Some(page) = pages.next_page().await? {
         for object in page {
             let Some((id, Some(attempt))) = scope.lsu.keys().parse(folder, &object.key) else {
-                seen.foreign += u64::from(scope.has_all());
+                if scope.has_all() {
+                    seen.foreign.add(|| object.key);
+                }
                 continue;
             };
             if !scope.has(&id) {
@@ -141,6 +143,7 @@ where
 
 async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &ListedObject) -> Result<Judged> {
     let (lsu, key) = (&scope.lsu, object.key.as_str());
+    let room = lsu.room().take(object.size).await?;
     let read = match lsu.record(key).await {
         Ok(None) => return Ok(Judged::default()),
         Ok(Some(bytes)) => Ok(bytes),
@@ -148,6 +151,7 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
         Err(error) => return Err(error),
     };
     let parsed = read.as_ref().map_err(Error::repeat).and_then(|bytes| parse_pending(lsu.keys(), id, attempt, bytes));
+    drop(room);
     let pending = match parsed {
         Ok(pending) => pending,
         Err(error) => return Ok(judge_unreadable(scope, id, attempt, object, &error, read.ok().as_deref())),
@@ -225,7 +229,7 @@ fn describe(pending: &Pending, complete: bool) -> String {
     let who = format!("{}:{} since {}", pending.writer.host, pending.writer.pid, pending.started);
     let what = match pending.state {
         _ if complete => "the image is complete, and this record of its writing was left",
-        PendingState::Incomplete => "closed incomplete, and nobody went on with it",
+        PendingState::Incomplete => "closed incomplete, and not resumed since",
         PendingState::Writing if pending.closing.is_some() => "its writer ended while it closed the image",
         PendingState::Writing => "its writer ended without closing it",
     };
@@ -290,11 +294,11 @@ async fn judge_meta_once(scope: &Scope, id: &ImageId, attempt: &Attempt, object:
 
 /// Leftovers of the capability probe.
 pub(super) async fn probes(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> Result<Seen> {
-    let (mut pages, mut foreign) = (Pages::new(&scope.lsu, scope.lsu.keys().probes(), None), 0);
+    let (mut pages, mut foreign) = (Pages::new(&scope.lsu, scope.lsu.keys().probes(), None), Foreign::default());
     while let Some(page) = pages.next_page().await? {
         for object in page.into_iter().filter(|object| scope.is_old(object.modified)) {
             if !scope.lsu.keys().is_probe(&object.key) {
-                foreign += 1;
+                foreign.add(|| object.key.clone());
                 continue;
             }
             let (expected, found) = ("no object", "what a probe of the endpoint left");
@@ -319,7 +323,9 @@ pub(super) async fn uploads(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) ->
                 continue;
             }
             let Some((id, Some(attempt))) = lsu.keys().parse(Folder::Data, &upload.key) else {
-                seen.foreign += u64::from(scope.has_all());
+                if scope.has_all() {
+                    seen.foreign.add(|| format!("upload of {}", upload.key));
+                }
                 continue;
             };
             if scope.has(&id) && scope.is_old(upload.initiated) {
@@ -367,6 +373,6 @@ async fn orphan_upload(scope: &Scope, id: Option<&ImageId>, upload: &ListedUploa
     Ok(Some(found.with(Remedy::OrphanUpload { key: upload.key.clone(), upload: upload.id.clone() })))
 }
 
-async fn has_pending(scope: &Scope, id: &ImageId, attempt: &Attempt) -> Result<bool> {
+pub(super) async fn has_pending(scope: &Scope, id: &ImageId, attempt: &Attempt) -> Result<bool> {
     Ok(head(scope, &scope.lsu.keys().pending(id, attempt)).await?.is_some())
 }

@@ -2,11 +2,12 @@
 
 use super::super::image_id::ImageId;
 use super::super::meta::{self, Meta};
-use super::super::record::{ImageState, Sidecar, object_metadata, parse_sidecar};
+use super::super::record::{Content, ImageState, Sidecar, object_metadata, parse_sidecar};
 use super::debris::{self, Remedy};
 use super::report::{Class, Level, Severity};
 use super::walk::Group;
 use super::{Found, Scope};
+use crate::config::PARTS_MAX;
 use crate::error::{Error, Found as _, Kind, Result};
 use crate::objstore::checksum::{Crc64, Md5Sum, composite_etag};
 use crate::objstore::client::{ListedObject, ObjectInfo};
@@ -24,6 +25,8 @@ pub struct Checked {
     pub known: bool,
     /// The data's size, by the sidecar where there is one.
     pub bytes: u64,
+    /// There are data, and neither a sidecar nor a pending record.
+    pub unrecorded: bool,
 }
 
 /// Checks one image; what cannot be read becomes a finding.
@@ -43,6 +46,11 @@ pub(super) fn unreadable(scope: &Scope, id: &ImageId, error: &Error) -> Found {
 
 async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Result<()> {
     let key = scope.lsu.keys().sidecar(&group.id);
+    // Kept as long as the sidecar is.
+    let _room = match &group.sidecar {
+        Some(listed) => Some(scope.lsu.room().take(listed.size).await?),
+        None => None,
+    };
     let sidecar = match &group.sidecar {
         Some(listed) => match read_sidecar(scope, &group.id).await? {
             Read::Valid(sidecar) => Some((sidecar, listed.modified)),
@@ -86,12 +94,28 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
             check_sidecar(scope, group, *sidecar, checked).await?;
         }
     }
+    if group.sidecar.is_none() && !group.data.is_empty() {
+        checked.unrecorded = is_unrecorded(scope, group).await?;
+    }
     if scope.options.leftovers {
         for (attempt, object) in group.data.iter().filter(|(_, object)| Some(&object.key) != ours.as_ref()) {
             checked.found.extend(debris::judge_data(scope, &group.id, attempt, object).await?);
         }
     }
     Ok(())
+}
+
+/// True when no record of the image is to be found. A writer puts its pending record before its data, and removes it
+/// after its sidecar.
+async fn is_unrecorded(scope: &Scope, group: &Group) -> Result<bool> {
+    for (attempt, _) in &group.data {
+        if debris::has_pending(scope, &group.id, attempt).await? {
+            return Ok(false);
+        }
+    }
+    let key = scope.lsu.keys().sidecar(&group.id);
+    let Some((_, object)) = group.data.first() else { return Ok(false) };
+    Ok(head(scope, &key).await?.is_none() && head(scope, &object.key).await?.is_some())
 }
 
 /// False when the delete was under way: a mark that is only just there is looked at again after a while.
@@ -149,6 +173,10 @@ async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: 
         return Ok(());
     };
     check_object(scope, &sidecar, &object, checked);
+    if let Some(found) = archived(scope, id, &data.key, &object) {
+        checked.found.push(found);
+        return Ok(());
+    }
     if scope.options.level > Level::Quick {
         check_metadata(scope, &sidecar, &object, checked);
         check_part_list(scope, &sidecar, checked);
@@ -157,6 +185,14 @@ async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: 
     // Only what is read needs its part list any further.
     checked.sidecar = (scope.options.level == Level::Deep).then(|| Box::new(sidecar));
     Ok(())
+}
+
+/// The finding of an object in an archive: it is there, and no GET can read it.
+fn archived(scope: &Scope, id: &ImageId, key: &str, object: &ObjectInfo) -> Option<Found> {
+    let class = object.archived.as_ref()?;
+    let (expected, found) =
+        ("an object that can be read", format!("storage class {class}: restore it from the archive first"));
+    Some(scope.found(Class::Unreadable, Some(id), Some(key), expected, found))
 }
 
 /// Size, ETag and, where the server tells it, CRC of the object against the sidecar's. An ETag is a hint, since a copy of
@@ -212,6 +248,12 @@ fn check_metadata(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked
 /// The parts that the sidecar lists must make up the ETag that it has: else one of the two was changed.
 fn check_part_list(scope: &Scope, sidecar: &Sidecar, checked: &mut Checked) {
     let (content, id) = (&sidecar.content, &sidecar.image.id);
+    if let Some(found) = wrong_number(content) {
+        let expected = format!("part numbers from 1 to {PARTS_MAX}, each higher than the one before");
+        let key = scope.lsu.keys().sidecar(id);
+        checked.found.push(scope.found(Class::SidecarMismatch, Some(id), Some(&key), expected, found));
+        return;
+    }
     let etags = || content.parts.iter().map(|part| part.etag.as_str());
     let expected = match (content.parts.as_slice(), content.data.etag.rsplit_once('-')) {
         ([], _) => return,
@@ -225,11 +267,24 @@ fn check_part_list(scope: &Scope, sidecar: &Sidecar, checked: &mut Checked) {
     let made_of = content.data.etag.rsplit_once('-').and_then(|(_, count)| count.parse().ok());
     let count_differs = made_of.is_some_and(|count: usize| count != content.parts.len());
     if count_differs || expected.is_some_and(|expected| expected != content.data.etag) {
-        let expected = format!("the {} parts of ETag {}", made_of.unwrap_or(1), content.data.etag);
-        let found = format!("{} parts with other ETags", content.parts.len());
+        let parts = |count: usize| format!("{count} part{}", if count == 1 { "" } else { "s" });
+        let expected = format!("{} that make up ETag {}", parts(made_of.unwrap_or(1)), content.data.etag);
+        let found = format!("{} with other ETags", parts(content.parts.len()));
         let key = scope.lsu.keys().sidecar(id);
         checked.found.push(scope.found(Class::SidecarMismatch, Some(id), Some(&key), expected, found));
     }
+}
+
+/// Parts are numbered as S3 numbers them, in the order of their bytes.
+fn wrong_number(content: &Content) -> Option<String> {
+    let mut last = 0;
+    for part in &content.parts {
+        if part.number <= last || part.number > PARTS_MAX {
+            return Some(format!("part number {} after {last}", part.number));
+        }
+        last = part.number;
+    }
+    None
 }
 
 /// Metadata of NetBackup beside the image: in the sidecar, or an object of their own.
@@ -251,6 +306,10 @@ async fn check_image_meta(scope: &Scope, sidecar: &Sidecar, checked: &mut Checke
         }
         Some(Meta::Object { key, size, crc64nvme }) => {
             let object = head(scope, key).await?;
+            if let Some(found) = object.as_ref().and_then(|object| archived(scope, id, key, object)) {
+                checked.found.push(found);
+                return Ok(());
+            }
             let whole = object.as_ref().is_some_and(|object| object.size == *size);
             let sound = if whole && scope.options.level == Level::Deep {
                 meta::load(lsu.store(), lsu.bucket(), sidecar.meta.as_ref()).await.map(drop)
