@@ -332,6 +332,7 @@ impl Audit<'_> {
                 (false, true) => states.damaged.add(checked.bytes),
                 (false, false) => states.good.add(checked.bytes),
             });
+            self.summary(scope).rebuilt += u64::from(checked.rebuilt && !checked.deleting);
             self.state.images += 1;
             self.state.bytes += checked.bytes;
         }
