@@ -163,7 +163,7 @@ impl Backup {
         }
         let (lsu, conditional) = (self.lsu.clone(), self.conditional_put);
         let sidecar = sidecar(&self.pending, Content::new(&self.pending.key, &uploaded.object, &uploaded.parts));
-        match self.lsu.store().run(async move { commit(&lsu, &sidecar, conditional).await }) {
+        match self.lsu.store().run_patiently(async move { commit(&lsu, &sidecar, conditional).await }) {
             Ok(()) => {}
             // Another writer's record is there, or a delete has taken the data: no record will ever name this attempt.
             Err(error) if matches!(error.kind(), Kind::AlreadyExists | Kind::NotFound) => {

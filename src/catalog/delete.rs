@@ -23,8 +23,7 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
     if !is_ours {
         return Err(lsu.not_found(&def.id));
     }
-    let now = lsu.now().await?;
-    if let Some(held) = pendings.iter().find(|entry| entry.is_held_by_another(now)) {
+    if let Some(held) = lsu.held_by_another(&pendings).await? {
         let Writer { host, pid, .. } = &held.pending.writer;
         return Err(Error::new(Kind::Busy, format!("image {} is being written by {host}:{pid}", def.id)));
     }

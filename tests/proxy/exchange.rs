@@ -44,7 +44,9 @@ pub fn run(mut client: Wire, upstream: &str, head: &[u8], request: &Request, act
             let head = without(head, &[name]);
             return relay(client, upstream, &head, request, Action::Forward);
         }
-        Action::Forward | Action::FlipRequest(_) | Action::StallRequest(..) => return relay(client, upstream, head, request, action),
+        Action::Forward | Action::FlipRequest(_) | Action::StallRequest(..) => {
+            return relay(client, upstream, head, request, action);
+        }
         damage => return damaged(client, upstream, head, request, damage),
     }
     Ok(None)
@@ -139,8 +141,7 @@ fn edited(
     let text = String::from_utf8_lossy(&without(answer, framing)).into_owned();
     let lines = text.trim_end().split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
     let headers = lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
-    let mut reply =
-        Reply { status: status(answer), headers, body, framed: Framed::Length, cut: None, stall: None };
+    let mut reply = Reply { status: status(answer), headers, body, framed: Framed::Length, cut: None, stall: None };
     change(&mut reply);
 
     let mut text = format!("HTTP/1.1 {} Edited\r\n", reply.status);
@@ -160,9 +161,7 @@ fn edited(
     }
     let whole = match reply.framed {
         Framed::Chunked if reply.body.is_empty() => b"0\r\n\r\n".to_vec(),
-        Framed::Chunked => {
-            [format!("{:x}\r\n", reply.body.len()).as_bytes(), &reply.body, b"\r\n0\r\n\r\n"].concat()
-        }
+        Framed::Chunked => [format!("{:x}\r\n", reply.body.len()).as_bytes(), &reply.body, b"\r\n0\r\n\r\n"].concat(),
         _ => reply.body,
     };
     let sent = &whole[..reply.cut.unwrap_or(whole.len()).min(whole.len())];
