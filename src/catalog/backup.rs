@@ -168,7 +168,7 @@ impl Backup {
         }
         let (lsu, conditional) = (self.lsu.clone(), self.lsu.store().known(self.lsu.bucket()).conditional_put);
         let sidecar = sidecar(&self.pending, Content::new(&self.pending.key, &uploaded.object, &uploaded.parts));
-        match self.lsu.store().run(async move { commit(&lsu, &sidecar, conditional).await }) {
+        match self.lsu.store().run_patiently(async move { commit(&lsu, &sidecar, conditional).await }) {
             Ok(()) => {}
             // Another writer's record is there: none will ever name this attempt.
             Err(error) if error.kind() == Kind::AlreadyExists => return Err(self.give_up(error)),
