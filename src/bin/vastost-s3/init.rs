@@ -14,10 +14,10 @@ use vastost::error::Kind;
 use vastost::objstore::client::Store;
 use vastost::objstore::engine::Engine;
 
-use crate::Outcome;
 use crate::args::{Global, Init};
 use crate::credentials::{from_environment, variable};
-use crate::output::line;
+use crate::output::{complain, line};
+use crate::{Outcome, doctor};
 
 /// What goes into the file.
 struct Plan<'a> {
@@ -55,6 +55,7 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
     if !global.quiet {
         tell(&plan, &keys_file, &created)?;
     }
+    try_images(global, &config)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -104,6 +105,18 @@ fn keys(args: &Init) -> Result<Keys, Box<dyn Error>> {
         None => ask::secret("Secret access key (not shown)", "AWS_SECRET_ACCESS_KEY")?,
     };
     Ok(Keys::Pair(KeyPair { access_key_id, secret_access_key }))
+}
+
+/// What was written is there in any case; whether it serves is seen by an image. Where it does not, `doctor` tells more.
+fn try_images(global: &Global, config: &Config) -> Result<(), Box<dyn Error>> {
+    for (lsu, tried) in doctor::try_images(config)? {
+        match tried {
+            Ok(done) if !global.quiet && !global.json => line(&format!("LSU {lsu}: {done}"))?,
+            Ok(_) => {}
+            Err(why) => complain(&format!("LSU {lsu} cannot be used yet: {why}; `vastost-s3 doctor` tells more")),
+        }
+    }
+    Ok(())
 }
 
 fn create_buckets(config: &Config) -> Result<Vec<String>, Box<dyn Error>> {
