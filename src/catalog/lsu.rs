@@ -275,7 +275,8 @@ impl PendingEntry {
     pub fn is_held(&self, now: u64) -> bool {
         let writing = self.pending.state == PendingState::Writing;
         let fresh = now.saturating_sub(self.modified) <= self.pending.lease_seconds;
-        writing && fresh && !self.pending.writer.is_dead()
+        // A record without a lease speaks for nobody: what a close has kept.
+        writing && fresh && self.pending.lease_seconds > 0 && !self.pending.writer.is_dead()
     }
 
     /// True while somebody else than this call may be writing it. What this process is said to write, and no handle of

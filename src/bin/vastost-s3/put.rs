@@ -1,7 +1,7 @@
 //! `put`: a file or stdin becomes an image, through the plug-in as NetBackup would do it.
 //!
 //! A thread reads ahead, so that a source that stalls does not keep us from hearing Ctrl-C. Whatever goes wrong after
-//! the image was created, what was written is removed again.
+//! the image was created and before it is closed, what was written is removed again.
 
 use std::error::Error;
 use std::fs::File;
@@ -113,7 +113,9 @@ fn store(
     match write_all(&image, buffers, progress) {
         Ok(size) => match image.close(STSP_CLOSEF_COMPLETE) {
             Ok(()) => Ok(size),
-            Err(first) => Err(remove(server, lsu, def, first.into())),
+            // The close has removed what was never whole; what may be is kept, and the error says so: the source may be a
+            // pipe that cannot be read again.
+            Err(first) => Err(complete_or(server, lsu, def, first.into())),
         },
         Err(first) => {
             // Its failure changes nothing: the handle is gone in any case, and the image is removed next.
@@ -144,8 +146,8 @@ fn write_all(image: &HostImage, buffers: &Buffers, progress: &Progress) -> Resul
 /// complete image of that name is another writer's, or ours whose last answer was lost: it stays.
 fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error>) -> Box<dyn Error> {
     let name = || format!("{lsu}/{}:{}", shown(&def.basename), def.date);
-    if server.info(lsu, def).is_ok_and(|info| info.flags & STSP_II_IMAGE_CREATED != 0) {
-        return format!("{first}; a complete image {} is there, and was left alone", name()).into();
+    if is_complete(server, lsu, def) {
+        return complete_or(server, lsu, def, first);
     }
     match server.delete(lsu, def) {
         Ok(()) => first,
@@ -155,4 +157,16 @@ fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error
             format!("{first}; what was written could not be removed: {second}; {left}").into()
         }
     }
+}
+
+/// The first error, with what is there when a complete image of that name is.
+fn complete_or(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error>) -> Box<dyn Error> {
+    if !is_complete(server, lsu, def) {
+        return first;
+    }
+    format!("{first}; a complete image {lsu}/{}:{} is there, and was left alone", shown(&def.basename), def.date).into()
+}
+
+fn is_complete(server: &HostServer, lsu: &str, def: &Definition) -> bool {
+    server.info(lsu, def).is_ok_and(|info| info.flags & STSP_II_IMAGE_CREATED != 0)
 }
