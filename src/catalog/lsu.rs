@@ -365,7 +365,8 @@ impl PendingEntry {
         let writing = self.pending.state == PendingState::Writing;
         let lease = self.pending.lease_seconds.min(LEASE_SECONDS_MAX);
         let fresh = now.saturating_sub(self.modified) <= lease;
-        writing && fresh && !self.pending.writer.is_dead()
+        // A record without a lease speaks for nobody: what a close has kept.
+        writing && fresh && lease > 0 && !self.pending.writer.is_dead()
     }
 
     /// True while somebody else than this call may be writing it. What this process is said to write, and no handle of
