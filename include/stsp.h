@@ -180,6 +180,9 @@
 // Plug-in error: none of the others.
 #define STSP_EPLUGIN 2060046
 
+// The image is WORM-locked: a retention period or a legal hold of the store has not ended.
+#define STSP_EWORM 2060069
+
 // The handle is closed, of another kind, or never was.
 #define STSP_EHANDLE 2060901
 

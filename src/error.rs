@@ -31,6 +31,8 @@ pub enum Kind {
     Busy,
     /// The store knows us and refuses.
     AccessDenied,
+    /// A retention period or a legal hold of the store keeps the object.
+    Locked,
     /// The store does not accept who we say we are.
     Unauthorized,
     /// No connection, or one that broke.
@@ -61,11 +63,12 @@ pub struct Error {
     kind: Kind,
     what: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    outcome_unknown: bool,
 }
 
 impl Error {
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), source: None }
+        Self { kind, what: what.into(), source: None, outcome_unknown: false }
     }
 
     pub fn with_source(
@@ -73,18 +76,31 @@ impl Error {
         what: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self { kind, what: what.into(), source: Some(source.into()) }
+        Self { kind, what: what.into(), source: Some(source.into()), outcome_unknown: false }
     }
 
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
+    /// True when the store may have done what was asked, or may still do it: a change was sent, and neither an answer nor
+    /// a look at the store told how it ended. Whoever gets such an error keeps the data and the record of what was asked.
+    pub fn outcome_is_unknown(&self) -> bool {
+        self.outcome_unknown
+    }
+
+    /// Marks the error of a change that the store may have made all the same.
+    #[must_use]
+    pub fn with_unknown_outcome(mut self) -> Self {
+        self.outcome_unknown = true;
+        self
+    }
+
     /// The same kind, one sentence further out.
     #[must_use]
     pub fn context(self, what: impl Into<String>) -> Self {
-        let kind = self.kind;
-        Self::with_source(kind, what, self)
+        let (kind, outcome_unknown) = (self.kind, self.outcome_unknown);
+        Self { outcome_unknown, ..Self::with_source(kind, what, self) }
     }
 
     /// The same sentence under another kind, where a layer knows better what it means.
@@ -97,23 +113,24 @@ impl Error {
     /// A copy that keeps kind and full text, for one cause that several callers must hear of.
     #[must_use]
     pub fn repeat(&self) -> Self {
-        Self::new(self.kind, self.to_string())
+        Self { outcome_unknown: self.outcome_unknown, ..Self::new(self.kind, self.to_string()) }
     }
 }
 
 impl fmt::Display for Error {
+    /// One line, whatever names and words of others are in it: see [`crate::clean`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
+        let mut text = self.what.clone();
         let mut next = std::error::Error::source(self);
         while let Some(cause) = next {
             // Our own causes print their whole chain themselves.
-            write!(f, ": {cause}")?;
+            text = format!("{text}: {cause}");
             if cause.is::<Error>() {
                 break;
             }
             next = cause.source();
         }
-        Ok(())
+        f.write_str(&crate::clean::line(&text))
     }
 }
 
@@ -165,5 +182,18 @@ mod tests {
         let error = Error::with_source(Kind::Config, "read CA file /x", io).context("open server vast1");
         assert_eq!(error.to_string(), "open server vast1: read CA file /x: no such file");
         assert_eq!(error.kind(), Kind::Config);
+    }
+
+    #[test]
+    fn an_unknown_outcome_stays_unknown_on_its_way_up() {
+        let error = Error::new(Kind::Timeout, "complete b/k").with_unknown_outcome();
+        assert!(error.repeat().context("close image x").with_kind(Kind::Unavailable).outcome_is_unknown());
+        assert!(!Error::new(Kind::Timeout, "head b/k").context("close image x").outcome_is_unknown());
+    }
+
+    #[test]
+    fn no_name_or_foreign_word_begins_a_line_of_its_own() {
+        let error = Error::new(Kind::NotFound, "image a\nERROR forged").context("\u{1b}[2J");
+        assert_eq!(error.to_string(), "\\u{1b}[2J: image a\\nERROR forged");
     }
 }

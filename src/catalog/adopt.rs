@@ -4,7 +4,8 @@
 //! knows are completed to an object, and the record is put with that object as its content. A writer that was not dead
 //! after all finds its upload gone, and its next part, its close and its next renewal fail.
 //!
-//! CRCs that neither record nor server tell are computed by reading those parts back; their MD5 must be their ETag.
+//! CRCs that neither record nor server tell are computed by reading those parts back. An ETag is a hint: buckets are
+//! encrypted and objects copied, so another one than expected makes us read, and the bytes decide.
 
 use super::claim::Record;
 use super::lsu::{Lsu, PendingEntry};
@@ -17,7 +18,10 @@ use crate::objstore::digest::digest_range;
 use crate::objstore::multipart::StoredPart;
 use crate::objstore::part_plan::PartPlan;
 
-/// Parts of an object that are not proven yet: some lack their CRC.
+/// Readings of a part at most.
+const READINGS: u32 = 3;
+
+/// Parts of an object that are not proven yet: some lack their CRC, or their ETag because nothing of it can be trusted.
 type Unproven = (ObjectInfo, Vec<StoredPart>);
 
 /// Makes `entry`, which no living writer holds, an attempt that was closed incomplete.
@@ -54,9 +58,28 @@ pub async fn salvage(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
         Some((upload, parts)) => complete(lsu, pending, upload, parts).await?,
         None => finished_object(lsu, pending).await?,
     };
-    let Some((object, parts)) = unproven else { return Ok(None) };
+    let Some((object, mut parts)) = unproven else { return Ok(None) };
+    if !lsu.wire_mode().is_proven_by(lsu.store().known(lsu.bucket())) {
+        // Nothing proved these bytes when they were sent.
+        parts.iter_mut().for_each(|part| part.etag.clear());
+    }
     let parts = prove(lsu, &pending.key, parts, &pending.sent).await?;
     Ok(Some(Content::new(&pending.key, &object, &parts)))
+}
+
+/// True when every part that the record of an attempt lists is on the store, in its upload or as its object.
+pub async fn is_whole(lsu: &Lsu, pending: &Pending) -> Result<bool> {
+    let wanted: u64 = pending.sent.iter().map(|part| part.size).sum();
+    if pending.sent.is_empty() {
+        return Ok(false);
+    }
+    if let Some(upload) = &pending.upload_id
+        && let Some(parts) = lsu.store().list_parts(lsu.bucket(), &pending.key, upload).await?
+    {
+        return Ok(usable(parts, &pending.sent).iter().map(|part| part.size).sum::<u64>() >= wanted);
+    }
+    let object = lsu.store().head(lsu.bucket(), &pending.key).await.if_found()?;
+    Ok(object.is_some_and(|object| object.size == wanted))
 }
 
 /// Completes the upload with the parts that can be used; aborts it when there are none.
@@ -71,19 +94,41 @@ async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredP
     let whole = crcs.map(|_| parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64.unwrap_or(crc), part.size)));
     let listed = parts.iter().map(|part| sent(part, part.crc64.unwrap_or(Crc64(0))));
     let listed: Vec<_> = listed.collect();
-    let object = store.complete_upload(bucket, key, upload, &listed, whole).await?;
-    Ok(Some((object, parts)))
+    let done = match store.complete_upload(bucket, key, upload, &listed, whole).await {
+        // Some stores get the CRC of several parts wrong: without it, the bytes must tell.
+        Err(error) if error.kind() == Kind::Corrupt && whole.is_some() => {
+            tracing::warn!("without the CRC64NVME of the whole, and then read back: {error}");
+            let again = store.complete_upload(bucket, key, upload, &listed, None).await;
+            again.map(|object| (object, false)).map_err(|_| error)
+        }
+        other => other.map(|object| (object, true)),
+    };
+    let (object, trusted) = done?;
+    // The ETag that everybody sees later: some completions tell none, or another one.
+    let object = store
+        .head_fresh(bucket, key)
+        .await
+        .map(|seen| ObjectInfo { version_id: object.version_id.or(seen.version_id), ..seen })?;
+    let size: u64 = parts.iter().map(|part| part.size).sum();
+    if object.size != size {
+        let what = format!("complete {bucket}/{key}: {size} bytes in parts, {} on the store", object.size);
+        return Err(Error::new(Kind::Corrupt, what));
+    }
+    let doubted = |part: StoredPart| if trusted { part } else { StoredPart { etag: String::new(), ..part } };
+    Ok(Some((object, parts.into_iter().map(doubted).collect())))
 }
 
 /// The parts from the first on without a gap. Where the record knows a part, the server must tell of the same one: a
-/// part that somebody sent again is not trusted, nor is what follows it.
+/// part that somebody sent again is not trusted, nor is what follows it. The CRC decides where the server tells it.
 fn usable(parts: Vec<StoredPart>, known: &[PartRecord]) -> Vec<StoredPart> {
     let agrees = |part: &StoredPart| {
         let record = known.iter().find(|record| record.number == part.number);
         record.is_none_or(|record| {
-            let crc = part.crc64.is_none_or(|crc| crc == record.crc64nvme);
-            let etag = part.etag.is_empty() || record.etag == part.etag;
-            record.size == part.size && etag && crc
+            let same = match part.crc64 {
+                Some(crc) => crc == record.crc64nvme,
+                None => part.etag.is_empty() || record.etag.is_empty() || record.etag == part.etag,
+            };
+            record.size == part.size && same
         })
     };
     let numbered = (1..=PARTS_MAX).zip(parts);
@@ -141,30 +186,43 @@ fn planned(lsu: &Lsu, object: &ObjectInfo) -> Vec<StoredPart> {
 pub async fn prove(lsu: &Lsu, key: &str, parts: Vec<StoredPart>, known: &[PartRecord]) -> Result<Vec<SentPart>> {
     let (mut proven, mut offset) = (Vec::with_capacity(parts.len()), 0);
     for part in parts {
-        let record = known.iter().find(|record| record.number == part.number && record.etag == part.etag);
-        let crc64 = part.crc64.or(record.map(|record| record.crc64nvme));
-        proven.push(match crc64 {
+        let record = known.iter().find(|record| record.number == part.number && record.size == part.size);
+        let same = record.filter(|record| record.etag == part.etag && !part.etag.is_empty());
+        let told = part.crc64.or(same.map(|record| record.crc64nvme));
+        proven.push(match told {
             Some(crc64) if !part.etag.is_empty() => sent(&part, crc64),
-            _ => read_back(lsu, key, &part, offset).await?,
+            _ => {
+                // With another ETag the record still tells what was written.
+                let crc64 = part.crc64.or(record.map(|record| record.crc64nvme));
+                read_back(lsu, key, &StoredPart { crc64, ..part.clone() }, offset).await?
+            }
         });
         offset += part.size;
     }
     Ok(proven)
 }
 
-/// A part by its own bytes, which must be what the server tells of it.
+/// A part by its own bytes. Its CRC decides where one is known. Else its ETag proves a reading when it is the MD5, and
+/// what is read twice alike did not change on the way here.
 pub async fn read_back(lsu: &Lsu, key: &str, part: &StoredPart, offset: u64) -> Result<SentPart> {
-    let (crc64, md5) = digest_range(lsu.store(), lsu.bucket(), key, offset, part.size).await?;
-    let wrong =
-        |what: String| Error::new(Kind::Corrupt, format!("part {} of {}/{key}: {what}", part.number, lsu.bucket()));
-    if part.crc64.is_some_and(|told| told != crc64) {
-        return Err(wrong("its bytes are not those of the server's CRC64NVME".into()));
+    let mut before = None;
+    for _ in 0..READINGS {
+        let (crc64, md5) = digest_range(lsu.store(), lsu.bucket(), key, offset, part.size).await?;
+        let is_proven = match part.crc64 {
+            Some(told) => told == crc64,
+            None => Md5Sum::from_etag(&part.etag) == Some(md5) || before == Some(crc64),
+        };
+        if is_proven {
+            let etag = if part.etag.is_empty() { md5.to_hex() } else { part.etag.clone() };
+            return Ok(SentPart { number: part.number, size: part.size, etag, crc64 });
+        }
+        before = Some(crc64);
     }
-    if Md5Sum::from_etag(&part.etag).is_some_and(|told| told != md5) {
-        return Err(wrong(format!("its MD5 is {}, its ETag {}", md5.to_hex(), part.etag)));
-    }
-    let etag = if part.etag.is_empty() { md5.to_hex() } else { part.etag.clone() };
-    Ok(SentPart { number: part.number, size: part.size, etag, crc64 })
+    let why = match part.crc64 {
+        Some(told) => format!("its bytes are not those of CRC64NVME {:016x}, which was recorded", told.0),
+        None => "it reads otherwise each time".to_owned(),
+    };
+    Err(Error::new(Kind::Corrupt, format!("part {} of {}/{key}: {why}", part.number, lsu.bucket())))
 }
 
 fn sent(part: &StoredPart, crc64: Crc64) -> SentPart {
@@ -190,8 +248,12 @@ mod tests {
         assert_eq!(count(vec![part(1, "a"), part(2, "b"), part(4, "d")], &[]), 2);
         assert_eq!(count(vec![part(2, "b")], &[]), 0);
         assert_eq!(count(vec![part(1, "a"), part(2, "b")], &[known(1, "a")]), 2);
-        assert_eq!(count(vec![part(1, "a"), part(2, "b"), part(3, "c")], &[known(1, "a"), known(2, "x")]), 1);
+        let untold = |number, etag| StoredPart { crc64: None, ..part(number, etag) };
+        let three = || vec![untold(1, "a"), untold(2, "b"), untold(3, "c")];
+        assert_eq!(count(three(), &[known(1, "a"), known(2, "x")]), 1);
         let other_crc = StoredPart { crc64: Some(Crc64(9)), ..part(1, "a") };
         assert_eq!(count(vec![other_crc], &[known(1, "a")]), 0);
+        // An ETag is no verdict against a CRC that holds.
+        assert_eq!(count(vec![part(1, "x"), part(2, "b")], &[known(1, "a")]), 2);
     }
 }

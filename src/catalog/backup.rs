@@ -13,9 +13,13 @@ use super::record::{
     Closing, Content, ImageState, Pending, PendingState, SCHEMA, Sidecar, Writer, now_text, object_metadata,
     parse_sidecar, part_records, to_bytes,
 };
+use super::remove::{remove_attempt, remove_record};
+use crate::config::WireChoice;
 use crate::error::{Error, Found, Kind, Result};
 use crate::metrics::image::Tally;
-use crate::objstore::probe::{Capabilities, WireMode};
+use crate::objstore::client::SentPart;
+use crate::objstore::probe::WireMode;
+use crate::objstore::proof::is_refusal;
 use crate::objstore::upload::{Upload, UploadSpec, Uploaded};
 
 /// One attempt at one image.
@@ -28,7 +32,6 @@ pub struct Backup {
     pub(super) meta: Vec<u8>,
     /// The earlier attempts that this one takes over; removed when it is on the store.
     pub(super) replaces: Vec<PendingEntry>,
-    conditional_put: bool,
 }
 
 impl Backup {
@@ -36,12 +39,12 @@ impl Backup {
     pub fn create(lsu: &Lsu, def: ImageDef) -> Result<Self> {
         lsu.keys().check(&def.id)?;
         let owned = (lsu.clone(), def.clone());
-        let capabilities = lsu.store().run(async move {
+        lsu.store().run(async move {
             let (lsu, def) = owned;
             // The sidecar last: a writer that completes the image puts it before it removes its pending record.
             let pendings = lsu.pendings(&def.id).await?;
             // Known already, but for the first image: the probe writes, so it comes after what tells that the LSU is there.
-            let capabilities = lsu.capabilities().await?;
+            lsu.capabilities().await?;
             let sidecar = lsu.sidecar(&def.id).await?;
             if let Some((sidecar, _)) = sidecar {
                 let state = if sidecar.state == ImageState::Deleting { "still being deleted" } else { "complete" };
@@ -51,25 +54,18 @@ impl Backup {
                 let Writer { host, pid, .. } = &pending.writer;
                 return Err(exists(&lsu, &def, &format!("pending since {}, written by {host}:{pid}", pending.started)));
             }
-            Ok(capabilities)
+            Ok(())
         })?;
-        let wire = WireMode::choose(lsu.wire(), capabilities);
-        Self::begin(lsu, def, now_text(), wire, capabilities)
+        Self::begin(lsu, def, now_text(), lsu.wire_mode())
     }
 
     /// Step 1: a new attempt with its pending record.
-    pub(super) fn begin(
-        lsu: &Lsu,
-        def: ImageDef,
-        created: String,
-        wire: WireMode,
-        capabilities: Capabilities,
-    ) -> Result<Self> {
-        let Capabilities { etag_is_md5, conditional_put, .. } = capabilities;
+    pub(super) fn begin(lsu: &Lsu, def: ImageDef, created: String, wire: WireMode) -> Result<Self> {
         let attempt = Attempt::new();
         let key = lsu.keys().data(&def.id, &attempt);
         let metadata = object_metadata(&def, &created);
-        let spec = UploadSpec { bucket: lsu.bucket().into(), key: key.clone(), metadata, wire, etag_is_md5 };
+        let probe_prefix = (lsu.wire() == WireChoice::Auto).then(|| lsu.keys().prefix().to_owned());
+        let spec = UploadSpec { bucket: lsu.bucket().into(), key: key.clone(), metadata, wire, probe_prefix };
         let pending_key = lsu.keys().pending(&def.id, &attempt);
         let pending = Pending {
             schema: SCHEMA,
@@ -87,10 +83,15 @@ impl Backup {
             started: now_text(),
             writer: Writer::this(),
         };
-        let upload = Upload::new(lsu.store(), spec)?;
+        let mut upload = Upload::new(lsu.store(), spec)?;
         let claim = Claim::take(lsu, &pending_key, &pending, upload.progress())?;
+        if wire == WireMode::Crc64 && lsu.wire_mode() != WireMode::Crc64 {
+            // The record was refused with its CRC64NVME and taken without.
+            let why = Error::new(Kind::Unsupported, format!("{pending_key} was refused with its CRC64NVME"));
+            upload.probe_again(&why);
+        }
         let (lsu, meta, replaces) = (lsu.clone(), Vec::new(), Vec::new());
-        Ok(Self { lsu, pending, pending_key, claim, upload, meta, replaces, conditional_put })
+        Ok(Self { lsu, pending, pending_key, claim, upload, meta, replaces })
     }
 
     pub fn def(&self) -> &ImageDef {
@@ -150,27 +151,31 @@ impl Backup {
         &mut self.meta
     }
 
-    /// Steps 3 to 8: from now on the image is complete. On an error before step 7 the attempt is removed again.
+    /// Steps 3 to 8: from now on the image is complete. An attempt that was never whole on the store is removed after an
+    /// error; of one that may be, nothing is: see [`Backup::keep`].
     pub fn complete(mut self) -> Result<u64> {
+        if let Err(error) = self.seal() {
+            return Err(self.give_up(error));
+        }
         let uploaded = match self.finish(Closing::Complete) {
             Ok(uploaded) => uploaded,
-            Err(error) => return Err(self.give_up(error)),
+            Err(error) => return Err(self.keep(error)),
         };
         let size = uploaded.object.size;
         // A writer that was silent for its lease may have a successor: its image must not be touched.
         if let Err(error) = self.claim.confirm() {
-            return Err(self.give_up(error));
+            return Err(self.keep(error));
         }
-        let (lsu, conditional) = (self.lsu.clone(), self.conditional_put);
+        let (lsu, conditional) = (self.lsu.clone(), self.lsu.store().known(self.lsu.bucket()).conditional_put);
         let sidecar = sidecar(&self.pending, Content::new(&self.pending.key, &uploaded.object, &uploaded.parts));
         match self.lsu.store().run(async move { commit(&lsu, &sidecar, conditional).await }) {
             Ok(()) => {}
-            // Another writer's record is there, or a delete has taken the data: no record will ever name this attempt.
-            Err(error) if matches!(error.kind(), Kind::AlreadyExists | Kind::NotFound) => {
-                return Err(self.give_up(error));
-            }
-            // The outcome is unknown to us, so nothing is removed.
-            Err(error) => return Err(error),
+            // Another writer's record is there: none will ever name this attempt.
+            Err(error) if error.kind() == Kind::AlreadyExists => return Err(self.give_up(error)),
+            // A delete has taken the data, which HEAD and a listing say.
+            Err(error) if error.kind() == Kind::NotFound && self.is_data_gone() => return Err(self.give_up(error)),
+            // The outcome is unknown to us.
+            Err(error) => return Err(self.keep(error)),
         }
         self.lsu.usage_file().added(size);
         self.remove_replaced(true);
@@ -198,18 +203,26 @@ impl Backup {
         (self.pending.upload_id, self.pending.sent, self.pending.closing) = (None, Vec::new(), None);
         self.pending.content = kept.map(|uploaded| Content::new(&self.pending.key, &uploaded.object, &uploaded.parts));
         self.claim.save(&self.pending)?;
-        if let Err(error) = self.confirm_pending() {
-            return Err(self.give_up(error));
+        match self.confirm_pending() {
+            Err(error) if error.kind() == Kind::AlreadyExists => return Err(self.give_up(error)),
+            // Nobody knows whether what was taken over still is all there is: both stay.
+            Err(error) => return Err(error),
+            Ok(()) => {}
         }
         self.remove_replaced(false);
         unreported.map_or(Ok(size), Err)
     }
 
+    /// Fails when a part has failed: every part of the upload is on the store then, or the last one is still here.
+    fn seal(&mut self) -> Result<Vec<SentPart>> {
+        if self.upload.id().is_some() { self.upload.seal() } else { self.upload.settle().map(|()| Vec::new()) }
+    }
+
     /// Steps 3 to 5: all that the record needs in order to be finished by anybody, then the object.
     fn finish(&mut self, closing: Closing) -> Result<Uploaded> {
-        let sent = if self.upload.id().is_some() { self.upload.seal()? } else { Vec::new() };
+        let sent = self.seal()?;
         self.save_meta()?;
-        // An object that is put in one piece is there or not: nothing could be finished.
+        // An object that is put in one piece is there or not: its record needs no more while its writer lives.
         if !sent.is_empty() {
             (self.pending.sent, self.pending.closing) = (part_records(&sent), Some(closing));
             self.claim.save(&self.pending)?;
@@ -245,6 +258,47 @@ impl Backup {
         sizes.map(|content| content.data.size).max().unwrap_or(0)
     }
 
+    /// After an error of a complete close: the object may be there, or be made of what is there, and may be right. So
+    /// nothing is removed. The record stays with all parts and what the close was to make of them, for `repair` to finish
+    /// and for a delete to remove, and speaks for no writer any more.
+    fn keep(mut self, error: Error) -> Error {
+        let id = self.pending.image.id.clone();
+        if let Some(whole) = self.upload.whole().cloned() {
+            if is_definite(&error) && self.is_data_gone() {
+                // The only request was refused, and the store has nothing.
+                return self.give_up(error);
+            }
+            let parts = if whole.size == 0 { Vec::new() } else { vec![whole] };
+            (self.pending.sent, self.pending.closing) = (part_records(&parts), Some(Closing::Complete));
+        }
+        self.pending.lease_seconds = 0;
+        // What another process has taken over, or removed, is not ours to write.
+        let kept = self.claim.confirm().and_then(|()| self.claim.save(&self.pending));
+        self.claim.end();
+        match kept {
+            Err(lost) if lost.kind() == Kind::Busy => return error,
+            Err(unsaved) => tracing::warn!("keep the record of image {id}: {unsaved}"),
+            Ok(()) => {}
+        }
+        let lsu = &self.lsu.config().name;
+        let way_out = if self.pending.closing.is_some() {
+            format!("`vastost-s3 repair {lsu} --older-than 0s --yes` completes it if every byte is right")
+        } else {
+            "opened for write again it can be gone on with".to_owned()
+        };
+        error.context(format!(
+            "image {id} is not complete; what was written is kept as a pending image in LSU {lsu}: {way_out}, a delete \
+             removes it"
+        ))
+    }
+
+    /// True when neither HEAD nor a listing has the data object.
+    fn is_data_gone(&self) -> bool {
+        let (lsu, key) = (self.lsu.clone(), self.pending.key.clone());
+        let asked = self.lsu.store().run(async move { lsu.store().head_fresh(lsu.bucket(), &key).await.if_found() });
+        matches!(asked, Ok(None))
+    }
+
     pub(super) fn give_up(self, error: Error) -> Error {
         self.remove_own();
         error
@@ -276,7 +330,7 @@ impl Backup {
                 remove_attempt(&lsu, key, pending).await?;
             }
             match own {
-                Some(key) => lsu.store().delete(lsu.bucket(), &key, None).await,
+                Some(key) => remove_record(&lsu, &key).await,
                 None => Ok(()),
             }
         });
@@ -316,7 +370,8 @@ pub(super) async fn commit(lsu: &Lsu, sidecar: &Sidecar, conditional: bool) -> R
         Ok(_) => {}
         Err(error) if error.kind() == Kind::PreconditionFailed => {
             let bytes = lsu.store().get_small(lsu.bucket(), &key, super::record::RECORD_SIZE_MAX).await?;
-            if parse_sidecar(&key, &bytes)?.content.data.key != sidecar.content.data.key {
+            let there = parse_sidecar(lsu.keys(), &sidecar.image.id, &bytes)?;
+            if there.content.data.key != sidecar.content.data.key {
                 return Err(completed_elsewhere(&sidecar.image.id));
             }
         }
@@ -333,7 +388,7 @@ pub(super) async fn confirm_data(lsu: &Lsu, sidecar: &Sidecar) -> Result<()> {
         Err(error) if error.kind() == Kind::NotFound => {
             // Only our own record: a successor's image has data of its own.
             if lsu.sidecar(&sidecar.image.id).await?.is_some_and(|(now, _)| now.content.data.key == *data) {
-                lsu.store().delete(lsu.bucket(), &lsu.keys().sidecar(&sidecar.image.id), None).await?;
+                remove_record(lsu, &lsu.keys().sidecar(&sidecar.image.id)).await?;
             }
             Err(error.context(format!("image {} was deleted by another process meanwhile", sidecar.image.id)))
         }
@@ -341,20 +396,13 @@ pub(super) async fn confirm_data(lsu: &Lsu, sidecar: &Sidecar) -> Result<()> {
     }
 }
 
-/// Removes all that one attempt has on the store, its record at `record_key` last.
-pub(super) async fn remove_attempt(lsu: &Lsu, record_key: &str, pending: &Pending) -> Result<()> {
-    if let Some(upload) = &pending.upload_id {
-        lsu.store().abort_upload(lsu.bucket(), &pending.key, upload).await?;
+/// The store said no, as against an answer that contradicts, or none.
+fn is_definite(error: &Error) -> bool {
+    if error.outcome_is_unknown() {
+        return false;
     }
-    // Put before the record could tell of it, so it may be there even when the record has none.
-    let meta = match &pending.meta {
-        Some(meta::Meta::Object { key, .. }) => key.clone(),
-        _ => lsu.keys().meta(&pending.image.id, &pending.attempt),
-    };
-    lsu.store().delete(lsu.bucket(), &meta, None).await?;
-    let version = pending.content.as_ref().and_then(|content| content.data.version_id.as_deref());
-    lsu.store().delete(lsu.bucket(), &pending.key, version).await?;
-    lsu.store().delete(lsu.bucket(), record_key, None).await
+    is_refusal(error) && error.kind() != Kind::Corrupt
+        || matches!(error.kind(), Kind::NoSpace | Kind::LsuNotFound | Kind::NotFound)
 }
 
 fn completed_elsewhere(id: &ImageId) -> Error {

@@ -84,7 +84,8 @@ impl Record {
             Err(Error::new(Kind::Busy, what))
         };
         match self.lsu.store().head(self.lsu.bucket(), &self.key).await {
-            Ok(found) if found.etag == self.etag => Ok(()),
+            // Where every object may have the same ETag, or none, only the record itself tells.
+            Ok(found) if found.etag == self.etag && self.lsu.store().known(self.lsu.bucket()).etag_changes => Ok(()),
             Ok(found) if self.is_by(pending).await? => {
                 // A put of ours whose answer was lost, or a server without stable ETags.
                 self.etag = found.etag;
@@ -99,7 +100,8 @@ impl Record {
     /// True when the record on the store has the same writer.
     async fn is_by(&self, pending: &Pending) -> Result<bool> {
         let bytes = self.lsu.store().get_small(self.lsu.bucket(), &self.key, RECORD_SIZE_MAX).await?;
-        Ok(parse_pending(&self.key, &bytes).is_ok_and(|found| found.writer == pending.writer))
+        let found = parse_pending(self.lsu.keys(), &pending.image.id, &pending.attempt, &bytes);
+        Ok(found.is_ok_and(|found| found.writer == pending.writer))
     }
 }
 

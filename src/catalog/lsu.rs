@@ -1,6 +1,7 @@
 //! One LSU: a bucket (or a folder of one) with the records in it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,17 +10,24 @@ use super::image_id::ImageId;
 use super::keys::{Folder, Keys};
 use super::pages::Pages;
 use super::record::{
-    ImageState, Pending, PendingState, RECORD_SIZE_MAX, Sidecar, parse_pending, parse_sidecar, to_bytes,
+    ImageState, LEASE_SECONDS_MAX, Pending, PendingState, RECORD_SIZE_MAX, Sidecar, parse_pending, parse_sidecar,
+    to_bytes,
 };
+use super::room::Room;
 use super::usage::{Usage, UsageFile};
 use crate::config::{self, Config, Server, WireChoice};
 use crate::error::{Error, Found, Kind, Result, ResultExt};
-use crate::objstore::checksum::Md5Sum;
+use crate::objstore::checksum::{Crc64, Md5Sum};
 use crate::objstore::client::{ListedObject, Store, WireCheck};
-use crate::objstore::probe::{self, Capabilities};
+use crate::objstore::probe::{Capabilities, WireMode};
+use crate::objstore::proof::is_refusal;
+use crate::objstore::versions::Versioning;
 
 /// The longest label that `stsp_label_lsu` takes, bytes.
 pub const LABEL_MAX: usize = 255;
+
+/// How long an answer to whether the bucket keeps versions is good: somebody may turn it on.
+const VERSIONING_VALID: Duration = Duration::from_secs(60);
 
 /// An LSU of an open server; clones share everything.
 #[derive(Clone)]
@@ -32,9 +40,9 @@ struct Shared {
     lsu: config::Lsu,
     keys: Keys,
     wire: WireChoice,
-    state_dir: std::path::PathBuf,
     usage: UsageFile,
-    capabilities: OnceLock<Capabilities>,
+    versioning: Mutex<Option<(Instant, Versioning)>>,
+    room: Room,
 }
 
 /// `lsu.json`
@@ -54,6 +62,14 @@ pub struct PendingEntry {
     pub pending: Pending,
 }
 
+/// What is pending of one image.
+#[derive(Default)]
+pub(super) struct Pendings {
+    pub entries: Vec<PendingEntry>,
+    /// Keys of records that cannot be read, or that contradict their place, with why.
+    pub unreadable: Vec<(String, Error)>,
+}
+
 /// An image as its records tell it.
 #[derive(Clone, Debug)]
 pub enum Image {
@@ -65,6 +81,13 @@ pub enum Image {
     },
 }
 
+/// An image, or what an interrupted delete left of one.
+#[derive(Clone, Debug)]
+pub enum Described {
+    Here(Image),
+    Deleting(Box<Sidecar>),
+}
+
 impl Lsu {
     pub fn new(store: Store, config: &Config, server: &Server, lsu: &config::Lsu) -> Self {
         let shared = Shared {
@@ -73,8 +96,8 @@ impl Lsu {
             usage: UsageFile::new(&config.state_dir, &server.name, &lsu.name),
             lsu: lsu.clone(),
             wire: config.integrity.wire,
-            state_dir: config.state_dir.clone(),
-            capabilities: OnceLock::new(),
+            versioning: Mutex::new(None),
+            room: Room::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -93,6 +116,11 @@ impl Lsu {
 
     pub fn bucket(&self) -> &str {
         &self.shared.lsu.bucket
+    }
+
+    /// What everybody who parses a record takes room from.
+    pub(super) fn room(&self) -> &Room {
+        &self.shared.room
     }
 
     pub fn wire(&self) -> WireChoice {
@@ -124,20 +152,32 @@ impl Lsu {
         }
     }
 
-    /// What the endpoint is proven to do; probed once per endpoint and host.
+    /// What the bucket is proven to do; probed before the first write, by one process of a host.
     pub async fn capabilities(&self) -> Result<Capabilities> {
-        if let Some(known) = self.shared.capabilities.get() {
-            return Ok(*known);
+        self.store().capabilities(self.bucket(), self.keys().prefix()).await
+    }
+
+    /// How parts are proven now; None before anything is known of the bucket.
+    pub(super) fn wire_mode(&self) -> WireMode {
+        WireMode::choose(self.wire(), self.store().known(self.bucket()))
+    }
+
+    /// Whether the bucket keeps versions, as it said within the last minute.
+    pub(super) async fn versioning(&self) -> Result<Versioning> {
+        let known = *self.shared.versioning.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, versioning)) = known.filter(|(asked, _)| asked.elapsed() < VERSIONING_VALID) {
+            return Ok(versioning);
         }
-        let (store, prefix) = (self.store(), self.keys().prefix());
-        let found = probe::capabilities(store, self.bucket(), prefix, &self.shared.state_dir).await?;
-        Ok(*self.shared.capabilities.get_or_init(|| found))
+        let versioning = self.store().versioning(self.bucket()).await?;
+        *self.shared.versioning.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), versioning));
+        Ok(versioning)
     }
 
     /// Now by the server's clock, seconds since 1970; asks it when it has not answered anything yet.
     pub async fn now(&self) -> Result<u64> {
         if self.store().server_now().is_none() {
-            self.store().head_bucket(self.bucket()).await?;
+            // Keys may be limited to the LSU's prefix, and HeadBucket asks for the whole bucket.
+            self.store().list(self.bucket(), &self.keys().lsu(), false, None, None).await?;
         }
         let silent = || Error::new(Kind::Unavailable, format!("{} sends no Date header", self.store().endpoint()));
         self.store().server_now().ok_or_else(silent)
@@ -147,8 +187,7 @@ impl Lsu {
     /// there and ours: a listing says so on every server, a missing object does not.
     pub async fn label(&self) -> Result<String> {
         let key = self.keys().lsu();
-        let page = self.store().list(self.bucket(), &key, false, None, None).await?;
-        if !page.objects.iter().any(|found| found.key == key) {
+        if self.store().find(self.bucket(), &key).await?.is_none() {
             return Ok(String::new());
         }
         let bytes = self.store().get_small(self.bucket(), &key, RECORD_SIZE_MAX).await?;
@@ -164,11 +203,27 @@ impl Lsu {
         self.put_record(&self.keys().lsu(), to_bytes(&LabelRecord { schema: 1, label })?, false).await.map(drop)
     }
 
-    /// Puts a record; every S3 server checks its MD5, so that a byte that flips on the way is refused.
+    /// Puts a record, proven as parts are, so that a byte that flips on the way is refused, and a gateway that refuses our
+    /// checksums is noticed by the first record of an image; by MD5 where nothing is known of the bucket.
     /// Gives the record's new ETag.
     pub(super) async fn put_record(&self, key: &str, body: bytes::Bytes, only_new: bool) -> Result<String> {
-        let check = WireCheck::Md5(Md5Sum::of(&body));
-        self.store().put(self.bucket(), key, body, check, &[], only_new).await.map(|object| object.etag)
+        let (store, bucket) = (self.store(), self.bucket());
+        let put = |check, body| store.put(bucket, key, body, check, &[], only_new);
+        if self.wire_mode() == WireMode::Crc64 && store.known(bucket).crc64nvme {
+            match put(WireCheck::Crc64(Crc64::of(&body)), body.clone()).await {
+                Err(error) if is_refusal(&error) && error.kind() != Kind::PreconditionFailed => {
+                    let check = WireCheck::Md5(Md5Sum::of(&body));
+                    let object = put(check, body).await.map_err(|second| match second.kind() {
+                        Kind::PreconditionFailed => second,
+                        _ => error,
+                    })?;
+                    store.contradicted(bucket, "it refuses CRC64NVME", |known| known.crc64nvme = false);
+                    return Ok(object.etag);
+                }
+                other => return other.map(|object| object.etag),
+            }
+        }
+        put(WireCheck::Md5(Md5Sum::of(&body)), body).await.map(|object| object.etag)
     }
 
     /// A record's bytes; None when there is none.
@@ -180,21 +235,38 @@ impl Lsu {
     pub(super) async fn sidecar(&self, id: &ImageId) -> Result<Option<(Sidecar, bytes::Bytes)>> {
         let key = self.keys().sidecar(id);
         let Some(bytes) = self.record(&key).await? else { return Ok(None) };
-        let sidecar = parse_sidecar(&key, &bytes)?;
-        if sidecar.image.id != *id {
-            let what = format!("record {key} is not valid: it describes image {}", sidecar.image.id);
-            return Err(Error::new(Kind::Corrupt, what));
-        }
-        Ok(Some((sidecar, bytes)))
+        let _room = self.room().take(bytes.len() as u64).await?;
+        Ok(Some((parse_sidecar(self.keys(), id, &bytes)?, bytes)))
     }
 
-    /// Every pending record of an image; usually one or none.
+    /// Every pending record of an image; usually one or none. One that cannot be read is an error.
     pub(super) async fn pendings(&self, id: &ImageId) -> Result<Vec<PendingEntry>> {
-        let mut found = Vec::new();
+        let Pendings { entries, mut unreadable } = self.all_pendings(id).await?;
+        match unreadable.pop() {
+            None => Ok(entries),
+            Some((_, error)) if error.kind() == Kind::Unsupported => Err(error),
+            Some((_, error)) => Err(error
+                .context(format!("look at what is pending of image {id}; `vastost-s3 gc` sets such a record aside"))),
+        }
+    }
+
+    /// Every pending record of an image, also those that cannot be read.
+    pub(super) async fn all_pendings(&self, id: &ImageId) -> Result<Pendings> {
+        let mut found = Pendings::default();
         for ListedObject { key, modified, etag, .. } in self.objects_of(Folder::Pending, id).await? {
-            if let Some(bytes) = self.record(&key).await? {
-                let pending = parse_pending(&key, &bytes)?;
-                found.push(PendingEntry { key, modified, etag, pending });
+            let Some((_, Some(attempt))) = self.keys().parse(Folder::Pending, &key) else { continue };
+            let parsed = match self.record(&key).await {
+                Ok(None) => continue,
+                Ok(Some(bytes)) => {
+                    let _room = self.room().take(bytes.len() as u64).await?;
+                    parse_pending(self.keys(), id, &attempt, &bytes)
+                }
+                Err(error) if error.kind() == Kind::Corrupt => Err(error),
+                Err(error) => return Err(error),
+            };
+            match parsed {
+                Ok(pending) => found.entries.push(PendingEntry { key, modified, etag, pending }),
+                Err(error) => found.unreadable.push((key, error)),
             }
         }
         Ok(found)
@@ -237,19 +309,29 @@ impl Lsu {
         Ok((sidecar, pendings))
     }
 
-    /// The image by its records: complete, else pending, else not found.
+    /// The image by its records: complete, else pending, else not found. One that is being deleted is not found.
     pub async fn describe(&self, id: &ImageId) -> Result<Image> {
+        match self.describe_any(id).await? {
+            Described::Here(image) => Ok(image),
+            Described::Deleting(_) => Err(self.not_found(id)),
+        }
+    }
+
+    /// As [`Lsu::describe`], with the images whose delete was not finished.
+    pub async fn describe_any(&self, id: &ImageId) -> Result<Described> {
         let (sidecar, pendings) = self.records(id).await?;
         if let Some((sidecar, _)) = sidecar {
-            if sidecar.state == ImageState::Deleting {
-                return Err(self.not_found(id));
-            }
-            return Ok(Image::Complete(Box::new(sidecar)));
+            let sidecar = Box::new(sidecar);
+            return Ok(match sidecar.state {
+                ImageState::Deleting => Described::Deleting(sidecar),
+                ImageState::Complete => Described::Here(Image::Complete(sidecar)),
+            });
         }
         let now = self.now().await?;
         let held = pendings.iter().any(|entry| entry.is_held(now));
         let best = pendings.into_iter().map(|entry| entry.pending).max_by_key(progress);
-        best.map(|record| Image::Pending { record: Box::new(record), held }).ok_or_else(|| self.not_found(id))
+        let image = best.map(|record| Image::Pending { record: Box::new(record), held });
+        image.map(Described::Here).ok_or_else(|| self.not_found(id))
     }
 
     pub(super) fn not_found(&self, id: &ImageId) -> Error {
@@ -261,7 +343,8 @@ impl PendingEntry {
     /// True while its writer may be alive. `now` is the server's time, as is the record's age: no host's clock counts.
     pub fn is_held(&self, now: u64) -> bool {
         let writing = self.pending.state == PendingState::Writing;
-        let fresh = now.saturating_sub(self.modified) <= self.pending.lease_seconds;
+        let lease = self.pending.lease_seconds.min(LEASE_SECONDS_MAX);
+        let fresh = now.saturating_sub(self.modified) <= lease;
         writing && fresh && !self.pending.writer.is_dead()
     }
 

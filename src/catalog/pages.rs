@@ -3,6 +3,7 @@
 use super::lsu::Lsu;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::client::{ListedObject, Page};
+use crate::objstore::list::Course;
 
 /// A listing under way: never more than two pages in memory.
 pub struct Pages {
@@ -10,9 +11,10 @@ pub struct Pages {
     prefix: String,
     start_after: Option<String>,
     under_way: Option<tokio::task::JoinHandle<Result<Page>>>,
-    /// The token of the page under way, which is asked for again after an error. A server that repeats one would have
-    /// us list for ever.
+    /// The token of the page under way, which is asked for again after an error.
     token: Option<String>,
+    /// What holds the pages to their order, and the listing to an end.
+    course: Course,
     ended: bool,
     requests: u64,
 }
@@ -20,8 +22,8 @@ pub struct Pages {
 impl Pages {
     /// Nothing is asked for before the first [`Pages::next_page`].
     pub fn new(lsu: &Lsu, prefix: String, start_after: Option<String>) -> Self {
-        let lsu = lsu.clone();
-        Self { lsu, prefix, start_after, under_way: None, token: None, ended: false, requests: 0 }
+        let (lsu, course) = (lsu.clone(), Course::new(lsu.store(), lsu.bucket(), &prefix, start_after.as_deref()));
+        Self { lsu, prefix, start_after, under_way: None, token: None, course, ended: false, requests: 0 }
     }
 
     /// The next page, at most 1,000 objects; None at the end.
@@ -35,12 +37,9 @@ impl Pages {
         };
         let page = asked.await;
         let page = page.map_err(|_| Error::new(Kind::Aborted, "list images: the plug-in was terminated")).flatten()?;
+        self.course.take(&page)?;
         match page.next {
             Some(token) => {
-                if self.token.as_ref() == Some(&token) {
-                    let what = format!("list bucket {}: the server repeats a continuation token", self.lsu.bucket());
-                    return Err(Error::new(Kind::Unavailable, what));
-                }
                 self.token = Some(token);
                 self.under_way = Some(self.ask());
             }

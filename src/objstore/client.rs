@@ -3,37 +3,46 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::{ReconnectMode, RetryConfig, RetryPartition};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+    BehaviorVersion, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
 };
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ChecksumMode;
+use aws_sdk_s3::types::{ChecksumMode, ObjectLockLegalHoldStatus, StorageClass};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime::client::retries::TokenBucket;
 use bytes::Bytes;
 
 use super::checksum::{Crc64, Md5Sum, bare_etag};
 use super::dial::Dialler;
+use super::effort::Effort;
 use super::engine::Engine;
 use super::hedge::Hedges;
+use super::identity::Keys;
+use super::knowledge::Buckets;
 use super::md5_lanes::Md5Lanes;
 use super::pool::BufferPool;
-use super::proof::resend;
+use super::proof::{is_doubtful, resend};
 use super::retry::ServerHints;
 use super::server_clock::ServerClock;
 use super::transport::Transport;
-use super::{identity, sdk_error, tls};
+use super::{sdk_error, tls};
 use crate::config::credentials::KeyPair;
 use crate::config::{Config, QUERY_ATTEMPTS_MAX, Retry, Server, Transfer};
 use crate::error::{Error, Found, Kind, Result};
 use crate::metrics::request::ServerMetrics;
 use crate::runtime::run_on;
+
+/// A user has 10,000 buckets on AWS at most, which are ten pages.
+const BUCKET_PAGES_MAX: u32 = 100;
+/// Tries of a request whose end its effort decides.
+const TRIES_MAX: u32 = 100_000;
 
 /// How often a fresh object that is not found is asked for before that may be true.
 const FRESH_ASKS: u32 = 6;
@@ -56,8 +65,7 @@ pub(super) struct Shared {
     clock: ServerClock,
     pub(super) hedges: Hedges,
     metrics: Arc<ServerMetrics>,
-    /// An ETag was seen to be its object's MD5: then all of this server's are, but for those of multipart uploads.
-    pub(super) etags_are_md5: AtomicBool,
+    pub(super) buckets: Buckets,
 }
 
 /// What travels with a body so that the server can prove it arrived whole.
@@ -79,6 +87,12 @@ pub struct ObjectInfo {
     pub metadata: BTreeMap<String, String>,
     /// Seconds since 1970 by the server's clock; 0 where it did not say.
     pub modified: u64,
+    /// Seconds since 1970; 0 without a retention, or where these keys may not see it. Only HEAD fills it in.
+    pub retained_until: u64,
+    /// Only HEAD fills it in.
+    pub legal_hold: bool,
+    /// The archive that the object lies in, which no GET reads before it is restored; only HEAD fills it in.
+    pub archived: Option<String>,
 }
 
 /// An object as a listing describes it.
@@ -99,6 +113,8 @@ pub struct Page {
     /// Prefixes up to the delimiter, when one was asked for.
     pub prefixes: Vec<String>,
     pub next: Option<String>,
+    /// The first and the last key as bytes: names that other clients made need not be UTF-8.
+    pub(super) bounds: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// One finished part of an upload.
@@ -114,15 +130,12 @@ impl Store {
     /// Sets the client up; sends nothing. `given` are keys that the host passed.
     pub fn new(engine: &Engine, config: &Config, server: &Server, given: Option<KeyPair>) -> Result<Self> {
         let trust = tls::for_server(server)?;
-        let dialler = Dialler::new(&server.endpoint, trust, &config.transfer);
+        let dialler = Dialler::new(&server.endpoint, trust, &config.transfer, &config.retry);
         let metrics = ServerMetrics::new(&engine.metrics, server);
         let transport = Transport::new(dialler, &config.transfer, Arc::clone(&metrics));
         let hedges = Hedges::new(transport.addresses(), Arc::clone(&metrics), &config.retry, &config.transfer);
         let (runtime, clock) = (engine.runtime.handle().clone(), transport.clock());
-        let provider = {
-            let (server, transport) = (server.clone(), transport.clone());
-            run_on(&runtime, async move { identity::provider(&server, given, &transport).await })?
-        };
+        let keys = Keys::new(server, given, &transport)?;
         let settings = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(transport)
@@ -131,7 +144,9 @@ impl Store {
             .region(Region::new(server.region.clone()))
             // Names of buckets in the host part would need wildcard DNS and certificates.
             .force_path_style(true)
-            .credentials_provider(provider)
+            .credentials_provider(keys.clone())
+            // They keep themselves, and are read again when the store refuses them.
+            .identity_cache(IdentityCache::no_cache())
             // The defaults add a CRC32 pass and aws-chunked bodies that VAST does not document.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
@@ -139,8 +154,9 @@ impl Store {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retry_config(&config.retry, config.retry.attempts.min(QUERY_ATTEMPTS_MAX)))
             .retry_classifier(ServerHints)
+            .retry_classifier(keys)
             .retry_partition(retry_partition(&server.name, &config.retry))
-            .timeout_config(timeouts(&config.retry, Duration::ZERO));
+            .timeout_config(timeouts(&config.retry, Duration::ZERO, config.retry.operation_timeout));
         let shared = Shared {
             client: Client::from_conf(settings.build()),
             runtime,
@@ -153,7 +169,7 @@ impl Store {
             clock,
             hedges,
             metrics,
-            etags_are_md5: AtomicBool::new(false),
+            buckets: Buckets::new(server.endpoint.url(), &config.state_dir),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -217,16 +233,15 @@ impl Store {
         only_new: bool,
     ) -> Result<ObjectInfo> {
         let object = resend(|| self.try_put(bucket, key, body.clone(), check, metadata, only_new)).await?;
-        if self.check_stored(check, &object.etag).is_ok() {
-            return Ok(object);
-        }
-        // What is there now is our own and damaged: it is put over, whatever was asked for.
-        resend(|| async {
-            let object = self.try_put(bucket, key, body.clone(), check, metadata, false).await?;
-            self.check_stored(check, &object.etag).map_err(|e| e.context(format!("put {}", path(bucket, key))))?;
-            Ok(object)
-        })
-        .await
+        let object = if is_doubtful(self.known(bucket), check, &object.etag) {
+            // What is there now is our own and may be damaged: it is put over, whatever was asked for.
+            let put = || self.try_put(bucket, key, body.clone(), check, metadata, false);
+            self.send_until_clear(bucket, check, |object: &ObjectInfo| &object.etag, put).await?
+        } else {
+            object
+        };
+        self.settle_put(bucket, key, &body, check, &object.etag).await?;
+        Ok(object)
     }
 
     /// [`Store::put`] that takes no for an answer.
@@ -264,17 +279,6 @@ impl Store {
         })
     }
 
-    /// A server that does not check Content-MD5 still tells by the ETag what it stored.
-    pub(super) fn check_stored(&self, check: WireCheck, etag: &str) -> Result<()> {
-        let (WireCheck::Md5(sent), Some(stored)) = (check, Md5Sum::from_etag(etag)) else { return Ok(()) };
-        let known = self.shared.etags_are_md5.fetch_or(sent == stored, Ordering::Relaxed);
-        if known && sent != stored {
-            let what = format!("ETag {etag} came back, MD5 {} was sent", sent.to_hex());
-            return Err(Error::new(Kind::Corrupt, what));
-        }
-        Ok(())
-    }
-
     pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
         self.shared.hedges.ask("HeadObject", || self.try_head(bucket, key)).await
     }
@@ -284,14 +288,14 @@ impl Store {
         let request = self.shared.client.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled);
         let sent = request.customize().config_override(self.patience(0)).send().await;
         let reply = sent.map_err(|e| sdk_error::convert("head", &path(bucket, key), &e))?;
-        Ok(ObjectInfo {
-            size: reply.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
-            etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
-            version_id: reply.version_id().map(ToOwned::to_owned),
-            crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
-            metadata: reply.metadata().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
-            modified: seconds(reply.last_modified()),
-        })
+        let size = match reply.content_length().and_then(|len| u64::try_from(len).ok()) {
+            Some(size) => size,
+            None => {
+                let etag = bare_etag(reply.e_tag().unwrap_or_default());
+                self.size_by_range(bucket, key, etag).await?
+            }
+        };
+        Ok(ObjectInfo { size, ..ObjectInfo::of_head(&reply) })
     }
 
     /// HEAD of an object that was just put. One front-end of a cluster may not know yet what another has taken, so that
@@ -306,7 +310,7 @@ impl Store {
             tokio::time::sleep(wait.min(self.shared.retry.backoff_max)).await;
             wait *= 2;
         }
-        let listed = self.list(bucket, key, false, None, None).await?.objects.iter().any(|object| object.key == key);
+        let listed = self.find(bucket, key).await?.is_some();
         match self.head(bucket, key).await {
             Err(error) if listed && error.kind() == Kind::NotFound => {
                 Err(error.context("a listing has the object").with_kind(Kind::Unavailable))
@@ -321,40 +325,6 @@ impl Store {
         let request = request.set_version_id(version_id.map(ToOwned::to_owned));
         let sent = request.customize().config_override(self.patience(0)).send().await;
         sent.map_err(|e| sdk_error::convert("delete", &path(bucket, key), &e)).if_found().map(drop)
-    }
-
-    /// One page of ListObjectsV2, at most 1,000 keys.
-    pub async fn list(
-        &self,
-        bucket: &str,
-        prefix: &str,
-        delimiter: bool,
-        start_after: Option<&str>,
-        token: Option<String>,
-    ) -> Result<Page> {
-        let page = || async {
-            let mut request = self.shared.client.list_objects_v2().bucket(bucket).prefix(prefix);
-            if delimiter {
-                request = request.delimiter("/");
-            }
-            let request = request.set_continuation_token(token.clone());
-            let sent = request.set_start_after(start_after.map(ToOwned::to_owned)).send().await;
-            sent.map_err(|e| sdk_error::convert("list", &path(bucket, prefix), &e))
-        };
-        let reply = self.shared.hedges.ask("ListObjectsV2", page).await?;
-        let size = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
-        let objects = reply.contents().iter().filter_map(|o| {
-            let etag = bare_etag(o.e_tag().unwrap_or_default()).to_owned();
-            let (key, modified) = (o.key()?.to_owned(), seconds(o.last_modified()));
-            Some(ListedObject { key, size: size(o.size()), etag, modified })
-        });
-        let prefixes = reply.common_prefixes().iter().filter_map(|p| p.prefix().map(ToOwned::to_owned));
-        let more = reply.is_truncated().unwrap_or_default();
-        Ok(Page {
-            objects: objects.collect(),
-            prefixes: prefixes.collect(),
-            next: reply.next_continuation_token().filter(|_| more).map(ToOwned::to_owned),
-        })
     }
 
     pub async fn head_bucket(&self, bucket: &str) -> Result<()> {
@@ -380,28 +350,89 @@ impl Store {
     }
 
     async fn try_list_buckets(&self) -> Result<Vec<String>> {
-        let sent = self.shared.client.list_buckets().send().await;
-        let reply = sent.map_err(|e| sdk_error::convert("list buckets of", &self.shared.endpoint, &e))?;
-        Ok(reply.buckets().iter().filter_map(|b| b.name().map(ToOwned::to_owned)).collect())
+        let (mut buckets, mut token) = (Vec::new(), None);
+        for _ in 0..BUCKET_PAGES_MAX {
+            let sent = self.shared.client.list_buckets().set_continuation_token(token).send().await;
+            let reply = sent.map_err(|e| sdk_error::convert("list buckets of", &self.shared.endpoint, &e))?;
+            for bucket in reply.buckets() {
+                let nameless = || Error::new(Kind::Unavailable, "list buckets: one has no name");
+                buckets.push(bucket.name().ok_or_else(nameless)?.to_owned());
+            }
+            token = reply.continuation_token().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
+            if token.is_none() {
+                return Ok(buckets);
+            }
+        }
+        let what = format!("list buckets of {}: the list does not end", self.shared.endpoint);
+        Err(Error::new(Kind::Unavailable, what))
     }
 
-    /// For requests that move or change something: all attempts, each with the time that `bytes` need at the floor rate.
+    /// For requests that move or change something: each try gets the time that `bytes` need at the floor rate, refusals
+    /// are counted up to `attempts`, and silence is waited out as long as `operation_timeout` lasts.
     pub(super) fn patience(&self, bytes: u64) -> aws_sdk_s3::config::Builder {
-        self.patience_of(Duration::from_secs(bytes / self.shared.retry.floor_rate_bytes.max(1)))
+        let retry = &self.shared.retry;
+        let attempt = Duration::from_secs(bytes / retry.floor_rate_bytes.max(1));
+        self.patience_within(
+            attempt,
+            retry.operation_timeout.max(attempt),
+            &self.effort(retry.operation_timeout.max(attempt)),
+        )
     }
 
-    pub(super) fn patience_of(&self, attempt: Duration) -> aws_sdk_s3::config::Builder {
+    /// What an operation of so much time may cost.
+    pub(super) fn effort(&self, time: Duration) -> Effort {
+        Effort::new(self.shared.retry.attempts, time, self.shared.retry.backoff_max)
+    }
+
+    /// The same for tries of at least `attempt`, all within `time`, which share the `effort` with others.
+    pub(super) fn patience_within(
+        &self,
+        attempt: Duration,
+        time: Duration,
+        effort: &Effort,
+    ) -> aws_sdk_s3::config::Builder {
+        let retry = &self.shared.retry;
+        // Who configures one attempt wants to hear of the first failure, whatever it is.
+        let attempts = if retry.attempts == 1 { 1 } else { TRIES_MAX };
+        self.tries_within(attempt, time, attempts, effort)
+    }
+
+    /// The same for at most so many tries.
+    pub(super) fn tries_within(
+        &self,
+        attempt: Duration,
+        time: Duration,
+        attempts: u32,
+        effort: &Effort,
+    ) -> aws_sdk_s3::config::Builder {
         let retry = &self.shared.retry;
         aws_sdk_s3::Config::builder()
-            .timeout_config(timeouts(retry, attempt))
-            .retry_config(retry_config(retry, retry.attempts))
+            .timeout_config(timeouts(retry, attempt, time))
+            .retry_config(retry_config(retry, attempts))
+            .interceptor(effort.clone())
     }
 }
 
-/// No attempt gets less than `attempt_timeout`, and the whole never less than one attempt.
-fn timeouts(retry: &Retry, attempt: Duration) -> TimeoutConfig {
-    let attempt = attempt.max(retry.attempt_timeout);
-    let operation = retry.operation_timeout.max(attempt);
+impl ObjectInfo {
+    /// What HEAD tells; a size that it leaves out is 0 here, and not to be believed.
+    pub(super) fn of_head(reply: &HeadObjectOutput) -> Self {
+        Self {
+            size: reply.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
+            etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
+            version_id: reply.version_id().map(ToOwned::to_owned),
+            crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+            metadata: reply.metadata().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            modified: seconds(reply.last_modified()),
+            retained_until: seconds(reply.object_lock_retain_until_date()),
+            legal_hold: reply.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On),
+            archived: archive_of(reply),
+        }
+    }
+}
+
+/// No attempt gets less than `attempt_timeout`, and none more than the whole.
+fn timeouts(retry: &Retry, attempt: Duration, operation: Duration) -> TimeoutConfig {
+    let attempt = attempt.max(retry.attempt_timeout).min(operation);
     TimeoutConfig::builder().operation_attempt_timeout(attempt).operation_timeout(operation).build()
 }
 
@@ -416,8 +447,18 @@ fn retry_config(retry: &Retry, attempts: u32) -> RetryConfig {
 
 /// The SDK's own bucket is shared by the whole process and empty after fifty failures.
 fn retry_partition(server: &str, retry: &Retry) -> RetryPartition {
-    let bucket = TokenBucket::builder().capacity(retry.token_bucket).build();
+    // The tokens keep a store that refuses from being asked too much; silence costs none, its time is bounded anyway.
+    let bucket = TokenBucket::builder().capacity(retry.token_bucket).timeout_retry_cost(0).build();
     RetryPartition::custom(format!("vastost-{server}")).token_bucket(bucket).build()
+}
+
+/// The archive class or tier of an object, unless a copy has been restored from there.
+fn archive_of(reply: &HeadObjectOutput) -> Option<String> {
+    let is_archive = |class: &&StorageClass| matches!(class, StorageClass::Glacier | StorageClass::DeepArchive);
+    let class = reply.storage_class().filter(is_archive).map(|class| class.as_str());
+    let archive = class.or_else(|| reply.archive_status().map(|status| status.as_str()));
+    let is_restored = reply.restore().is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
+    archive.filter(|_| !is_restored).map(ToOwned::to_owned)
 }
 
 /// Seconds since 1970; 0 for a time that the server left out.

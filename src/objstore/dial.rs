@@ -17,7 +17,7 @@ use super::line::{Line, Stream};
 use super::names::Names;
 use super::tls::Trust;
 use super::transport::chain;
-use crate::config::{Endpoint, Target, Transfer};
+use crate::config::{Endpoint, Retry, Target, Transfer};
 
 /// Rustls asks its transport for 4 KiB at a time: a buffer below it saves 63 of 64 system calls.
 const TLS_READ_BYTES: usize = 256 << 10;
@@ -62,13 +62,15 @@ impl fmt::Display for Origin {
 }
 
 impl Dialler {
-    pub fn new(endpoint: &Endpoint, trust: Trust, transfer: &Transfer) -> Self {
+    pub fn new(endpoint: &Endpoint, trust: Trust, transfer: &Transfer, retry: &Retry) -> Self {
         Self {
             endpoint: Origin { https: endpoint.https, host: endpoint.host.clone(), port: endpoint.port },
             targets: endpoint.targets.clone(),
             trust,
             connect_timeout: transfer.connect_timeout,
-            ack_timeout: transfer.ack_timeout,
+            // The kernel takes a store that stops reading for a while for one that is gone, though it answers every
+            // question for room: what an attempt may take, that store may take too.
+            ack_timeout: transfer.ack_timeout.max(retry.attempt_timeout),
             names: Names::new(transfer.connect_timeout),
         }
     }
@@ -91,7 +93,10 @@ impl Dialler {
         let late =
             || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {:?}", self.connect_timeout));
         let result = dialled.map_err(|_| late()).flatten();
-        result.map_err(|e| io::Error::new(e.kind(), format!("connect to {origin} at {address}: {}", chain(&e))))
+        let origin = origin.to_string();
+        // An endpoint that is given by its address is not named twice.
+        let place = if origin.contains(&address.to_string()) { origin } else { format!("{origin} at {address}") };
+        result.map_err(|e| io::Error::new(e.kind(), format!("connect to {place}: {}", chain(&e))))
     }
 
     async fn connect(&self, origin: &Origin, address: SocketAddr) -> io::Result<Line> {
@@ -142,7 +147,7 @@ mod tests {
     fn dialler() -> Dialler {
         let text = "[server.v]\nendpoints = [\"http://127.0.0.1:9000\"]\n";
         let config = Config::parse(text, std::path::Path::new("/x/vastost.toml")).unwrap();
-        Dialler::new(&config.server("v").unwrap().endpoint, Trust::default(), &config.transfer)
+        Dialler::new(&config.server("v").unwrap().endpoint, Trust::default(), &config.transfer, &config.retry)
     }
 
     #[tokio::test]

@@ -4,17 +4,37 @@ use md5::Digest as _;
 
 use super::checksum::{Crc64, Crc64Hasher, Md5Sum};
 use super::client::Store;
-use super::get::{PIECE, Target, read_range};
-use crate::error::Result;
+use super::get::{PIECE, Source, Target, read_range};
+use crate::error::{Error, Kind, Result};
 
 /// The digests of `len` bytes of an object from `offset` on.
 pub async fn digest_range(store: &Store, bucket: &str, key: &str, offset: u64, len: u64) -> Result<(Crc64, Md5Sum)> {
     let (mut crc, mut md5) = (Crc64Hasher::default(), md5::Md5::new());
-    let mut piece = vec![0; PIECE];
-    read_range(store, bucket, key, (offset, len), Target::Pass(&mut piece), |bytes| {
+    pass(store, bucket, key, (offset, len), |bytes| {
         crc.update(bytes);
         md5.update(bytes);
     })
     .await?;
     Ok((crc.value(), Md5Sum(md5.finalize().into())))
+}
+
+/// The CRC64NVME of `len` bytes of an object from `offset` on.
+pub async fn crc_of_range(store: &Store, bucket: &str, key: &str, offset: u64, len: u64) -> Result<Crc64> {
+    let mut crc = Crc64Hasher::default();
+    pass(store, bucket, key, (offset, len), |bytes| crc.update(bytes)).await?;
+    Ok(crc.value())
+}
+
+async fn pass(store: &Store, bucket: &str, key: &str, range: (u64, u64), seen: impl FnMut(&[u8])) -> Result<()> {
+    if range.1 == 0 {
+        // No range is empty, and no byte could be wrong.
+        return Ok(());
+    }
+    let mut piece = Vec::new();
+    let fits = piece.try_reserve_exact(PIECE);
+    fits.map_err(|_| Error::new(Kind::NoMemory, format!("allocate {PIECE} bytes to read {bucket}/{key}")))?;
+    piece.resize(PIECE, 0);
+    // Whoever asks compares the digests with what it knows, or reads an object that no record describes.
+    let source = Source { bucket, key, size: None, etag: None };
+    read_range(store, source, range, Target::Pass(&mut piece), seen).await
 }

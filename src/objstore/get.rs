@@ -2,23 +2,28 @@
 //!
 //! The SDK's attempts end with the answer's head, so the bodies are minded here. One rule for all: a body that brings no
 //! byte for `stall_timeout`, or fewer than `floor_rate` over that time, is as good as broken; what broke is asked for
-//! again until `attempts` in a row bring nothing or the operation's time is over. A body must have exactly the length that
-//! was asked for or announced.
+//! again until `attempts` in a row bring nothing or the operation's time is over ([`super::effort`] counts). A body must
+//! have exactly the length that was asked for or announced, and the head of an answer to a range must say that it is that
+//! range, of an object of the right size ([`super::answer`]).
 
-use std::sync::atomic::Ordering;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use bytes::Bytes;
 
+use super::answer::{ContentRange, Ranged, judge_range};
 use super::checksum::{Md5Sum, bare_etag};
 use super::client::{Store, path};
+use super::effort::Effort;
 use super::hedge::{LEAST, TICK};
 use super::landing::{Landed, Landing};
 use super::sdk_error;
+use crate::clean::words;
 use crate::config::{QUERY_ATTEMPTS_MAX, Retry};
 use crate::error::{Error, Kind, Result};
+use crate::memory;
 
 /// Longest wait before a body that broke is asked for again.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -47,37 +52,62 @@ impl Target<'_> {
 }
 
 /// What one try at a small object brought.
-struct Small {
-    bytes: Bytes,
-    /// False when the bytes do not have the object's ETag for their MD5.
-    is_proven: bool,
+enum Small {
+    Whole {
+        bytes: Bytes,
+        /// False when nothing tells yet that no byte flipped on the way.
+        is_proven: bool,
+    },
+    /// The answer came, its body did not.
+    Broken(Error),
+}
+
+/// The ETag that the first answer to one reader had. Ranges of two objects do not make up one, and small ranges have no
+/// checksum that would notice.
+#[derive(Debug, Default)]
+pub struct FirstEtag(OnceLock<String>);
+
+/// One object, and what is known of it while it is read.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    pub bucket: &'a str,
+    pub key: &'a str,
+    /// None where it is not known.
+    pub size: Option<u64>,
+    /// None where every byte is checked otherwise.
+    pub etag: Option<&'a FirstEtag>,
 }
 
 impl Store {
-    /// A small object as a whole, refused above `size_max` bytes.
+    /// A small object as a whole, refused above `size_max` bytes. Its requests are counted together, those for an answer and
+    /// those for a body that broke.
     pub async fn get_small(&self, bucket: &str, key: &str, size_max: u64) -> Result<Bytes> {
         let retry = &self.shared.retry;
-        let deadline = Instant::now() + retry.operation_timeout.max(floor_time(retry, size_max));
-        let mut left = retry.attempts.min(QUERY_ATTEMPTS_MAX);
+        let (deadline, attempts) = (Instant::now() + retry.operation_timeout, retry.attempts.min(QUERY_ATTEMPTS_MAX));
+        let effort = Effort::new(attempts, retry.operation_timeout, retry.backoff_max);
         let mut unproven: Option<Bytes> = None;
         loop {
-            left = left.saturating_sub(1);
-            let asked = self.shared.hedges.ask("GetObject", || self.try_get_small(bucket, key, size_max)).await;
-            let error = match asked {
-                Ok(small) if small.is_proven => return Ok(small.bytes),
-                Ok(Small { bytes, .. }) => {
-                    // Not every server's ETags are MD5s. What comes twice alike did not change on the way.
-                    if unproven.as_ref() == Some(&bytes) && !self.shared.etags_are_md5.load(Ordering::Relaxed) {
+            let left = attempts.saturating_sub(effort.tries()).max(1);
+            let time = deadline.saturating_duration_since(Instant::now());
+            let ask =
+                || self.try_get_small(bucket, key, size_max, self.tries_within(Duration::ZERO, time, left, &effort));
+            let error = match self.shared.hedges.ask("GetObject", ask).await? {
+                Small::Whole { bytes, is_proven: true } => return Ok(bytes),
+                Small::Whole { bytes, is_proven: false } => {
+                    // Not every ETag is an MD5. What comes twice alike, and in two pieces, did not change on the way.
+                    if unproven.as_ref() == Some(&bytes)
+                        && (self.has_other_etags(bucket) || self.is_same_in_pieces(bucket, key, &bytes).await?)
+                    {
+                        self.note_other_etags(bucket);
                         return Ok(bytes);
                     }
                     unproven = Some(bytes);
                     let what = format!("get {}: the bytes do not have the ETag for MD5", path(bucket, key));
                     Error::new(Kind::Corrupt, what)
                 }
-                Err(error) if matches!(error.kind(), Kind::Network | Kind::Timeout) => error,
-                Err(error) => return Err(error),
+                Small::Broken(error) => error,
             };
-            if left == 0 || Instant::now() > deadline {
+            if effort.tries() >= attempts || effort.is_over() {
                 return Err(error);
             }
             tracing::debug!("try again: {error}");
@@ -85,83 +115,161 @@ impl Store {
         }
     }
 
-    async fn try_get_small(&self, bucket: &str, key: &str, size_max: u64) -> Result<Small> {
+    async fn try_get_small(
+        &self,
+        bucket: &str,
+        key: &str,
+        size_max: u64,
+        patience: aws_sdk_s3::config::Builder,
+    ) -> Result<Small> {
         let request = self.shared.client.get_object().bucket(bucket).key(key);
-        let (reply, body) = ask(request, None, bucket, key).await?;
-        let len = length(&reply, bucket, key)?;
+        let (reply, body) = ask(request, patience, Landing::of_at_most(size_max), bucket, key).await?;
+        let (len, status) = (body.left(), body.status());
+        if status != 200 {
+            let what = format!("get {}: HTTP {status} answers a request for the whole object", path(bucket, key));
+            return Err(Error::new(Kind::Unavailable, what));
+        }
         if len > size_max {
             let what = format!("get {}: {len} bytes; at most {size_max} are read here", path(bucket, key));
             return Err(Error::new(Kind::Corrupt, what));
         }
         let etag = bare_etag(reply.e_tag().unwrap_or_default()).to_owned();
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
+        let mut bytes =
+            memory::zeroed(usize::try_from(len).unwrap_or_default(), || format!("get {}", path(bucket, key)))?;
         let drained = drain(self, body, len, &mut 0, &mut Target::Keep(&mut bytes), &mut |_| {}).await;
-        drained.map_err(|broken| broken.into_error().context(format!("get {}", path(bucket, key))))?;
-        let is_proven = self.is_proven(&bytes, &etag);
-        Ok(Small { bytes: bytes.into(), is_proven })
+        if let Err(broken) = drained {
+            return Ok(Small::Broken(broken.into_error().context(format!("get {}", path(bucket, key)))));
+        }
+        // Over plain http nothing but the ETag tells whether a byte of a record flipped on the way.
+        let is_proven = self.is_authenticated() || Md5Sum::from_etag(&etag) == Some(Md5Sum::of(&bytes));
+        Ok(Small::Whole { bytes: bytes.into(), is_proven })
     }
 
-    /// Over plain http nothing but the ETag tells whether a byte of a record flipped on the way.
-    fn is_proven(&self, bytes: &[u8], etag: &str) -> bool {
-        let Some(md5) = Md5Sum::from_etag(etag).filter(|_| !self.is_authenticated()) else { return true };
-        let proven = md5 == Md5Sum::of(bytes);
-        self.shared.etags_are_md5.fetch_or(proven, Ordering::Relaxed);
-        proven
+    /// Asks for an object's halves one by one: a fault that turns the same place of each answer over shows by that.
+    async fn is_same_in_pieces(&self, bucket: &str, key: &str, bytes: &[u8]) -> Result<bool> {
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        for (offset, half) in [(0, first), (first.len(), second)] {
+            let mut again = vec![0; half.len()];
+            if !again.is_empty() {
+                let range = (offset as u64, half.len() as u64);
+                let source = Source { bucket, key, size: Some(bytes.len() as u64), etag: None };
+                read_range(self, source, range, Target::Keep(&mut again), |_| {}).await?;
+            }
+            if again != half {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The size of an object whose HEAD does not tell it, as behind a proxy that takes Content-Length away. A range tells
+    /// it in a header of its own.
+    pub(super) async fn size_by_range(&self, bucket: &str, key: &str, etag: &str) -> Result<u64> {
+        let none = |why: &str| {
+            let what = format!("head {}: the answer has no Content-Length, and a range of it {why}", path(bucket, key));
+            Error::new(Kind::Unavailable, format!("{what}: a proxy before the store changes its answers"))
+        };
+        let request = self.shared.client.get_object().bucket(bucket).key(key).range("bytes=0-0");
+        let (reply, _body) = match ask(request, self.patience(0), Landing::default(), bucket, key).await {
+            // There is no first byte of an empty object.
+            Err(error) if error.kind() == Kind::Corrupt => return Ok(0),
+            other => other?,
+        };
+        if bare_etag(reply.e_tag().unwrap_or_default()) != etag {
+            return Err(none("is of another object"));
+        }
+        let range = reply.content_range().and_then(ContentRange::parse);
+        range.and_then(|range| range.total).ok_or_else(|| none("does not tell the size either"))
     }
 
     /// The body of `[offset, offset + len)`; the caller reads it and minds its progress.
-    async fn get_range(&self, bucket: &str, key: &str, offset: u64, len: u64) -> Result<Landed> {
+    async fn get_range(
+        &self,
+        source: Source<'_>,
+        (offset, len): (u64, u64),
+        patience: aws_sdk_s3::config::Builder,
+    ) -> Result<Landed> {
+        let Source { bucket, key, size, etag } = source;
         let range = format!("bytes={offset}-{}", offset + len.saturating_sub(1));
         let request = self.shared.client.get_object().bucket(bucket).key(key).range(range);
-        let (reply, body) = ask(request, Some(self.patience(0)), bucket, key).await?;
-        let got = length(&reply, bucket, key)?;
-        if got != len {
-            let what = format!("get {}: {got} bytes came for the {len} at offset {offset}", path(bucket, key));
-            return Err(Error::new(Kind::Corrupt, what));
+        let (reply, body) = ask(request, patience, Landing::default(), bucket, key).await?;
+        let wrong = |kind, why: String| Error::new(kind, format!("get {}: {why}", path(bucket, key)));
+        // What a CRC proves may come out of an object that is longer or shorter than it should be.
+        let strict = size.filter(|_| etag.is_some());
+        let range = reply.content_range().and_then(ContentRange::parse);
+        let total = range.and_then(|range| range.total);
+        match (judge_range(body.status(), reply.content_range(), body.left(), (offset, len), strict), size) {
+            (Ranged::Right, _) => {}
+            (Ranged::OtherSize(total), Some(size)) => return Err(wrong(Kind::Corrupt, other_size(total, size))),
+            (Ranged::Wrong(_), Some(size)) if total.is_some_and(|total| total != size) => {
+                return Err(wrong(Kind::Corrupt, other_size(total.unwrap_or_default(), size)));
+            }
+            (judged, _) => {
+                let why = if let Ranged::Wrong(why) = judged { why } else { "the object has another size" };
+                let came = reply.content_range().map_or_else(|| "no Content-Range".into(), words);
+                let last = offset + len.saturating_sub(1);
+                let why = format!("HTTP {}, {came}, is no answer to bytes {offset}-{last}: {why}", body.status());
+                return Err(wrong(Kind::Unavailable, why));
+            }
         }
-        Ok(body)
+        let came = bare_etag(reply.e_tag().unwrap_or_default());
+        match etag.map(|etag| etag.0.get_or_init(|| came.to_owned())) {
+            Some(first) if first != came => {
+                let why = format!(
+                    "ETag {} came, {} before: the object was changed while it was read",
+                    words(came),
+                    words(first)
+                );
+                Err(wrong(Kind::Unavailable, why))
+            }
+            _ => Ok(body),
+        }
     }
+}
+
+fn other_size(total: u64, size: u64) -> String {
+    format!("the object has {total} bytes on the store; it should have {size}")
 }
 
 /// Sends a GetObject whose body goes past the SDK.
 async fn ask(
     request: GetObjectFluentBuilder,
-    patience: Option<aws_sdk_s3::config::Builder>,
+    patience: aws_sdk_s3::config::Builder,
+    landing: Landing,
     bucket: &str,
     key: &str,
 ) -> Result<(GetObjectOutput, Landed)> {
-    let landing = Landing::default();
     let place = landing.clone();
-    let mut request = request.customize().mutate_request(move |request| request.add_extension(place.clone()));
-    if let Some(patience) = patience {
-        request = request.config_override(patience);
-    }
-    let reply = request.send().await.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
+    let request = request.customize().mutate_request(move |request| request.add_extension(place.clone()));
+    let sent = request.config_override(patience).send().await;
+    let reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
     let body = landing.take().ok_or_else(|| no_length(bucket, key))?;
     Ok((reply, body))
 }
 
 /// Reads `len` bytes from `offset` on into the target and shows each piece to `seen`, in order and each byte once. A body
-/// that breaks, stalls or crawls is resumed where it broke; one of the wrong length is asked for again.
+/// that breaks, stalls or crawls is resumed where it broke; an answer that is not the one to the request is asked for
+/// again. All of it shares one count of tries and one deadline.
 pub async fn read_range(
     store: &Store,
-    bucket: &str,
-    key: &str,
+    source: Source<'_>,
     (offset, len): (u64, u64),
     mut target: Target<'_>,
     mut seen: impl FnMut(&[u8]),
 ) -> Result<()> {
-    let retry = store.retry();
-    let deadline = Instant::now() + retry.operation_timeout.max(floor_time(retry, len));
-    let mut done = 0;
-    let mut attempts = retry.attempts;
+    let (retry, Source { bucket, key, .. }) = (store.retry(), source);
+    let time = retry.operation_timeout.max(floor_time(retry, len));
+    let (deadline, effort) = (Instant::now() + time, store.effort(time));
+    let (mut done, mut wrong) = (0, 0);
     loop {
         let before = done;
         let hedges = &store.shared.hedges;
-        let error = match hedges
-            .race("GetObject", len - before, || store.get_range(bucket, key, offset + before, len - before))
-            .await
-        {
+        let ask = || {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let patience = store.patience_within(Duration::ZERO, left, &effort);
+            store.get_range(source, (offset + before, len - before), patience)
+        };
+        let error = match hedges.race("GetObject", len - before, ask).await {
             Ok(body) => match drain(store, body, len, &mut done, &mut target, &mut seen).await {
                 Ok(()) => {
                     hedges.earn(len);
@@ -173,15 +281,17 @@ pub async fn read_range(
                 }
                 Err(Broken::By(error)) => error,
             },
-            // The object itself may be shorter than it should be: then every answer is.
-            Err(error) if error.kind() == Kind::Corrupt => {
-                attempts = attempts.min(QUERY_ATTEMPTS_MAX);
+            // The object itself may be another than it should be: then every answer is.
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unavailable) && wrong < QUERY_ATTEMPTS_MAX => {
+                wrong += 1;
                 error
             }
             Err(error) => return Err(error),
         };
-        attempts = if done > before { retry.attempts } else { attempts.saturating_sub(1) };
-        if attempts == 0 || Instant::now() > deadline {
+        if done > before {
+            effort.achieved(retry.attempts);
+        }
+        if (done == before && effort.refused()) || Instant::now() > deadline {
             return Err(error.context(format!("read {bucket}/{key} at offset {}", offset + done)));
         }
         pause(retry).await;
@@ -197,12 +307,10 @@ async fn pause(retry: &Retry) {
     tokio::time::sleep(retry.backoff_initial.min(PAUSE_MAX)).await;
 }
 
-fn length(reply: &GetObjectOutput, bucket: &str, key: &str) -> Result<u64> {
-    reply.content_length().and_then(|n| u64::try_from(n).ok()).ok_or_else(|| no_length(bucket, key))
-}
-
 fn no_length(bucket: &str, key: &str) -> Error {
-    Error::new(Kind::Network, format!("get {}: the answer has no length", path(bucket, key)))
+    let what =
+        format!("get {}: the answer has neither a length nor chunks, so that a cut one looks whole", path(bucket, key));
+    Error::new(Kind::Unavailable, format!("{what}: a proxy before the store changes its answers"))
 }
 
 /// Why a body was not taken in to its end.

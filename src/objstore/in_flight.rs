@@ -3,7 +3,7 @@
 //! A part is *proven* first (its MD5 is computed, where the wire asks for it) and then *on the line*. Only the second is
 //! bounded by [`Concurrency`]; beside it as many parts may be with the hash lanes as these take side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -14,6 +14,14 @@ use super::client::SentPart;
 use super::concurrency::Concurrency;
 use super::md5_lanes::{Md5Lanes, Pressure};
 use crate::error::{Error, Kind, Result};
+
+/// A part that the store has taken.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub part: SentPart,
+    /// False when it must be read back before it counts.
+    pub proven: bool,
+}
 
 /// What the part tasks and the caller share.
 pub struct Progress {
@@ -35,6 +43,8 @@ pub struct State {
     starves: Option<Pressure>,
     concurrency: Concurrency,
     pub done: BTreeMap<u32, SentPart>,
+    /// Of these, the parts that nothing has proven on the wire.
+    pub unproven: BTreeSet<u32>,
     pub failed: Option<Error>,
     pub reported: bool,
 }
@@ -50,6 +60,7 @@ impl Progress {
             starves: None,
             concurrency: Concurrency::new(least, most),
             done: BTreeMap::new(),
+            unproven: BTreeSet::new(),
             failed: None,
             reported: false,
         };
@@ -82,6 +93,11 @@ impl Progress {
         if starves != state.starves.is_some() {
             state.starves = starves.then(|| lanes.press());
         }
+    }
+
+    /// True when parts are hashed side by side in the lanes.
+    pub fn has_lanes(&self) -> bool {
+        self.lanes.is_some()
     }
 
     /// Every task ends by its own deadline, so this does.
@@ -122,6 +138,14 @@ impl Progress {
 }
 
 impl State {
+    /// Takes a part in that is on the store.
+    pub fn add(&mut self, Sent { part, proven }: Sent) {
+        if !proven {
+            self.unproven.insert(part.number);
+        }
+        self.done.insert(part.number, part);
+    }
+
     fn check(&mut self) -> Result<()> {
         let Some(error) = self.failed.as_ref().map(Error::repeat) else { return Ok(()) };
         self.reported = true;
@@ -195,12 +219,12 @@ impl Slot {
         }
     }
 
-    pub fn finish(mut self, sent: Result<SentPart>) {
+    pub fn finish(mut self, sent: Result<Sent>) {
         match sent {
-            Ok(part) => {
+            Ok(sent) => {
                 let mut state = self.progress.lock();
-                state.concurrency.finish(part.size, Instant::now());
-                state.done.insert(part.number, part);
+                state.concurrency.finish(sent.part.size, Instant::now());
+                state.add(sent);
             }
             Err(error) => self.progress.fail(error, false),
         }

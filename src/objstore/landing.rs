@@ -7,28 +7,43 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use bytes::{Buf, Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_RANGE, TRANSFER_ENCODING};
+use http::response::Parts;
+use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::io::AsyncReadExt;
 
 use super::addresses::Cause;
+use super::answer::ContentRange;
 use super::lease::Lease;
 use super::line::{Line, Rest, Stream};
 use super::transport::chain;
+use crate::error::{Error, Kind};
 
 /// Shorter bodies come out of hyper's frames: the hand-over costs some allocations and two wake-ups.
 const PAST_HYPER_MIN: u64 = 256 << 10;
 
+/// How long the end of a chunked body may take that has brought all its bytes.
+const END_WAIT: Duration = Duration::from_secs(1);
+
 /// The place in a request's extensions for the body of its answer.
 #[derive(Clone, Default)]
-pub struct Landing(Arc<Mutex<Option<Landed>>>);
+pub struct Landing {
+    place: Arc<Mutex<Option<Landed>>>,
+    /// A chunked body that does not tell its length is taken in whole, up to so many bytes.
+    chunked_max: u64,
+}
 
 /// The body of an answer, to be read by [`Landed::read`]. Dropped before its end it closes the connection.
 pub struct Landed {
     lease: Lease,
     source: Source,
+    status: u16,
     /// Bytes that came before anybody had room for them.
     held: VecDeque<Bytes>,
     /// Bytes of the body that have not been read.
@@ -39,23 +54,61 @@ pub struct Landed {
 
 enum Source {
     Frames(Incoming),
+    /// Frames whose end is told by the last one alone.
+    Chunks(Incoming),
     Stream(Stream),
+    /// All of it is held already.
+    Held,
 }
 
 impl Landing {
-    pub fn put(&self, body: Landed) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+    /// For an object of at most `bytes`.
+    pub fn of_at_most(bytes: u64) -> Self {
+        Self { chunked_max: bytes, ..Self::default() }
     }
 
-    /// The body of the last answer; None when it had no length, or was refused.
+    pub fn chunked_max(&self) -> u64 {
+        self.chunked_max
+    }
+
+    pub fn put(&self, body: Landed) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+    }
+
+    /// The body of the last answer; None when nothing told where it ends, or it was refused.
     pub fn take(&self) -> Option<Landed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Landed {
-    /// Takes over a body of `len` bytes, from hyper too if it is long.
-    pub async fn new(mut lease: Lease, body: Incoming, len: u64, keeps_alive: bool) -> Self {
+    /// Takes over the body of an answer whose end will be noticed: by Content-Length, or by the last chunk and either a
+    /// Content-Range or the end of a small object. None for a body that ends with its connection: a cut one looks the same.
+    pub async fn take(
+        lease: Lease,
+        head: &Parts,
+        body: Incoming,
+        chunked_max: u64,
+    ) -> Result<Option<Self>, ConnectorError> {
+        let (status, keeps_alive) = (head.status.as_u16(), keeps_alive(head));
+        if let Some(len) = body.size_hint().exact() {
+            return Ok(Some(Self::of_length(lease, body, status, len, keeps_alive).await));
+        }
+        if !is_chunked(head) {
+            return Ok(None);
+        }
+        let range = head.headers.get(CONTENT_RANGE).and_then(|value| ContentRange::parse(value.to_str().ok()?));
+        if let Some(range) = range {
+            let (source, held) = (Source::Chunks(body), VecDeque::new());
+            return Ok(Some(Self { lease, source, status, held, left: range.len(), keeps_alive }));
+        }
+        let (lease, bytes) = collect(lease, body, usize::try_from(chunked_max).unwrap_or(usize::MAX)).await?;
+        let left = bytes.len() as u64;
+        Ok(Some(Self { lease, source: Source::Held, status, held: VecDeque::from([bytes]), left, keeps_alive }))
+    }
+
+    /// A body of `len` bytes, taken from hyper if it is long.
+    async fn of_length(mut lease: Lease, body: Incoming, status: u16, len: u64, keeps_alive: bool) -> Self {
         let (mut source, mut held) = (Source::Frames(body), VecDeque::new());
         if len >= PAST_HYPER_MIN
             && let Some(line) = lease.take_line()
@@ -69,7 +122,11 @@ impl Landed {
             }
             held.push_back(read);
         }
-        Self { lease, source, held, left: len, keeps_alive }
+        Self { lease, source, status, held, left: len, keeps_alive }
+    }
+
+    pub fn status(&self) -> u16 {
+        self.status
     }
 
     /// Bytes that are still to come.
@@ -88,11 +145,12 @@ impl Landed {
                 break copied;
             }
             match &mut self.source {
-                Source::Frames(body) => match body.frame().await {
+                Source::Frames(body) | Source::Chunks(body) => match body.frame().await {
                     Some(Ok(frame)) => self.held.extend(frame.into_data()),
                     Some(Err(error)) => return Err(broken(&self.lease, &chain(&error))),
                     None => return Err(self.ended_early()),
                 },
+                Source::Held => return Err(self.ended_early()),
                 Source::Stream(stream) => match stream.read(to).await {
                     Ok(0) => return Err(self.ended_early()),
                     Ok(len) => break len,
@@ -126,17 +184,57 @@ impl Landed {
 
     /// Gives the connection back after the last byte.
     pub async fn finish(self) {
-        let Self { mut lease, source, held, left, keeps_alive } = self;
+        let Self { mut lease, source, held, left, keeps_alive, .. } = self;
         // Bytes behind the body were not asked for: whatever they are, no answer may begin with them.
         if left > 0 || !keeps_alive || held.iter().any(|bytes| !bytes.is_empty()) {
             return;
         }
-        if let Source::Stream(stream) = source {
-            let Ok(line) = Line::open(stream).await else { return };
-            lease.put_line(line);
+        match source {
+            Source::Frames(_) | Source::Held => {}
+            Source::Chunks(mut body) => {
+                let end = tokio::time::timeout(END_WAIT, body.frame()).await;
+                if !matches!(end, Ok(None)) {
+                    return;
+                }
+            }
+            Source::Stream(stream) => {
+                let Ok(line) = Line::open(stream).await else { return };
+                lease.put_line(line);
+            }
         }
         lease.give_back();
     }
+}
+
+/// Takes in a body to its end; one that is longer than `max` is an error of its own. What it is for is small, so that the
+/// memory grows with what comes.
+pub async fn collect(mut lease: Lease, mut body: Incoming, max: usize) -> Result<(Lease, Bytes), ConnectorError> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let data = match frame {
+            Ok(frame) => frame.into_data().unwrap_or_default(),
+            Err(error) => return Err(lease.cut(&format!("a body broke off: {}", chain(&error)))),
+        };
+        lease.received(data.len());
+        if data.len() > max.saturating_sub(bytes.len()) {
+            let what = format!("{} sends more than the {max} bytes that such an answer has", lease.place());
+            return Err(ConnectorError::other(Error::new(Kind::Unavailable, what).into(), None));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok((lease, bytes.freeze()))
+}
+
+/// HTTP/1.1 keeps a connection unless it says otherwise.
+fn keeps_alive(head: &Parts) -> bool {
+    let values = head.headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let closes = values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("close"));
+    head.version == http::Version::HTTP_11 && !closes
+}
+
+fn is_chunked(head: &Parts) -> bool {
+    let values = head.headers.get_all(TRANSFER_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("chunked"))
 }
 
 fn broken(lease: &Lease, why: &str) -> io::Error {

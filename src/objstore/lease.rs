@@ -1,25 +1,28 @@
 //! A connection with a request on it: chosen, dialled, answered, given back.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::retry::ErrorKind;
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderMap, HeaderValue};
-use http_body::{Body, Frame, SizeHint};
+use http::header::{HeaderMap, HeaderValue};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::addresses::{Cause, LATE, PACE_BYTES_MIN, Ticket};
+use super::answer::{Doubt, judge_body};
+use super::asked::{Asked, ERROR_BODY_MAX};
 use super::dial::Origin;
-use super::landing::{Landed, Landing};
+use super::effort::Effort;
+use super::landing::{Landed, Landing, collect};
 use super::line::Line;
-use super::transport::{ADDRESS_HEADER, SKEWED_HEADER, Shared, chain};
+use super::transport::{ADDRESS_HEADER, LAST_HEADER, SKEWED_HEADER, Shared, chain};
+use crate::clean::{WORDS_MAX, words};
+use crate::error::{Error, Kind};
 use crate::metrics::request::RequestWatch;
 
 /// Servers refuse signatures 15 minutes off; the SDK corrects its time from here on.
@@ -51,6 +54,8 @@ pub struct Lease {
     /// When the request was signed, seconds since 1970.
     pub signed: Option<u64>,
     watch: RequestWatch,
+    /// Counts what the request's operation may still cost.
+    effort: Option<Effort>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -62,6 +67,13 @@ enum Stage {
     Waiting,
     /// The answer's body is coming.
     Receiving,
+}
+
+/// No address of the server could be reached. That is no refusal: as long as the operation has time, it is tried again.
+pub fn unreached(effort: Option<&Effort>, error: impl Into<BoxError>) -> ConnectorError {
+    let error = Error::with_source(Kind::Network, "nothing answers", error);
+    let again = !effort.is_some_and(Effort::is_over);
+    ConnectorError::other(error.into(), again.then_some(ErrorKind::TransientError)).never_connected()
 }
 
 impl Connection {
@@ -77,6 +89,7 @@ impl Lease {
         origin: Origin,
         ticket: Ticket,
         watch: RequestWatch,
+        effort: Option<Effort>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         Self {
@@ -90,6 +103,7 @@ impl Lease {
             sent: 0,
             signed: None,
             watch,
+            effort,
             _permit: permit,
         }
     }
@@ -112,7 +126,7 @@ impl Lease {
                     tried.push(address);
                     let left: Vec<_> = addresses.iter().filter(|a| !tried.contains(a)).copied().collect();
                     let Some(next) = self.shared.choose(&self.origin, &left) else {
-                        return Err(ConnectorError::io(Box::new(error)).never_connected());
+                        return Err(unreached(self.effort.as_ref(), error));
                     };
                     self.ticket = next;
                 }
@@ -139,36 +153,81 @@ impl Lease {
 
     pub fn broken(&mut self, error: &hyper::Error) -> ConnectorError {
         self.stage = Stage::Idle;
-        let what = format!("{} at {}: {}", self.origin, self.ticket.address(), chain(error));
-        self.ticket.shut(Cause::Lost, &what);
-        let kind = if error.is_timeout() { ConnectorError::timeout } else { ConnectorError::io };
-        kind(what.into())
+        let what = format!("{}: {}", self.place(), chain(error));
+        if error.is_timeout() {
+            self.ticket.shut(Cause::Lost, &what);
+            return ConnectorError::timeout(what.into());
+        }
+        self.cut(&what)
     }
 
-    /// The answer for the SDK. A body whose length is known goes to `landing`, if there is one and nothing was refused.
-    pub async fn respond(mut self, response: http::Response<Incoming>, landing: Option<Landing>) -> HttpResponse {
+    /// The connection, or what came over it, broke off: the request is tried again as long as its effort lasts.
+    pub fn cut(&self, what: &str) -> ConnectorError {
+        self.ticket.shut(Cause::Lost, what);
+        self.doubted(Error::new(Kind::Network, what))
+    }
+
+    /// The same for an answer that came and is not believed, of which the address need not be guilty.
+    fn doubted(&self, error: Error) -> ConnectorError {
+        let again = !self.effort.as_ref().is_some_and(Effort::refused);
+        ConnectorError::other(error.into(), again.then_some(ErrorKind::ServerError))
+    }
+
+    /// The server and its address, for messages.
+    pub fn place(&self) -> String {
+        let (origin, address) = (self.origin.to_string(), self.ticket.address().to_string());
+        if origin == address { address } else { format!("{origin} at {address}") }
+    }
+
+    /// The answer for the SDK. The body goes to `landing`, if there is one and nothing was refused; all others are taken in
+    /// here, whole and bounded, and handed on when they are what they should be.
+    pub async fn respond(
+        mut self,
+        response: http::Response<Incoming>,
+        asked: Asked,
+        landing: Option<Landing>,
+    ) -> Result<HttpResponse, ConnectorError> {
         self.stage = Stage::Receiving;
         self.watch.answered(response.status());
-        let keeps_alive = keeps_alive(&response);
         let (mut parts, body) = response.into_parts();
         self.ticket.answered(parts.status.as_u16());
         self.mark(parts.status, &mut parts.headers);
         // A refusal tells nothing about the pace of what was sent.
         self.sent = if parts.status.is_success() { self.sent } else { 0 };
-        let landing = landing.filter(|_| parts.status.is_success()).zip(body.size_hint().exact());
-        let body = match landing {
-            Some((landing, len)) => {
-                landing.put(Landed::new(self, body, len, keeps_alive).await);
+        let body = match landing.filter(|_| parts.status.is_success()) {
+            Some(landing) => {
+                if let Some(body) = Landed::take(self, &parts, body, landing.chunked_max()).await? {
+                    landing.put(body);
+                }
                 SdkBody::empty()
             }
-            None => SdkBody::from_body_1_x(LeasedBody { body, lease: Some(self) }.release_if_empty()),
+            None => SdkBody::from(self.take_in(body, asked, parts.status).await?),
         };
         let response = http::Response::from_parts(parts, body);
         // The conversion fails only for headers that are no UTF-8, which `HttpResponse` cannot hold.
-        HttpResponse::try_from(response).unwrap_or_else(|_| {
+        Ok(HttpResponse::try_from(response).unwrap_or_else(|_| {
             let status = http::StatusCode::BAD_GATEWAY;
             HttpResponse::new(status.into(), SdkBody::from("response headers are not valid UTF-8"))
-        })
+        }))
+    }
+
+    /// A body that the SDK reads: to its end, no longer than such a body can be, and a whole document where one belongs.
+    async fn take_in(self, body: Incoming, asked: Asked, status: http::StatusCode) -> Result<Bytes, ConnectorError> {
+        let max = if status.is_success() { asked.body_max() } else { ERROR_BODY_MAX };
+        let is_endpoint = self.shared.dialler.is_endpoint(&self.origin);
+        let (lease, bytes) = collect(self, body, max).await?;
+        let doubt = judge_body(asked.success(), status.as_u16(), &bytes).err().filter(|_| is_endpoint);
+        let Some(doubt) = doubt.filter(|_| !asked.is_head()) else {
+            lease.give_back();
+            return Ok(bytes);
+        };
+        let what = format!("HTTP {} from {}: {doubt}", status.as_u16(), lease.place());
+        if let Doubt::Cut(_) = doubt {
+            return Err(lease.cut(&what));
+        }
+        let words = words(&String::from_utf8_lossy(bytes.get(..bytes.len().min(WORDS_MAX)).unwrap_or_default()));
+        let what = if words.trim().is_empty() { what } else { format!("{what}; it begins with: {words}") };
+        Err(lease.doubted(Error::new(Kind::Unavailable, what)))
     }
 
     /// Tells the error path and the retry rules what they want to know, in headers.
@@ -179,9 +238,15 @@ impl Lease {
             && now.abs_diff(signed) > SKEW_MAX_SECONDS
         {
             headers.insert(SKEWED_HEADER, HeaderValue::from_static("true"));
+        } else {
+            headers.remove(SKEWED_HEADER);
         }
         if let Ok(value) = HeaderValue::from_str(&self.ticket.address().to_string()) {
             headers.insert(ADDRESS_HEADER, value);
+        }
+        headers.remove(LAST_HEADER);
+        if !status.is_success() && self.effort.as_ref().is_some_and(Effort::refused) {
+            headers.insert(LAST_HEADER, HeaderValue::from_static("true"));
         }
     }
 
@@ -227,64 +292,5 @@ impl Drop for Lease {
             // How fast the address moved what the request was for, also if that was cut because it came too slowly.
             Stage::Receiving => self.ticket.moved(self.sent.max(self.watch.received_bytes()), time),
         }
-    }
-}
-
-/// HTTP/1.1 keeps a connection unless it says otherwise.
-fn keeps_alive<B>(response: &http::Response<B>) -> bool {
-    let values = response.headers().get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let closes = values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("close"));
-    response.version() == http::Version::HTTP_11 && !closes
-}
-
-/// A response body that returns its connection at its end; dropped before, it closes the connection.
-struct LeasedBody {
-    body: Incoming,
-    lease: Option<Lease>,
-}
-
-impl LeasedBody {
-    fn release_if_empty(mut self) -> Self {
-        if self.body.is_end_stream() {
-            self.finish();
-        }
-        self
-    }
-
-    fn finish(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
-        }
-    }
-}
-
-impl Body for LeasedBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let (Some(lease), Some(Ok(frame))) = (&mut self.lease, &frame) {
-            lease.received(frame.data_ref().map_or(0, Bytes::len));
-        }
-        match &frame {
-            Some(Ok(_)) if self.body.is_end_stream() => self.finish(),
-            Some(Ok(_)) => {}
-            Some(Err(error)) => {
-                if let Some(lease) = &self.lease {
-                    lease.shut(Cause::Lost, &format!("a body broke off: {}", chain(error)));
-                }
-            }
-            None => self.finish(),
-        }
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| format!("body broken off: {}", chain(&error)).into())))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

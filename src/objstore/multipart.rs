@@ -3,14 +3,20 @@
 use std::time::{Duration, Instant};
 
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, ObjectAttributes};
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, EncodingType, ObjectAttributes,
+};
 use bytes::Bytes;
 
 use super::checksum::{Crc64, bare_etag};
 use super::client::{ObjectInfo, SentPart, Store, WireCheck, len_i64, path, seconds};
 use super::download::PartSpan;
+use super::effort::Effort;
+use super::list::url_decode;
 use super::proof::resend;
 use super::sdk_error;
+use crate::clean::words;
+use crate::config::PARTS_MAX;
 use crate::error::{Error, Found, Kind, Result};
 
 /// One attempt at completing an upload gets this share of `operation_timeout`.
@@ -18,6 +24,12 @@ const COMPLETE_SHARES: u32 = 3;
 
 /// The first wait for a cluster that lists parts and does not find them; doubles.
 const SETTLE_FIRST: Duration = Duration::from_millis(500);
+
+/// An object that may still appear is looked for so often at least, however much time the completion has taken.
+const SETTLE_ASKS_MIN: u32 = 3;
+
+/// Pages of uploads in a row that bring no upload, or none of a further key.
+const IDLE_PAGES_MAX: u32 = 1_000;
 
 /// An upload that was begun and neither completed nor aborted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +45,22 @@ pub struct ListedUpload {
 pub struct UploadMarker {
     key: String,
     id: Option<String>,
+    /// Pages in a row that brought no upload, or no further key.
+    idle: u32,
 }
 
 #[derive(Debug)]
 pub struct UploadPage {
     pub uploads: Vec<ListedUpload>,
     pub next: Option<UploadMarker>,
+}
+
+/// What UploadPart is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartAnswer {
+    pub etag: String,
+    /// As base64, where the server tells it.
+    pub crc64: Option<String>,
 }
 
 /// A part as the server tells of it.
@@ -79,7 +101,7 @@ impl Store {
         Ok(id.to_owned())
     }
 
-    /// UploadPart; gives the part's ETag.
+    /// UploadPart; gives what the store tells of the part.
     pub async fn upload_part(
         &self,
         bucket: &str,
@@ -88,10 +110,12 @@ impl Store {
         number: u32,
         body: Bytes,
         check: WireCheck,
-    ) -> Result<String> {
+    ) -> Result<PartAnswer> {
+        let (hedges, size) = (&self.shared.hedges, body.len() as u64);
         let send = || self.try_upload_part(bucket, key, upload, number, body.clone(), check);
-        let hedges = &self.shared.hedges;
-        resend(|| hedges.race("UploadPart", body.len() as u64, send)).await.inspect(|_| hedges.earn(body.len() as u64))
+        let race = || hedges.race("UploadPart", size, send);
+        let sent = self.send_until_clear(bucket, check, |part: &PartAnswer| &part.etag, race).await;
+        sent.inspect(|_| hedges.earn(size))
     }
 
     /// [`Store::upload_part`] that takes no for an answer.
@@ -103,7 +127,7 @@ impl Store {
         number: u32,
         body: Bytes,
         check: WireCheck,
-    ) -> Result<String> {
+    ) -> Result<PartAnswer> {
         let size = body.len() as u64;
         let request = self.shared.client.upload_part().bucket(bucket).key(key).upload_id(upload);
         let request = request.part_number(number_i32(number)).content_length(len_i64(size));
@@ -117,8 +141,7 @@ impl Store {
         let what = format!("send part {number} of");
         let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
         let etag = etag_of(reply.e_tag(), &what, bucket, key)?;
-        self.check_stored(check, &etag).map_err(|error| error.context(format!("{what} {}", path(bucket, key))))?;
-        Ok(etag)
+        Ok(PartAnswer { etag, crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned) })
     }
 
     /// UploadPartCopy of one part of object `from` of the same bucket, under its own number; gives the part's ETag.
@@ -135,6 +158,11 @@ impl Store {
 
     /// CompleteMultipartUpload; an answer lost on the way is settled by HEAD. The caller compares ETag and CRC, which may
     /// be those of HEAD.
+    ///
+    /// A server may go on putting the object together when nobody waits for it any more, and says meanwhile that there is no
+    /// such upload, or nothing at all. So an object that is not there yet is asked for until the operation's time is over; when
+    /// it still is not, nobody knows, and the error says so: [`Error::outcome_is_unknown`]. Only a refusal of the one and only
+    /// request is an end that is known.
     pub async fn complete_upload(
         &self,
         bucket: &str,
@@ -145,26 +173,64 @@ impl Store {
     ) -> Result<ObjectInfo> {
         let size: u64 = parts.iter().map(|part| part.size).sum();
         let (began, mut wait) = (Instant::now(), SETTLE_FIRST);
+        let time = self.shared.retry.operation_timeout;
+        // A share of the time stays for looking whether the object has appeared.
+        let effort = self.effort(time - time / COMPLETE_SHARES);
         loop {
-            let error = match resend(|| self.try_complete_upload(bucket, key, upload, parts, crc64)).await {
+            let error = match resend(|| self.try_complete_upload(bucket, key, upload, parts, crc64, &effort)).await {
                 Ok(object) => return Ok(object),
                 Err(error) => error,
             };
             // The answer may have been lost; then the upload is gone, which each server says in its own way. Nothing but
             // its completion makes an object of this key, so the object itself tells.
-            if let Ok(found) = self.head(bucket, key).await
-                && found.size == size
-            {
+            if let Some(found) = self.completed(bucket, key, size).await {
                 return Ok(found);
             }
-            let in_time = began.elapsed() + wait < self.shared.retry.operation_timeout / COMPLETE_SHARES;
-            if error.kind() != Kind::Corrupt || !in_time || !self.has_parts(bucket, key, upload, parts).await {
+            let in_time = began.elapsed() + wait < time / COMPLETE_SHARES;
+            let again = error.kind() == Kind::Corrupt && in_time && self.has_parts(bucket, key, upload, parts).await;
+            if !again && is_final(&error, effort.tries()) {
                 return Err(error);
+            }
+            if !again {
+                return self.settle_completion(bucket, key, size, began + time, error).await;
             }
             tracing::warn!("the parts are there; again in {wait:?}: {error}");
             tokio::time::sleep(wait).await;
             wait *= 2;
         }
+    }
+
+    /// The object, if it has appeared.
+    async fn completed(&self, bucket: &str, key: &str, size: u64) -> Option<ObjectInfo> {
+        self.head(bucket, key).await.ok().filter(|found| found.size == size)
+    }
+
+    /// Waits for an object that may still be put together; `error` is why that is not known.
+    async fn settle_completion(
+        &self,
+        bucket: &str,
+        key: &str,
+        size: u64,
+        until: Instant,
+        error: Error,
+    ) -> Result<ObjectInfo> {
+        tracing::warn!("the outcome is unknown, the object is looked for: {error}");
+        let mut wait = SETTLE_FIRST;
+        for asks in 0.. {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() && asks >= SETTLE_ASKS_MIN {
+                break;
+            }
+            tokio::time::sleep(wait.min(left.max(SETTLE_FIRST))).await;
+            if let Some(found) = self.completed(bucket, key, size).await {
+                return Ok(found);
+            }
+            wait = (wait * 2).min(self.shared.retry.backoff_max.max(SETTLE_FIRST));
+        }
+        // "No such upload" would be taken for an image that is not there.
+        let kind = if error.kind() == Kind::NotFound { Kind::Unavailable } else { error.kind() };
+        let what = format!("complete {}: no object has appeared, but it still may", path(bucket, key));
+        Err(error.context(what).with_kind(kind).with_unknown_outcome())
     }
 
     /// True when the server itself lists every part as it was sent: a node that is back from an outage refuses a
@@ -177,13 +243,15 @@ impl Store {
         parts.iter().all(same)
     }
 
-    async fn try_complete_upload(
+    /// One request to complete an upload; the answer may have no ETag.
+    pub(super) async fn try_complete_upload(
         &self,
         bucket: &str,
         key: &str,
         upload: &str,
         parts: &[SentPart],
         crc64: Option<Crc64>,
+        effort: &Effort,
     ) -> Result<ObjectInfo> {
         let listed = parts.iter().map(|part| {
             let own = crc64.is_some().then(|| part.crc64.to_base64());
@@ -197,7 +265,8 @@ impl Store {
         }
         // Servers may put the object together before they answer; how long is not a matter of our line. A part of the
         // time is kept for those that were never asked: their address died with the request.
-        let patience = self.patience_of(self.shared.retry.operation_timeout / COMPLETE_SHARES);
+        let time = self.shared.retry.operation_timeout;
+        let patience = self.patience_within(time / COMPLETE_SHARES, time - time / COMPLETE_SHARES, effort);
         let sent = request.multipart_upload(list).customize().config_override(patience).send().await;
         let reply = sent.map_err(|e| sdk_error::convert("complete upload of", &path(bucket, key), &e))?;
         Ok(ObjectInfo {
@@ -219,75 +288,165 @@ impl Store {
     /// One page of ListMultipartUploads of the whole bucket, at most 1,000. No prefix is sent: MinIO takes one for a key.
     pub async fn list_uploads(&self, bucket: &str, after: Option<UploadMarker>) -> Result<UploadPage> {
         let page = || async {
-            let mut request = self.shared.client.list_multipart_uploads().bucket(bucket);
-            if let Some(UploadMarker { key, id }) = after.clone() {
+            let request = self.shared.client.list_multipart_uploads().bucket(bucket);
+            let mut request = request.encoding_type(EncodingType::Url);
+            if let Some(UploadMarker { key, id, .. }) = after.clone() {
                 request = request.key_marker(key).set_upload_id_marker(id);
             }
             request.send().await.map_err(|e| sdk_error::convert("list uploads of", bucket, &e))
         };
         let reply = self.shared.hedges.ask("ListMultipartUploads", page).await?;
-        let upload = |u: &aws_sdk_s3::types::MultipartUpload| {
-            let (key, id) = (u.key()?.to_owned(), u.upload_id()?.to_owned());
-            Some(ListedUpload { key, id, initiated: seconds(u.initiated()) })
+        let decoded = |text: &str| match reply.encoding_type() {
+            Some(EncodingType::Url) => String::from_utf8_lossy(&url_decode(text)).into_owned(),
+            _ => text.to_owned(),
         };
-        let marker = || {
-            let (key, id) = (reply.next_key_marker()?.to_owned(), reply.next_upload_id_marker().map(ToOwned::to_owned));
-            Some(UploadMarker { key, id })
-        };
-        let next = if reply.is_truncated().unwrap_or_default() { marker() } else { None };
-        if next.is_some() && next == after {
-            let what = format!("list uploads of {bucket}: the server repeats a marker");
-            return Err(Error::new(Kind::Unavailable, what));
+        let refuse = |why: &str| Error::new(Kind::Unavailable, format!("list uploads of {bucket}: {why}"));
+        let mut uploads = Vec::with_capacity(reply.uploads().len());
+        for upload in reply.uploads() {
+            let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else {
+                return Err(refuse("an upload has no key or no id"));
+            };
+            // An age is counted from it: what has none would seem to be as old as can be.
+            let initiated = seconds(upload.initiated());
+            if initiated == 0 {
+                return Err(refuse(&format!("upload {} does not say when it was begun", words(id))));
+            }
+            uploads.push(ListedUpload { key: decoded(key), id: id.to_owned(), initiated });
         }
-        Ok(UploadPage { uploads: reply.uploads().iter().filter_map(upload).collect(), next })
+        if !reply.is_truncated().unwrap_or_default() {
+            return Ok(UploadPage { uploads, next: None });
+        }
+        let Some(key) = reply.next_key_marker().filter(|key| !key.is_empty()).map(decoded) else {
+            return Err(refuse("it is truncated and names no next page"));
+        };
+        let id = reply.next_upload_id_marker().map(ToOwned::to_owned);
+        // Uploads of one key come in any order, keys do not.
+        let forward = after.as_ref().is_none_or(|after| key > after.key);
+        let idle = after.as_ref().map_or(0, |after| after.idle);
+        let next = UploadMarker { key, id, idle: if forward && !uploads.is_empty() { 0 } else { idle + 1 } };
+        match &after {
+            Some(after) if next.key < after.key => Err(refuse("the server goes back to an earlier key")),
+            Some(after) if (&next.key, &next.id) == (&after.key, &after.id) => {
+                Err(refuse("the server repeats a marker"))
+            }
+            _ if next.idle > IDLE_PAGES_MAX => Err(refuse("page after page brings nothing new")),
+            _ => Ok(UploadPage { uploads, next: Some(next) }),
+        }
     }
 
     /// ListParts: all parts of an upload, in order; None when there is no such upload.
     pub async fn list_parts(&self, bucket: &str, key: &str, upload: &str) -> Result<Option<Vec<StoredPart>>> {
-        let (mut parts, mut marker) = (Vec::new(), None);
+        let what = format!("list parts of {}", path(bucket, key));
+        let mut list = PartPages::new(what, self.shared.retry.operation_timeout);
         loop {
             let page = || async {
                 let request = self.shared.client.list_parts().bucket(bucket).key(key).upload_id(upload);
-                let sent = request.set_part_number_marker(marker.clone()).send().await;
+                let sent = request.set_part_number_marker(list.marker()).send().await;
                 sent.map_err(|e| sdk_error::convert("list parts of", &path(bucket, key), &e))
             };
             let asked = self.shared.hedges.ask("ListParts", page).await;
             let Some(reply) = asked.if_found()? else { return Ok(None) };
-            parts.extend(reply.parts().iter().filter_map(StoredPart::of));
-            let next = reply.next_part_number_marker().filter(|_| reply.is_truncated().unwrap_or_default());
-            if next.is_none() || next == marker.as_deref() {
-                // S3 orders them; a server that does not must not make us see gaps.
-                parts.sort_by_key(|part: &StoredPart| part.number);
+            let parts = reply.parts().iter().map(StoredPart::of);
+            let next = (reply.is_truncated(), reply.next_part_number_marker());
+            if let Some(parts) = list.take(parts, next)? {
                 return Ok(Some(parts));
             }
-            marker = next.map(ToOwned::to_owned);
         }
     }
 
     /// GetObjectAttributes: the parts that a finished object was made of. None where the server does not tell: VAST
     /// does not document the call, and of an object put in one piece there are none.
     pub async fn object_parts(&self, bucket: &str, key: &str) -> Result<Option<Vec<StoredPart>>> {
-        let (mut parts, mut marker) = (Vec::new(), None);
+        let what = format!("get attributes of {}", path(bucket, key));
+        let mut list = PartPages::new(what, self.shared.retry.operation_timeout);
         loop {
             let page = || async {
                 let request = self.shared.client.get_object_attributes().bucket(bucket).key(key);
                 let request = request.object_attributes(ObjectAttributes::ObjectParts).max_parts(1_000);
-                let sent = request.set_part_number_marker(marker.clone()).send().await;
+                let sent = request.set_part_number_marker(list.marker()).send().await;
                 sent.map_err(|e| sdk_error::convert("get attributes of", &path(bucket, key), &e))
             };
             let reply = match self.shared.hedges.ask("GetObjectAttributes", page).await {
-                Err(error) if matches!(error.kind(), Kind::Unsupported | Kind::InvalidArgument) => return Ok(None),
+                Err(error) if error.kind() == Kind::Unsupported => return Ok(None),
                 other => other?,
             };
             let Some(page) = reply.object_parts() else { return Ok(None) };
-            parts.extend(page.parts().iter().filter_map(StoredPart::of_object));
-            let next = page.next_part_number_marker().filter(|_| page.is_truncated().unwrap_or_default());
-            if next.is_none() || next == marker.as_deref() {
-                return Ok(Some(parts).filter(|parts: &Vec<_>| !parts.is_empty()));
+            // The bare number of parts is all that some servers tell.
+            if page.parts().is_empty() && list.is_empty() {
+                return Ok(None);
             }
-            marker = next.map(ToOwned::to_owned);
+            let parts = page.parts().iter().map(StoredPart::of_object);
+            if let Some(parts) = list.take(parts, (page.is_truncated(), page.next_part_number_marker()))? {
+                return Ok(Some(parts));
+            }
         }
     }
+}
+
+/// The pages of a list of parts, as they come.
+struct PartPages {
+    what: String,
+    parts: Vec<StoredPart>,
+    /// The last part of the last page.
+    marker: Option<u32>,
+    deadline: Instant,
+}
+
+impl PartPages {
+    fn new(what: String, time: Duration) -> Self {
+        Self { what, parts: Vec::new(), marker: None, deadline: Instant::now() + time }
+    }
+
+    fn marker(&self) -> Option<String> {
+        self.marker.map(|marker| marker.to_string())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Takes a page in; gives all parts behind the last one, in order.
+    fn take(
+        &mut self,
+        page: impl Iterator<Item = Option<StoredPart>>,
+        (is_truncated, next): (Option<bool>, Option<&str>),
+    ) -> Result<Option<Vec<StoredPart>>> {
+        for part in page {
+            let Some(part) = part else { return self.refuse("a part has no number or no size") };
+            self.parts.push(part);
+        }
+        if self.parts.len() > PARTS_MAX as usize {
+            return self.refuse("there are more parts than an upload can have");
+        }
+        if is_truncated.unwrap_or_default() {
+            let next = next.and_then(|next| next.parse().ok());
+            let forward = next.filter(|next| self.marker.is_none_or(|marker| *next > marker));
+            if forward.is_none() {
+                return self.refuse("it is truncated and names no later part to go on from");
+            }
+            if Instant::now() > self.deadline {
+                return self.refuse("the list does not come to its end in the time of an operation");
+            }
+            self.marker = forward;
+            return Ok(None);
+        }
+        // S3 orders them; a server that does not must not make us see gaps.
+        self.parts.sort_by_key(|part| part.number);
+        if self.parts.windows(2).any(|pair| matches!(pair, [a, b] if a.number == b.number)) {
+            return self.refuse("a part is listed twice");
+        }
+        Ok(Some(std::mem::take(&mut self.parts)))
+    }
+
+    fn refuse(&self, why: &str) -> Result<Option<Vec<StoredPart>>> {
+        Err(Error::new(Kind::Unavailable, format!("{}: {why}", self.what)))
+    }
+}
+
+/// True when the store has said no to the only completion that was ever sent: none can be under way.
+fn is_final(error: &Error, tries: u32) -> bool {
+    let answered = !matches!(error.kind(), Kind::Network | Kind::Timeout | Kind::Unavailable);
+    answered && tries <= 1
 }
 
 impl StoredPart {
@@ -317,7 +476,7 @@ fn etag_of(etag: Option<&str>, what: &str, bucket: &str, key: &str) -> Result<St
 }
 
 /// Keys use a portable alphabet; only `=` needs care in a copy-source header.
-fn escape_path(key: &str) -> String {
+pub(super) fn escape_path(key: &str) -> String {
     key.replace('%', "%25").replace('=', "%3D").replace('+', "%2B")
 }
 

@@ -1,45 +1,45 @@
-//! What an endpoint is proven to do, tried once and remembered in `state_dir`.
+//! What a bucket is proven to do, tried with what a backup sends.
 //!
 //! A server that ignores a header it does not know answers 200, so a capability counts only when the server *refuses*
-//! what it must refuse: a wrong checksum, a second conditional put. The probe's objects lie under `probe/` and are
-//! removed again.
+//! what it must refuse: a wrong checksum, a second conditional put. And only when it gets right what it says: an upload of
+//! two parts is completed, since some stores check each part and get the checksum or the ETag of several wrong. What is
+//! found is kept by [`super::knowledge`]. The probe's objects lie under `probe/` and are removed again. Each put has
+//! Content-MD5 or a checksum, since buckets with Object Lock insist on one.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::checksum::{Crc64, Md5Sum};
-use super::client::{SentPart, Store, WireCheck};
-use crate::config::WireChoice;
-use crate::error::{Kind, Result};
+use super::checksum::{Crc64, Md5Sum, composite_etag};
+use super::client::{ObjectInfo, SentPart, Store, WireCheck};
+use super::proof::{is_refusal, resend};
+use crate::config::{PART_SIZE_MIN, WireChoice};
+use crate::error::{Error, Kind, Result};
 
-/// A cluster may be upgraded: ask again after so long.
-const VALID: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// Probes after one whose upload a clean-up of another host took away.
-const PROBES_AGAIN: u32 = 3;
 /// A clean-up of another host may take the probe's object away, so one put that is not refused proves nothing yet; it
 /// has put the object again.
 const CONDITIONAL_PUTS: usize = 3;
+/// User metadata of the probe's objects, as images have them.
+const METADATA: (&str, &str) = ("vastost-schema", "probe");
 
-/// Proven capabilities of one endpoint.
+/// Proven capabilities of one bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
-    /// Checks CRC64NVME of objects, of parts, and of the whole multipart object.
+    /// Checks CRC64NVME of objects and of parts, and gets that of an object of several parts right.
     pub crc64nvme: bool,
-    /// The ETag of an object put in one piece is its MD5.
+    /// Refuses a body that has not the MD5 of `Content-MD5`.
+    pub content_md5: bool,
+    /// The ETag of an object put in one piece, and of a part, is its MD5.
     pub etag_is_md5: bool,
+    /// The ETag of an object of several parts is made of theirs by the usual rule.
+    pub composite_etag: bool,
+    /// Objects of other bytes have other ETags.
+    pub etag_changes: bool,
     /// Honours `If-None-Match: *` on PutObject.
     pub conditional_put: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Record {
-    endpoint: String,
-    probed: u64,
-    capabilities: Capabilities,
+    /// Keeps `x-amz-meta-*`.
+    pub user_metadata: bool,
 }
 
 /// How parts are proven on the wire.
@@ -60,136 +60,249 @@ impl WireMode {
             WireChoice::None => Self::None,
         }
     }
-}
 
-/// Capabilities from the cache in `state_dir`, else by probing in `bucket` under `prefix`.
-pub async fn capabilities(store: &Store, bucket: &str, prefix: &str, state_dir: &Path) -> Result<Capabilities> {
-    let file = cache_file(state_dir, store.endpoint());
-    if let Some(known) = load(&file, store.endpoint()) {
-        return Ok(known);
-    }
-    let mut found = probe(store, bucket, prefix).await;
-    for _ in 0..PROBES_AGAIN {
-        match found {
-            // A clean-up without a grace period took what was being probed with.
-            Err(error) if error.kind() == Kind::NotFound => tracing::debug!("probe again: {error}"),
-            _ => break,
+    /// False where nothing proves what is sent so: then it is read back. `none` asks for no proof.
+    pub fn is_proven_by(self, capabilities: Capabilities) -> bool {
+        match self {
+            Self::Crc64 => capabilities.crc64nvme,
+            Self::Md5 => capabilities.content_md5 || capabilities.etag_is_md5,
+            Self::None => true,
         }
-        found = probe(store, bucket, prefix).await;
     }
-    let found = found?;
-    if let Err(error) = save(&file, store.endpoint(), found) {
-        tracing::warn!("remember capabilities in {}: {error}; each process will probe again", file.display());
-    }
-    Ok(found)
 }
 
 /// Tries every capability against the server.
 pub async fn probe(store: &Store, bucket: &str, prefix: &str) -> Result<Capabilities> {
-    let key = format!("{prefix}probe/{}", uuid::Uuid::new_v4().simple());
-    let found = probe_at(store, bucket, &key).await;
+    let stem = format!("{prefix}probe/{}", uuid::Uuid::new_v4().simple());
+    let metadata = vec![(METADATA.0.to_owned(), METADATA.1.to_owned())];
+    let probe = Probe { store, bucket, metadata, versions: Mutex::default() };
+    let found = probe.all(&stem).await;
     // Clean up whatever the outcome, and let the first error speak.
     for suffix in ["put", "crc", "upload"] {
-        let removed = store.delete(bucket, &format!("{key}-{suffix}"), None).await;
-        if let Err(error) = removed {
+        if let Err(error) = probe.remove(&format!("{stem}-{suffix}")).await {
             tracing::warn!("remove probe object: {error}");
         }
     }
     found
 }
 
-async fn probe_at(store: &Store, bucket: &str, key: &str) -> Result<Capabilities> {
-    let (etag_is_md5, conditional_put) = probe_put(store, bucket, &format!("{key}-put")).await?;
-    let crc64nvme = probe_crc_put(store, bucket, &format!("{key}-crc")).await?
-        && probe_crc_upload(store, bucket, &format!("{key}-upload")).await?;
-    Ok(Capabilities { crc64nvme, etag_is_md5, conditional_put })
+struct Probe<'a> {
+    store: &'a Store,
+    bucket: &'a str,
+    metadata: Vec<(String, String)>,
+    /// Keys and versions that puts have made: in a bucket that keeps versions each is removed by itself.
+    versions: Mutex<Vec<(String, String)>>,
 }
 
-async fn probe_put(store: &Store, bucket: &str, key: &str) -> Result<(bool, bool)> {
-    let (first, second) = (Bytes::from_static(b"vastost probe"), Bytes::from_static(b"vastost probe, again"));
-    let md5 = Md5Sum::of(&first);
-    let put = store.put(bucket, key, first, WireCheck::None, &[], false).await?;
-    let etag_is_md5 = Md5Sum::from_etag(&put.etag) == Some(md5);
-    for _ in 0..CONDITIONAL_PUTS {
-        match store.put(bucket, key, second.clone(), WireCheck::None, &[], true).await {
-            Ok(_) => {}
-            Err(error) if error.kind() == Kind::PreconditionFailed => return Ok((etag_is_md5, true)),
-            Err(error) => {
-                tracing::debug!("conditional put is not supported: {error}");
-                break;
-            }
+/// What an upload of two parts showed.
+#[derive(Clone, Copy)]
+struct Upload {
+    part_etags_are_md5: bool,
+    composite_etag: bool,
+}
+
+impl Probe<'_> {
+    /// Remembers the version that a put has made.
+    fn keep(&self, key: &str, object: &ObjectInfo) {
+        if let Some(version) = &object.version_id {
+            let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+            versions.push((key.to_owned(), version.clone()));
         }
     }
-    Ok((etag_is_md5, false))
-}
 
-async fn probe_crc_put(store: &Store, bucket: &str, key: &str) -> Result<bool> {
-    let body = Bytes::from_static(b"vastost probe");
-    let right = Crc64::of(&body);
-    let wrong = store.try_put(bucket, key, body.clone(), WireCheck::Crc64(Crc64(!right.0)), &[], false).await;
-    if !is_refusal(&wrong) {
-        return wrong.map(|_| false);
+    async fn remove(&self, key: &str) -> Result<()> {
+        let made = self.versions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let versions: Vec<_> = made.into_iter().filter(|(of, _)| of == key).collect();
+        for (_, version) in &versions {
+            match self.store.delete(self.bucket, key, Some(version)).await {
+                // Then a marker must do.
+                Err(error) if error.kind() == Kind::AccessDenied => {
+                    return self.store.delete(self.bucket, key, None).await;
+                }
+                other => other?,
+            }
+        }
+        if versions.is_empty() { self.store.delete(self.bucket, key, None).await } else { Ok(()) }
     }
-    let answer = store.put(bucket, key, body, WireCheck::Crc64(right), &[], false).await;
-    Ok(is_ok_or_refusal(answer)?.is_some())
-}
 
-async fn probe_crc_upload(store: &Store, bucket: &str, key: &str) -> Result<bool> {
-    let Some(upload) = is_ok_or_refusal(store.begin_upload(bucket, key, &[], true).await)? else { return Ok(false) };
-    let proven = probe_crc_part(store, bucket, key, &upload).await;
-    if !matches!(proven, Ok(true)) {
-        store.abort_upload(bucket, key, &upload).await?;
+    async fn all(&self, stem: &str) -> Result<Capabilities> {
+        let mut found = self.put(&format!("{stem}-put")).await?;
+        let (crc, upload) = (format!("{stem}-crc"), format!("{stem}-upload"));
+        let with_crc = if self.crc_put(&crc).await? { self.upload(&upload, true).await? } else { None };
+        found.crc64nvme = with_crc.is_some();
+        let seen = match with_crc {
+            Some(seen) => Some(seen),
+            None => self.upload(&upload, false).await?,
+        };
+        // A store that refuses an upload by its MD5s refuses every backup; the backup says so itself.
+        let seen = seen.unwrap_or(Upload { part_etags_are_md5: false, composite_etag: false });
+        found.etag_is_md5 &= seen.part_etags_are_md5;
+        found.composite_etag = seen.composite_etag;
+        Ok(found)
     }
-    proven
-}
 
-async fn probe_crc_part(store: &Store, bucket: &str, key: &str, upload: &str) -> Result<bool> {
-    let body = Bytes::from_static(b"vastost probe");
-    let crc64 = Crc64::of(&body);
-    let size = body.len() as u64;
-    let wrong = WireCheck::Crc64(Crc64(!crc64.0));
-    let refused = store.try_upload_part(bucket, key, upload, 1, body.clone(), wrong).await;
-    if !is_refusal(&refused) {
-        return refused.map(|_| false);
+    /// A small object: its ETag, its metadata, what a wrong Content-MD5 and a second conditional put are answered.
+    async fn put(&self, key: &str) -> Result<Capabilities> {
+        let bodies = [Bytes::from_static(b"vastost probe"), Bytes::from_static(b"vastost probe, again")];
+        let mut etags = Vec::new();
+        for body in &bodies {
+            etags.push(self.put_once(key, body, Md5Sum::of(body), false).await?.etag);
+        }
+        let [first, second] = &bodies;
+        let seen = self.store.head_fresh(self.bucket, key).await?;
+        if seen.size != second.len() as u64 {
+            let what =
+                format!("probe {}/{key}: {} bytes were put, {} are on the store", self.bucket, second.len(), seen.size);
+            return Err(Error::new(Kind::Corrupt, what));
+        }
+        let is_md5 = |etag: &str, body: &Bytes| Md5Sum::from_etag(etag) == Some(Md5Sum::of(body));
+        let etags_are_md5 = etags.iter().zip(&bodies).all(|(etag, body)| is_md5(etag, body));
+        let mut wrong = Md5Sum::of(first);
+        wrong.0.iter_mut().for_each(|byte| *byte = !*byte);
+        let damaged = self.store.try_put(self.bucket, key, first.clone(), WireCheck::Md5(wrong), &[], false).await;
+        let damaged = damaged.inspect(|object| self.keep(key, object));
+        Ok(Capabilities {
+            content_md5: refused(damaged)?,
+            etag_is_md5: etags_are_md5 && is_md5(&seen.etag, second),
+            // PUT and HEAD must agree on what an object is called, too.
+            etag_changes: !seen.etag.is_empty() && etags.first() != etags.last() && etags.last() == Some(&seen.etag),
+            conditional_put: self.conditional_put(key, second).await?,
+            user_metadata: seen.metadata.get(METADATA.0).is_some_and(|value| value == METADATA.1),
+            ..Capabilities::default()
+        })
     }
-    let sent = store.upload_part(bucket, key, upload, 1, body, WireCheck::Crc64(crc64)).await;
-    let Some(etag) = is_ok_or_refusal(sent)? else { return Ok(false) };
-    let parts = [SentPart { number: 1, size, etag, crc64 }];
-    Ok(is_ok_or_refusal(store.complete_upload(bucket, key, upload, &parts, Some(crc64)).await)?.is_some())
-}
 
-/// The server understood and said no, as against being out of reach.
-fn is_refusal<T>(answer: &Result<T>) -> bool {
-    let refusals = [Kind::Corrupt, Kind::InvalidArgument, Kind::Unsupported, Kind::PreconditionFailed];
-    matches!(answer, Err(error) if refusals.contains(&error.kind()))
-}
-
-fn is_ok_or_refusal<T>(answer: Result<T>) -> Result<Option<T>> {
-    if is_refusal(&answer) { Ok(None) } else { answer.map(Some) }
-}
-
-fn cache_file(state_dir: &Path, endpoint: &str) -> PathBuf {
-    let name: String = endpoint.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    state_dir.join(format!("probe-{name}.json"))
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
-}
-
-fn load(file: &Path, endpoint: &str) -> Option<Capabilities> {
-    let record: Record = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
-    let fresh = now().saturating_sub(record.probed) < VALID.as_secs();
-    (fresh && record.endpoint == endpoint).then_some(record.capabilities)
-}
-
-fn save(file: &Path, endpoint: &str, capabilities: Capabilities) -> std::io::Result<()> {
-    let record = Record { endpoint: endpoint.into(), probed: now(), capabilities };
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)?;
+    async fn put_once(&self, key: &str, body: &Bytes, md5: Md5Sum, only_new: bool) -> Result<ObjectInfo> {
+        let put = || self.store.try_put(self.bucket, key, body.clone(), WireCheck::Md5(md5), &self.metadata, only_new);
+        resend(put).await.inspect(|object| self.keep(key, object))
     }
-    // Another process may read at any moment: whole files only.
-    let draft = file.with_extension(format!("{}.tmp", std::process::id()));
-    std::fs::write(&draft, serde_json::to_vec(&record)?)?;
-    std::fs::rename(&draft, file)
+
+    async fn conditional_put(&self, key: &str, body: &Bytes) -> Result<bool> {
+        for _ in 0..CONDITIONAL_PUTS {
+            match self.put_once(key, body, Md5Sum::of(body), true).await {
+                Ok(_) => {}
+                Err(error) if error.kind() == Kind::PreconditionFailed => return Ok(true),
+                Err(error) => {
+                    tracing::debug!("conditional put is not supported: {error}");
+                    break;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    async fn crc_put(&self, key: &str) -> Result<bool> {
+        let body = Bytes::from_static(b"vastost probe");
+        let right = Crc64::of(&body);
+        let put = |crc: Crc64| {
+            self.store.try_put(self.bucket, key, body.clone(), WireCheck::Crc64(crc), &self.metadata, false)
+        };
+        let kept = |object: &ObjectInfo| self.keep(key, object);
+        if !refused(put(Crc64(!right.0)).await.inspect(kept))? {
+            return Ok(false);
+        }
+        let stored = accepted(resend(|| put(right)).await.inspect(kept))?;
+        Ok(stored.is_some_and(|object| is_right(object.crc64.as_deref(), right)))
+    }
+
+    /// Two parts, proven by CRC64NVME or by MD5; None when the server does not do that, or gets it wrong.
+    async fn upload(&self, key: &str, crc: bool) -> Result<Option<Upload>> {
+        let begun = self.store.begin_upload(self.bucket, key, &self.metadata, crc).await;
+        let Some(upload) = accepted(begun)? else { return Ok(None) };
+        let seen = self.upload_parts(key, &upload, crc).await;
+        if !matches!(seen, Ok(Some(_))) {
+            // An upload that was completed is none any more: no error.
+            let aborted = self.store.abort_upload(self.bucket, key, &upload).await;
+            // Let the first error speak.
+            return seen.and_then(|seen| aborted.map(|()| seen));
+        }
+        seen
+    }
+
+    async fn upload_parts(&self, key: &str, upload: &str, crc: bool) -> Result<Option<Upload>> {
+        let bodies = [pattern(usize::try_from(PART_SIZE_MIN).unwrap_or(usize::MAX))?, Bytes::from_static(b"v")];
+        let (mut parts, mut etags_are_md5) = (Vec::new(), true);
+        if crc && !self.refuses_wrong_part(key, upload, &bodies[1]).await? {
+            return Ok(None);
+        }
+        for (number, body) in (1..).zip(bodies) {
+            let (md5, crc64, size) = (Md5Sum::of(&body), Crc64::of(&body), body.len() as u64);
+            let check = if crc { WireCheck::Crc64(crc64) } else { WireCheck::Md5(md5) };
+            let send = || self.store.try_upload_part(self.bucket, key, upload, number, body.clone(), check);
+            let Some(sent) = accepted(resend(send).await)? else { return Ok(None) };
+            if crc && !is_right(sent.crc64.as_deref(), crc64) {
+                return Ok(None);
+            }
+            etags_are_md5 &= Md5Sum::from_etag(&sent.etag) == Some(md5);
+            parts.push(SentPart { number, size, etag: sent.etag, crc64 });
+        }
+        let whole = parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size));
+        let Some((done, seen)) = self.complete(key, upload, &parts, crc.then_some(whole)).await? else {
+            return Ok(None);
+        };
+        let told = [done.crc64.as_deref(), seen.crc64.as_deref()];
+        if crc && !told.iter().all(|told| is_right(*told, whole)) {
+            return Ok(None);
+        }
+        // Some stores tell no ETag when they complete; HEAD's is what everybody sees later.
+        let expected = composite_etag(parts.iter().map(|part| part.etag.as_str()));
+        let usual = expected.is_some_and(|etag| seen.etag == etag && (done.etag.is_empty() || done.etag == etag));
+        Ok(Some(Upload { part_etags_are_md5: etags_are_md5, composite_etag: usual && etags_are_md5 }))
+    }
+
+    async fn refuses_wrong_part(&self, key: &str, upload: &str, body: &Bytes) -> Result<bool> {
+        let wrong = WireCheck::Crc64(Crc64(!Crc64::of(body).0));
+        refused(self.store.try_upload_part(self.bucket, key, upload, 2, body.clone(), wrong).await)
+    }
+
+    /// The object as its completion and as HEAD tell of it.
+    async fn complete(
+        &self,
+        key: &str,
+        upload: &str,
+        parts: &[SentPart],
+        whole: Option<Crc64>,
+    ) -> Result<Option<(ObjectInfo, ObjectInfo)>> {
+        let effort = self.store.effort(self.store.retry().operation_timeout);
+        let once = self.store.try_complete_upload(self.bucket, key, upload, parts, whole, &effort).await;
+        let done = match accepted(once) {
+            Ok(None) => return Ok(None),
+            Ok(Some(done)) => done,
+            // The answer may have been lost, which this settles.
+            Err(_) => self.store.complete_upload(self.bucket, key, upload, parts, whole).await?,
+        };
+        self.keep(key, &done);
+        let seen = self.store.head_fresh(self.bucket, key).await?;
+        let size: u64 = parts.iter().map(|part| part.size).sum();
+        if seen.size != size {
+            let what = format!("probe {}/{key}: {size} bytes were sent, {} are on the store", self.bucket, seen.size);
+            return Err(Error::new(Kind::Corrupt, what));
+        }
+        Ok(Some((done, seen)))
+    }
+}
+
+/// Right, or not told.
+fn is_right(told: Option<&str>, crc64: Crc64) -> bool {
+    told.is_none_or(|told| told == crc64.to_base64())
+}
+
+/// True when it was refused, false when it was taken.
+fn refused<T>(answer: Result<T>) -> Result<bool> {
+    accepted(answer).map(|taken| taken.is_none())
+}
+
+fn accepted<T>(answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Err(error) if is_refusal(&error) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn pattern(len: usize) -> Result<Bytes> {
+    let mut body = Vec::new();
+    let fits = body.try_reserve_exact(len);
+    fits.map_err(|_| Error::new(Kind::NoMemory, format!("allocate {len} bytes to probe with")))?;
+    body.extend((0..len).map(|at| (at % 251) as u8));
+    Ok(body.into())
 }

@@ -11,9 +11,11 @@ use std::time::Instant;
 use super::client::Store;
 use super::copy::copy;
 use super::download::ReadSpec;
+use super::get::FirstEtag;
 use super::pool::{Buffer, Promise};
 use super::sequential::fetch_range;
 use crate::error::{Error, Kind, Result};
+use crate::memory;
 use crate::metrics::image::{Stall, Tally};
 
 const BLOCK_BYTES: u64 = 128 << 10;
@@ -24,6 +26,8 @@ pub struct RandomReads {
     store: Store,
     spec: Arc<ReadSpec>,
     tally: Arc<Tally>,
+    /// All that this reader gives out is of one object.
+    etag: Arc<FirstEtag>,
     cache: Option<Buffer>,
     /// Block number and slot, least recently used first.
     blocks: Vec<(u64, usize)>,
@@ -31,7 +35,7 @@ pub struct RandomReads {
 
 impl RandomReads {
     pub fn new(store: Store, spec: Arc<ReadSpec>, tally: Arc<Tally>) -> Self {
-        Self { store, spec, tally, cache: None, blocks: Vec::new() }
+        Self { store, spec, tally, etag: Arc::default(), cache: None, blocks: Vec::new() }
     }
 
     /// Fills all of `to`, which must lie within the object and is shorter than the cache.
@@ -63,11 +67,11 @@ impl RandomReads {
         let start = blocks.start() * BLOCK_BYTES;
         let end = ((blocks.end() + 1) * BLOCK_BYTES).min(self.spec.size);
         let len = usize::try_from(end - start).unwrap_or_default();
-        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
+        let (store, spec, etag) = (self.store.clone(), Arc::clone(&self.spec), Arc::clone(&self.etag));
         let since = Instant::now();
         let fetched = self.store.run(self.tally.scope(async move {
-            let mut bytes = vec![0; len];
-            fetch_range(&store, &spec, start, &mut bytes).await?;
+            let mut bytes = memory::zeroed(len, || format!("read offset {start}"))?;
+            fetch_range(&store, &spec, start, &mut bytes, Some(&etag)).await?;
             Ok(bytes)
         }));
         self.tally.waited(Stall::Data, since);

@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::retries::classifiers::{
 };
 use aws_smithy_types::retry::ErrorKind;
 
-use super::transport::SKEWED_HEADER;
+use super::transport::{LAST_HEADER, SKEWED_HEADER};
 
 /// Refines what the SDK's classifiers decide; runs after them.
 #[derive(Debug)]
@@ -28,9 +28,14 @@ impl ClassifyRetry for ServerHints {
         };
         let after = response.headers().get("retry-after").and_then(parse_retry_after);
         let skewed = response.headers().get(SKEWED_HEADER).is_some();
+        if response.headers().get(LAST_HEADER).is_some() {
+            return RetryAction::RetryForbidden;
+        }
         match (previous, response.status().as_u16()) {
-            (RetryAction::RetryIndicated(RetryReason::RetryableError { kind, retry_after: None }), _) => {
-                after.map_or(RetryAction::NoActionIndicated, |after| retry(*kind, Some(after)))
+            // What a store answers is no silence, which costs no tokens.
+            (RetryAction::RetryIndicated(RetryReason::RetryableError { kind, retry_after }), _) => {
+                let kind = if *kind == ErrorKind::TransientError { ErrorKind::ServerError } else { *kind };
+                retry(kind, retry_after.or(after))
             }
             (RetryAction::NoActionIndicated, 408) => retry(ErrorKind::TransientError, after),
             (RetryAction::NoActionIndicated, 429) => retry(ErrorKind::ThrottlingError, after),
@@ -83,10 +88,18 @@ mod tests {
         let (after, none) = (Some(("retry-after", "7")), RetryAction::NoActionIndicated);
         let delayed = retry(ErrorKind::ThrottlingError, Some(Duration::from_secs(7)));
         assert_eq!(classify(503, after, &RetryAction::throttling_error()), delayed);
-        assert_eq!(classify(503, None, &RetryAction::throttling_error()), none);
-        assert_eq!(classify(503, Some(("retry-after", "soon")), &RetryAction::throttling_error()), none);
+        let at_once = retry(ErrorKind::ThrottlingError, None);
+        assert_eq!(classify(503, None, &RetryAction::throttling_error()), at_once);
+        assert_eq!(classify(503, Some(("retry-after", "soon")), &RetryAction::throttling_error()), at_once);
         assert_eq!(classify(400, after, &none), none);
         assert_eq!(classify(429, after, &none), delayed);
+    }
+
+    #[test]
+    fn the_last_refusal_ends_the_operation_and_every_other_costs_a_token() {
+        let refused = RetryAction::transient_error();
+        assert_eq!(classify(500, None, &refused), retry(ErrorKind::ServerError, None));
+        assert_eq!(classify(500, Some((LAST_HEADER, "true")), &refused), RetryAction::RetryForbidden);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::checksum::{Crc64, Crc64Hasher};
 use super::client::Store;
 use super::copy::copy;
 use super::download::{PartSpan, ReadSpec};
-use super::get::{Target, read_range};
+use super::get::{FirstEtag, Source, Target, read_range};
 use super::pool::{Buffer, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Stall, Tally};
@@ -182,7 +182,8 @@ async fn fetch_part(store: &Store, spec: &ReadSpec, span: PartSpan, mut buffer: 
         let Some(to) = buffer.as_mut_slice().get_mut(..len) else {
             return Err(Error::new(Kind::Internal, "read a part into a buffer that is too small"));
         };
-        seen = fetch_range(store, spec, span.offset, to).await?;
+        // The CRC proves the bytes, whatever ETag a copy of the object has got meanwhile.
+        seen = fetch_range(store, spec, span.offset, to, None).await?;
         if seen == span.crc64 {
             return Ok(buffer);
         }
@@ -195,10 +196,17 @@ async fn fetch_part(store: &Store, spec: &ReadSpec, span: PartSpan, mut buffer: 
     Err(Error::new(Kind::Corrupt, what))
 }
 
-/// Fills `to` from `offset` on. Gives the CRC of the range.
-pub async fn fetch_range(store: &Store, spec: &ReadSpec, offset: u64, to: &mut [u8]) -> Result<Crc64> {
+/// Fills `to` from `offset` on. Gives the CRC of the range; where nothing compares it, `etag` holds the ranges together.
+pub async fn fetch_range(
+    store: &Store,
+    spec: &ReadSpec,
+    offset: u64,
+    to: &mut [u8],
+    etag: Option<&FirstEtag>,
+) -> Result<Crc64> {
     let mut hasher = Crc64Hasher::default();
     let range = (offset, to.len() as u64);
-    read_range(store, &spec.bucket, &spec.key, range, Target::Keep(to), |bytes| hasher.update(bytes)).await?;
+    let source = Source { bucket: &spec.bucket, key: &spec.key, size: Some(spec.size), etag };
+    read_range(store, source, range, Target::Keep(to), |bytes| hasher.update(bytes)).await?;
     Ok(hasher.value())
 }

@@ -19,13 +19,15 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use http::header::{HOST, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::addresses::{Addresses, Ticket};
+use super::asked::Asked;
 use super::dial::{Dialler, Origin};
+use super::effort::Effort;
 use super::landing::Landing;
-use super::lease::{Connection, Lease};
+use super::lease::{Connection, Lease, unreached};
 use super::server_clock::{self, ServerClock};
 use crate::config::Transfer;
 use crate::metrics::request::{RequestWatch, ServerMetrics};
@@ -35,6 +37,9 @@ pub const ADDRESS_HEADER: &str = "x-vastost-address";
 
 /// The response header that tells the retry rules that a refused request was signed far from the server's time.
 pub const SKEWED_HEADER: &str = "x-vastost-skewed";
+
+/// The response header that tells the retry rules that this refusal was the last that its operation takes.
+pub const LAST_HEADER: &str = "x-vastost-last";
 
 /// A probe that is not answered in this time failed.
 const PROBE: Duration = Duration::from_secs(3);
@@ -94,10 +99,13 @@ impl Transport {
         let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
         let (origin, mut request) = to_origin_form(request).map_err(ConnectorError::user)?;
         let landing = request.extensions_mut().remove::<Landing>();
+        let effort = request.extensions_mut().remove::<Effort>();
+        let asked = Asked::of(&request);
+        effort.iter().for_each(Effort::tried);
         let permits = Arc::clone(&self.shared.permits);
         let permit = permits.acquire_owned().await.map_err(|e| ConnectorError::other(e.into(), None))?;
         let watch = self.shared.metrics.watch(&request, self.shared.dialler.is_endpoint(&origin));
-        let mut lease = self.shared.lease(origin, permit, watch).await?;
+        let mut lease = self.shared.lease(origin, permit, watch, effort).await?;
         lease.sent = request.body().content_length().unwrap_or_default();
         lease.signed = request.headers().get("x-amz-date").and_then(server_clock::parse_amz_date);
         loop {
@@ -118,7 +126,7 @@ impl Transport {
             let sent = connection.line.sender.try_send_request(request);
             lease.begin();
             match sent.await {
-                Ok(response) => return Ok(lease.respond(response, landing).await),
+                Ok(response) => return lease.respond(response, asked, landing).await,
                 Err(mut error) => match error.take_message() {
                     // Nothing was sent: the server closed an idle connection. Another one costs no attempt.
                     Some(unsent) if used => {
@@ -142,10 +150,12 @@ impl Shared {
         origin: Origin,
         permit: OwnedSemaphorePermit,
         watch: RequestWatch,
+        effort: Option<Effort>,
     ) -> Result<Lease, ConnectorError> {
-        let addresses = self.dialler.addresses(&origin).await.map_err(|e| ConnectorError::io(e.into()))?;
-        let ticket = self.choose(&origin, &addresses).ok_or_else(|| no_address(&origin))?;
-        let lease = Lease::new(Arc::clone(self), origin, ticket, watch, permit);
+        let addresses = self.dialler.addresses(&origin).await.map_err(|e| unreached(effort.as_ref(), e))?;
+        let none = || unreached(effort.as_ref(), format!("{origin} resolves to no address"));
+        let ticket = self.choose(&origin, &addresses).ok_or_else(none)?;
+        let lease = Lease::new(Arc::clone(self), origin, ticket, watch, effort, permit);
         match self.reuse(&lease.origin, lease.ticket.address()) {
             Some(connection) => Ok(lease.with(connection)),
             None => lease.dial(&addresses).await,
@@ -227,11 +237,12 @@ fn to_origin_form(mut request: http::Request<SdkBody>) -> Result<(Origin, http::
     if !request.headers().contains_key(HOST) {
         request.headers_mut().insert(HOST, HeaderValue::from_str(&authority)?);
     }
+    // RFC 9110, 8.6: a request whose method takes a body says so when there is none. Some servers insist.
+    let takes_body = matches!(*request.method(), http::Method::POST | http::Method::PUT);
+    if takes_body && request.body().content_length() == Some(0) {
+        request.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+    }
     Ok((origin, request))
-}
-
-fn no_address(origin: &Origin) -> ConnectorError {
-    ConnectorError::io(format!("{origin} resolves to no address").into()).never_connected()
 }
 
 /// An error with its causes, which hyper leaves out of its own text.

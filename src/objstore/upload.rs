@@ -12,13 +12,13 @@ use bytes::Bytes;
 use super::checksum::{Crc64, Crc64Hasher};
 use super::client::{ObjectInfo, SentPart, Store};
 use super::copy::copy;
-use super::in_flight::{Progress, Slot};
+use super::in_flight::{Progress, Sent, Slot};
 use super::md5_lanes::{self, Patience};
 use super::part_plan::PartPlan;
 use super::pool::{Buffer, Promise};
 use super::probe::WireMode;
-use super::proof::{check_complete, check_etag, confirm, wire_check};
-use crate::config::{PARTS_MAX, size_text};
+use super::proof::{Finished, is_refusal, judge_part, prove, wire_check};
+use crate::config::{PARTS_MAX, WireChoice, size_text};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Direction, Stall, Tally};
 
@@ -30,7 +30,9 @@ pub struct UploadSpec {
     /// `x-amz-meta-*`, at most 2 KB in all.
     pub metadata: Vec<(String, String)>,
     pub wire: WireMode,
-    pub etag_is_md5: bool,
+    /// Where the bucket is probed again when the store refuses our checksums, which may then be left out; None where the
+    /// mode was asked for.
+    pub probe_prefix: Option<String>,
 }
 
 /// A finished object.
@@ -50,6 +52,8 @@ pub struct Upload {
     open_number: u32,
     open_offset: u64,
     id: Option<Arc<str>>,
+    /// The object's one part, once it was put in one piece or may have been.
+    whole: Option<SentPart>,
     progress: Arc<Progress>,
     tally: Arc<Tally>,
 }
@@ -82,16 +86,23 @@ impl Upload {
             open_number: 1,
             open_offset: 0,
             id: None,
+            whole: None,
             progress: Arc::new(progress),
         })
     }
 
     /// Goes on behind `parts`, which lie in the upload `id` already.
-    pub fn resume(&mut self, id: &str, parts: Vec<SentPart>) {
+    pub fn resume(&mut self, id: &str, parts: Vec<Sent>) {
         self.id = Some(id.into());
-        self.open_offset = parts.iter().map(|part| part.size).sum();
-        self.open_number = parts.last().map_or(1, |part| part.number + 1);
-        self.progress.lock().done = parts.into_iter().map(|part| (part.number, part)).collect();
+        self.open_offset = parts.iter().map(|sent| sent.part.size).sum();
+        self.open_number = parts.last().map_or(1, |sent| sent.part.number + 1);
+        let mut state = self.progress.lock();
+        parts.into_iter().for_each(|sent| state.add(sent));
+    }
+
+    /// The one part of an object that was put in one piece, or may have been.
+    pub fn whole(&self) -> Option<&SentPart> {
+        self.whole.as_ref()
     }
 
     /// Bytes taken so far, sent or not.
@@ -147,11 +158,14 @@ impl Upload {
         if self.open_number > PARTS_MAX {
             return Err(Error::new(Kind::NoSpace, format!("write beyond part {PARTS_MAX}, S3's last")));
         }
-        let bytes = self.plan.part_bytes(self.open_number);
+        let (number, offset) = (self.open_number, self.open_offset);
+        let bytes = self.plan.part_bytes_at(number, offset);
+        // A smaller part must leave the image a way to its end.
+        let will_do = |small: u64| self.plan.reaches(number + 1, offset + small);
         let since = Instant::now();
         let until = since + self.store.retry().operation_timeout;
         // Buffers may be with the hash lanes, which wait for parts that need buffers.
-        let buffer = self.promise.acquire_up_to(bytes, until, || self.store.md5().press());
+        let buffer = self.promise.acquire_up_to(bytes, until, will_do, || self.store.md5().press());
         self.tally.waited(Stall::Buffer, since);
         let buffer = buffer?;
         // The buffer may have come from a part that failed meanwhile: nothing more is taken then.
@@ -162,12 +176,44 @@ impl Upload {
 
     /// CreateMultipartUpload, before the first part is sent.
     pub fn begin(&mut self) -> Result<()> {
+        let mut begun = self.try_begin();
+        if let Err(error) = &begun
+            && self.falls_back(error)
+        {
+            begun = self.try_begin();
+        }
+        self.id = Some(begun.inspect_err(|error| self.fail(error))?.into());
+        Ok(())
+    }
+
+    fn try_begin(&self) -> Result<String> {
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         let crc = spec.wire == WireMode::Crc64;
         let begun = async move { store.begin_upload(&spec.bucket, &spec.key, &spec.metadata, crc).await };
-        let id = self.store.run(self.tally.scope(begun)).inspect_err(|error| self.fail(error))?;
-        self.id = Some(id.into());
-        Ok(())
+        self.store.run(self.tally.scope(begun))
+    }
+
+    /// True when the store has refused checksums that it took before, as a gateway does that was put before it, and they
+    /// may be left out from now on: the bucket is probed again. Only before the first part.
+    fn falls_back(&mut self, error: &Error) -> bool {
+        is_refusal(error) && self.spec.wire == WireMode::Crc64 && self.probe_again(error)
+    }
+
+    /// Probes the bucket again because of `why`; true when parts are proven by MD5 from now on.
+    pub fn probe_again(&mut self, why: &Error) -> bool {
+        let Some(prefix) = self.spec.probe_prefix.clone() else { return false };
+        tracing::warn!("what bucket {} does is probed again: {why}", self.spec.bucket);
+        let (store, bucket) = (self.store.clone(), self.spec.bucket.clone());
+        let found = self.store.run(async move { store.probe_again(&bucket, &prefix, true).await });
+        let wire = match found {
+            Ok(found) => WireMode::choose(WireChoice::Auto, found),
+            Err(error) => {
+                tracing::warn!("probe bucket {}: {error}", self.spec.bucket);
+                return false;
+            }
+        };
+        self.spec = Arc::new(UploadSpec { wire, ..UploadSpec::clone(&self.spec) });
+        wire == WireMode::Md5
     }
 
     /// Hands the open part to our threads; waits while `parts_in_flight` are under way.
@@ -186,10 +232,12 @@ impl Upload {
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         // Made here and not in the task: a runtime that is being stopped drops the task before it ever runs.
         let mut slot = Slot::of(&self.progress, body);
+        // Without lanes of its own nobody would say when this upload needs a digest at once.
+        let patience = if self.progress.has_lanes() { Patience::Waits } else { Patience::Pressing };
         let tally = Arc::clone(&self.tally);
         self.store.runtime().spawn(async move {
             let since = Instant::now();
-            let sent = tally.scope(send(&store, &spec, &id, number, crc64, &mut slot)).await;
+            let sent = tally.scope(send(&store, &spec, &id, (number, crc64), patience, &mut slot)).await;
             if sent.is_ok() {
                 tally.part(since);
             }
@@ -211,13 +259,9 @@ impl Upload {
         self.progress.fail(error.repeat(), true);
     }
 
-    /// The object as one whole; checked against the parts' ETags or CRC, then by HEAD.
+    /// The object as one whole, proven: see [`super::proof`].
     pub fn complete(&mut self) -> Result<Uploaded> {
-        let uploaded = if self.id.is_some() { self.complete_parts()? } else { self.put_whole()? };
-        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
-        let expected = uploaded.object.clone();
-        self.store.run(async move { confirm(&store, &spec, &expected).await })?;
-        Ok(uploaded)
+        if self.id.is_some() { self.complete_parts() } else { self.put_whole() }
     }
 
     /// Sends what is left and waits: every part of the upload, none of them under way any more.
@@ -233,11 +277,22 @@ impl Upload {
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         let (id, list) = (self.id.clone().unwrap_or_default(), parts.clone());
         let proof = (spec.wire == WireMode::Crc64).then_some(crc64);
-        let completed = async move { store.complete_upload(&spec.bucket, &spec.key, &id, &list, proof).await };
-        let object = self.store.run(self.tally.scope(completed))?;
+        let completed = async move { complete_upload(&store, &spec, &id, &list, proof).await };
+        let (object, trusted) = self.store.run(self.tally.scope(completed))?;
         // There is an object now and no upload any more that could be aborted.
         self.id = None;
-        check_complete(&self.spec, &object, &parts, crc64)?;
+        let unproven: Vec<u32> = if trusted {
+            self.progress.lock().unproven.iter().copied().collect()
+        } else {
+            parts.iter().map(|part| part.number).collect()
+        };
+        let (store, spec, list) = (self.store.clone(), Arc::clone(&self.spec), parts.clone());
+        if unproven.len() == parts.len() && !spec.wire.is_proven_by(store.known(&spec.bucket)) {
+            store.tell_read_back(&spec.bucket);
+        }
+        let finished = Finished { object, is_upload: true };
+        let proven = async move { prove(&store, &spec, finished, &list, &unproven).await };
+        let object = self.store.run(self.tally.scope(proven))?;
         Ok(Uploaded { object, parts })
     }
 
@@ -245,19 +300,35 @@ impl Upload {
         self.progress.check()?;
         let (body, crc64) = self.open.take().map_or((Bytes::new(), Crc64(0)), OpenPart::seal);
         let size = body.len() as u64;
-        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         let since = Instant::now();
-        let put = async move {
-            let (check, md5) = wire_check(&store, &spec, &body, crc64, Patience::Pressing).await?;
-            let object = store.put(&spec.bucket, &spec.key, body, check, &spec.metadata, false).await?;
-            check_etag(&spec, &object.etag, md5)?;
-            Ok(object)
-        };
-        let object = self.store.run(self.tally.scope(put))?;
+        self.whole = Some(SentPart { number: 1, size, etag: String::new(), crc64 });
+        let mut put = self.try_put_whole(body.clone(), crc64);
+        if let Err(error) = &put
+            && self.falls_back(error)
+        {
+            put = self.try_put_whole(body, crc64);
+        }
+        let object = put?;
         self.tally.part(since);
         self.open_offset = size;
         let part = SentPart { number: 1, size, etag: object.etag.clone(), crc64 };
         Ok(Uploaded { object, parts: if size == 0 { Vec::new() } else { vec![part] } })
+    }
+
+    /// Gives the object as HEAD tells of it.
+    fn try_put_whole(&self, body: Bytes, crc64: Crc64) -> Result<ObjectInfo> {
+        let (store, spec, size) = (self.store.clone(), Arc::clone(&self.spec), body.len() as u64);
+        if !spec.wire.is_proven_by(store.known(&spec.bucket)) {
+            store.tell_read_back(&spec.bucket);
+        }
+        let put = async move {
+            let (check, _) = wire_check(&store, &spec, &body, crc64, Patience::Pressing).await?;
+            let object = store.put(&spec.bucket, &spec.key, body, check, &spec.metadata, false).await?;
+            let part = SentPart { number: 1, size, etag: object.etag.clone(), crc64 };
+            // What the put itself has proven is not read again, unless HEAD contradicts it.
+            prove(&store, &spec, Finished { object, is_upload: false }, &[part], &[]).await
+        };
+        self.store.run(self.tally.scope(put))
     }
 
     /// Reduces the upload to what can be kept: all of it, or after a failure the parts before it. Gives the failure, and
@@ -316,17 +387,55 @@ async fn send(
     store: &Store,
     spec: &UploadSpec,
     id: &str,
-    number: u32,
-    crc64: Crc64,
+    (number, crc64): (u32, Crc64),
+    patience: Patience,
     slot: &mut Slot,
-) -> Result<SentPart> {
+) -> Result<Sent> {
     let body = slot.body();
     let size = body.len() as u64;
-    let (check, md5) = wire_check(store, spec, &body, crc64, Patience::Waits).await?;
+    let (check, _) = wire_check(store, spec, &body, crc64, patience).await?;
     slot.enter_line().await;
-    let etag = store.upload_part(&spec.bucket, &spec.key, id, number, body, check).await?;
-    check_etag(spec, &etag, md5).map_err(|error| error.context(format!("send part {number}")))?;
-    Ok(SentPart { number, size, etag, crc64 })
+    let sent = store.upload_part(&spec.bucket, &spec.key, id, number, body, check).await;
+    if let Err(error) = &sent
+        && spec.wire == WireMode::Crc64
+        && is_refusal(error)
+        && error.kind() != Kind::AccessDenied
+    {
+        // Too late for this upload; the next job asks what the store does.
+        store.contradicted(&spec.bucket, "it refuses a part with its CRC64NVME", |known| known.crc64nvme = false);
+    }
+    let sent = sent?;
+    let told = sent.crc64.as_ref().is_none_or(|told| *told == crc64.to_base64());
+    let judged = judge_part(store, spec, check, SentPart { number, size, etag: sent.etag, crc64 });
+    Ok(Sent { proven: judged.proven && told, ..judged })
+}
+
+/// CompleteMultipartUpload. A store that calls the whole's CRC64NVME wrong may have damaged a part, or may get the CRCs
+/// of several parts wrong: then it is completed without, and false says that the bytes must tell.
+async fn complete_upload(
+    store: &Store,
+    spec: &UploadSpec,
+    id: &str,
+    parts: &[SentPart],
+    proof: Option<Crc64>,
+) -> Result<(ObjectInfo, bool)> {
+    let (bucket, key) = (spec.bucket.as_str(), spec.key.as_str());
+    match store.complete_upload(bucket, key, id, parts, proof).await {
+        Err(error) if proof.is_some() && error.kind() == Kind::Corrupt => {
+            tracing::warn!("without the CRC64NVME of the whole, and then read back: {error}");
+            store.contradicted(bucket, "it calls the CRC64NVME of a whole upload wrong", |known| {
+                known.crc64nvme = false
+            });
+            match store.complete_upload(bucket, key, id, parts, None).await {
+                Ok(object) => Ok((object, false)),
+                Err(second) => {
+                    tracing::warn!("{second}");
+                    Err(error)
+                }
+            }
+        }
+        other => other.map(|object| (object, true)),
+    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub const STSP_EAUTH: i32 = 2_060_029;
 pub const STSP_EACCESS: i32 = 2_060_037;
 /// Plug-in error: none of the others.
 pub const STSP_EPLUGIN: i32 = 2_060_046;
+/// The image is WORM-locked: a retention period or a legal hold of the store has not ended.
+pub const STSP_EWORM: i32 = 2_060_069;
 /// The handle is closed, of another kind, or never was.
 pub const STSP_EHANDLE: i32 = 2_060_901;
 /// The image exists.
@@ -98,6 +100,7 @@ table! {
     STSP_EAUTH Recalled "authorization failure",
     STSP_EACCESS Attested "access not allowed",
     STSP_EPLUGIN Attested "plug-in error",
+    STSP_EWORM Attested "image is WORM-locked",
     STSP_EHANDLE Assigned "bad handle",
     STSP_EEXIST Assigned "image exists",
     STSP_ELSU Assigned "no such LSU",
@@ -125,6 +128,7 @@ pub fn code_of(kind: Kind) -> i32 {
         Kind::AlreadyExists => STSP_EEXIST,
         Kind::Busy => STSP_EBUSY,
         Kind::AccessDenied => STSP_EACCESS,
+        Kind::Locked => STSP_EWORM,
         Kind::Unauthorized => STSP_EAUTH,
         Kind::Network => STSP_ENETWORK,
         Kind::Timeout => STSP_ETIMEOUT,

@@ -5,6 +5,8 @@
 
 /// A host or a server whose clock is wrong, `Retry-After`.
 mod hints;
+/// What a store proves, and what becomes of an image where it does not.
+mod proofs;
 /// Sequential and small reads, records, listings.
 mod reads;
 /// What the store is told last: CompleteMultipartUpload, and asking whether it is there.

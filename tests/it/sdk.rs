@@ -87,6 +87,13 @@ impl Sdk {
     }
 }
 
+/// The site's own bucket, with Object Lock.
+pub fn create_locked_bucket(site: &Site) {
+    let sdk = Sdk::new(site);
+    let made = sdk.client.create_bucket().bucket(&sdk.bucket).object_lock_enabled_for_bucket(true);
+    sdk.run(made.send()).expect("a bucket with Object Lock");
+}
+
 /// The answer, or why there was none. A request that never came through fails the test.
 pub fn refused<T, E>(sent: Result<T, SdkError<E, HttpResponse>>) -> Result<T, Refusal>
 where

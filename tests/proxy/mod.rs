@@ -50,6 +50,59 @@ pub enum Action {
     Before(Box<dyn FnOnce() + Send>),
     /// Passed on; the callback runs when the whole answer has come, then the answer is passed back.
     After(Box<dyn FnOnce() + Send>),
+    /// Passed on; the callback changes the answer as it likes.
+    Edit(Box<dyn FnOnce(&mut Reply) + Send>),
+    /// After so many bytes of the request's body, nothing is read for a while; then it is passed on.
+    StallRequest(u64, Duration),
+    /// Passed on without this header, whose name is in lower case.
+    WithoutHeader(&'static str),
+}
+
+impl Action {
+    /// [`Action::Edit`].
+    pub fn edit(change: impl FnOnce(&mut Reply) + Send + 'static) -> Self {
+        Self::Edit(Box::new(change))
+    }
+
+    /// [`Action::Edit`] of a body that is text.
+    pub fn edit_text(change: impl FnOnce(String) -> String + Send + 'static) -> Self {
+        Self::edit(move |reply| reply.body = change(String::from_utf8_lossy(&reply.body).into_owned()).into_bytes())
+    }
+}
+
+/// The server's answer on its way back.
+pub struct Reply {
+    pub status: u16,
+    /// Names as the server wrote them, without those that frame the body; to HEAD, with them.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub framed: Framed,
+    /// The connection ends after so many bytes of the body.
+    pub cut: Option<usize>,
+    /// Nothing more comes for this time after so many bytes of the body.
+    pub stall: Option<(usize, Duration)>,
+}
+
+/// How the client learns where the body of a [`Reply`] ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framed {
+    Length,
+    Chunked,
+    /// By the end of the connection, as in HTTP/1.0.
+    UntilClose,
+}
+
+impl Reply {
+    /// Takes a header away.
+    pub fn drop(&mut self, name: &str) {
+        self.headers.retain(|(have, _)| !have.eq_ignore_ascii_case(name));
+    }
+
+    /// Gives a header this value.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.drop(name);
+        self.headers.push((name.into(), value.into()));
+    }
 }
 
 /// When a request's connection is reset: before, within or after its body.

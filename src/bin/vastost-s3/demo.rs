@@ -48,8 +48,8 @@ pub fn run(global: &Global, args: &Demo) -> Outcome {
     say(
         global,
         &format!(
-            "{} streams of {} in calls of 256 KiB through the plug-in's C functions; S3 server of the demo at {}",
-            args.streams,
+            "{} of {} in calls of 256 KiB through the plug-in's C functions; S3 server of the demo at {}",
+            output::counted(args.streams as u64, "stream"),
             size_text(args.size),
             server.url
         ),
@@ -177,7 +177,8 @@ fn report(global: &Global, args: &Demo, config: &Path, figures: &Figures) -> Res
     output::line(&figures.backup.to_row("backup", bytes))?;
     output::line(&figures.restore.to_row("restore", bytes))?;
     let deleted = if figures.deleted > 0 { ", deleted" } else { "" };
-    output::line(&format!("{} images written, listed, restored, every byte compared{deleted}", figures.images))?;
+    let images = output::counted(figures.images as u64, "image");
+    output::line(&format!("{images} written, listed, restored, every byte compared{deleted}"))?;
     let rss = figures.rss_bytes >> 20;
     output::line(&format!("peak RSS {rss} MiB of host and plug-in, pool budget {}", size_text(budget)))?;
     Ok(())
@@ -197,8 +198,6 @@ fn explain(global: &Global, folder: &Path) -> Result<(), Failure> {
 }
 
 fn say(global: &Global, text: &str) -> Result<(), Failure> {
-    if !global.json && !global.quiet {
-        output::line(text)?;
-    }
-    Ok(())
+    let lines = if global.json || global.quiet { "" } else { text };
+    lines.lines().try_for_each(output::line)
 }

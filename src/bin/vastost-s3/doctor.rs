@@ -1,13 +1,15 @@
 //! `doctor`: everything that a backup needs, checked one by one, with what was seen and what to do about it.
 //!
 //! A check that fails does not stop those that do not depend on it; those that do are left out. Nothing stays behind:
-//! probe objects are removed also when a check fails. Requests are tried twice at most, so that a dead cluster is
-//! reported soon.
+//! probe objects are removed also when a check fails. Requests are tried a few times within seconds, so that a busy
+//! server passes and a dead one is reported soon.
 
+mod advice;
 mod clock;
 mod host;
 mod lsu;
 mod network;
+mod probe_image;
 mod probe_objects;
 mod report;
 
@@ -27,8 +29,10 @@ use report::Report;
 
 type Done = Result<(), Box<dyn Error>>;
 
-/// Tries of one request.
-const ATTEMPTS_MAX: u32 = 2;
+/// Tries of one request: a server that is busy may refuse some.
+const ATTEMPTS_MAX: u32 = 6;
+/// Longest wait between them.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// One request with its tries.
 const OPERATION_MAX: Duration = Duration::from_secs(60);
 
@@ -66,6 +70,7 @@ fn all(global: &Global, config: &Config, report: &mut Report) -> Done {
 
 fn patience(mut config: Config) -> Config {
     config.retry.attempts = config.retry.attempts.min(ATTEMPTS_MAX);
+    config.retry.backoff_max = config.retry.backoff_max.min(BACKOFF_MAX);
     config.retry.operation_timeout = config.retry.operation_timeout.min(OPERATION_MAX);
     config
 }
@@ -141,6 +146,9 @@ fn check_signature(server: &Server, store: &Store, report: &mut Report) -> Resul
         Err(error) if error.kind() == Kind::LsuNotFound => report.pass("signature", "accepted".into())?,
         Err(error) => {
             let advice = match error.kind() {
+                Kind::Unauthorized if error.to_string().contains("ExpiredToken") => {
+                    "the temporary keys have expired: get new ones, and put them where the configuration takes keys from"
+                }
                 Kind::Unauthorized => "correct access key and secret; check the clock when both are right",
                 Kind::AccessDenied => "give this key the right to list, read, write and delete in the LSUs' buckets",
                 _ => "check that an S3 service answers at the endpoint",

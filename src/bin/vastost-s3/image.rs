@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use vastost::catalog::escape::unescape;
 use vastost::catalog::image_id::{ImageDef, ImageId};
-use vastost::catalog::lsu::{Image, Lsu};
+use vastost::catalog::lsu::{Described, Image, Lsu};
 use vastost::catalog::meta::Meta;
 use vastost::catalog::record::{Content, PartRecord, Pending, PendingState, Sidecar, Writer};
 use vastost::objstore::checksum::Crc64;
@@ -62,18 +62,28 @@ impl Shown {
         unescape(&self.basename).map_or_else(|| self.basename.clone(), |basename| shown(&basename))
     }
 
-    pub fn new(lsu: &Lsu, image: &Image) -> Self {
+    /// True when `get` can read it.
+    pub fn can_be_read(&self) -> bool {
+        matches!(self.state, "complete" | "pending")
+    }
+
+    pub fn new(lsu: &Lsu, image: &Described) -> Self {
         match image {
-            Image::Complete(sidecar) => complete(lsu, sidecar),
-            Image::Pending { record, held } => unfinished(lsu, record, *held),
+            Described::Here(Image::Complete(sidecar)) => complete(lsu, "complete", sidecar),
+            Described::Here(Image::Pending { record, held }) => unfinished(lsu, record, *held),
+            Described::Deleting(sidecar) => complete(lsu, "deleting", sidecar),
         }
     }
 
     /// With all that is recorded.
-    pub fn full(lsu: &Lsu, image: &Image) -> Self {
+    pub fn full(lsu: &Lsu, image: &Described) -> Self {
         let (content, meta, retention, upload_id) = match image {
-            Image::Complete(sidecar) => (Some(&sidecar.content), &sidecar.meta, sidecar.retention.clone(), None),
-            Image::Pending { record, .. } => (record.content.as_ref(), &record.meta, None, record.upload_id.clone()),
+            Described::Here(Image::Complete(sidecar)) | Described::Deleting(sidecar) => {
+                (Some(&sidecar.content), &sidecar.meta, sidecar.retention.clone(), None)
+            }
+            Described::Here(Image::Pending { record, .. }) => {
+                (record.content.as_ref(), &record.meta, None, record.upload_id.clone())
+            }
         };
         let more = More {
             version_id: content.and_then(|content| content.data.version_id.clone()),
@@ -95,17 +105,15 @@ pub fn print_json(global: &Global, lsu: &str, id: ImageId) -> Result<(), Box<dyn
 }
 
 /// The record of one image.
-pub fn describe(lsu: &Lsu, id: ImageId) -> vastost::error::Result<Image> {
+pub fn describe(lsu: &Lsu, id: ImageId) -> vastost::error::Result<Described> {
     let owned = lsu.clone();
-    lsu.store().run(async move { owned.describe(&id).await })
+    lsu.store().run(async move { owned.describe_any(&id).await })
 }
 
-fn complete(lsu: &Lsu, sidecar: &Sidecar) -> Shown {
+fn complete(lsu: &Lsu, state: &'static str, sidecar: &Sidecar) -> Shown {
     let completed = Some(sidecar.completed.clone());
-    Shown {
-        completed,
-        ..base(lsu, "complete", &sidecar.image, Some(&sidecar.content), &sidecar.created, &sidecar.writer)
-    }
+    let content = Some(&sidecar.content);
+    Shown { completed, ..base(lsu, state, &sidecar.image, content, &sidecar.created, &sidecar.writer) }
 }
 
 fn unfinished(lsu: &Lsu, pending: &Pending, held: bool) -> Shown {

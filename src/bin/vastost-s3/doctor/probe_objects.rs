@@ -1,114 +1,89 @@
-//! The objects that `doctor` writes into a bucket, and takes away again whatever happens.
+//! Single requests on objects of our own, for the rights that an image does not always need.
 
 use bytes::Bytes;
 use vastost::error::{Error, Kind, Result};
-use vastost::objstore::checksum::{Crc64, Md5Sum};
-use vastost::objstore::client::{SentPart, Store, WireCheck};
-use vastost::objstore::download::{PartSpan, ReadSpec, Reader};
+use vastost::objstore::checksum::Md5Sum;
+use vastost::objstore::client::{Store, WireCheck};
 
-/// S3's smallest part but for the last.
-const FIRST_PART_BYTES: usize = 5 << 20;
-const LAST_PART_BYTES: usize = 1000;
+/// What the objects carry, as images do.
+const METADATA: (&str, &str) = ("vastost-schema", "doctor");
 
 /// Two keys of one run in one bucket.
 pub struct ProbeObjects {
     store: Store,
     bucket: String,
     small: String,
-    large: String,
-    upload: Option<String>,
-    parts: Vec<SentPart>,
+    version: Option<String>,
+    upload: (String, Option<String>),
 }
 
 impl ProbeObjects {
     pub fn new(store: &Store, bucket: &str, prefix: &str) -> Self {
         let stem = format!("{prefix}probe/doctor-{}", uuid::Uuid::new_v4().simple());
-        let (small, large) = (format!("{stem}-small"), format!("{stem}-large"));
-        Self { store: store.clone(), bucket: bucket.into(), small, large, upload: None, parts: Vec::new() }
+        let (small, upload) = (format!("{stem}-small"), (format!("{stem}-upload"), None));
+        Self { store: store.clone(), bucket: bucket.into(), small, version: None, upload }
     }
 
     /// PutObject, and what HEAD says of it.
-    pub fn put(&self) -> Result<()> {
+    pub fn put(&mut self) -> Result<()> {
         let (store, bucket, key) = (self.store.clone(), self.bucket.clone(), self.small.clone());
         let body = Bytes::from_static(b"vastost doctor");
-        let size = body.len() as u64;
-        let found = self.store.run(async move {
-            store.put(&bucket, &key, body, WireCheck::None, &[], false).await?;
-            store.head(&bucket, &key).await
+        let (size, check) = (body.len() as u64, WireCheck::Md5(Md5Sum::of(&body)));
+        let (version, found) = self.store.run(async move {
+            let put = store.put(&bucket, &key, body, check, &metadata(), false).await?;
+            Ok((put.version_id, store.head(&bucket, &key).await?))
         })?;
+        self.version = version;
         if found.size == size {
             return Ok(());
         }
         Err(Error::new(Kind::Corrupt, format!("{size} bytes were put, HEAD says {}", found.size)))
     }
 
-    /// An upload of two parts.
-    pub fn upload(&mut self) -> Result<()> {
-        let (store, bucket, key) = (self.store.clone(), self.bucket.clone(), self.large.clone());
-        let id = self.store.run(async move { store.begin_upload(&bucket, &key, &[], false).await })?;
-        self.upload = Some(id.clone());
-        let (store, bucket, key) = (self.store.clone(), self.bucket.clone(), self.large.clone());
-        self.parts = self.store.run(async move {
-            let mut parts = Vec::new();
-            for (number, body) in [(1, part(FIRST_PART_BYTES, 1)), (2, part(LAST_PART_BYTES, 2))] {
-                let (size, crc64, md5) = (body.len() as u64, Crc64::of(&body), Md5Sum::of(&body));
-                let etag = store.upload_part(&bucket, &key, &id, number, body, WireCheck::Md5(md5)).await?;
-                parts.push(SentPart { number, size, etag, crc64 });
-            }
-            store.complete_upload(&bucket, &key, &id, &parts, None).await?;
-            Ok(parts)
-        })?;
-        self.upload = None;
-        Ok(())
+    /// That a lock on the small object could be seen.
+    pub fn see_locks(&self) -> Result<()> {
+        let (store, bucket, key) = (self.store.clone(), self.bucket.clone(), self.small.clone());
+        self.store.run(async move { store.see_locks(&bucket, &key).await })
     }
 
-    /// A range that lies in both parts of the upload, byte for byte.
-    pub fn read_range(&self) -> Result<()> {
-        let mut offset = 0;
-        let span = |part: &SentPart| {
-            let span = PartSpan { number: part.number, offset, size: part.size, crc64: part.crc64 };
-            offset += part.size;
-            span
-        };
-        let parts: Vec<_> = self.parts.iter().map(span).collect();
-        let spec = ReadSpec { bucket: self.bucket.clone(), key: self.large.clone(), size: offset, parts };
-        let (mut got, mut expected) = (vec![0; 200], vec![1; 100]);
-        expected.resize(200, 2);
-        let len = Reader::new(&self.store, spec).read(&mut got, FIRST_PART_BYTES as u64 - 100)?;
-        if len == got.len() && got == expected {
-            return Ok(());
-        }
-        Err(Error::new(Kind::Corrupt, "the bytes that came are not those that were put"))
+    /// An upload, begun, listed, and aborted: what taking over and cleaning up need.
+    pub fn abort(&mut self) -> Result<()> {
+        let (store, bucket, key) = (self.store.clone(), self.bucket.clone(), self.upload.0.clone());
+        let begun = self.store.run(async move { store.begin_upload(&bucket, &key, &metadata(), false).await });
+        let upload = begun?;
+        self.upload.1 = Some(upload.clone());
+        let (store, bucket, key) = (self.store.clone(), self.bucket.clone(), self.upload.0.clone());
+        self.store.run(async move {
+            let listed = store.list_parts(&bucket, &key, &upload).await;
+            store.abort_upload(&bucket, &key, &upload).await?;
+            if listed?.is_none() {
+                let what = format!("list parts of {bucket}/{key}: the upload that was just begun is not there");
+                return Err(Error::new(Kind::Corrupt, what));
+            }
+            Ok(())
+        })?;
+        self.upload.1 = None;
+        Ok(())
     }
 
     /// Takes everything away; called also after failures.
     pub fn remove(&mut self) -> Result<()> {
-        let (store, bucket, upload) = (self.store.clone(), self.bucket.clone(), self.upload.take());
-        let (small, large) = (self.small.clone(), self.large.clone());
+        let (store, bucket, (key, upload)) = (self.store.clone(), self.bucket.clone(), self.upload.clone());
+        let (small, version) = (self.small.clone(), self.version.take());
         self.store.run(async move {
-            let aborted = match upload {
-                Some(upload) => store.abort_upload(&bucket, &large, &upload).await,
-                None => Ok(()),
-            };
-            let (first, second) =
-                (store.delete(&bucket, &small, None).await, store.delete(&bucket, &large, None).await);
-            aborted.and(first).and(second)
-        })
-    }
-
-    /// An error unless the small object is gone.
-    pub fn expect_gone(&self) -> Result<()> {
-        let (store, bucket, key) = (self.store.clone(), self.bucket.clone(), self.small.clone());
-        self.store.run(async move {
-            match store.head(&bucket, &key).await {
-                Ok(_) => Err(Error::new(Kind::Corrupt, format!("{bucket}/{key} is still there after its deletion"))),
-                Err(error) if error.kind() == Kind::NotFound => Ok(()),
-                Err(error) => Err(error),
+            if let Some(upload) = upload
+                && let Err(error) = store.abort_upload(&bucket, &key, &upload).await
+            {
+                tracing::debug!("{error}");
+            }
+            match version {
+                Some(version) => store.delete(&bucket, &small, Some(&version)).await,
+                None => store.delete(&bucket, &small, None).await,
             }
         })
     }
 }
 
-fn part(len: usize, byte: u8) -> Bytes {
-    vec![byte; len].into()
+fn metadata() -> Vec<(String, String)> {
+    vec![(METADATA.0.to_owned(), METADATA.1.to_owned())]
 }

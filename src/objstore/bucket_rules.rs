@@ -1,0 +1,52 @@
+//! What a bucket does to objects by itself: locks that it sets, versions that it keeps. Asked by `doctor` alone.
+
+use super::client::{Store, path};
+use super::sdk_error;
+use crate::error::{Found, Result};
+
+/// How a bucket locks objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Locking {
+    /// It cannot.
+    Off,
+    /// It can where a request asks for it.
+    OnRequest,
+    /// It locks every object that is put, in these words.
+    ByDefault(String),
+}
+
+impl Store {
+    /// GetObjectLockConfiguration.
+    pub async fn locking(&self, bucket: &str) -> Result<Locking> {
+        let sent = self.shared.client.get_object_lock_configuration().bucket(bucket).send().await;
+        let asked = sent.map_err(|e| sdk_error::convert("get the lock configuration of", bucket, &e));
+        let Some(reply) = asked.if_found()? else { return Ok(Locking::Off) };
+        let Some(rules) = reply.object_lock_configuration() else { return Ok(Locking::Off) };
+        let Some(default) = rules.rule().and_then(|rule| rule.default_retention()) else {
+            return Ok(if rules.object_lock_enabled().is_some() { Locking::OnRequest } else { Locking::Off });
+        };
+        let mode = default.mode().map_or("some mode", |mode| mode.as_str());
+        let time = match (default.days(), default.years()) {
+            (Some(days), _) => format!("{days} days"),
+            (None, Some(years)) => format!("{years} years"),
+            (None, None) => "some time".to_owned(),
+        };
+        Ok(Locking::ByDefault(format!("{mode} for {time}")))
+    }
+
+    /// GetObjectRetention and GetObjectLegalHold: an error says that a lock could not be seen.
+    pub async fn see_locks(&self, bucket: &str, key: &str) -> Result<()> {
+        let sent = self.shared.client.get_object_retention().bucket(bucket).key(key).send().await;
+        let retention = sent.map(drop).map_err(|e| sdk_error::convert("get retention of", &path(bucket, key), &e));
+        let sent = self.shared.client.get_object_legal_hold().bucket(bucket).key(key).send().await;
+        let hold = sent.map(drop).map_err(|e| sdk_error::convert("get legal hold of", &path(bucket, key), &e));
+        retention.if_found().and(hold.if_found()).map(drop)
+    }
+
+    /// How many versions and delete markers there are under a prefix, at most 1,000.
+    pub async fn count_versions(&self, bucket: &str, prefix: &str) -> Result<usize> {
+        let sent = self.shared.client.list_object_versions().bucket(bucket).prefix(prefix).send().await;
+        let reply = sent.map_err(|e| sdk_error::convert("list versions of", &path(bucket, prefix), &e))?;
+        Ok(reply.versions().len() + reply.delete_markers().len())
+    }
+}

@@ -1,0 +1,297 @@
+//! What is known of each bucket: what the probe proved, when, and what the store has contradicted since.
+//!
+//! Buckets of one server differ: one may be encrypted, another lie behind a gateway or have its objects written by other
+//! means. So knowledge is kept per bucket, in memory and in a file of `state_dir`, and is as old as [`VALID`] at most. It
+//! is needed before the first write alone. One process at a time probes a bucket; the others wait for a while and take
+//! what it found. What the store contradicts is forgotten at once, here and in the file, so that the next job asks again.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Read;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::checksum::Md5Sum;
+use super::client::Store;
+use super::probe::{Capabilities, probe};
+use crate::error::{Kind, Result};
+
+/// A cluster may be upgraded: ask again after so long.
+const VALID: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The form of the file; one of another form is not read.
+const FORMAT: u32 = 2;
+/// How the names of the files begin and end.
+const RECORD: (&str, &str) = ("probe", "json");
+const LOCK: (&str, &str) = ("lock", "lock");
+/// A file is shorter by far; what is longer is none of ours.
+const FILE_SIZE_MAX: u64 = 64 << 10;
+/// How long another process may probe before this one does it too.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
+const LOCK_POLL: Duration = Duration::from_millis(20);
+/// Probes after one whose upload a clean-up of another host took away.
+const PROBES_AGAIN: u32 = 10;
+
+/// The buckets of one server; clones of a [`Store`] share them.
+pub struct Buckets {
+    endpoint: String,
+    state_dir: PathBuf,
+    all: Mutex<HashMap<String, Arc<Bucket>>>,
+}
+
+/// What this process knows of one bucket.
+#[derive(Default)]
+pub struct Bucket {
+    known: Mutex<Option<Capabilities>>,
+    /// Held while it is being probed.
+    probing: tokio::sync::Mutex<()>,
+    /// It was said that nothing proves the bytes on the wire.
+    told: AtomicBool,
+    /// It has objects whose ETag is not their MD5.
+    other_etags: AtomicBool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    format: u32,
+    endpoint: String,
+    bucket: String,
+    /// Seconds since 1970 by this host's clock.
+    probed: u64,
+    capabilities: Capabilities,
+}
+
+impl Buckets {
+    pub fn new(endpoint: String, state_dir: &Path) -> Self {
+        Self { endpoint, state_dir: state_dir.into(), all: Mutex::default() }
+    }
+
+    fn get(&self, bucket: &str) -> Arc<Bucket> {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(bucket.to_owned()).or_default())
+    }
+
+    /// The name tells the bucket; the digest keeps endpoints apart, and these files from those of earlier versions.
+    fn file(&self, bucket: &str, (stem, suffix): (&str, &str)) -> PathBuf {
+        let digest = Md5Sum::of(format!("{}\n{bucket}", self.endpoint).as_bytes()).to_hex();
+        let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' };
+        let name: String = bucket.chars().map(safe).take(64).collect();
+        self.state_dir.join(format!("{stem}-{name}-{digest}.{suffix}"))
+    }
+
+    fn load(&self, bucket: &str) -> Option<Capabilities> {
+        let record: Record = serde_json::from_slice(&read_file(&self.file(bucket, RECORD))?).ok()?;
+        let ours = record.format == FORMAT && record.endpoint == self.endpoint && record.bucket == bucket;
+        // A clock that was set back makes a file of the future: nobody knows how old that is.
+        let age = now().checked_sub(record.probed)?;
+        (ours && age < VALID.as_secs()).then_some(record.capabilities)
+    }
+
+    /// A file that cannot be kept costs a probe in each process and no backup.
+    fn save(&self, bucket: &str, capabilities: Capabilities) {
+        let (endpoint, bucket_name) = (self.endpoint.clone(), bucket.to_owned());
+        let record = Record { format: FORMAT, endpoint, bucket: bucket_name, probed: now(), capabilities };
+        let file = self.file(bucket, RECORD);
+        if let Err(error) = write_file(&file, &record) {
+            tracing::warn!(
+                "remember what bucket {bucket} does in {}: {error}; each process will probe again",
+                file.display()
+            );
+        }
+    }
+
+    fn discard(&self, bucket: &str) {
+        let file = self.file(bucket, RECORD);
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!("discard {}: {error}; it counts until it is a week old", file.display());
+            }
+            _ => {}
+        }
+    }
+
+    /// The lock of the bucket among processes; None when it cannot be had in time, or no file can be kept at all.
+    async fn lock(&self, bucket: &str) -> Option<Locked> {
+        let file = open_lock(&self.file(bucket, LOCK))?;
+        let deadline = Instant::now() + LOCK_WAIT;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Some(Locked(file)),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => tokio::time::sleep(LOCK_POLL).await,
+                Err(error) => {
+                    tracing::debug!("wait for another process to probe bucket {bucket}: {error}");
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+impl Bucket {
+    fn lock(&self) -> MutexGuard<'_, Option<Capabilities>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// What the bucket is proven to do: known to this process or this host, else probed under `prefix`.
+    pub async fn capabilities(&self, bucket: &str, prefix: &str) -> Result<Capabilities> {
+        let state = self.shared.buckets.get(bucket);
+        if let Some(known) = *state.lock() {
+            return Ok(known);
+        }
+        let _one = state.probing.lock().await;
+        if let Some(known) = *state.lock() {
+            return Ok(known);
+        }
+        let mut found = self.shared.buckets.load(bucket);
+        // What another process finds while it is waited for serves this one too.
+        let mut lock = None;
+        if found.is_none() {
+            lock = self.shared.buckets.lock(bucket).await;
+            found = self.shared.buckets.load(bucket);
+        }
+        let known = match found {
+            Some(known) => known,
+            None => self.probe_and_save(bucket, prefix, true).await?,
+        };
+        drop(lock);
+        *state.lock() = Some(known);
+        Ok(known)
+    }
+
+    /// Probes whatever is known, and remembers what it finds; where this host has kept no file of the bucket and `keep`
+    /// is false, no file is made.
+    pub async fn probe_again(&self, bucket: &str, prefix: &str, keep: bool) -> Result<Capabilities> {
+        let state = self.shared.buckets.get(bucket);
+        let _one = state.probing.lock().await;
+        let known = self.probe_and_save(bucket, prefix, keep).await?;
+        *state.lock() = Some(known);
+        Ok(known)
+    }
+
+    async fn probe_and_save(&self, bucket: &str, prefix: &str, keep: bool) -> Result<Capabilities> {
+        let mut found = probe(self, bucket, prefix).await;
+        for _ in 0..PROBES_AGAIN {
+            match found {
+                // A clean-up without a grace period took what was being probed with.
+                Err(error) if error.kind() == Kind::NotFound => tracing::debug!("probe again: {error}"),
+                _ => break,
+            }
+            found = probe(self, bucket, prefix).await;
+        }
+        let found = found?;
+        let buckets = &self.shared.buckets;
+        if keep || buckets.file(bucket, RECORD).exists() {
+            buckets.save(bucket, found);
+        }
+        Ok(found)
+    }
+
+    /// What is known of the bucket now, without asking; nothing is proven where nothing is known.
+    pub fn known(&self, bucket: &str) -> Capabilities {
+        self.shared.buckets.get(bucket).lock().unwrap_or_default()
+    }
+
+    /// The store did something else than what is known of the bucket: `correct` says what no longer counts. The file goes,
+    /// so that the next job probes.
+    pub fn contradicted(&self, bucket: &str, what: &str, correct: impl FnOnce(&mut Capabilities)) {
+        let state = self.shared.buckets.get(bucket);
+        let mut known = state.lock();
+        let Some(capabilities) = known.as_mut() else { return };
+        let before = *capabilities;
+        correct(capabilities);
+        if *capabilities != before {
+            tracing::warn!("bucket {bucket}: {what}; what was known of it is discarded, the next job probes again");
+            self.shared.buckets.discard(bucket);
+        }
+    }
+
+    /// True when an object of the bucket was read whose ETag is not its MD5.
+    pub(super) fn has_other_etags(&self, bucket: &str) -> bool {
+        self.shared.buckets.get(bucket).other_etags.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_other_etags(&self, bucket: &str) {
+        self.shared.buckets.get(bucket).other_etags.store(true, Ordering::Relaxed);
+    }
+
+    /// Says once for each bucket that images are read back.
+    pub(super) fn tell_read_back(&self, bucket: &str) {
+        if !self.shared.buckets.get(bucket).told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "bucket {bucket}: the store checks neither CRC64NVME nor Content-MD5, and its ETags are not MD5s, so \
+                 nothing proves the bytes on the wire: each image is read back and compared before it counts"
+            );
+        }
+    }
+}
+
+/// Unlocked and not just closed: a process that was forked meanwhile has it open as well.
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::debug!("unlock a probe's file: {error}");
+        }
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
+}
+
+/// A regular file and no link, opened without waiting for anybody.
+fn open_plain(options: &mut OpenOptions, path: &Path) -> Option<File> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC;
+    let file = options.custom_flags(flags).open(path).ok()?;
+    file.metadata().is_ok_and(|found| found.is_file()).then_some(file)
+}
+
+fn read_file(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = open_plain(OpenOptions::new().read(true), path)?;
+    file.take(FILE_SIZE_MAX).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Readable by all, whoever came first: reading is enough for a lock.
+fn open_lock(path: &Path) -> Option<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).ok()?;
+    }
+    let read = || open_plain(OpenOptions::new().read(true), path);
+    read().or_else(|| {
+        let made = open_plain(OpenOptions::new().write(true).create_new(true).mode(0o644), path)?;
+        made.set_permissions(std::fs::Permissions::from_mode(0o644)).ok()?;
+        drop(made);
+        read()
+    })
+}
+
+/// Another process may read at any moment: whole files only, under a name that nobody has planted.
+fn write_file(path: &Path, record: &Record) -> std::io::Result<()> {
+    use std::io::Write;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let draft = path.with_extension(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&draft).and_then(|mut file| {
+        file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        file.write_all(&serde_json::to_vec(record)?)
+    });
+    let placed = written.and_then(|()| std::fs::rename(&draft, path));
+    if placed.is_err() {
+        let _ = std::fs::remove_file(&draft);
+    }
+    placed
+}
+
+#[cfg(test)]
+#[path = "knowledge_tests.rs"]
+mod tests;

@@ -1,0 +1,76 @@
+use super::*;
+
+const ALL: Capabilities = Capabilities {
+    crc64nvme: true,
+    content_md5: true,
+    etag_is_md5: true,
+    composite_etag: true,
+    etag_changes: true,
+    conditional_put: true,
+    user_metadata: true,
+};
+
+fn buckets() -> (tempfile::TempDir, Buckets) {
+    let folder = tempfile::tempdir().unwrap();
+    let buckets = Buckets::new("http://vast:9000".into(), &folder.path().join("state"));
+    (folder, buckets)
+}
+
+fn save_at(buckets: &Buckets, probed: u64) {
+    let (endpoint, bucket) = (buckets.endpoint.clone(), "one".to_owned());
+    let record = Record { format: FORMAT, endpoint, bucket, probed, capabilities: ALL };
+    write_file(&buckets.file("one", RECORD), &record).unwrap();
+}
+
+#[test]
+fn what_is_known_of_a_bucket_counts_for_no_other_one() {
+    let (_folder, buckets) = buckets();
+    buckets.save("one", ALL);
+    assert_eq!((buckets.load("one"), buckets.load("two")), (Some(ALL), None));
+    let other = Buckets::new("http://vast:9001".into(), &buckets.state_dir);
+    assert_eq!(other.load("one"), None);
+    buckets.discard("one");
+    assert_eq!(buckets.load("one"), None);
+}
+
+#[test]
+fn what_is_a_week_old_or_of_the_future_is_asked_again() {
+    let (_folder, buckets) = buckets();
+    for (probed, known) in [(now(), true), (now() - VALID.as_secs(), false), (now() + 100, false), (u64::MAX, false)] {
+        save_at(&buckets, probed);
+        assert_eq!(buckets.load("one").is_some(), known, "{probed}");
+    }
+}
+
+#[test]
+fn files_of_another_form_and_links_are_not_read() {
+    let (folder, buckets) = buckets();
+    buckets.save("one", ALL);
+    let file = buckets.file("one", RECORD);
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o644);
+    let old = r#"{"endpoint":"http://vast:9000","probed":1,"capabilities":{"crc64nvme":true,"etag_is_md5":true,"conditional_put":true}}"#;
+    for text in [old, "", "{}", "null"] {
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(buckets.load("one"), None, "{text}");
+    }
+    buckets.save("one", ALL);
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::rename(&file, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+    assert_eq!(buckets.load("one"), None);
+    // Saving replaces the link and leaves what it names alone.
+    buckets.save("one", Capabilities::default());
+    assert_eq!(buckets.load("one"), Some(Capabilities::default()));
+    assert!(std::fs::read_to_string(elsewhere).unwrap().contains("\"crc64nvme\":true"));
+}
+
+#[tokio::test]
+async fn a_bucket_is_probed_by_one_process_at_a_time() {
+    let (_folder, buckets) = buckets();
+    let held = buckets.lock("one").await;
+    assert!(held.is_some() && buckets.lock("two").await.is_some());
+    let waits = tokio::time::timeout(3 * LOCK_POLL, buckets.lock("one")).await;
+    assert!(waits.is_err());
+    drop(held);
+    assert!(buckets.lock("one").await.is_some());
+}

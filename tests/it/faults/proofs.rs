@@ -1,0 +1,339 @@
+//! What a store proves, and what becomes of an image where it does not.
+
+use serde_json::Value;
+use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_WRITE};
+use vastost::ost::host::Definition;
+use vastost::ost::status::{STSP_EBUSY, STSP_ECORRUPT, STSP_ENOENT};
+
+use super::{Fault, Field, RETRY, several_parts};
+use crate::cli::run;
+use crate::common::{CALL, PART, Site, Wish, backup, image, pattern, restore, write_all};
+use crate::conformance::on_every_server;
+use crate::proxy::{Action, Answer, Proxy, Reply, Request};
+
+on_every_server!(
+    images_live_in_a_bucket_whose_etags_are_no_md5s,
+    a_writer_whose_record_was_taken_over_notices_where_all_etags_are_alike,
+    records_and_images_with_an_etag_of_another_making_are_read,
+    a_completion_that_tells_no_etag_is_settled_by_head,
+    an_etag_that_contradicts_is_answered_by_the_bytes,
+    what_nothing_proves_is_read_back,
+    a_close_that_cannot_be_proven_keeps_the_image_for_repair,
+    a_kept_image_can_be_deleted,
+    a_gateway_that_refuses_checksums_later_costs_no_image,
+    a_store_that_gets_the_crc_of_several_parts_wrong_is_noticed,
+    a_store_that_insists_on_a_checksum_takes_every_put,
+    no_header_is_empty,
+    only_a_writer_probes,
+);
+
+/// VAST's own ETag of an object that was written over NFS.
+const CONSTANT: &str = "48ed760a74d2bd1ef0d7ea3e2ccb1ad2";
+
+/// The operations whose answers tell an object's ETag, but for UploadPart, whose ETag the client must repeat.
+fn tells_etag(request: &Request) -> bool {
+    ["PutObject", "HeadObject", "GetObject", "CompleteMultipartUpload"].contains(&request.operation())
+}
+
+fn constant_etag(reply: &mut Reply) {
+    if reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("etag")) {
+        reply.set("ETag", format!("\"{CONSTANT}\""));
+    }
+    edit_xml(reply, "ETag", CONSTANT);
+}
+
+/// Puts another text between the tags of an element that occurs once.
+fn edit_xml(reply: &mut Reply, tag: &str, text: &str) {
+    let body = String::from_utf8_lossy(&reply.body).into_owned();
+    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+    if let Some((before, rest)) = body.split_once(&open)
+        && let Some((_, after)) = rest.split_once(&close)
+        && body.starts_with("<?xml")
+    {
+        reply.body = format!("{before}{open}{text}{close}{after}").into_bytes();
+    }
+}
+
+/// As a bucket with SSE-KMS is: no CRCs told either.
+fn encrypted(request: &Request) -> Action {
+    if !tells_etag(request) {
+        return Action::Forward;
+    }
+    Action::edit(|reply| {
+        constant_etag(reply);
+        reply.drop("x-amz-checksum-crc64nvme");
+    })
+}
+
+/// A site behind a proxy that nothing has probed yet.
+fn behind_proxy(wish: &Wish) -> (Site, Proxy) {
+    let site = Site::new(&wish.small_parts().with(RETRY));
+    let proxy = Proxy::start(&site.url);
+    site.point_at(&[proxy.url()]);
+    (site, proxy)
+}
+
+/// What is known of the site's bucket.
+fn known(site: &Site) -> Option<Value> {
+    let folder = std::fs::read_dir(site.folder.path().join("state")).ok()?;
+    let mut files = folder.map(|entry| entry.unwrap().path()).filter(|path| {
+        path.file_name().unwrap().to_string_lossy().starts_with("probe-") && path.extension().unwrap() == "json"
+    });
+    let file = files.next()?;
+    assert_eq!(files.next(), None, "one file for each bucket");
+    let record: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    Some(record["capabilities"].clone())
+}
+
+fn close_incomplete_and_resume(server: &vastost::ost::host::HostServer, def: &Definition, data: &[u8]) {
+    let first = server.create("main", def).unwrap();
+    write_all(&first, &data[..2 * PART + 10], 0, CALL);
+    first.close(0).unwrap();
+    let again = server.open("main", def, STSP_OPEN_WRITE).unwrap();
+    write_all(&again, &data[2 * PART + 10..], 2 * PART as u64 + 10, CALL);
+    again.close(STSP_CLOSEF_COMPLETE).unwrap();
+}
+
+fn images_live_in_a_bucket_whose_etags_are_no_md5s(wish: &Wish) {
+    let (site, proxy) = behind_proxy(wish);
+    proxy.script(encrypted);
+    let server = site.open();
+    for (number, data) in [(1, pattern(70_000, 1)), (2, several_parts(2)), (3, Vec::new())] {
+        backup(&server, &image("kms", number), &data, CALL);
+        assert!(restore(&server, &image("kms", number), CALL) == data, "{number}");
+    }
+    let data = pattern(3 * PART, 4);
+    close_incomplete_and_resume(&server, &image("kms", 4), &data);
+    assert!(restore(&server, &image("kms", 4), CALL) == data);
+    assert_eq!(known(&site).unwrap()["etag_is_md5"], false);
+    let report = run(&site, &["--json", "verify", "main", "--deep"]).expect(0).json();
+    assert_eq!(report["findings"], serde_json::json!([]));
+    server.delete("main", &image("kms", 2)).unwrap();
+    assert_eq!(server.info("main", &image("kms", 2)).unwrap_err().code, STSP_ENOENT);
+}
+
+fn a_writer_whose_record_was_taken_over_notices_where_all_etags_are_alike(wish: &Wish) {
+    let (site, proxy) = behind_proxy(wish);
+    proxy.script(encrypted);
+    let (server, def) = (site.open(), image("taken", 1));
+    let image = server.create("main", &def).unwrap();
+    write_all(&image, &pattern(70_000, 1), 0, CALL);
+    let (bucket, key) = (site.bucket.clone(), site.keys_under("pending/").remove(0));
+    let taken = site.with_store(move |store| async move {
+        let mut record: Value = serde_json::from_slice(&store.get_small(&bucket, &key, 1 << 20).await?).unwrap();
+        record["writer"]["host"] = "another".into();
+        let body = serde_json::to_vec(&record).unwrap().into();
+        store.put(&bucket, &key, body, vastost::objstore::client::WireCheck::None, &[], false).await
+    });
+    taken.unwrap();
+    assert_eq!(image.close(STSP_CLOSEF_COMPLETE).unwrap_err().code, STSP_EBUSY);
+    assert_eq!(site.keys_under("catalog/"), [""; 0]);
+    assert_eq!(site.keys_under("pending/").len(), 1, "it is the other one's now");
+}
+
+fn records_and_images_with_an_etag_of_another_making_are_read(wish: &Wish) {
+    let field = Field::new(wish);
+    let (def, data) = (image("nfs", 1), several_parts(1));
+    backup(&field.server, &def, &data, CALL);
+    // Somebody has copied the LSU by NFS since.
+    field.proxy.script(|request| {
+        let read = ["HeadObject", "GetObject"].contains(&request.operation());
+        if read { Action::edit(constant_etag) } else { Action::Forward }
+    });
+    assert!(restore(&field.server, &def, CALL) == data);
+    assert_eq!(field.server.info("main", &def).unwrap().size, data.len() as u64);
+}
+
+fn a_completion_that_tells_no_etag_is_settled_by_head(wish: &Wish) {
+    let (site, proxy) = behind_proxy(wish);
+    proxy.script(|request| {
+        let done = request.operation() == "CompleteMultipartUpload";
+        if done { Action::edit(|reply| edit_xml(reply, "ETag", "")) } else { Action::Forward }
+    });
+    let (server, def, data) = (site.open(), image("empty", 1), several_parts(1));
+    backup(&server, &def, &data, CALL);
+    assert!(restore(&server, &def, CALL) == data);
+    assert_eq!(known(&site).unwrap()["composite_etag"], true);
+    let pendings = site.keys_under("pending/");
+    assert_eq!(pendings, [""; 0]);
+    let report = run(&site, &["--json", "verify", "main"]).expect(0).json();
+    assert_eq!(report["findings"], serde_json::json!([]));
+}
+
+fn reads_of(proxy: &Proxy, folder: &str) -> usize {
+    proxy.recent().iter().filter(|request| request.is("GetObject", folder)).count()
+}
+
+fn an_etag_that_contradicts_is_answered_by_the_bytes(wish: &Wish) {
+    let (site, proxy) = behind_proxy(&wish.with("[integrity]\nwire = \"md5\"\n"));
+    let server = site.open();
+    backup(&server, &image("before", 1), b"x", CALL);
+    assert_eq!(known(&site).unwrap()["composite_etag"], true);
+    // From now on the bucket is encrypted.
+    proxy.script(encrypted);
+    let (def, data) = (image("since", 1), several_parts(1));
+    backup(&server, &def, &data, CALL);
+    assert_eq!(known(&site), None, "the next job asks again");
+    assert!(reads_of(&proxy, "backups") >= 3);
+    assert!(restore(&server, &def, CALL) == data);
+    // And what is known now contradicts nothing.
+    proxy.script(encrypted);
+    backup(&server, &image("since", 2), &data, CALL);
+    assert_eq!(reads_of(&proxy, "backups"), 0);
+}
+
+/// A store that checks neither checksum and whose ETags say nothing: what the probe damages on purpose is taken.
+fn unproven(request: &Request) -> Action {
+    let has = |name: &str| request.header(name).is_some();
+    let checks = has("content-md5") || has("x-amz-checksum-crc64nvme");
+    if request.is("PutObject", "probe") && checks && request.nth > 2 {
+        return Action::Answer(Answer { status: 200, ..Answer::default() }.header("ETag", format!("\"{CONSTANT}\"")));
+    }
+    encrypted(request)
+}
+
+fn what_nothing_proves_is_read_back(wish: &Wish) {
+    let (site, proxy) = behind_proxy(wish);
+    proxy.script(unproven);
+    let (server, data) = (site.open(), several_parts(1));
+    backup(&server, &image("blind", 1), &data, CALL);
+    let found = known(&site).unwrap();
+    assert_eq!((&found["crc64nvme"], &found["content_md5"]), (&false.into(), &false.into()), "{found}");
+    assert!(reads_of(&proxy, "backups") >= 3, "every part is read back");
+    assert!(restore(&server, &image("blind", 1), CALL) == data);
+    // One byte of what was stored is another one, as far as can be read.
+    for (number, data) in [(2, several_parts(2)), (3, pattern(70_000, 3))] {
+        let def = image("blind", number);
+        proxy.script(|request| match request.is("GetObject", "backups") {
+            true => Action::FlipAnswer(4000),
+            false => unproven(request),
+        });
+        let written = server.create("main", &def).unwrap();
+        write_all(&written, &data, 0, CALL);
+        let error = written.close(STSP_CLOSEF_COMPLETE).unwrap_err();
+        assert_eq!(error.code, STSP_ECORRUPT, "{error}");
+        assert!(error.message.contains("part 1") && error.message.contains("repair main"), "{error}");
+        proxy.script(unproven);
+        run(&site, &["repair", "main", "--older-than", "0s", "--yes"]).expect(0);
+        assert!(restore(&server, &def, CALL) == data, "{number}");
+    }
+}
+
+fn of_another_size() -> Action {
+    // The body of an answer to HEAD is its length alone.
+    Action::Answer(Answer { status: 200, body: "12345".into(), ..Answer::default() })
+}
+
+/// What hides from a close whether its object is there, and right.
+const VEILS: [(&str, &str, bool, Fault); 5] = [
+    ("CompleteMultipartUpload", "a completion refused as damaged", false, || {
+        Action::Answer(Answer::error(400, "BadDigest"))
+    }),
+    ("CompleteMultipartUpload", "a completion that fails", false, || {
+        Action::Answer(Answer::error(500, "InternalError"))
+    }),
+    ("HeadObject", "HEAD of another size", false, of_another_size),
+    ("HeadObject", "HEAD of another size, one part", true, of_another_size),
+    ("HeadObject", "HEAD that fails, one part", true, || Action::Answer(Answer { status: 500, ..Answer::default() })),
+];
+
+fn a_close_that_cannot_be_proven_keeps_the_image_for_repair(wish: &Wish) {
+    let field = Field::new(wish);
+    for (number, (operation, what, small, fault)) in (1..).zip(VEILS) {
+        let (def, data) = (image("kept", number), if small { pattern(70_000, number) } else { several_parts(number) });
+        field.fail_all(operation, "backups", fault);
+        let error = field.try_backup(&def, &data).unwrap_err();
+        assert!(error.message.contains("repair main"), "{what}: {error}");
+        field.proxy.forward_all();
+        assert!(field.server.info("main", &def).is_ok(), "{what}: it is pending");
+        run(&field.site, &["repair", "main", "--older-than", "0s", "--yes"]).expect(0);
+        assert!(restore(&field.server, &def, CALL) == data, "{what}");
+        assert_eq!(field.site.keys_under("pending/"), [""; 0], "{what}");
+    }
+}
+
+fn a_kept_image_can_be_deleted(wish: &Wish) {
+    let field = Field::new(wish);
+    let before = field.site.keys_under("");
+    for (number, (operation, what, small, fault)) in (1..).zip(VEILS) {
+        let (def, data) = (image("doomed", number), if small { pattern(70_000, 1) } else { several_parts(1) });
+        field.fail_all(operation, "backups", fault);
+        field.try_backup(&def, &data).unwrap_err();
+        field.proxy.forward_all();
+        field.server.delete("main", &def).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(field.site.keys_under(""), before, "{what}");
+    }
+}
+
+fn a_gateway_that_refuses_checksums_later_costs_no_image(wish: &Wish) {
+    for header in ["x-amz-checksum-crc64nvme", "x-amz-checksum-algorithm"] {
+        let field = Field::new(wish);
+        field.proxy.script(move |request| match request.header(header) {
+            Some(_) => Action::Answer(Answer::error(400, "InvalidRequest")),
+            None => Action::Forward,
+        });
+        for (number, data) in [(1, several_parts(1)), (2, pattern(70_000, 2))] {
+            let def = image("gateway", number);
+            let done = field.try_backup(&def, &data);
+            assert!(done.is_ok(), "{header}: {done:?}");
+            assert!(restore(&field.server, &def, CALL) == data);
+        }
+        assert_eq!(known(&field.site).unwrap()["crc64nvme"], false, "{header}");
+    }
+}
+
+fn a_store_that_gets_the_crc_of_several_parts_wrong_is_noticed(wish: &Wish) {
+    let (site, proxy) = behind_proxy(wish);
+    proxy.script(|request| {
+        let whole = request.operation() == "CompleteMultipartUpload";
+        match request.header("x-amz-checksum-crc64nvme") {
+            Some(_) if whole => Action::Answer(Answer::error(400, "BadDigest")),
+            _ => Action::Forward,
+        }
+    });
+    let (server, def, data) = (site.open(), image("wrong", 1), several_parts(1));
+    backup(&server, &def, &data, CALL);
+    assert!(restore(&server, &def, CALL) == data);
+    assert_eq!(known(&site).unwrap()["crc64nvme"], false);
+    let completions = proxy.recent().iter().filter(|r| r.is("CompleteMultipartUpload", "backups")).count();
+    assert_eq!(completions, 1);
+}
+
+fn a_store_that_insists_on_a_checksum_takes_every_put(wish: &Wish) {
+    let (site, proxy) = behind_proxy(wish);
+    proxy.script(|request| {
+        let puts = ["PutObject", "UploadPart"].contains(&request.operation());
+        let proven = ["content-md5", "x-amz-checksum-crc64nvme"].iter().any(|name| request.header(name).is_some());
+        if puts && !proven { Action::Answer(Answer::error(400, "InvalidRequest")) } else { Action::Forward }
+    });
+    let (server, def, data) = (site.open(), image("strict", 1), several_parts(1));
+    backup(&server, &def, &data, CALL);
+    assert!(restore(&server, &def, CALL) == data);
+    run(&site, &["--server", "t", "doctor"]);
+    assert_eq!(proxy.faults(), 0);
+}
+
+fn no_header_is_empty(wish: &Wish) {
+    let (site, proxy) = behind_proxy(wish);
+    let (server, def) = (site.open(), Definition::new("plain_1795305600_C1_F1", 1_795_305_600));
+    backup(&server, &def, &several_parts(1), CALL);
+    assert_eq!(restore(&server, &def, CALL), several_parts(1));
+    for request in proxy.requests() {
+        let empty: Vec<_> = request.headers.iter().filter(|(_, value)| value.is_empty()).collect();
+        assert!(empty.is_empty(), "{} {}: {empty:?}", request.operation(), request.key());
+    }
+}
+
+fn only_a_writer_probes(wish: &Wish) {
+    let (site, proxy) = behind_proxy(wish);
+    let (server, def) = (site.open(), image("read", 1));
+    backup(&server, &def, b"some bytes", CALL);
+    server.close().unwrap();
+    std::fs::remove_dir_all(site.folder.path().join("state")).unwrap();
+    proxy.forward_all();
+    for args in [&["ls", "main"][..], &["verify", "main", "--deep"], &["gc", "main", "--yes"], &["usage", "main"]] {
+        run(&site, args).expect(0);
+    }
+    let writes = |request: &Request| request.folder() == "probe" && ["PUT", "POST"].contains(&request.method.as_str());
+    assert!(!proxy.recent().iter().any(writes));
+}
