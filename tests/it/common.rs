@@ -138,11 +138,6 @@ impl Site {
         listed.expect("list the bucket").objects.into_iter().map(|object| object.key).collect()
     }
 
-    /// What a test may set of the embedded server.
-    pub fn embedded(&self) -> &EmbeddedServer {
-        self.server.as_ref().expect("the embedded server")
-    }
-
     /// Ends the embedded server: from now on nothing answers.
     pub fn stop_server(&mut self) {
         self.server = None;
