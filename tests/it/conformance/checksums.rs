@@ -133,8 +133,10 @@ fn a_completion_is_refused_unless_its_parts_are_there_and_large_enough(wish: &Wi
     // One part alone may be small, and parts that are not named are dropped.
     upload.complete(&[one], None).unwrap();
     assert!(sdk.get("a", None).unwrap() == small);
-    let error = upload.complete(&[two], None).unwrap_err();
-    assert!(error.is(404, "NoSuchUpload"), "{error:?}");
+    // Again: refused, or answered as the first time, as AWS and VersityGW do for a while.
+    let again = upload.complete(&[two], None);
+    assert!(again.is_ok() || again.as_ref().is_err_and(|refusal| refusal.is(404, "NoSuchUpload")), "{again:?}");
+    assert!(sdk.get("a", None).unwrap() == small);
 }
 
 fn a_part_can_be_copied_from_an_object(wish: &Wish) {

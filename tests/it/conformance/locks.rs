@@ -89,7 +89,8 @@ fn a_retention_may_grow_and_not_shrink(wish: &Wish) {
     let id = sdk.put("a", b"a");
     let none = sdk.client.get_object_retention().bucket(&sdk.bucket).key("a").send();
     let none = refused(sdk.run(none)).unwrap_err();
-    assert!(none.is(404, "NoSuchObjectLockConfiguration"), "{none:?}");
+    // 404 by AWS's list of errors; MinIO and VersityGW say 400.
+    assert_eq!(none.code, "NoSuchObjectLockConfiguration", "{none:?}");
     retain(&sdk, "a", &id, DAY, false).unwrap();
     retain(&sdk, "a", &id, 2 * DAY, false).unwrap();
     let refusal = retain(&sdk, "a", &id, DAY, false).unwrap_err();
