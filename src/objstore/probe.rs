@@ -14,6 +14,10 @@ use super::checksum::{Crc64, Md5Sum};
 use super::client::{SentPart, Store, WireCheck};
 use crate::config::WireChoice;
 use crate::error::{Kind, Result};
+use crate::files;
+
+/// Bytes of a record of an endpoint, at most.
+const RECORD_MAX: u64 = 64 << 10;
 
 /// A cluster may be upgraded: ask again after so long.
 const VALID: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -178,7 +182,7 @@ fn now() -> u64 {
 }
 
 fn load(file: &Path, endpoint: &str) -> Option<Capabilities> {
-    let record: Record = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+    let record: Record = serde_json::from_slice(&files::read(file, RECORD_MAX).ok()?).ok()?;
     let fresh = now().saturating_sub(record.probed) < VALID.as_secs();
     (fresh && record.endpoint == endpoint).then_some(record.capabilities)
 }
@@ -186,10 +190,8 @@ fn load(file: &Path, endpoint: &str) -> Option<Capabilities> {
 fn save(file: &Path, endpoint: &str, capabilities: Capabilities) -> std::io::Result<()> {
     let record = Record { endpoint: endpoint.into(), probed: now(), capabilities };
     if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)?;
+        files::make_folder(folder)?;
     }
     // Another process may read at any moment: whole files only.
-    let draft = file.with_extension(format!("{}.tmp", std::process::id()));
-    std::fs::write(&draft, serde_json::to_vec(&record)?)?;
-    std::fs::rename(&draft, file)
+    files::replace(file, &serde_json::to_vec(&record)?, files::STATE_MODE)
 }

@@ -24,6 +24,8 @@ mod endpoints;
 mod faults;
 /// An S3 client that is not ours.
 mod foreign;
+/// Access keys that change.
+mod keys;
 /// Counters, the line about each image, the log.
 mod monitoring;
 /// The proxy that does it.
