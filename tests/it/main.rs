@@ -28,6 +28,8 @@ mod faults;
 mod foreign;
 /// Random sequences against a model of what must not be lost.
 mod model;
+/// Access keys that change.
+mod keys;
 /// Counters, the line about each image, the log.
 mod monitoring;
 /// The proxy that does it.
