@@ -37,6 +37,8 @@ mod monitoring;
 mod proxy;
 /// The SDK, for what the plug-in never asks of a store.
 mod sdk;
+/// Stores of earlier versions.
+mod stores;
 /// Two hosts at work on one image, and a clean-up beside writers of other hosts.
 mod two_hosts;
 mod writer;
