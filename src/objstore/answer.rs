@@ -194,7 +194,7 @@ impl ContentRange {
         (unit.eq_ignore_ascii_case("bytes") && holds).then_some(Self { first, last, total })
     }
 
-    pub fn len(self) -> u64 {
+    pub fn length(self) -> u64 {
         self.last - self.first + 1
     }
 }
@@ -246,8 +246,8 @@ pub fn judge_range(
     match (range.total, size) {
         (Some(total), Some(size)) if total != size => Ranged::OtherSize(total),
         _ if range.first != offset => Ranged::Wrong("it begins elsewhere"),
-        _ if range.len() != len => Ranged::Wrong("it has another length"),
-        _ if range.len() != body => Ranged::Wrong("Content-Range and the length of the body differ"),
+        _ if range.length() != len => Ranged::Wrong("it has another length"),
+        _ if range.length() != body => Ranged::Wrong("Content-Range and the length of the body differ"),
         _ => Ranged::Right,
     }
 }
@@ -267,11 +267,14 @@ pub fn hold_documents_to_rules(bytes: &[u8]) {
 pub fn hold_ranges_to_rules(text: &str) {
     let Some(range) = ContentRange::parse(text) else { return };
     assert!(range.first <= range.last && range.total.is_none_or(|total| range.last < total), "{range:?}");
-    let wanted = (range.first, range.len());
-    assert_eq!(judge_range(206, Some(text), range.len(), wanted, range.total), Ranged::Right);
-    assert_ne!(judge_range(206, Some(text), range.len() - 1, wanted, range.total), Ranged::Right);
-    assert_ne!(judge_range(206, Some(text), range.len(), (range.first + 1, range.len()), range.total), Ranged::Right);
-    assert_ne!(judge_range(200, Some(text), range.len(), wanted, range.total), Ranged::Right);
+    let wanted = (range.first, range.length());
+    assert_eq!(judge_range(206, Some(text), range.length(), wanted, range.total), Ranged::Right);
+    assert_ne!(judge_range(206, Some(text), range.length() - 1, wanted, range.total), Ranged::Right);
+    assert_ne!(
+        judge_range(206, Some(text), range.length(), (range.first + 1, range.length()), range.total),
+        Ranged::Right
+    );
+    assert_ne!(judge_range(200, Some(text), range.length(), wanted, range.total), Ranged::Right);
 }
 
 #[cfg(test)]

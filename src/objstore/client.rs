@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 use super::checksum::{Crc64, Md5Sum, bare_etag};
 use super::dial::Dialler;
-use super::effort::{Effort, patiently};
+use super::effort::{Effort, longest_wait, patiently};
 use super::engine::Engine;
 use super::hedge::Hedges;
 use super::identity::Keys;
@@ -390,7 +390,7 @@ impl Store {
 
     /// What an operation of so much time may cost.
     pub(super) fn effort(&self, time: Duration) -> Effort {
-        Effort::new(self.shared.retry.attempts, time, self.shared.retry.backoff_max)
+        Effort::new(&self.shared.retry, self.shared.retry.attempts, time)
     }
 
     /// The same for tries of at least `attempt`, all within `time`, which share the `effort` with others.
@@ -417,7 +417,7 @@ impl Store {
         let retry = &self.shared.retry;
         aws_sdk_s3::Config::builder()
             .timeout_config(timeouts(retry, attempt, time))
-            .retry_config(retry_config(retry, attempts))
+            .retry_config(retry_config(retry, attempts).with_max_backoff(longest_wait(retry, time)))
             .interceptor(effort.clone())
     }
 }

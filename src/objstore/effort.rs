@@ -15,9 +15,11 @@ use std::time::{Duration, Instant};
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 
+use crate::config::Retry;
+
 /// The share of an operation's time that is kept for the last wait between two tries, so that the operation ends with
 /// what went wrong and not with the mere end of its time.
-const LAST_WAIT_SHARES: u32 = 5;
+const LAST_WAIT_SHARES: u32 = 4;
 
 tokio::task_local! {
     static PATIENT: ();
@@ -50,9 +52,9 @@ struct Shared {
 }
 
 impl Effort {
-    /// For an operation of so much time, whose longest wait between two tries is `wait_max`.
-    pub fn new(attempts: u32, time: Duration, wait_max: Duration) -> Self {
-        let until = Instant::now() + time.saturating_sub(wait_max.min(time / LAST_WAIT_SHARES));
+    /// For an operation of so much time.
+    pub fn new(retry: &Retry, attempts: u32, time: Duration) -> Self {
+        let until = Instant::now() + time.saturating_sub(longest_wait(retry, time));
         let shared = Shared { tries: AtomicU32::new(0), refusals_left: AtomicU32::new(attempts), until };
         Self { shared: Arc::new(shared) }
     }
@@ -84,6 +86,11 @@ impl Effort {
     }
 }
 
+/// The longest wait between two tries of an operation of so much time.
+pub fn longest_wait(retry: &Retry, time: Duration) -> Duration {
+    retry.backoff_max.min(time / LAST_WAIT_SHARES)
+}
+
 /// Puts the effort onto every request of its operation, where the connector finds it.
 impl Intercept for Effort {
     fn name(&self) -> &'static str {
@@ -105,9 +112,13 @@ impl Intercept for Effort {
 mod tests {
     use super::*;
 
+    fn retry() -> Retry {
+        Retry::default()
+    }
+
     #[test]
     fn refusals_are_counted_and_begin_again_when_something_was_achieved() {
-        let effort = Effort::new(3, Duration::from_secs(600), Duration::from_secs(20));
+        let effort = Effort::new(&retry(), 3, Duration::from_secs(600));
         assert_eq!(
             [effort.refused(), effort.refused(), effort.refused(), effort.refused()],
             [false, false, true, true]
@@ -119,7 +130,7 @@ mod tests {
 
     #[test]
     fn nothing_is_tried_again_when_the_time_is_over() {
-        let effort = Effort::new(3, Duration::ZERO, Duration::from_secs(20));
+        let effort = Effort::new(&retry(), 3, Duration::ZERO);
         assert!(effort.is_over() && effort.refused());
     }
 }

@@ -86,7 +86,7 @@ impl Store {
         let patient = is_patient();
         let attempts = if patient { retry.attempts } else { retry.attempts.min(QUERY_ATTEMPTS_MAX) };
         let deadline = Instant::now() + retry.operation_timeout;
-        let effort = Effort::new(attempts, retry.operation_timeout, retry.backoff_max);
+        let effort = Effort::new(retry, attempts, retry.operation_timeout);
         let mut unproven: Option<Bytes> = None;
         loop {
             let left = attempts.saturating_sub(effort.tries()).max(1);

@@ -100,7 +100,7 @@ impl Landed {
         let range = head.headers.get(CONTENT_RANGE).and_then(|value| ContentRange::parse(value.to_str().ok()?));
         if let Some(range) = range {
             let (source, held) = (Source::Chunks(body), VecDeque::new());
-            return Ok(Some(Self { lease, source, status, held, left: range.len(), keeps_alive }));
+            return Ok(Some(Self { lease, source, status, held, left: range.length(), keeps_alive }));
         }
         let (lease, bytes) = collect(lease, body, usize::try_from(chunked_max).unwrap_or(usize::MAX)).await?;
         let left = bytes.len() as u64;

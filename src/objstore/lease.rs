@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::addresses::{Cause, LATE, PACE_BYTES_MIN, Ticket};
-use super::answer::{Doubt, judge_body};
+use super::answer::{Doubt, Form, Success, judge_body};
 use super::asked::{Asked, ERROR_BODY_MAX};
 use super::dial::Origin;
 use super::effort::Effort;
@@ -67,6 +67,13 @@ enum Stage {
     Waiting,
     /// The answer's body is coming.
     Receiving,
+}
+
+/// Counts a refusal that has come as an answer, and marks the last that is taken.
+fn count_refusal(effort: Option<&Effort>, headers: &mut HeaderMap) {
+    if effort.is_some_and(Effort::refused) {
+        headers.insert(LAST_HEADER, HeaderValue::from_static("true"));
+    }
 }
 
 /// No address of the server could be reached. That is no refusal: as long as the operation has time, it is tried again.
@@ -201,7 +208,16 @@ impl Lease {
                 }
                 SdkBody::empty()
             }
-            None => SdkBody::from(self.take_in(body, asked, parts.status).await?),
+            None => {
+                let effort = self.effort.clone();
+                let bytes = self.take_in(body, asked, parts.status).await?;
+                // The server began to answer before it knew: a refusal like any other.
+                let may_refuse = parts.status.is_success() && asked.success() == Success::DocumentOrError;
+                if may_refuse && Form::of(&bytes) == Form::Whole("Error") {
+                    count_refusal(effort.as_ref(), &mut parts.headers);
+                }
+                SdkBody::from(bytes)
+            }
         };
         let response = http::Response::from_parts(parts, body);
         // The conversion fails only for headers that are no UTF-8, which `HttpResponse` cannot hold.
@@ -245,8 +261,8 @@ impl Lease {
             headers.insert(ADDRESS_HEADER, value);
         }
         headers.remove(LAST_HEADER);
-        if !status.is_success() && self.effort.as_ref().is_some_and(Effort::refused) {
-            headers.insert(LAST_HEADER, HeaderValue::from_static("true"));
+        if !status.is_success() {
+            count_refusal(self.effort.as_ref(), headers);
         }
     }
 

@@ -102,9 +102,9 @@ fn describe(reply: &Reply<'_>) -> String {
 /// What an operator can do about refusals whose own words lead astray.
 fn hint(reply: &Reply<'_>) -> Option<&'static str> {
     match (reply.status, reply.code) {
-        (_, "SignatureDoesNotMatch") => {
-            Some("the secret key is wrong, or a proxy before the store changes the Host header or the path of requests")
-        }
+        (_, "SignatureDoesNotMatch") => Some(
+            "the secret key does not belong to the access key, or a proxy before the store changes the Host header or the path of requests",
+        ),
         (413, _) => {
             Some("a proxy before the store limits the length of a request's body: raise its limit above part_size")
         }

@@ -138,6 +138,8 @@ fn a_restore_that_cannot_go_on_ends_with_the_right_code(wish: &Wish) {
     ];
     for (folder, small) in [("backups", false), ("catalog", true)] {
         for (name, fault, code) in faults {
+            // An answer whose length and range differ says nothing about the object.
+            let code = if name == "too long" && !small { STSP_EUNAVAIL } else { code };
             field.fail_all("GetObject", folder, fault);
             match field.try_restore(&def, CALL) {
                 // Halves of halves: each brings something, so the read goes on.
