@@ -139,6 +139,10 @@ impl ProbeImage {
                     lsu.store().delete(lsu.bucket(), &object.key, None).await?;
                 }
             }
+            // What a bucket keeps of them; a store without versions does not know the request.
+            if let Err(error) = lsu.store().remove_versions(lsu.bucket(), lsu.keys().prefix()).await {
+                tracing::debug!("{error}");
+            }
             Ok(())
         })
     }
