@@ -13,6 +13,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use md5_simd::Md5Engine;
 use vastost::catalog::escape::Name;
 use vastost::catalog::image_id::{ImageDef, ImageId};
+use vastost::catalog::keys::{Attempt, Keys};
 use vastost::catalog::record::{Content, ImageState, SCHEMA, Sidecar, Writer, now_text, parse_sidecar, to_bytes};
 use vastost::objstore::checksum::{Crc64, Crc64Hasher, Md5Sum};
 use vastost::objstore::client::{ObjectInfo, SentPart};
@@ -89,10 +90,15 @@ fn sidecar(criterion: &mut Criterion) {
     let bytes = to_bytes(&sidecar_of(PARTS)).unwrap();
     let mut group = criterion.benchmark_group("a sidecar of 10,000 parts");
     group.throughput(Throughput::Bytes(bytes.len() as u64));
-    group.bench_function("read", |bencher| bencher.iter(|| parse_sidecar("key", black_box(&bytes)).unwrap()));
-    let sidecar = parse_sidecar("key", &bytes).unwrap();
+    let (keys, id) = (Keys::new(""), id());
+    group.bench_function("read", |bencher| bencher.iter(|| parse_sidecar(&keys, &id, black_box(&bytes)).unwrap()));
+    let sidecar = parse_sidecar(&keys, &id, &bytes).unwrap();
     group.bench_function("written", |bencher| bencher.iter(|| to_bytes(black_box(&sidecar)).unwrap()));
     group.finish();
+}
+
+fn id() -> ImageId {
+    ImageId::new(Name::new("db01_1795305600_C1_F1"), 1_795_305_600).unwrap()
 }
 
 fn sidecar_of(parts: u32) -> Sidecar {
@@ -104,12 +110,11 @@ fn sidecar_of(parts: u32) -> Sidecar {
     };
     let sent: Vec<_> = (1..=parts).map(part).collect();
     let object = ObjectInfo { size: u64::from(parts) * PART as u64, etag: "00-1".into(), ..ObjectInfo::default() };
-    let id = ImageId::new(Name::new("db01_1795305600_C1_F1"), 1_795_305_600).unwrap();
     Sidecar {
         schema: SCHEMA,
         state: ImageState::Complete,
-        image: ImageDef { id, policy: Name::default(), image_type: 1 },
-        content: Content::new("backups/db01/20261122/x.nbk", &object, &sent),
+        image: ImageDef { id: id(), policy: Name::default(), image_type: 1 },
+        content: Content::new(&Keys::new("").data(&id(), &Attempt::new()), &object, &sent),
         meta: None,
         created: now_text(),
         completed: now_text(),

@@ -17,8 +17,9 @@
 //! *complete* when its *sidecar* is on the store, *pending* before.
 //!
 //! Reading order: [`ost`] for what the host sees, [`catalog`] for what lies on the store and in which order it is put
-//! there, [`objstore`] for how bytes move, [`config`] for every limit. [`runtime`] owns the threads, [`error`] the one
-//! error type, [`metrics`] what is counted. `docs/architecture.md` follows a write, a read, a list and a delete through all of them.
+//! there, [`objstore`] for how bytes move, [`config`] for every limit. [`runtime`] owns the threads, [`files`] opens
+//! what lies on this host's disks, [`memory`] knows what the host has left, [`error`] is the one error type, [`metrics`]
+//! what is counted. `docs/architecture.md` follows a write, a read, a list and a delete through all of them.
 
 pub mod catalog;
 pub mod clean;
@@ -26,7 +27,9 @@ pub mod config;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod error;
-mod log;
+pub mod files;
+pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod objstore;
 pub mod ost;

@@ -3,14 +3,38 @@
 //! The runtime is built by the first call that needs the network, never by loading or init. Its threads have every
 //! signal masked: hyper writes with `writev`, which raises SIGPIPE where `send` would not, and the host's own signals
 //! must be delivered to the host's own threads. Callers block on a join handle and never poll a socket themselves.
+//!
+//! All threads are there before anything else happens, and stay until the end: Tokio makes its own when they are first
+//! needed, and where a limit (RLIMIT_NPROC, pids.max) has no room by then it panics, or queues the work for ever. So a
+//! call gets all the threads that it can need, or an error before it has changed anything.
 
 use std::future::Future;
-use std::time::Duration;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::unistd::gettid;
 use tracing::Instrument;
 
 use crate::error::{Error, Kind, Result, ResultExt};
+
+/// Threads for what may wait for a disk or a resolver; more work of that kind waits for one of them.
+const BLOCKING_THREADS: usize = 4;
+/// Deep SDK futures live on the heap; 2 MiB is Tokio's own default, stated here since memory is a promise.
+const STACK_BYTES: usize = 2 << 20;
+/// The threads of the runtime begin within this time, or somebody else took their room meanwhile.
+const BEGIN: Duration = Duration::from_secs(5);
+/// No thread of ours ends because it has nothing to do: another might not be had later.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// Why there is no further thread, and what to do.
+const LIMITS: &str =
+    "the system allows no more to this user or group; raise the limit on processes and threads (ulimit -u, pids.max)";
 
 /// Worker and helper threads of one process, stopped and joined by [`Runtime::stop`].
 pub struct Runtime {
@@ -18,24 +42,36 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Starts `io_threads` workers named `vastost-io`.
+    /// Starts `io_threads` workers and the blocking threads, named `vastost-io`: all of them, or none.
     pub fn start(io_threads: usize) -> Result<Self> {
-        let built = with_signals_masked(|| {
+        let _masked = SignalsMasked::new()?;
+        let count = io_threads + BLOCKING_THREADS;
+        let refused =
+            |cause: std::io::Error| Error::with_source(Kind::Io, format!("start {count} threads: {LIMITS}"), cause);
+        try_threads(count).map_err(refused)?;
+        let (begun, threads) = channel();
+        let built = catch_unwind(AssertUnwindSafe(|| {
             tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(io_threads)
                 .thread_name("vastost-io")
-                // Deep SDK futures live on the heap; 2 MiB is Tokio's own default, stated here since RSS is a promise.
-                .thread_stack_size(2 << 20)
-                .max_blocking_threads(io_threads.max(4))
-                .on_thread_start(|| {
-                    // Helper threads are started lazily by whoever asks first: mask again rather than trust inheritance.
+                .thread_stack_size(STACK_BYTES)
+                .max_blocking_threads(BLOCKING_THREADS)
+                .thread_keep_alive(NEVER)
+                .on_thread_start(move || {
+                    // Mask again rather than trust inheritance.
                     let _ = SigSet::all().thread_set_mask();
+                    let _ = begun.send(());
                 })
                 .enable_io()
                 .enable_time()
                 .build()
-        })?;
+        }));
+        let built = built.unwrap_or_else(|payload| Err(std::io::Error::other(panic_text(&*payload))));
         let tokio = built.or_kind(Kind::Io, || "start I/O threads".into())?;
+        if !begin_all(&tokio, &threads, count) {
+            tokio.shutdown_timeout(BEGIN);
+            return Err(refused(std::io::ErrorKind::WouldBlock.into()));
+        }
         Ok(Self { tokio })
     }
 
@@ -69,6 +105,11 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
+    // To the heap at once: futures of several requests are tens of KiB, and a host's thread may have a small stack.
+    run_boxed(handle, Box::pin(future))
+}
+
+fn run_boxed<T: Send + 'static>(handle: &tokio::runtime::Handle, future: BoxFuture<'static, Result<T>>) -> Result<T> {
     // Polling a join handle from here is no socket I/O, so SIGPIPE cannot reach the caller's thread.
     // What it logs belongs to what the caller is about.
     match futures::executor::block_on(handle.spawn(future.in_current_span())) {
@@ -79,9 +120,20 @@ where
 }
 
 /// Starts a thread of ours with all signals masked.
-pub fn spawn_thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
-    with_signals_masked(|| std::thread::Builder::new().name(name.into()).spawn(body))?
-        .or_kind(Kind::Io, || format!("start thread {name}"))
+pub fn spawn_thread(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let _masked = SignalsMasked::new()?;
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .or_kind(Kind::Io, || format!("start thread {name}: {LIMITS}"))
+}
+
+/// Tells this copy of the plug-in from every other one in the process: two never lie at the same place. The same before
+/// and after a fork.
+pub fn copy_in_process() -> u64 {
+    static PLACE: u8 = 0;
+    // A copy is far longer than 64 KiB.
+    std::ptr::from_ref(&PLACE).addr() as u64 >> 16
 }
 
 /// The text of a panic payload.
@@ -91,9 +143,115 @@ pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
     format!("internal fault: {}", text.unwrap_or_else(|| "panic without text".into()))
 }
 
-fn with_signals_masked<T>(start: impl FnOnce() -> T) -> Result<T> {
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).or_kind(Kind::Io, || "mask signals".into())?;
-    let value = start();
-    before.thread_set_mask().or_kind(Kind::Io, || "restore the signal mask".into())?;
-    Ok(value)
+/// Tells whether so many threads can be had now, by making them and letting them go again.
+fn try_threads(count: usize) -> std::io::Result<()> {
+    let gate = Arc::new(RwLock::new(()));
+    let ids = Arc::new(Mutex::new(Vec::with_capacity(count)));
+    let closed = gate.write().unwrap_or_else(PoisonError::into_inner);
+    let (mut threads, mut failure) = (Vec::with_capacity(count), None);
+    for _ in 0..count {
+        let (gate, ids) = (Arc::clone(&gate), Arc::clone(&ids));
+        let wait = move || {
+            ids.lock().unwrap_or_else(PoisonError::into_inner).push(gettid());
+            drop(gate.read());
+        };
+        match std::thread::Builder::new().name("vastost-try".into()).stack_size(STACK_BYTES).spawn(wait) {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
+    }
+    drop(closed);
+    for thread in threads {
+        let _ = thread.join();
+    }
+    // A joined thread counts until the kernel has taken it down.
+    let ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
+    let deadline = Instant::now() + BEGIN;
+    for task in ids.iter().map(|id| PathBuf::from(format!("/proc/self/task/{id}"))) {
+        while task.exists() && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// Occupies the blocking threads until every thread of the runtime has begun; false when one is missing.
+fn begin_all(tokio: &tokio::runtime::Runtime, threads: &Receiver<()>, count: usize) -> bool {
+    let gate = Arc::new(RwLock::new(()));
+    let closed = gate.write().unwrap_or_else(PoisonError::into_inner);
+    let occupied = catch_unwind(AssertUnwindSafe(|| {
+        for _ in 0..BLOCKING_THREADS {
+            let gate = Arc::clone(&gate);
+            drop(tokio.spawn_blocking(move || drop(gate.read())));
+        }
+    }));
+    let deadline = Instant::now() + BEGIN;
+    let has_begun = |_| threads.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok();
+    let all = occupied.is_ok() && (0..count).all(has_begun);
+    drop(closed);
+    all
+}
+
+/// All signals are blocked on this thread while it lives, and what was blocked before is restored on every way out.
+struct SignalsMasked {
+    before: SigSet,
+}
+
+impl SignalsMasked {
+    fn new() -> Result<Self> {
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+        Ok(Self { before: before.or_kind(Kind::Io, || "mask signals".into())? })
+    }
+}
+
+impl Drop for SignalsMasked {
+    fn drop(&mut self) {
+        // Fails for no set that the kernel itself has given.
+        let _ = self.before.thread_set_mask();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn threads() -> usize {
+        std::fs::read_dir("/proc/self/task")
+            .unwrap()
+            .flatten()
+            .filter(|task| {
+                std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "vastost-io")
+            })
+            .count()
+    }
+
+    #[test]
+    fn every_thread_is_there_from_the_start_and_none_is_made_later() {
+        let runtime = Runtime::start(3).unwrap();
+        assert!(threads() >= 3 + BLOCKING_THREADS);
+        let many = (0..50).map(|_| runtime.handle().spawn_blocking(|| std::thread::sleep(Duration::from_millis(1))));
+        let many: Vec<_> = many.collect();
+        runtime
+            .run(async move {
+                futures::future::join_all(many).await;
+                Ok(())
+            })
+            .unwrap();
+        runtime.stop();
+    }
+
+    #[test]
+    fn the_signal_mask_comes_back_when_a_thread_cannot_be_started_or_the_start_panics() {
+        let before = SigSet::thread_get_mask().unwrap();
+        let panicked = catch_unwind(|| {
+            let _masked = SignalsMasked::new().unwrap();
+            assert_eq!(SigSet::thread_get_mask().unwrap().contains(nix::sys::signal::Signal::SIGTERM), true);
+            std::panic::resume_unwind(Box::new(()));
+        });
+        assert!(panicked.is_err());
+        assert_eq!(SigSet::thread_get_mask().unwrap(), before);
+    }
 }

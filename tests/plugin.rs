@@ -3,6 +3,9 @@
 #![allow(unsafe_code, reason = "offsets are taken and signals sent here; the plug-in's own fences are in src/ost")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+/// The fuzz target of the C boundary, which is the only one that needs unsafe code.
+#[path = "../fuzz/cases/c_structs.rs"]
+mod c_structs;
 #[path = "it/common.rs"]
 #[allow(dead_code, reason = "shared with the test binary `it`, which uses all of it")]
 mod common;
@@ -22,6 +25,9 @@ mod hosts;
 /// packaging/install.sh into a temporary root.
 #[path = "plugin/install.rs"]
 mod install;
+/// Hosts that are short of threads, memory or stack, and what they find in their folders.
+#[path = "plugin/limits.rs"]
+mod limits;
 /// The scripted HTTP proxy, shared with the test binary `it`.
 #[cfg(feature = "minio-tests")]
 #[path = "proxy/mod.rs"]
@@ -52,4 +58,12 @@ fn run(command: &mut Command) -> String {
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
     stdout.into_owned()
+}
+
+#[test]
+fn kept_fuzz_inputs_of_the_c_boundary() {
+    let folder = source("fuzz/corpus/c_structs");
+    let inputs: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read(entry.unwrap().path())).collect();
+    assert!(!inputs.is_empty());
+    inputs.into_iter().for_each(|input| c_structs::run(&input.unwrap()));
 }

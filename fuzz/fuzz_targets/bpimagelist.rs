@@ -1,19 +1,6 @@
-//! The output of `bpimagelist -l`: read, or refused by line.
 #![no_main]
 
-use std::collections::BTreeSet;
+#[path = "../cases/bpimagelist.rs"]
+mod case;
 
-use libfuzzer_sys::fuzz_target;
-use vastost::catalog::audit::against::{Expected, Known};
-
-fuzz_target!(|bytes: &[u8]| {
-    match Expected::read(bytes, "list", &BTreeSet::new()) {
-        Ok(expected) => {
-            for (basename, image) in expected.iter() {
-                let Known::Fragment(found) = expected.look_up(basename) else { panic!("a fragment is not found") };
-                assert_eq!(found.size, image.size);
-            }
-        }
-        Err(error) => assert!(error.to_string().starts_with("list: line "), "{error}"),
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| case::run(bytes));

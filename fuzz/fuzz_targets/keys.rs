@@ -1,30 +1,6 @@
-//! Keys of records: one that is taken for ours is the very key that its image has.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use vastost::catalog::escape::{escape, unescape};
-use vastost::catalog::image_id::ImageId;
-use vastost::catalog::keys::{Attempt, Folder, Keys};
+#[path = "../cases/keys.rs"]
+mod case;
 
-type Spell = fn(&Keys, &ImageId, &Attempt) -> String;
-
-fuzz_target!(|key: &str| {
-    for prefix in ["", "site/"] {
-        let keys = Keys::new(prefix);
-        if let Some((id, None)) = keys.parse(Folder::Catalog, key) {
-            assert_eq!(keys.sidecar(&id), key);
-        }
-        for (folder, spell) in
-            [(Folder::Pending, Keys::pending as Spell), (Folder::Data, Keys::data), (Folder::Meta, Keys::meta)]
-        {
-            if let Some((id, Some(attempt))) = keys.parse(folder, key) {
-                assert_eq!(spell(&keys, &id, &attempt), key);
-                assert!(key.starts_with(&keys.of_image(folder, &id)));
-            }
-        }
-    }
-    if let Some(bytes) = unescape(key) {
-        assert_eq!(escape(&bytes), key);
-    }
-    assert_eq!(unescape(&escape(key.as_bytes())).as_deref(), Some(key.as_bytes()));
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| case::run(bytes));

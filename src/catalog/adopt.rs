@@ -69,6 +69,21 @@ pub async fn salvage(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
     Ok(Some(Content::new(&pending.key, &object, &parts)))
 }
 
+/// True when every part that the record of an attempt lists is on the store, in its upload or as its object.
+pub async fn is_whole(lsu: &Lsu, pending: &Pending) -> Result<bool> {
+    let wanted: u64 = pending.sent.iter().map(|part| part.size).sum();
+    if pending.sent.is_empty() {
+        return Ok(false);
+    }
+    if let Some(upload) = &pending.upload_id
+        && let Some(parts) = lsu.store().list_parts(lsu.bucket(), &pending.key, upload).await?
+    {
+        return Ok(usable(parts, &pending.sent).iter().map(|part| part.size).sum::<u64>() >= wanted);
+    }
+    let object = lsu.store().head(lsu.bucket(), &pending.key).await.if_found()?;
+    Ok(object.is_some_and(|object| object.size == wanted))
+}
+
 /// True when the object says itself that it is made of these parts: by its CRC, or by its ETag where the bucket is known to
 /// make those by the usual rule.
 fn is_consistent(known: Capabilities, object: &ObjectInfo, parts: &[StoredPart]) -> bool {

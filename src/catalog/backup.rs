@@ -13,6 +13,7 @@ use super::record::{
     Closing, Content, ImageState, Pending, PendingState, SCHEMA, Sidecar, Writer, now_text, object_metadata,
     parse_sidecar, part_records, to_bytes,
 };
+use super::remove::{remove_attempt, remove_record};
 use crate::config::WireChoice;
 use crate::error::{Error, Found, Kind, Result};
 use crate::metrics::image::Tally;
@@ -167,7 +168,7 @@ impl Backup {
         }
         let (lsu, conditional) = (self.lsu.clone(), self.lsu.store().known(self.lsu.bucket()).conditional_put);
         let sidecar = sidecar(&self.pending, Content::new(&self.pending.key, &uploaded.object, &uploaded.parts));
-        match self.lsu.store().run(async move { commit(&lsu, &sidecar, conditional).await }) {
+        match self.lsu.store().run_patiently(async move { commit(&lsu, &sidecar, conditional).await }) {
             Ok(()) => {}
             // Another writer's record is there: none will ever name this attempt.
             Err(error) if error.kind() == Kind::AlreadyExists => return Err(self.give_up(error)),
@@ -333,7 +334,7 @@ impl Backup {
                 remove_attempt(&lsu, key, pending).await?;
             }
             match own {
-                Some(key) => lsu.store().delete(lsu.bucket(), &key, None).await,
+                Some(key) => remove_record(&lsu, &key).await,
                 None => Ok(()),
             }
         });
@@ -373,7 +374,8 @@ pub(super) async fn commit(lsu: &Lsu, sidecar: &Sidecar, conditional: bool) -> R
         Ok(_) => {}
         Err(error) if error.kind() == Kind::PreconditionFailed => {
             let bytes = lsu.store().get_small(lsu.bucket(), &key, super::record::RECORD_SIZE_MAX).await?;
-            if parse_sidecar(&key, &bytes)?.content.data.key != sidecar.content.data.key {
+            let there = parse_sidecar(lsu.keys(), &sidecar.image.id, &bytes)?;
+            if there.content.data.key != sidecar.content.data.key {
                 return Err(completed_elsewhere(&sidecar.image.id));
             }
         }
@@ -390,28 +392,12 @@ pub(super) async fn confirm_data(lsu: &Lsu, sidecar: &Sidecar) -> Result<()> {
         Err(error) if error.kind() == Kind::NotFound => {
             // Only our own record: a successor's image has data of its own.
             if lsu.sidecar(&sidecar.image.id).await?.is_some_and(|(now, _)| now.content.data.key == *data) {
-                lsu.store().delete(lsu.bucket(), &lsu.keys().sidecar(&sidecar.image.id), None).await?;
+                remove_record(lsu, &lsu.keys().sidecar(&sidecar.image.id)).await?;
             }
             Err(error.context(format!("image {} was deleted by another process meanwhile", sidecar.image.id)))
         }
         other => other.map(drop),
     }
-}
-
-/// Removes all that one attempt has on the store, its record at `record_key` last.
-pub(super) async fn remove_attempt(lsu: &Lsu, record_key: &str, pending: &Pending) -> Result<()> {
-    if let Some(upload) = &pending.upload_id {
-        lsu.store().abort_upload(lsu.bucket(), &pending.key, upload).await?;
-    }
-    // Put before the record could tell of it, so it may be there even when the record has none.
-    let meta = match &pending.meta {
-        Some(meta::Meta::Object { key, .. }) => key.clone(),
-        _ => lsu.keys().meta(&pending.image.id, &pending.attempt),
-    };
-    lsu.store().delete(lsu.bucket(), &meta, None).await?;
-    let version = pending.content.as_ref().and_then(|content| content.data.version_id.as_deref());
-    lsu.store().delete(lsu.bucket(), &pending.key, version).await?;
-    lsu.store().delete(lsu.bucket(), record_key, None).await
 }
 
 /// The store said no, as against an answer that contradicts, or none.

@@ -100,7 +100,8 @@ impl Record {
     /// True when the record on the store has the same writer.
     async fn is_by(&self, pending: &Pending) -> Result<bool> {
         let bytes = self.lsu.store().get_small(self.lsu.bucket(), &self.key, RECORD_SIZE_MAX).await?;
-        Ok(parse_pending(&self.key, &bytes).is_ok_and(|found| found.writer == pending.writer))
+        let found = parse_pending(self.lsu.keys(), &pending.image.id, &pending.attempt, &bytes);
+        Ok(found.is_ok_and(|found| found.writer == pending.writer))
     }
 }
 

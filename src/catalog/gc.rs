@@ -1,53 +1,55 @@
-//! Removing what an audit calls debris, one thing at a time, each asked for once more just before it goes.
+//! Removing what an audit calls orphaned, one thing at a time, each asked for once more just before it goes.
+//!
+//! Data go only when no sidecar of their image can need them: see [`super::remove::is_needed`]. A record that cannot be read
+//! is set aside under `replaced/`, and the data that it may have spoken for stay; one of a newer version is never touched.
 
+use super::adopt::is_whole;
 use super::audit::debris::{JudgedPending, Remedy};
-use super::backup::remove_attempt;
 use super::claim::Record;
 use super::delete::delete_complete;
 use super::image_id::ImageId;
-use super::keys::Folder;
-use super::lsu::{Lsu, PendingEntry};
+use super::keys::{Attempt, Folder};
+use super::lsu::{Lsu, PendingEntry, Pendings};
 use super::meta::Meta;
-use super::record::ImageState;
-use crate::error::{Kind, Result};
+use super::record::{Closing, ImageState, parse_pending};
+use super::remove::{ask_for_locks, is_needed, remove_attempt, remove_key, remove_record};
+use crate::error::{Found, Kind, Result};
 
-/// What became of one piece of debris.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What became of one finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removed {
     Yes,
     /// It was gone, or has an owner now.
     NotNeeded,
+    /// Why it stays, and what to do.
+    Kept(&'static str),
 }
 
-/// What [`remove`] would do, in words; None for what is no debris, and for data without a record unless they are asked
+const NEEDED: Removed =
+    Removed::Kept("the image's sidecar may need it: run `vastost-s3 verify` and `vastost-s3 repair` first");
+const COMPLETABLE: Removed = Removed::Kept("all parts of the image are there: `vastost-s3 repair` completes it");
+
+/// What [`remove`] would do, in words; None for what is no orphan, and for data without a record unless they are asked
 /// for: a sidecar that was lost leaves the same picture, and the data may be the only copy of a backup.
 pub fn plan(remedy: &Remedy, orphan_data: bool) -> Option<&'static str> {
     match remedy {
         Remedy::OrphanData { .. } => orphan_data.then_some("remove the data object"),
         Remedy::OrphanObject { .. } => Some("remove the object"),
         Remedy::OrphanUpload { .. } => Some("abort the upload"),
+        Remedy::Pending(judged) if judged.is_whole => None,
         Remedy::Pending(_) => Some("remove the pending image: its upload, its data and its record"),
-        Remedy::BadPending { .. } => Some("remove the pending image whose record cannot be read"),
+        Remedy::BadPending { may_be_whole: true, .. } if !orphan_data => None,
+        Remedy::BadPending { .. } => Some("set the pending record that cannot be read aside, and abort its upload"),
         Remedy::FinishDelete(_) => Some("finish the delete"),
         Remedy::Rebuild(_) | Remedy::NewEtag(_) => None,
     }
 }
 
-/// Removes one piece of debris.
+/// Removes one orphan.
 pub async fn remove(lsu: &Lsu, remedy: &Remedy) -> Result<Removed> {
-    let (store, bucket) = (lsu.store(), lsu.bucket());
     match remedy {
-        Remedy::OrphanData { id, key } => {
-            if is_in_use(lsu, id, key).await? {
-                return Ok(Removed::NotNeeded);
-            }
-            store.delete(bucket, key, None).await?;
-            // Metadata are kept as long as there are data that they may belong to.
-            for meta in lsu.metas(id).await? {
-                remove_object(lsu, &meta).await?;
-            }
-        }
-        Remedy::OrphanObject { key } => return remove_object(lsu, key).await,
+        Remedy::OrphanData { id, key } => remove_data(lsu, id, key).await,
+        Remedy::OrphanObject { key } => remove_object(lsu, key).await,
         Remedy::OrphanUpload { key, upload } => {
             if let Some((id, attempt)) = lsu.keys().parse(Folder::Data, key) {
                 let (now, pendings) = (lsu.now().await?, lsu.pendings(&id).await?);
@@ -57,22 +59,51 @@ pub async fn remove(lsu: &Lsu, remedy: &Remedy) -> Result<Removed> {
                     return Ok(Removed::NotNeeded);
                 }
             }
-            store.abort_upload(bucket, key, upload).await?;
+            lsu.store().abort_upload(lsu.bucket(), key, upload).await.map(|()| Removed::Yes)
         }
-        Remedy::Pending(entry) => return remove_pending(lsu, entry).await,
-        Remedy::BadPending { id, attempt, key } => {
-            let data = lsu.keys().data(id, attempt);
-            if !is_in_use(lsu, id, &data).await? {
-                abort_uploads(lsu, &data).await?;
-                store.delete(bucket, &lsu.keys().meta(id, attempt), None).await?;
-                store.delete(bucket, &data, None).await?;
-            }
-            store.delete(bucket, key, None).await?;
-        }
-        Remedy::FinishDelete(id) => return finish_delete(lsu, id).await,
-        Remedy::Rebuild(_) | Remedy::NewEtag(_) => return Ok(Removed::NotNeeded),
+        Remedy::Pending(judged) => remove_pending(lsu, judged).await,
+        Remedy::BadPending { id, attempt, key, .. } => set_aside(lsu, id, attempt, key).await,
+        Remedy::FinishDelete(id) => finish_delete(lsu, id).await,
+        Remedy::Rebuild(_) | Remedy::NewEtag(_) => Ok(Removed::NotNeeded),
+    }
+}
+
+async fn remove_data(lsu: &Lsu, id: &ImageId, key: &str) -> Result<Removed> {
+    if is_needed(lsu, id, key).await? {
+        return Ok(NEEDED);
+    }
+    // Somebody may have begun to go on with the image since it was found.
+    let Pendings { entries, unreadable } = lsu.all_pendings(id).await?;
+    if !unreadable.is_empty() || entries.iter().any(|entry| entry.pending.key == *key) {
+        return Ok(Removed::NotNeeded);
+    }
+    ask_for_locks(lsu, key).await?;
+    remove_key(lsu, key).await?;
+    // Metadata are kept as long as there are data that they may belong to.
+    for meta in lsu.metas(id).await? {
+        remove_object(lsu, &meta).await?;
     }
     Ok(Removed::Yes)
+}
+
+/// A pending record that cannot be read says nothing of its data: they stay, as data without a record, which `repair`
+/// gives a sidecar.
+async fn set_aside(lsu: &Lsu, id: &ImageId, attempt: &Attempt, key: &str) -> Result<Removed> {
+    let Some(bytes) = lsu.record(key).await.or_else(too_large)? else { return Ok(Removed::NotNeeded) };
+    match parse_pending(lsu.keys(), id, attempt, &bytes) {
+        Ok(_) => return Ok(Removed::NotNeeded),
+        Err(error) if error.kind() == Kind::Unsupported => return Err(error),
+        Err(_) => {}
+    }
+    lsu.put_record(&lsu.keys().replaced(id, attempt), bytes, false).await?;
+    abort_uploads(lsu, &lsu.keys().data(id, attempt)).await?;
+    remove_record(lsu, key).await?;
+    Ok(Removed::Yes)
+}
+
+/// What is too large for a record is kept in name only.
+fn too_large(error: crate::error::Error) -> Result<Option<bytes::Bytes>> {
+    if error.kind() == Kind::Corrupt { Ok(Some(bytes::Bytes::new())) } else { Err(error) }
 }
 
 /// Aborts whatever is being uploaded to `key`: a record that cannot be read does not tell the upload's id.
@@ -97,19 +128,29 @@ async fn abort_uploads(lsu: &Lsu, key: &str) -> Result<()> {
 /// Removes an attempt unless somebody took it over since it was judged, or builds on it.
 async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
     let Some((_, entry)) = take_judged(lsu, judged).await? else { return Ok(Removed::NotNeeded) };
-    let id = &entry.pending.image.id;
-    if is_in_use(lsu, id, &entry.pending.key).await? {
+    let (id, pending) = (&entry.pending.image.id, &entry.pending);
+    if lsu
+        .sidecar(id)
+        .await
+        .is_ok_and(|found| found.is_some_and(|(sidecar, _)| sidecar.content.data.key == pending.key))
+    {
         // The image is complete: only the record of its writing was left.
-        lsu.store().delete(lsu.bucket(), &entry.key, None).await?;
-    } else {
-        remove_attempt(lsu, &entry.key, &entry.pending).await?;
+        remove_record(lsu, &entry.key).await?;
+        return Ok(Removed::Yes);
     }
-    Ok(Removed::Yes)
+    if is_needed(lsu, id, &pending.key).await? {
+        return Ok(NEEDED);
+    }
+    if pending.closing == Some(Closing::Complete) && is_whole(lsu, pending).await? {
+        return Ok(COMPLETABLE);
+    }
+    remove_attempt(lsu, &entry.key, pending).await.map(|()| Removed::Yes)
 }
 
 /// Makes an attempt ours, if it still is what was judged and no living writer has the image: one that goes on with an
-/// image copies what an earlier attempt left, so that must stay too. Gives the attempt as it was before.
-pub(super) async fn take_judged(lsu: &Lsu, judged: &JudgedPending) -> Result<Option<(Record, PendingEntry)>> {
+/// image copies what an earlier attempt left, so that must stay too. Gives the attempt as it was before, and no record of
+/// ours where the store has no space for one.
+pub(super) async fn take_judged(lsu: &Lsu, judged: &JudgedPending) -> Result<Option<(Option<Record>, PendingEntry)>> {
     let (now, entries) = (lsu.now().await?, lsu.pendings(&judged.id).await?);
     if entries.iter().any(|entry| entry.is_held(now)) {
         return Ok(None);
@@ -117,8 +158,13 @@ pub(super) async fn take_judged(lsu: &Lsu, judged: &JudgedPending) -> Result<Opt
     let same = |entry: &PendingEntry| entry.key == judged.key && entry.etag == judged.etag;
     let Some(entry) = entries.into_iter().find(same) else { return Ok(None) };
     match Record::take(&entry, lsu).await {
-        Ok((record, _)) => Ok(Some((record, entry))),
+        Ok((record, _)) => Ok(Some((Some(record), entry))),
         Err(error) if error.kind() == Kind::Busy => Ok(None),
+        Err(error) if matches!(error.kind(), Kind::NoSpace | Kind::AccessDenied) => {
+            // Nobody else could put it either; what is there must be what was judged.
+            let there = lsu.store().head(lsu.bucket(), &entry.key).await.if_found()?;
+            Ok(there.filter(|object| object.etag == entry.etag).map(|_| (None, entry)))
+        }
         Err(error) => Err(error),
     }
 }
@@ -136,21 +182,21 @@ pub async fn finish_delete(lsu: &Lsu, id: &ImageId) -> Result<Removed> {
 /// Image metadata that no record names, or what a probe left.
 async fn remove_object(lsu: &Lsu, key: &str) -> Result<Removed> {
     if let Some((id, attempt)) = lsu.keys().parse(Folder::Meta, key) {
-        let pendings = lsu.pendings(&id).await?;
-        let named = pendings.iter().any(|entry| Some(&entry.pending.attempt) == attempt.as_ref());
-        let kept = match lsu.sidecar(&id).await? {
-            Some((sidecar, _)) => matches!(&sidecar.meta, Some(Meta::Object { key: own, .. }) if own == key),
-            None => lsu.has_data(&id).await?,
+        let Pendings { entries, unreadable } = lsu.all_pendings(&id).await?;
+        let named =
+            !unreadable.is_empty() || entries.iter().any(|entry| Some(&entry.pending.attempt) == attempt.as_ref());
+        let kept = match lsu.sidecar(&id).await {
+            Ok(Some((sidecar, _))) => matches!(&sidecar.meta, Some(Meta::Object { key: own, .. }) if own == key),
+            Ok(None) => lsu.has_data(&id).await?,
+            // Whether it names them cannot be told.
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => true,
+            Err(error) => return Err(error),
         };
         if named || kept {
             return Ok(Removed::NotNeeded);
         }
+    } else if !lsu.keys().is_probe(key) {
+        return Ok(Removed::NotNeeded);
     }
-    lsu.store().delete(lsu.bucket(), key, None).await.map(|()| Removed::Yes)
-}
-
-/// True when the sidecar of a complete image names these data.
-async fn is_in_use(lsu: &Lsu, id: &ImageId, key: &str) -> Result<bool> {
-    let sidecar = lsu.sidecar(id).await?;
-    Ok(sidecar.is_some_and(|(sidecar, _)| sidecar.state == ImageState::Complete && sidecar.content.data.key == key))
+    remove_key(lsu, key).await.map(|()| Removed::Yes)
 }

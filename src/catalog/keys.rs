@@ -22,6 +22,9 @@ pub struct Keys {
 }
 
 impl Attempt {
+    /// Hex digits.
+    const LEN: usize = 16;
+
     pub fn new() -> Self {
         let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
         // A version 4 UUID has six fixed bits; folded, none is left fixed.
@@ -30,7 +33,7 @@ impl Attempt {
 
     fn parse(text: &str) -> Option<Self> {
         let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        (text.len() == 16 && text.bytes().all(hex)).then(|| Self(text.into()))
+        (text.len() == Self::LEN && text.bytes().all(hex)).then(|| Self(text.into()))
     }
 }
 
@@ -109,6 +112,15 @@ impl Keys {
         format!("{}probe/", self.prefix)
     }
 
+    /// True for the key of a probe's object: `probe/`, 32 hex digits, and what it was for. Anything else there is not ours.
+    pub fn is_probe(&self, key: &str) -> bool {
+        let Some(name) = key.strip_prefix(&self.probes()) else { return false };
+        let (digits, purpose) = name.split_once('-').unwrap_or((name, ""));
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let plain = purpose.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        digits.len() == 32 && digits.bytes().all(hex) && plain && purpose.len() <= 16
+    }
+
     /// The image that `key` belongs to, and the attempt where the folder has one; None for foreign keys.
     pub fn parse(&self, folder: Folder, key: &str) -> Option<(ImageId, Option<Attempt>)> {
         let path = key.strip_prefix(&self.prefix)?.strip_prefix(folder.name())?.strip_prefix('/')?;
@@ -126,6 +138,20 @@ impl Keys {
         let date = date.parse().ok().filter(|_| canonical && date.bytes().all(|b| b.is_ascii_digit()))?;
         let id = ImageId::new(Name::new(unescape(basename)?), date).ok()?;
         (id.day() == day && escape(id.client()) == client).then_some((id, attempt))
+    }
+
+    /// The attempt that a stored `key` belongs to, and that key under this LSU's own prefix: a record carries absolute keys,
+    /// and an LSU may have been copied or moved since. None when its place is not one of this image's in the folder.
+    pub fn own(&self, folder: Folder, id: &ImageId, key: &str) -> Option<(Attempt, String)> {
+        let place = format!("{}/{}", folder.name(), self.place(id));
+        let file = key.strip_suffix(folder.suffix())?;
+        let attempt = Attempt::parse(file.get(file.len().checked_sub(Attempt::LEN)?..)?)?;
+        let prefix = file.strip_suffix(&attempt.0)?.strip_suffix(&place)?;
+        let whole = prefix.is_empty() || prefix.ends_with('/');
+        whole.then(|| {
+            let own = format!("{}{place}{attempt}{}", self.prefix, folder.suffix());
+            (attempt, own)
+        })
     }
 
     /// What orders an image among all others, whatever the folder: its keys' common part.
@@ -196,6 +222,33 @@ mod tests {
         assert!(keys.check(&id(231)).is_ok());
         assert_eq!(keys.sidecar(&id(231)).rsplit('/').next().unwrap().len(), 231 + 7);
         assert!(keys.check(&id(232)).unwrap_err().to_string().contains("too long"));
+    }
+
+    #[test]
+    fn a_stored_key_is_ours_at_its_own_place_alone_whatever_its_prefix() {
+        let id = ImageId::new(Name::new("db01_1795305600_C1_F1"), 1_795_305_600).unwrap();
+        let other = ImageId::new(Name::new("db01_1795305600_C1_F1"), 1_795_305_601).unwrap();
+        let (here, attempt) = (Keys::new("test/"), Attempt::parse("00112233445566ff").unwrap());
+        for prefix in ["", "prod/", "a/b/", "test/"] {
+            let key = Keys::new(prefix).data(&id, &attempt);
+            let own = here.own(Folder::Data, &id, &key).unwrap();
+            assert_eq!(own, (attempt.clone(), here.data(&id, &attempt)), "{key}");
+            assert_eq!(here.own(Folder::Data, &other, &key), None);
+            assert_eq!(here.own(Folder::Meta, &id, &key), None);
+        }
+        let glued = format!("x{}", Keys::new("").data(&id, &attempt));
+        for foreign in ["", ".nbk", "backups/x.nbk", glued.as_str(), "é23456789abcdef.nbk"] {
+            assert_eq!(here.own(Folder::Data, &id, foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_probe_names_is_a_probe() {
+        let keys = Keys::new("site/");
+        assert!(keys.is_probe("site/probe/0123456789abcdef0123456789abcdef-put"));
+        for foreign in ["site/probe/thesis.pdf", "site/probe/backups/x", "probe/0123456789abcdef0123456789abcdef-put"] {
+            assert!(!keys.is_probe(foreign), "{foreign}");
+        }
     }
 
     proptest! {

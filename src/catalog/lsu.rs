@@ -1,6 +1,7 @@
 //! One LSU: a bucket (or a folder of one) with the records in it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +10,10 @@ use super::image_id::ImageId;
 use super::keys::{Folder, Keys};
 use super::pages::Pages;
 use super::record::{
-    ImageState, Pending, PendingState, RECORD_SIZE_MAX, Sidecar, parse_pending, parse_sidecar, to_bytes,
+    ImageState, LEASE_SECONDS_MAX, Pending, PendingState, RECORD_SIZE_MAX, Sidecar, parse_pending, parse_sidecar,
+    to_bytes,
 };
+use super::room::Room;
 use super::usage::{Usage, UsageFile};
 use crate::config::{self, Config, Server, WireChoice};
 use crate::error::{Error, Found, Kind, Result, ResultExt};
@@ -18,9 +21,13 @@ use crate::objstore::checksum::{Crc64, Md5Sum};
 use crate::objstore::client::{ListedObject, Store, WireCheck};
 use crate::objstore::probe::{Capabilities, WireMode};
 use crate::objstore::proof::is_refusal;
+use crate::objstore::versions::Versioning;
 
 /// The longest label that `stsp_label_lsu` takes, bytes.
 pub const LABEL_MAX: usize = 255;
+
+/// How long an answer to whether the bucket keeps versions is good: somebody may turn it on.
+const VERSIONING_VALID: Duration = Duration::from_secs(60);
 
 /// An LSU of an open server; clones share everything.
 #[derive(Clone)]
@@ -34,6 +41,8 @@ struct Shared {
     keys: Keys,
     wire: WireChoice,
     usage: UsageFile,
+    versioning: Mutex<Option<(Instant, Versioning)>>,
+    room: Room,
 }
 
 /// `lsu.json`
@@ -53,6 +62,14 @@ pub struct PendingEntry {
     pub pending: Pending,
 }
 
+/// What is pending of one image.
+#[derive(Default)]
+pub(super) struct Pendings {
+    pub entries: Vec<PendingEntry>,
+    /// Keys of records that cannot be read, or that contradict their place, with why.
+    pub unreadable: Vec<(String, Error)>,
+}
+
 /// An image as its records tell it.
 #[derive(Clone, Debug)]
 pub enum Image {
@@ -64,6 +81,13 @@ pub enum Image {
     },
 }
 
+/// An image, or what an interrupted delete left of one.
+#[derive(Clone, Debug)]
+pub enum Described {
+    Here(Image),
+    Deleting(Box<Sidecar>),
+}
+
 impl Lsu {
     pub fn new(store: Store, config: &Config, server: &Server, lsu: &config::Lsu) -> Self {
         let shared = Shared {
@@ -72,6 +96,8 @@ impl Lsu {
             usage: UsageFile::new(&config.state_dir, &server.name, &lsu.name),
             lsu: lsu.clone(),
             wire: config.integrity.wire,
+            versioning: Mutex::new(None),
+            room: Room::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -90,6 +116,11 @@ impl Lsu {
 
     pub fn bucket(&self) -> &str {
         &self.shared.lsu.bucket
+    }
+
+    /// What everybody who parses a record takes room from.
+    pub(super) fn room(&self) -> &Room {
+        &self.shared.room
     }
 
     pub fn wire(&self) -> WireChoice {
@@ -131,14 +162,44 @@ impl Lsu {
         WireMode::choose(self.wire(), self.store().known(self.bucket()))
     }
 
-    /// Now by the server's clock, seconds since 1970; asks it when it has not answered anything yet.
+    /// Whether the bucket keeps versions, as it said within the last minute.
+    pub(super) async fn versioning(&self) -> Result<Versioning> {
+        let known = *self.shared.versioning.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, versioning)) = known.filter(|(asked, _)| asked.elapsed() < VERSIONING_VALID) {
+            return Ok(versioning);
+        }
+        let versioning = self.store().versioning(self.bucket()).await?;
+        *self.shared.versioning.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), versioning));
+        Ok(versioning)
+    }
+
+    /// Now by the server's clock, seconds since 1970; asks it when it has not answered anything yet. No clock of a host takes
+    /// its place: where the server does not tell the time, whatever depends on an age is refused, and nothing else is.
     pub async fn now(&self) -> Result<u64> {
+        let silent = || {
+            let what = format!("{} sends no Date header, so that nobody can tell", self.store().endpoint());
+            let what = format!("{what} whether a writer is alive or a leftover old enough to be removed");
+            Error::new(Kind::Unavailable, format!("{what}: let the proxy before the store pass the header on"))
+        };
+        self.now_if_told().await?.ok_or_else(silent)
+    }
+
+    /// The same; None where the server does not tell the time.
+    pub async fn now_if_told(&self) -> Result<Option<u64>> {
         if self.store().server_now().is_none() {
             // Keys may be limited to the LSU's prefix, and HeadBucket asks for the whole bucket.
             self.store().list(self.bucket(), &self.keys().lsu(), false, None, None).await?;
         }
-        let silent = || Error::new(Kind::Unavailable, format!("{} sends no Date header", self.store().endpoint()));
-        self.store().server_now().ok_or_else(silent)
+        Ok(self.store().server_now())
+    }
+
+    /// The first of these attempts that somebody else may be writing. Without attempts no clock is asked for.
+    pub(super) async fn held_by_another<'a>(&self, entries: &'a [PendingEntry]) -> Result<Option<&'a PendingEntry>> {
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let now = self.now().await?;
+        Ok(entries.iter().find(|entry| entry.is_held_by_another(now)))
     }
 
     /// The label that was set, or an empty one. One request where there is none, which also proves that the bucket is
@@ -193,21 +254,38 @@ impl Lsu {
     pub(super) async fn sidecar(&self, id: &ImageId) -> Result<Option<(Sidecar, bytes::Bytes)>> {
         let key = self.keys().sidecar(id);
         let Some(bytes) = self.record(&key).await? else { return Ok(None) };
-        let sidecar = parse_sidecar(&key, &bytes)?;
-        if sidecar.image.id != *id {
-            let what = format!("record {key} is not valid: it describes image {}", sidecar.image.id);
-            return Err(Error::new(Kind::Corrupt, what));
-        }
-        Ok(Some((sidecar, bytes)))
+        let _room = self.room().take(bytes.len() as u64).await?;
+        Ok(Some((parse_sidecar(self.keys(), id, &bytes)?, bytes)))
     }
 
-    /// Every pending record of an image; usually one or none.
+    /// Every pending record of an image; usually one or none. One that cannot be read is an error.
     pub(super) async fn pendings(&self, id: &ImageId) -> Result<Vec<PendingEntry>> {
-        let mut found = Vec::new();
+        let Pendings { entries, mut unreadable } = self.all_pendings(id).await?;
+        match unreadable.pop() {
+            None => Ok(entries),
+            Some((_, error)) if error.kind() == Kind::Unsupported => Err(error),
+            Some((_, error)) => Err(error
+                .context(format!("look at what is pending of image {id}; `vastost-s3 gc` sets such a record aside"))),
+        }
+    }
+
+    /// Every pending record of an image, also those that cannot be read.
+    pub(super) async fn all_pendings(&self, id: &ImageId) -> Result<Pendings> {
+        let mut found = Pendings::default();
         for ListedObject { key, modified, etag, .. } in self.objects_of(Folder::Pending, id).await? {
-            if let Some(bytes) = self.record(&key).await? {
-                let pending = parse_pending(&key, &bytes)?;
-                found.push(PendingEntry { key, modified, etag, pending });
+            let Some((_, Some(attempt))) = self.keys().parse(Folder::Pending, &key) else { continue };
+            let parsed = match self.record(&key).await {
+                Ok(None) => continue,
+                Ok(Some(bytes)) => {
+                    let _room = self.room().take(bytes.len() as u64).await?;
+                    parse_pending(self.keys(), id, &attempt, &bytes)
+                }
+                Err(error) if error.kind() == Kind::Corrupt => Err(error),
+                Err(error) => return Err(error),
+            };
+            match parsed {
+                Ok(pending) => found.entries.push(PendingEntry { key, modified, etag, pending }),
+                Err(error) => found.unreadable.push((key, error)),
             }
         }
         Ok(found)
@@ -250,19 +328,30 @@ impl Lsu {
         Ok((sidecar, pendings))
     }
 
-    /// The image by its records: complete, else pending, else not found.
+    /// The image by its records: complete, else pending, else not found. One that is being deleted is not found.
     pub async fn describe(&self, id: &ImageId) -> Result<Image> {
+        match self.describe_any(id).await? {
+            Described::Here(image) => Ok(image),
+            Described::Deleting(_) => Err(self.not_found(id)),
+        }
+    }
+
+    /// As [`Lsu::describe`], with the images whose delete was not finished.
+    pub async fn describe_any(&self, id: &ImageId) -> Result<Described> {
         let (sidecar, pendings) = self.records(id).await?;
         if let Some((sidecar, _)) = sidecar {
-            if sidecar.state == ImageState::Deleting {
-                return Err(self.not_found(id));
-            }
-            return Ok(Image::Complete(Box::new(sidecar)));
+            let sidecar = Box::new(sidecar);
+            return Ok(match sidecar.state {
+                ImageState::Deleting => Described::Deleting(sidecar),
+                ImageState::Complete => Described::Here(Image::Complete(sidecar)),
+            });
         }
-        let now = self.now().await?;
-        let held = pendings.iter().any(|entry| entry.is_held(now));
+        // A writer of which nobody can tell is taken for alive.
+        let now = if pendings.is_empty() { None } else { self.now_if_told().await? };
+        let held = pendings.iter().any(|entry| entry.is_held(now.unwrap_or_default()));
         let best = pendings.into_iter().map(|entry| entry.pending).max_by_key(progress);
-        best.map(|record| Image::Pending { record: Box::new(record), held }).ok_or_else(|| self.not_found(id))
+        let image = best.map(|record| Image::Pending { record: Box::new(record), held });
+        image.map(Described::Here).ok_or_else(|| self.not_found(id))
     }
 
     pub(super) fn not_found(&self, id: &ImageId) -> Error {
@@ -274,9 +363,10 @@ impl PendingEntry {
     /// True while its writer may be alive. `now` is the server's time, as is the record's age: no host's clock counts.
     pub fn is_held(&self, now: u64) -> bool {
         let writing = self.pending.state == PendingState::Writing;
-        let fresh = now.saturating_sub(self.modified) <= self.pending.lease_seconds;
+        let lease = self.pending.lease_seconds.min(LEASE_SECONDS_MAX);
+        let fresh = now.saturating_sub(self.modified) <= lease;
         // A record without a lease speaks for nobody: what a close has kept.
-        writing && fresh && self.pending.lease_seconds > 0 && !self.pending.writer.is_dead()
+        writing && fresh && lease > 0 && !self.pending.writer.is_dead()
     }
 
     /// True while somebody else than this call may be writing it. What this process is said to write, and no handle of

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result, ResultExt};
+use crate::memory;
 use crate::objstore::checksum::{Crc64, Md5Sum};
 use crate::objstore::client::{Store, WireCheck};
 
@@ -37,7 +38,7 @@ pub fn write_at(meta: &mut Vec<u8>, bytes: &[u8], offset: u64) -> Result<()> {
         ));
     }
     if meta.len() < end {
-        meta.resize(end, 0);
+        memory::lengthen(meta, end, || "hold image metadata".into())?;
     }
     if let Some(to) = meta.get_mut(at..end) {
         to.copy_from_slice(bytes);
@@ -74,7 +75,12 @@ pub async fn load(store: &Store, bucket: &str, meta: Option<&Meta>) -> Result<Ve
     match meta {
         None => Ok(Vec::new()),
         Some(Meta::Inline { inline }) => {
-            STANDARD.decode(inline).or_kind(Kind::Corrupt, || "read image metadata from the record".into())
+            let what = || "read image metadata from the record".to_owned();
+            let mut bytes = memory::zeroed(inline.len() + 3, what)?;
+            // Base64 is longer than what it stands for.
+            let len = STANDARD.decode_slice(inline, &mut bytes).or_kind(Kind::Corrupt, what)?;
+            bytes.truncate(len);
+            Ok(bytes)
         }
         Some(Meta::Object { key, size, crc64nvme }) => {
             let bytes = store.get_small(bucket, key, META_SIZE_MAX as u64).await?;

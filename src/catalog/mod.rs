@@ -36,9 +36,10 @@
 //!
 //! | step | delete ([`delete`]) | after a crash here |
 //! |---|---|---|
-//! | 1 | sidecar marked `deleting`: **the image is gone** | finished by the next delete, `gc` or `repair` |
-//! | 2 | data, metadata object | the same |
-//! | 3 | sidecar | nothing is left |
+//! | 1 | locks are asked for: locked, nothing changes | complete |
+//! | 2 | sidecar marked `deleting`: **the image is gone**; without space or right for that it is removed here | finished by the next delete, `gc` or `repair`; removed: `repair` brings the image back |
+//! | 3 | data, metadata object; refused: the mark is taken back | the same |
+//! | 4 | sidecar, its latest version last | nothing is left |
 //!
 //! # What may run beside what
 //!
@@ -70,8 +71,13 @@ pub mod lsu;
 pub mod meta;
 mod pages;
 pub mod record;
+mod remains;
+mod remove;
 mod reopen;
 pub mod repair;
 pub mod restore;
+mod room;
+mod shape;
+pub mod undelete;
 pub mod usage;
 mod writer;

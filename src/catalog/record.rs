@@ -1,13 +1,18 @@
 //! The JSON records: the sidecar of a complete image, and the pending record of one that is not.
 //!
 //! Schema 1, described by `docs/sidecar.schema.json`. Fields that we do not know survive a rewrite.
+//!
+//! A record speaks for its own place only. It carries absolute keys, which have a prefix and a place. The prefix is that of
+//! the LSU in which it was written; an LSU may be copied or moved by any S3 tool, so the prefix is ignored and the LSU's own
+//! taken. The place must be that of the record's own image and attempt: a record that names another one is contradictory,
+//! and nothing is read or removed on its word. Parsed records have keys of this LSU only.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::image_id::ImageDef;
-use super::keys::Attempt;
+use super::image_id::{ImageDef, ImageId};
+use super::keys::{Attempt, Folder, Keys};
 use super::meta::Meta;
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::objstore::checksum::Crc64;
@@ -17,6 +22,8 @@ use crate::objstore::download::PartSpan;
 pub const SCHEMA: u32 = 1;
 /// 10,000 parts make about 1.2 MB; 64 KiB of metadata are inline.
 pub const RECORD_SIZE_MAX: u64 = 16 << 20;
+/// The longest lease that a record can claim, seconds: what `writer_lease` takes at most.
+pub const LEASE_SECONDS_MAX: u64 = 86_400;
 
 /// What the catalog knows of an image's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +62,9 @@ pub struct Writer {
     /// What tells this process from every other one of its host, before and after: see [`super::writer`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<String>,
+    /// Which copy of the plug-in of that process: each knows only what its own handles write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,23 +159,32 @@ impl Content {
 
     /// What no reader could work with: parts that overlap, leave gaps, or do not add up.
     fn check(&self) -> std::result::Result<(), String> {
-        let mut end = 0u64;
-        let mut crc = Crc64(0);
-        for part in &self.parts {
-            if part.offset != end || part.size == 0 {
-                return Err(format!("part {} lies at offset {}, {end} was expected", part.number, part.offset));
-            }
-            end = end.checked_add(part.size).ok_or("parts are longer than 64 bits can count")?;
-            crc = crc.then(part.crc64nvme, part.size);
-        }
+        let end = check_parts(&self.parts)?;
         if end != self.data.size {
             return Err(format!("parts cover {end} bytes of {}", self.data.size));
         }
-        if crc != self.crc64nvme {
+        if crc_of(&self.parts) != self.crc64nvme {
             return Err("the parts' CRCs do not make up the image's".into());
         }
         Ok(())
     }
+}
+
+/// Gives the bytes that `parts` cover from the first one on.
+pub fn check_parts(parts: &[PartRecord]) -> std::result::Result<u64, String> {
+    let mut end = 0u64;
+    for part in parts {
+        if part.offset != end || part.size == 0 {
+            return Err(format!("part {} lies at offset {}, {end} was expected", part.number, part.offset));
+        }
+        end = end.checked_add(part.size).ok_or("parts are longer than 64 bits can count")?;
+    }
+    Ok(end)
+}
+
+/// The CRC of all bytes that `parts` cover.
+pub fn crc_of(parts: &[PartRecord]) -> Crc64 {
+    parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64nvme, part.size))
 }
 
 /// Parts with their offsets.
@@ -185,36 +204,88 @@ pub fn now_text() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// Seconds since 1970 as records carry a time; now for one beyond the calendar.
+pub fn seconds_text(seconds: u64) -> String {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(now_text, |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
 /// Seconds since 1970 of an RFC 3339 text; 0 when it is none.
 pub fn unix_seconds(text: &str) -> u64 {
     let time = text.parse::<jiff::Timestamp>().ok();
     time.and_then(|time| u64::try_from(time.as_second()).ok()).unwrap_or_default()
 }
 
-/// Parses and checks a sidecar that lies at `key`.
-pub fn parse_sidecar(key: &str, bytes: &[u8]) -> Result<Sidecar> {
-    let sidecar: Sidecar = parse(key, bytes)?;
-    sidecar.content.check().map_err(|why| invalid(key, &why))?;
+/// Parses and checks the sidecar of image `id`.
+pub fn parse_sidecar(keys: &Keys, id: &ImageId, bytes: &[u8]) -> Result<Sidecar> {
+    let key = keys.sidecar(id);
+    let mut sidecar: Sidecar = parse(&key, bytes)?;
+    let refuse = |why: String| invalid(&key, &why);
+    if sidecar.image.id != *id {
+        return Err(refuse(format!("it describes image {}", sidecar.image.id)));
+    }
+    sidecar.content.check().map_err(refuse)?;
+    own_key(keys, Folder::Data, id, &mut sidecar.content.data.key).map_err(refuse)?;
+    own_meta(keys, id, &mut sidecar.meta).map_err(refuse)?;
     Ok(sidecar)
 }
 
-/// Parses and checks a pending record that lies at `key`.
-pub fn parse_pending(key: &str, bytes: &[u8]) -> Result<Pending> {
-    let pending: Pending = parse(key, bytes)?;
-    if let Some(content) = &pending.content {
-        content.check().map_err(|why| invalid(key, &why))?;
+/// Parses and checks the pending record of an attempt at image `id`.
+pub fn parse_pending(keys: &Keys, id: &ImageId, attempt: &Attempt, bytes: &[u8]) -> Result<Pending> {
+    let key = keys.pending(id, attempt);
+    let mut pending: Pending = parse(&key, bytes)?;
+    let refuse = |why: String| invalid(&key, &why);
+    if pending.image.id != *id || pending.attempt != *attempt {
+        return Err(refuse(format!("it describes attempt {} at image {}", pending.attempt, pending.image.id)));
     }
+    check_parts(&pending.sent).map_err(refuse)?;
+    let named = pending.content.as_mut().map(|content| &mut content.data.key);
+    for data in std::iter::once(&mut pending.key).chain(named) {
+        let stored = data.clone();
+        if own_key(keys, Folder::Data, id, data).map_err(refuse)? != *attempt {
+            return Err(refuse(format!("it names the data of another attempt, {stored}")));
+        }
+    }
+    if let Some(content) = &pending.content {
+        content.check().map_err(refuse)?;
+    }
+    own_meta(keys, id, &mut pending.meta).map_err(refuse)?;
     Ok(pending)
 }
 
-/// The record with some of its top-level fields replaced; everything else stays, known or not.
+/// Puts this LSU's prefix before a stored key's place, which must be one of the image's own; gives the attempt.
+fn own_key(keys: &Keys, folder: Folder, id: &ImageId, key: &mut String) -> std::result::Result<Attempt, String> {
+    let (attempt, own) =
+        keys.own(folder, id, key).ok_or_else(|| format!("it names {key}, which is not of this image"))?;
+    *key = own;
+    Ok(attempt)
+}
+
+fn own_meta(keys: &Keys, id: &ImageId, meta: &mut Option<Meta>) -> std::result::Result<(), String> {
+    match meta {
+        Some(Meta::Object { key, .. }) => own_key(keys, Folder::Meta, id, key).map(drop),
+        Some(Meta::Inline { .. }) | None => Ok(()),
+    }
+}
+
+/// The record of `sidecar` with some of its top-level fields replaced and this LSU's own keys; everything else stays,
+/// known or not.
 pub fn rewrite(
-    key: &str,
+    sidecar: &Sidecar,
     bytes: &[u8],
     changes: impl IntoIterator<Item = (&'static str, Option<Value>)>,
 ) -> Result<bytes::Bytes> {
-    let mut record: serde_json::Map<String, Value> =
-        serde_json::from_slice(bytes).map_err(|e| invalid(key, &e.to_string()))?;
+    let failed = || format!("rewrite the sidecar of image {}", sidecar.image.id);
+    let mut record: serde_json::Map<String, Value> = serde_json::from_slice(bytes).or_kind(Kind::Corrupt, failed)?;
+    let metadata = match &sidecar.meta {
+        Some(Meta::Object { key, .. }) => Some(key),
+        _ => None,
+    };
+    for (field, key) in [("data", Some(&sidecar.content.data.key)), ("meta", metadata)] {
+        if let (Some(Value::Object(object)), Some(key)) = (record.get_mut(field), key) {
+            object.insert("key".into(), Value::from(key.as_str()));
+        }
+    }
     for (field, value) in changes {
         match value {
             Some(value) => record.insert(field.into(), value),
@@ -250,6 +321,7 @@ fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T> {
     struct Versioned {
         schema: u32,
     }
+    super::shape::check(bytes).map_err(|why| invalid(key, &why))?;
     let versioned: Versioned = serde_json::from_slice(bytes).map_err(|e| invalid(key, &e.to_string()))?;
     if versioned.schema != SCHEMA {
         let what = format!("record {key} has schema {}, this version reads {SCHEMA}", versioned.schema);

@@ -3,6 +3,14 @@ use crate::catalog::escape::Name;
 use crate::catalog::image_id::ImageId;
 use proptest::prelude::*;
 
+fn id() -> ImageId {
+    ImageId::new(Name::new("db01_1795305600_C1_F1"), 1_795_305_600).unwrap()
+}
+
+fn read(bytes: &[u8]) -> Result<Sidecar> {
+    parse_sidecar(&Keys::new(""), &id(), bytes)
+}
+
 fn sidecar(sizes: &[u64], policy: &[u8]) -> Sidecar {
     let parts: Vec<SentPart> = (1..)
         .zip(sizes)
@@ -17,12 +25,8 @@ fn sidecar(sizes: &[u64], policy: &[u8]) -> Sidecar {
     Sidecar {
         schema: SCHEMA,
         state: ImageState::Complete,
-        image: ImageDef {
-            id: ImageId::new(Name::new("db01_1795305600_C1_F1"), 1_795_305_600).unwrap(),
-            policy: Name::new(policy),
-            image_type: 4,
-        },
-        content: Content::new("backups/x.nbk", &object, &parts),
+        image: ImageDef { id: id(), policy: Name::new(policy), image_type: 4 },
+        content: Content::new(&Keys::new("").data(&id(), &Attempt::new()), &object, &parts),
         meta: None,
         created: now_text(),
         completed: now_text(),
@@ -45,22 +49,72 @@ fn sidecars_are_valid_by_the_published_schema() {
 
 #[test]
 fn records_that_no_reader_could_work_with_are_refused() {
-    let key = "catalog/x.json";
+    let key = Keys::new("").sidecar(&id());
     let good = serde_json::to_value(sidecar(&[5, 7], b"")).unwrap();
-    let damage: [(&str, Value, &str); 5] = [
+    let damage: [(&str, Value, &str); 7] = [
         ("/parts/1/offset", 6.into(), "lies at offset 6"),
         ("/data/size", 13.into(), "parts cover 12 bytes of 13"),
         ("/crc64nvme", "0000000000000000".into(), "CRCs"),
         ("/schema", 2.into(), "schema 2"),
         ("/image/basename", "a b".into(), "escaping"),
+        ("/image/date", 1.into(), "it describes image"),
+        ("/data/key", "backups/db02/20261122/db02_1_C1_F1.1.0123456789abcdef.nbk".into(), "not of this image"),
     ];
     for (pointer, value, why) in damage {
         let mut bad = good.clone();
         *bad.pointer_mut(pointer).unwrap() = value;
-        let error = parse_sidecar(key, bad.to_string().as_bytes()).unwrap_err().to_string();
-        assert!(error.contains(key) && error.contains(why), "{pointer}: {error}");
+        let error = read(bad.to_string().as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(&key) && error.contains(why), "{pointer}: {error}");
     }
-    assert_eq!(parse_sidecar(key, b"{\"schema\":1").unwrap_err().kind(), Kind::Corrupt);
+    assert_eq!(read(b"{\"schema\":1").unwrap_err().kind(), Kind::Corrupt);
+}
+
+#[test]
+fn a_record_of_a_copied_lsu_is_read_and_rewritten_with_the_keys_of_where_it_lies() {
+    let there = Keys::new("copy/of/");
+    let text = serde_json::to_vec(&sidecar(&[5], b"")).unwrap();
+    let read = parse_sidecar(&there, &id(), &text).unwrap();
+    assert!(read.content.data.key.starts_with("copy/of/backups/db01/20261122/db01_1795305600_C1_F1.1795305600."));
+    let rewritten = rewrite(&read, &text, [("state", Some(Value::from("deleting")))]).unwrap();
+    let value: Value = serde_json::from_slice(&rewritten).unwrap();
+    assert_eq!(value["data"]["key"], Value::from(read.content.data.key));
+}
+
+#[test]
+fn a_pending_record_speaks_for_its_own_attempt_alone() {
+    let (keys, attempt, other) = (Keys::new(""), Attempt::new(), Attempt::new());
+    let whole = sidecar(&[5, 7], b"");
+    let mut content = whole.content.clone();
+    content.data.key = keys.data(&id(), &attempt);
+    let pending = Pending {
+        schema: SCHEMA,
+        state: PendingState::Incomplete,
+        image: whole.image,
+        attempt: attempt.clone(),
+        key: keys.data(&id(), &attempt),
+        upload_id: None,
+        sent: content.parts.clone(),
+        closing: None,
+        lease_seconds: 600,
+        content: Some(content),
+        meta: None,
+        created: now_text(),
+        started: now_text(),
+        writer: Writer::this(),
+    };
+    let good = serde_json::to_value(&pending).unwrap();
+    let parse = |value: &Value, attempt: &Attempt| parse_pending(&keys, &id(), attempt, value.to_string().as_bytes());
+    assert_eq!(parse(&good, &attempt).unwrap(), pending);
+    assert!(parse(&good, &other).unwrap_err().to_string().contains("it describes attempt"));
+    let foreign = Value::from(keys.data(&id(), &other));
+    for pointer in ["/key", "/content/data/key"] {
+        let mut bad = good.clone();
+        *bad.pointer_mut(pointer).unwrap() = foreign.clone();
+        assert!(parse(&bad, &attempt).unwrap_err().to_string().contains("another attempt"), "{pointer}");
+    }
+    let mut bad = good;
+    *bad.pointer_mut("/sent/1/size").unwrap() = Value::from(u64::MAX);
+    assert!(parse(&bad, &attempt).unwrap_err().to_string().contains("64 bits"));
 }
 
 proptest! {
@@ -75,10 +129,10 @@ proptest! {
         let field = format!("x-{unknown}");
         value[&field] = Value::from(unknown.clone());
         value["image"][&field] = Value::from(unknown);
-        let key = "catalog/x.json";
-        prop_assert_eq!(&parse_sidecar(key, value.to_string().as_bytes()).unwrap(), &before);
-        let rewritten = rewrite(key, value.to_string().as_bytes(), [("state", Some(Value::from("deleting")))]).unwrap();
-        let after = parse_sidecar(key, &rewritten).unwrap();
+        prop_assert_eq!(&read(value.to_string().as_bytes()).unwrap(), &before);
+        let rewritten = rewrite(&before, value.to_string().as_bytes(), [("state", Some(Value::from("deleting")))]);
+        let rewritten = rewritten.unwrap();
+        let after = read(&rewritten).unwrap();
         prop_assert_eq!(after.state, ImageState::Deleting);
         let after: Value = serde_json::from_slice(&rewritten).unwrap();
         prop_assert_eq!(&after[&field], &value[&field]);

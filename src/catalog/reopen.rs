@@ -9,6 +9,7 @@ use super::lsu::{Lsu, PendingEntry, progress};
 use super::meta;
 use super::record::{Content, Pending, PendingState, Writer};
 use crate::error::{Error, Kind, Result};
+use crate::memory;
 use crate::objstore::checksum::Md5Sum;
 use crate::objstore::client::{SentPart, Store};
 use crate::objstore::download::{PartSpan, ReadSpec, Reader};
@@ -85,7 +86,8 @@ impl Backup {
 
     fn copy_tail(&mut self, spec: ReadSpec, tail: PartSpan) -> Result<()> {
         let mut reader = Reader::new(self.lsu.store(), spec);
-        let (mut buffer, end) = (vec![0; TAIL_STEP_BYTES], tail.offset + tail.size);
+        let (mut buffer, end) =
+            (memory::zeroed(TAIL_STEP_BYTES, || "read the last part".into())?, tail.offset + tail.size);
         for offset in (tail.offset..end).step_by(TAIL_STEP_BYTES) {
             let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
             let piece = buffer.get_mut(..len).unwrap_or_default();
@@ -112,12 +114,12 @@ impl Backup {
 
 /// The attempts at an image, the best one last, all closed incomplete: what dead writers left is taken over first.
 async fn unheld(lsu: &Lsu, def: &ImageDef) -> Result<Vec<PendingEntry>> {
-    let (now, mut pendings) = (lsu.now().await?, lsu.pendings(&def.id).await?);
+    let mut pendings = lsu.pendings(&def.id).await?;
     if let Some(other) = pendings.iter().find(|entry| !entry.pending.image.answers_to(def)) {
         tracing::debug!("image {} has another policy or type than asked for", other.pending.image.id);
         return Err(lsu.not_found(&def.id));
     }
-    if let Some(held) = pendings.iter().find(|entry| entry.is_held_by_another(now)) {
+    if let Some(held) = lsu.held_by_another(&pendings).await? {
         let Pending { writer: Writer { host, pid, .. }, started, .. } = &held.pending;
         let what = format!("image {} is being written by {host}:{pid} since {started}", def.id);
         return Err(Error::new(Kind::Busy, what));

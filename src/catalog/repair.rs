@@ -12,11 +12,13 @@ use super::gc::{Removed, finish_delete, take_judged};
 use super::image_id::{ImageDef, ImageId};
 use super::keys::{Attempt, Folder};
 use super::lsu::Lsu;
-use super::meta::{META_SIZE_MAX, Meta};
+use super::meta::{self, META_SIZE_MAX, Meta};
 use super::record::{
-    Closing, Content, ImageState, Pending, SCHEMA, Sidecar, Writer, now_text, object_metadata, parse_sidecar, rewrite,
-    to_bytes,
+    Closing, Content, ImageState, PartRecord, Pending, SCHEMA, Sidecar, Writer, now_text, object_metadata,
+    parse_sidecar, rewrite, seconds_text, to_bytes,
 };
+use super::remains::Remains;
+use super::remove::remove_record;
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::objstore::checksum::{Crc64, composite_etag};
 use crate::objstore::client::{ObjectInfo, SentPart};
@@ -49,13 +51,24 @@ pub async fn mend(lsu: &Lsu, remedy: &Remedy, deep: bool) -> Result<Mended> {
     match remedy {
         Remedy::Rebuild(id) => rebuild(lsu, id, None, deep).await,
         Remedy::OrphanData { id, key } => rebuild(lsu, id, Some(key), deep).await,
-        Remedy::FinishDelete(id) => Ok(match finish_delete(lsu, id).await? {
-            Removed::Yes => Mended::Yes("the delete is finished".into()),
-            Removed::NotNeeded => Mended::NotNeeded,
-        }),
+        Remedy::FinishDelete(id) => end_delete(lsu, id).await,
         Remedy::Pending(judged) => finish_completion(lsu, judged).await,
         Remedy::NewEtag(id) => record_etag(lsu, id, deep).await,
         _ => Ok(Mended::NotNeeded),
+    }
+}
+
+/// A delete that the store refuses is taken back.
+async fn end_delete(lsu: &Lsu, id: &ImageId) -> Result<Mended> {
+    match finish_delete(lsu, id).await {
+        Ok(Removed::Yes) => Ok(Mended::Yes("the delete is finished".into())),
+        Ok(_) => Ok(Mended::NotNeeded),
+        Err(refused) => match lsu.sidecar(id).await? {
+            Some((sidecar, _)) if sidecar.state == ImageState::Complete => {
+                Ok(Mended::Yes(format!("the store refuses the delete, so the image is complete again: {refused}")))
+            }
+            _ => Err(refused),
+        },
     }
 }
 
@@ -65,7 +78,10 @@ async fn finish_completion(lsu: &Lsu, judged: &JudgedPending) -> Result<Mended> 
     if judged.closing != Some(Closing::Complete) {
         return Ok(Mended::NotNeeded);
     }
-    let Some((mut record, entry)) = take_judged(lsu, judged).await? else { return Ok(Mended::NotNeeded) };
+    let Some((record, entry)) = take_judged(lsu, judged).await? else { return Ok(Mended::NotNeeded) };
+    let Some(mut record) = record else {
+        return Err(Error::new(Kind::NoSpace, format!("finish image {id}: the store takes no record")));
+    };
     if lsu.sidecar(id).await?.is_some() {
         return Ok(Mended::NotNeeded);
     }
@@ -79,7 +95,7 @@ async fn finish_completion(lsu: &Lsu, judged: &JudgedPending) -> Result<Mended> 
     record.confirm(&Pending { writer: Writer::this(), ..entry.pending.clone() }).await?;
     commit(lsu, &sidecar(&entry.pending, content), capabilities.conditional_put).await?;
     lsu.count_in(wanted).await;
-    lsu.store().delete(lsu.bucket(), &entry.key, None).await?;
+    remove_record(lsu, &entry.key).await?;
     Ok(Mended::Yes(format!("the image is complete with {wanted} bytes")))
 }
 
@@ -135,79 +151,122 @@ async fn record_etag(lsu: &Lsu, id: &ImageId, deep: bool) -> Result<Mended> {
         value.map(Some).or_kind(Kind::Internal, || "write a record as JSON".into())
     };
     let changes = [("data", as_json(serde_json::to_value(&data))?), ("parts", as_json(serde_json::to_value(&parts))?)];
-    let key = lsu.keys().sidecar(id);
-    let body = rewrite(&key, &bytes, changes)?;
+    let body = rewrite(&sidecar, &bytes, changes)?;
     if !replace_sidecar(lsu, Some(bytes), body, &sidecar).await? {
         return Ok(Mended::NotNeeded);
     }
     Ok(Mended::Yes(format!("all {} bytes are right, and the sidecar has the object's ETag", data.size)))
 }
 
-/// A sidecar from the data object, its metadata, and what the server or the bytes tell of its parts.
+/// A sidecar from the data object, its metadata, what the server or the bytes tell of its parts, and what the old one
+/// still tells.
 async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Result<Mended> {
-    let key = lsu.keys().sidecar(id);
-    let old = lsu.record(&key).await?;
-    if let Some(bytes) = &old {
-        match parse_sidecar(&key, bytes) {
-            Ok(sidecar) if sidecar.image.id == *id => return Ok(Mended::NotNeeded),
+    let old = lsu.record(&lsu.keys().sidecar(id)).await?;
+    let remains = match &old {
+        None => Remains::default(),
+        Some(bytes) => match parse_sidecar(lsu.keys(), id, bytes) {
+            Ok(_) => return Ok(Mended::NotNeeded),
             // A newer version of this program may understand it.
             Err(error) if error.kind() == Kind::Unsupported => return Err(error),
-            _ => {}
-        }
-    }
-    let data = choose_data(lsu, id, data, old.as_deref()).await?;
+            Err(_) => Remains::read(lsu.keys(), id, bytes),
+        },
+    };
+    let data = choose_data(lsu, id, data, &remains).await?;
     let object = lsu.store().head(lsu.bucket(), &data).await?;
-    let (def, created) = identity(id, &data, &object)?;
-    let parts = if deep { read_parts(lsu, &data, &object).await? } else { told_parts(lsu, &data, &object).await? };
+    let (def, created) = identity(id, &data, &object, &remains)?;
+    let content = content(lsu, &data, &object, &remains, deep).await?;
+    remains.agrees_with(&content).map_err(|why| {
+        let way_out = "bring the right object back from a version, a snapshot or a copy; to go by the object alone, move \
+                       the record away with an S3 tool and repair again";
+        Error::new(Kind::Corrupt, format!("rebuild the sidecar of image {id}: {why}; nothing was changed: {way_out}"))
+    })?;
+    let (size, parts) = (content.data.size, content.parts.len());
     let sidecar = Sidecar {
         schema: SCHEMA,
         state: ImageState::Complete,
         image: def,
-        content: Content::new(&data, &object, &parts),
-        meta: meta_object(lsu, id).await?,
+        content,
+        meta: metadata(lsu, id, &remains).await?,
         created,
-        completed: seconds_text(object.modified),
-        writer: Writer::this(),
+        completed: remains.completed.clone().unwrap_or_else(|| seconds_text(object.modified)),
+        writer: remains.writer.clone().unwrap_or_else(Writer::this),
         rebuilt: Some(now_text()),
         retention: None,
     };
-    if !replace_sidecar(lsu, old, to_bytes(&sidecar)?, &sidecar).await? {
+    let body = with_unknown_fields(&sidecar, &remains)?;
+    if !replace_sidecar(lsu, old, body, &sidecar).await? {
         return Ok(Mended::NotNeeded);
     }
-    Ok(Mended::Yes(format!("the sidecar is rebuilt from {} bytes in {} parts", object.size, parts.len())))
+    let plural = if parts == 1 { "" } else { "s" };
+    Ok(Mended::Yes(format!("the sidecar is rebuilt from {size} bytes in {parts} part{plural}")))
+}
+
+/// The new sidecar with the fields of the old one that this version does not know.
+fn with_unknown_fields(sidecar: &Sidecar, remains: &Remains) -> Result<Bytes> {
+    let new = serde_json::to_value(sidecar).or_kind(Kind::Internal, || "write a record as JSON".into())?;
+    let mut fields = remains.fields.clone();
+    fields.remove("meta");
+    fields.extend(new.as_object().cloned().unwrap_or_default());
+    to_bytes(&fields)
+}
+
+/// What the object consists of. The old record's own account is taken where it is consistent and the store agrees in size
+/// and ETag; with `deep` the bytes alone decide.
+async fn content(lsu: &Lsu, data: &str, object: &ObjectInfo, remains: &Remains, deep: bool) -> Result<Content> {
+    let known = remains.whole().filter(|(size, _)| *size == object.size).map(|(_, parts)| parts).unwrap_or_default();
+    let parts = if deep {
+        read_parts(lsu, data, object, known).await?
+    } else if !known.is_empty() && remains.etag.as_ref() == Some(&object.etag) {
+        let sent =
+            |p: &PartRecord| SentPart { number: p.number, size: p.size, etag: p.etag.clone(), crc64: p.crc64nvme };
+        known.iter().map(sent).collect()
+    } else {
+        told_parts(lsu, data, object).await?
+    };
+    Ok(Content::new(data, object, &parts))
 }
 
 /// The data object that the image means: the one that the damaged sidecar still names, or the only one there is that no
 /// pending image holds. Of several nobody can tell which one was completed.
-async fn choose_data(lsu: &Lsu, id: &ImageId, found: Option<&str>, old: Option<&[u8]>) -> Result<String> {
-    let named = old.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(bytes).ok());
-    let named = named.and_then(|value| value.get("data")?.get("key")?.as_str().map(ToOwned::to_owned));
+async fn choose_data(lsu: &Lsu, id: &ImageId, found: Option<&str>, remains: &Remains) -> Result<String> {
+    let error = |what: String| Err(Error::new(Kind::NotFound, format!("rebuild the sidecar of image {id}: {what}")));
     let mut candidates = lsu.keys_of(Folder::Data, id).await?;
     let pendings = lsu.pendings(id).await?;
     candidates.retain(|key| pendings.iter().all(|entry| entry.pending.key != *key));
-    if let Some(named) = named.filter(|named| candidates.contains(named)) {
-        candidates = vec![named];
+    if let Some(named) = &remains.data_key {
+        if !candidates.contains(named) {
+            return error(format!(
+                "it names {named}, which is not there; `vastost-s3 undelete` looks for older versions"
+            ));
+        }
+        candidates = vec![named.clone()];
     }
     if found.is_some_and(|found| candidates.iter().all(|candidate| candidate != found)) {
         candidates.clear();
     }
-    let error = |what: String| Err(Error::new(Kind::NotFound, format!("rebuild the sidecar of image {id}: {what}")));
     match candidates.as_slice() {
         [only] => Ok(only.clone()),
-        [] => error("it has no data object".into()),
-        several => error(format!("it has several data objects, remove those that are wrong: {}", several.join(", "))),
+        [] => error("it has no data object; `vastost-s3 rm` removes the record, and keeps a copy of it".into()),
+        several => error(format!("it has several data objects, and none is named: {}", several.join(", "))),
     }
 }
 
-/// The identity that the object carries; it must be that of its key.
-fn identity(id: &ImageId, data: &str, object: &ObjectInfo) -> Result<(ImageDef, String)> {
+/// The identity that the object carries, which must be that of its key. An object whose metadata were lost on the way, by a
+/// copy perhaps, is what its key says; the old record tells the rest, or nobody does.
+fn identity(id: &ImageId, data: &str, object: &ObjectInfo, remains: &Remains) -> Result<(ImageDef, String)> {
     let field = |name: &str| object.metadata.get(name).cloned().unwrap_or_default();
+    let created = || remains.created.clone().unwrap_or_else(|| seconds_text(object.modified));
+    if !object.metadata.contains_key("vastost-schema") {
+        let def =
+            remains.def.clone().unwrap_or_else(|| ImageDef { id: id.clone(), policy: Name::default(), image_type: 0 });
+        return Ok((def, created()));
+    }
     let refuse = |why: String| {
         let what = format!("rebuild the sidecar of image {id}: the metadata of {data} {why}");
         Error::new(Kind::Corrupt, what)
     };
-    if object.metadata.get("vastost-schema").is_none_or(|schema| *schema != SCHEMA.to_string()) {
-        return Err(refuse("are not those of a vastost image".into()));
+    if field("vastost-schema") != SCHEMA.to_string() {
+        return Err(refuse("are of another schema: upgrade first".into()));
     }
     let policy = unescape(&field("vastost-policy")).map(Name::new).unwrap_or_default();
     let image_type = field("vastost-type").parse().unwrap_or_default();
@@ -246,8 +305,12 @@ async fn told_parts(lsu: &Lsu, data: &str, object: &ObjectInfo) -> Result<Vec<Se
 
 /// Parts by the bytes themselves. Their MD5s are their ETags where they make up the object's ETag; else the object was
 /// cut in other places, and no ETag is claimed.
-async fn read_parts(lsu: &Lsu, data: &str, object: &ObjectInfo) -> Result<Vec<SentPart>> {
-    let stored = parts_of(lsu, data, object, &[]).await?;
+async fn read_parts(lsu: &Lsu, data: &str, object: &ObjectInfo, known: &[PartRecord]) -> Result<Vec<SentPart>> {
+    let mut stored = parts_of(lsu, data, object, known).await?;
+    if !known.is_empty() {
+        // The record is what is to be checked.
+        stored.iter_mut().for_each(|part| (part.etag, part.crc64) = (String::new(), None));
+    }
     if let [only] = stored.as_slice()
         && !object.etag.contains('-')
     {
@@ -261,8 +324,17 @@ async fn read_parts(lsu: &Lsu, data: &str, object: &ObjectInfo) -> Result<Vec<Se
     Ok(parts)
 }
 
-/// Metadata that had an object of their own; those that were in the lost sidecar are lost with it.
-async fn meta_object(lsu: &Lsu, id: &ImageId) -> Result<Option<Meta>> {
+/// NetBackup's metadata: those that the old record still has, or an object of their own.
+async fn metadata(lsu: &Lsu, id: &ImageId, remains: &Remains) -> Result<Option<Meta>> {
+    if let Some(meta) = &remains.meta {
+        match meta::load(lsu.store(), lsu.bucket(), Some(meta)).await {
+            Ok(_) => return Ok(Some(meta.clone())),
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
+                tracing::warn!("image {id}: the metadata that the old record names are lost: {error}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
     let keys = lsu.metas(id).await?;
     let key = match keys.as_slice() {
         [] => return Ok(None),
@@ -270,16 +342,11 @@ async fn meta_object(lsu: &Lsu, id: &ImageId) -> Result<Option<Meta>> {
         several => {
             let several = several.join(", ");
             let what = format!(
-                "rebuild the sidecar of image {id}: it has several metadata objects, remove those that are wrong: {several}"
+                "rebuild the sidecar of image {id}: it has several metadata objects, and none is named: {several}"
             );
             return Err(Error::new(Kind::InvalidArgument, what));
         }
     };
     let bytes = lsu.store().get_small(lsu.bucket(), &key, META_SIZE_MAX as u64).await?;
     Ok(Some(Meta::Object { key, size: bytes.len() as u64, crc64nvme: Crc64::of(&bytes) }))
-}
-
-fn seconds_text(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    time.map_or_else(now_text, |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

@@ -7,6 +7,7 @@ use super::image_id::ImageId;
 use super::lsu::{Image, Lsu};
 use super::meta::{self, Meta};
 use super::record::{Content, ImageState, PendingState, Sidecar, Writer, rewrite};
+use super::remove::remove_record;
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::metrics::image::Tally;
 use crate::objstore::download::{ReadSpec, Reader};
@@ -110,13 +111,13 @@ async fn replace_meta(lsu: &Lsu, sidecar: &Sidecar, bytes: Vec<u8>) -> Result<()
         return Err(Error::new(Kind::NotFound, what));
     }
     let key = lsu.keys().sidecar(id);
-    lsu.put_record(&key, rewrite(&key, &current, [("meta", value)])?, false).await?;
+    lsu.put_record(&key, rewrite(&now, &current, [("meta", value)])?, false).await?;
     confirm_data(lsu, &now).await?;
     if matches!(after, Some(Meta::Object { .. })) {
         put_what_was_cleaned_up(lsu, &place, bytes).await?;
     }
     if let Some(Meta::Object { key, .. }) = now.meta {
-        lsu.store().delete(lsu.bucket(), &key, None).await?;
+        remove_record(lsu, &key).await?;
     }
     Ok(())
 }

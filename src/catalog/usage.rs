@@ -4,13 +4,17 @@
 //! reads a small file in `state_dir`. Every completed and deleted image adjusts the file, under a lock that other
 //! processes honour. The figure starts at what this host has seen; [`super::census`] sets it right.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::{File, TryLockError};
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::{files, log};
+
+/// Two numbers are far shorter; anything longer is no file of ours.
+const SIZE_MAX: u64 = 64 << 10;
 /// Longest wait for another process to let go of the file: a figure is not worth a backup's time.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
@@ -34,8 +38,19 @@ impl UsageFile {
 
     /// The figures, or None when this host has never counted.
     pub fn read(&self) -> Option<Usage> {
-        let mut locked = Locked::take(File::open(&self.path).ok()?, File::try_lock_shared).ok()?;
-        read_from(&mut locked.0)
+        match self.try_read() {
+            Ok(usage) => usage,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => {
+                self.complain("read", &error);
+                None
+            }
+        }
+    }
+
+    fn try_read(&self) -> std::io::Result<Option<Usage>> {
+        let file = files::open_to_read(&self.path)?;
+        read_from(&mut Locked::take(file, File::try_lock_shared)?.0)
     }
 
     /// Counts one image in.
@@ -60,21 +75,26 @@ impl UsageFile {
         });
     }
 
-    /// A figure that cannot be kept must not fail a backup: it is logged and goes on.
+    /// A figure that cannot be kept must not fail a backup: the log and the host are told, and it goes on.
     fn adjust(&self, change: impl FnOnce(Usage) -> Usage) {
         if let Err(error) = self.try_adjust(change) {
-            tracing::warn!("keep usage in {}: {error}", self.path.display());
+            self.complain("keep", &error);
         }
+    }
+
+    fn complain(&self, verb: &str, error: &std::io::Error) {
+        let text = format!("{verb} usage in {}: {error}", self.path.display());
+        tracing::warn!("{text}");
+        log::tell_host(&text);
     }
 
     fn try_adjust(&self, change: impl FnOnce(Usage) -> Usage) -> std::io::Result<()> {
         if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder)?;
+            files::make_folder(folder)?;
         }
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
-        let mut locked = Locked::take(file, File::try_lock)?;
+        let mut locked = Locked::take(files::update(&self.path, files::STATE_MODE)?, File::try_lock)?;
         let file = &mut locked.0;
-        let usage = change(read_from(file).unwrap_or_default());
+        let usage = change(read_from(file)?.unwrap_or_default());
         // Written over and then cut: a crash between the two leaves the new figures with an old tail.
         let text = serde_json::to_vec(&usage)?;
         file.rewind()?;
@@ -110,10 +130,10 @@ impl Drop for Locked {
     }
 }
 
-fn read_from(file: &mut File) -> Option<Usage> {
-    let mut text = String::new();
-    file.read_to_string(&mut text).ok()?;
-    serde_json::Deserializer::from_str(&text).into_iter().next()?.ok()
+/// None for a text that is no figure: it is written anew.
+fn read_from(file: &mut File) -> std::io::Result<Option<Usage>> {
+    let text = files::read_up_to(file, SIZE_MAX)?;
+    Ok(serde_json::Deserializer::from_slice(&text).into_iter().next().and_then(Result::ok))
 }
 
 #[cfg(test)]
@@ -142,6 +162,22 @@ mod tests {
         assert_eq!(file.read(), Some(Usage { bytes: 993, images: 9 }));
         (0..500).for_each(|_| file.removed(3));
         assert_eq!(file.read(), Some(Usage::default()));
+    }
+
+    #[test]
+    fn a_file_that_is_not_ours_is_neither_read_nor_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("other");
+        std::fs::write(&other, "of somebody else").unwrap();
+        let usage = UsageFile::new(folder.path(), "v", "l");
+        std::os::unix::fs::symlink(&other, &usage.path).unwrap();
+        usage.added(5);
+        assert_eq!((usage.read(), std::fs::read_to_string(&other).unwrap().as_str()), (None, "of somebody else"));
+        std::fs::remove_file(&usage.path).unwrap();
+        let long = File::create(&usage.path).unwrap();
+        long.set_len(3 << 30).unwrap();
+        usage.added(5);
+        assert_eq!((usage.read(), long.metadata().unwrap().len()), (None, 3 << 30));
     }
 
     #[test]

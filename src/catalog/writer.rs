@@ -11,6 +11,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use super::record::Writer;
+use crate::runtime::copy_in_process;
 
 impl Writer {
     /// This process.
@@ -21,12 +22,14 @@ impl Writer {
             pid,
             version: env!("CARGO_PKG_VERSION").into(),
             process: host_identity().zip(start_time(pid)).map(|(host, start)| format!("{host}/{start}")),
+            copy: Some(format!("{:x}", copy_in_process())),
         }
     }
 
-    /// True when this very process is the writer.
+    /// True when this very process is the writer, by this copy of the plug-in.
     pub fn is_this(&self) -> bool {
-        self.pid == std::process::id() && self.process.is_some() && self.process == Self::this().process
+        let this = Self::this();
+        self.pid == this.pid && self.process.is_some() && self.process == this.process && self.copy == this.copy
     }
 
     /// True when the process is known to have ended; false when it lives or nothing can be known.
@@ -84,6 +87,8 @@ mod tests {
         assert!(earlier.is_dead() && !earlier.is_this());
         let elsewhere = Writer { process: Some("another-boot/pid:[1]/1".into()), ..this.clone() };
         assert!(!elsewhere.is_dead() && !elsewhere.is_this());
+        let other_copy = Writer { copy: Some("0".into()), ..this.clone() };
+        assert!(!other_copy.is_dead() && !other_copy.is_this());
         let unknown = Writer { process: None, ..this };
         assert!(!unknown.is_dead() && !unknown.is_this());
     }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::credentials::Source;
+use super::folders::{LSU_FOLDERS, folder_around};
 use super::value::{Size, Time, parse_size, size_text, time_text};
 use super::{Config, Endpoint, Integrity, Log, Lsu, Metrics, PART_SIZE_MAX, PART_SIZE_MIN, Pool, Retry, Server, Tls};
 use super::{LogFormat, PARTS_MAX, Rotation, STATE_DIR_DEFAULT, Transfer, WireChoice};
@@ -251,7 +252,8 @@ impl File<'_> {
             Some(given) => self.credentials(&format!("{key}.credentials"), given)?,
             None => Source::NetBackup,
         };
-        let lsus = self.lsus(key, raw.lsu)?;
+        let bucket_prefix = raw.bucket_prefix.map(Spanned::into_inner);
+        let lsus = self.lsus(key, raw.lsu, bucket_prefix.as_deref())?;
         Ok(Server {
             name,
             endpoint,
@@ -262,7 +264,7 @@ impl File<'_> {
             },
             credentials,
             lsus,
-            bucket_prefix: raw.bucket_prefix.map(Spanned::into_inner),
+            bucket_prefix,
         })
     }
 
@@ -282,7 +284,7 @@ impl File<'_> {
         Ok(source)
     }
 
-    fn lsus(&self, key: &str, raw: Vec<Spanned<RawLsu>>) -> Result<Vec<Lsu>> {
+    fn lsus(&self, key: &str, raw: Vec<Spanned<RawLsu>>, discovered: Option<&str>) -> Result<Vec<Lsu>> {
         let mut lsus: Vec<Lsu> = Vec::with_capacity(raw.len());
         for given in raw {
             let start = given.span().start;
@@ -296,6 +298,9 @@ impl File<'_> {
                 let value = format!("{:?}", lsu.bucket);
                 let valid = format!("another bucket or prefix than that of LSU {}", twin.name);
                 return Err(self.refuse(start, &format!("{key}.lsu.bucket"), &value, &valid));
+            }
+            if let Some((value, valid)) = overlap(&lsu, &lsus, discovered) {
+                return Err(self.refuse(start, &format!("{key}.lsu.prefix"), &value, &valid));
             }
             lsus.push(lsu);
         }
@@ -485,6 +490,28 @@ impl File<'_> {
             }
         }
     }
+}
+
+/// The prefix of an LSU that lies in a folder of another one, and what would be valid. A bucket that discovery takes is
+/// an LSU without a prefix.
+fn overlap(lsu: &Lsu, others: &[Lsu], discovered: Option<&str>) -> Option<(String, String)> {
+    let inside = |inner: &Lsu, outer_name: &str, outer_prefix: &str| {
+        let folder = folder_around(&inner.prefix, outer_prefix)?;
+        let valid = format!(
+            "outside {outer_prefix}{folder}/, where LSU {outer_name} keeps its objects in bucket {}: give LSU {} a prefix whose part behind \"{outer_prefix}\" begins with none of {}",
+            inner.bucket,
+            inner.name,
+            LSU_FOLDERS.join(", ")
+        );
+        Some((format!("{:?}", inner.prefix), valid))
+    };
+    let found = discovered.is_some_and(|prefix| lsu.bucket.starts_with(prefix));
+    let discovery = found.then(|| inside(lsu, &lsu.bucket, "")).flatten();
+    let mut same_bucket = others.iter().filter(|other| other.bucket == lsu.bucket);
+    discovery.or_else(|| {
+        same_bucket
+            .find_map(|other| inside(lsu, &other.name, &other.prefix).or_else(|| inside(other, &lsu.name, &lsu.prefix)))
+    })
 }
 
 #[cfg(test)]

@@ -94,3 +94,22 @@ fn a_secret_pasted_into_the_file_is_not_repeated() {
         assert!(!error.contains("HUSH"), "{error}");
     }
 }
+
+#[test]
+fn an_lsu_inside_a_folder_of_another_one_is_refused() {
+    let lsu = |name: &str, prefix: &str| {
+        format!("[[server.v.lsu]]\nname = \"{name}\"\nbucket = \"shared\"\nprefix = \"{prefix}\"\n")
+    };
+    let config = |text: &str| format!("{SERVER}{text}");
+    for (first, second) in [(lsu("main", ""), lsu("p", "probe")), (lsu("p", "a/tmp/b"), lsu("main", "a"))] {
+        let error = refusal(&config(&format!("{first}{second}")));
+        assert!(error.contains("server.v.lsu.prefix = ") && error.contains("LSU main"), "{error}");
+        assert!(error.contains("begins with none of backups, catalog"), "{error}");
+    }
+    // Folders of different LSUs, and an LSU beside the folders, keep out of each other's way.
+    let fine = [lsu("main", ""), lsu("a", "a"), lsu("b", "a/b"), lsu("c", "probes")].concat();
+    parse(&config(&fine), Path::new("/x/vastost.toml")).unwrap();
+    // A bucket that discovery takes is an LSU without a prefix.
+    let discovered = format!("{SERVER}bucket_prefix = \"sha\"\n{}", lsu("p", "probe"));
+    assert!(refusal(&discovered).contains("outside probe/"));
+}

@@ -7,8 +7,10 @@
 mod check;
 pub mod credentials;
 mod endpoint;
+pub mod folders;
 mod show;
 mod value;
+pub mod warnings;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ pub use show::show;
 pub use value::{parse_size, size_text};
 
 use crate::error::{Error, Kind, Result, ResultExt};
+use crate::files;
 
 /// S3 allows no more parts in one upload, <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>.
 pub const PARTS_MAX: u32 = 10_000;
@@ -264,13 +267,8 @@ impl Config {
     /// Reads and checks one file.
     pub fn load(path: &Path) -> Result<Self> {
         let read = || format!("read configuration file {}", path.display());
-        let size = std::fs::metadata(path).or_kind(Kind::Config, read)?.len();
-        if size > FILE_SIZE_MAX {
-            let what = format!("{} is {size} bytes long; at most {FILE_SIZE_MAX} are read", path.display());
-            return Err(Error::new(Kind::Config, what));
-        }
-        let text = std::fs::read_to_string(path).or_kind(Kind::Config, read)?;
-        Self::parse(&text, path)
+        let bytes = files::read_given(path, FILE_SIZE_MAX).or_kind(Kind::Config, read)?.0;
+        Self::parse(&String::from_utf8(bytes).or_kind(Kind::Config, read)?, path)
     }
 
     /// Checks the text of a file; `path` only names it in errors and anchors relative paths.

@@ -19,7 +19,10 @@ pub async fn complete(
     backend: &Backend,
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-    let input = request.input;
+    let mut input = request.input;
+    if !backend.knows_checksums() {
+        input.checksum_crc64nvme = None;
+    }
     let other = [&input.checksum_crc32, &input.checksum_crc32c, &input.checksum_sha1, &input.checksum_sha256];
     if other.into_iter().any(Option::is_some) {
         return Err(super::errors::not_implemented("a completion with another checksum than CRC64NVME"));
@@ -51,7 +54,7 @@ pub async fn complete(
         location: Some(format!("/{}/{}", input.bucket, input.key)),
         e_tag: Some(ETag::Strong(version.etag.clone())),
         checksum_crc64nvme: version.crc64.map(Crc64::to_base64),
-        checksum_type: Some(full_object()),
+        checksum_type: version.crc64.map(|_| full_object()),
         version_id: version_header(&bucket, &version),
         ..CompleteMultipartUploadOutput::default()
     }))
@@ -112,7 +115,7 @@ fn assembled(upload: &Upload, parts: Vec<Part>) -> S3Result<Version> {
         modified: upload.initiated.clone(),
         size: parts.iter().map(|part| part.size).sum(),
         etag,
-        crc64: Some(crc64),
+        crc64: upload.with_checksum.then_some(crc64),
         content_type: upload.content_type.clone(),
         metadata: upload.metadata.clone(),
         parts,

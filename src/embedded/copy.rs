@@ -120,7 +120,7 @@ pub async fn object(backend: &Backend, request: S3Request<CopyObjectInput>) -> S
         modified: now(),
         size: old.size,
         etag: copied.md5.to_hex(),
-        crc64: Some(copied.crc64),
+        crc64: old.crc64.map(|_| copied.crc64),
         content_type: if replace { input.content_type } else { old.content_type.clone() },
         metadata: if replace { metadata_of(input.metadata) } else { old.metadata.clone() },
         parts: vec![piece(1, old.size, &copied, &file)],
@@ -130,8 +130,8 @@ pub async fn object(backend: &Backend, request: S3Request<CopyObjectInput>) -> S
     let version = commit(&bucket, version, &Conditions::default())?;
     file.keep();
     let result = CopyObjectResult {
-        checksum_crc64nvme: Some(copied.crc64.to_base64()),
-        checksum_type: Some(full_object()),
+        checksum_crc64nvme: version.crc64.map(|crc64| crc64.to_base64()),
+        checksum_type: version.crc64.map(|_| full_object()),
         e_tag: Some(ETag::Strong(version.etag.clone())),
         last_modified: Some(version.modified.clone()),
         ..CopyObjectResult::default()

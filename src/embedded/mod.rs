@@ -27,7 +27,7 @@
 //! a power failure may lose what was written last.
 //!
 //! **Limits**: MD5 of bodies beyond 32 MiB is computed alone, at 0.6 GiB/s; below, several are hashed side by side.
-//! SHA-1 and SHA-256 checksums, part numbers in GetObject, encryption, tags, ACLs, policies and lifecycle rules are refused.
+//! CRC64NVME is told of what was sent with it, as by MinIO; AWS computes it of everything. SHA-1 and SHA-256 checksums, part numbers in GetObject, encryption, tags, ACLs, policies and lifecycle rules are refused.
 
 mod server;
 

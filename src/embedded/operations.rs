@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
@@ -19,11 +20,17 @@ pub struct Backend {
     pub store: Arc<Store>,
     pub engine: Engine,
     pub access: Arc<Access>,
+    /// Checksum headers are looked at; else they are passed over, as by a store that does not know them.
+    pub checksums: Arc<AtomicBool>,
 }
 
 impl Backend {
     pub fn bucket(&self, name: &str) -> S3Result<Arc<Bucket>> {
         self.store.bucket(name)
+    }
+
+    pub fn knows_checksums(&self) -> bool {
+        self.checksums.load(Ordering::Relaxed)
     }
 }
 

@@ -91,13 +91,13 @@ pub async fn get(backend: &Backend, request: S3Request<GetObjectInput>) -> S3Res
         input.range.map(|range| range.check(version.size).map_err(|_| unsatisfiable(version.size))).transpose()?;
     let (begin, end) = range.as_ref().map_or((0, version.size), |range| (range.start, range.end));
     let len = end - begin;
-    let whole = range.is_none() && input.checksum_mode.is_some();
+    let crc64 = version.crc64.filter(|_| range.is_none() && input.checksum_mode.is_some());
     let retention = version.lock.retention.as_ref();
     let output = GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
         body: Some(StreamingBlob::new(Outgoing::new(&stored, begin, len, &backend.engine.pieces))),
-        checksum_crc64nvme: version.crc64.filter(|_| whole).map(|crc| crc.to_base64()),
-        checksum_type: whole.then(full_object),
+        checksum_crc64nvme: crc64.map(|crc| crc.to_base64()),
+        checksum_type: crc64.map(|_| full_object()),
         content_length: i64::try_from(len).ok(),
         content_range: range.map(|_| format!("bytes {begin}-{}/{}", end - 1, version.size)),
         content_type: content_type(&stored),
@@ -130,12 +130,12 @@ pub async fn head(backend: &Backend, request: S3Request<HeadObjectInput>) -> S3R
     conditions.check(&stored)?;
 
     let version = &stored.version;
-    let with_checksum = input.checksum_mode.is_some();
+    let crc64 = version.crc64.filter(|_| input.checksum_mode.is_some());
     let retention = version.lock.retention.as_ref();
     let output = HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
-        checksum_crc64nvme: version.crc64.filter(|_| with_checksum).map(|crc| crc.to_base64()),
-        checksum_type: with_checksum.then(full_object),
+        checksum_crc64nvme: crc64.map(|crc| crc.to_base64()),
+        checksum_type: crc64.map(|_| full_object()),
         content_length: i64::try_from(version.size).ok(),
         content_type: content_type(&stored),
         e_tag: Some(ETag::Strong(version.etag.clone())),
@@ -165,8 +165,8 @@ pub async fn attributes(
         return Err(invalid_argument("x-amz-max-parts and x-amz-part-number-marker cannot be negative"));
     }
     let output = GetObjectAttributesOutput {
-        checksum: asked(ObjectAttributes::CHECKSUM).then(|| Checksum {
-            checksum_crc64nvme: version.crc64.map(|crc| crc.to_base64()),
+        checksum: version.crc64.filter(|_| asked(ObjectAttributes::CHECKSUM)).map(|crc64| Checksum {
+            checksum_crc64nvme: Some(crc64.to_base64()),
             checksum_type: Some(full_object()),
             ..Checksum::default()
         }),

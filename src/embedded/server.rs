@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hyper::body::{Body, Incoming};
 use hyper::service::{Service, service_fn};
@@ -34,6 +34,7 @@ pub struct EmbeddedServer {
     store: Arc<Store>,
     access: Arc<Access>,
     faults: Arc<Faults>,
+    checksums: Arc<AtomicBool>,
     md5: Arc<Md5Lanes>,
 }
 
@@ -43,9 +44,14 @@ impl EmbeddedServer {
         let what = || format!("start the embedded S3 server on {}", folder.display());
         let store = Store::open(folder).or_kind(Kind::Io, what)?;
         let (access, faults, md5) = (Arc::<Access>::default(), Arc::<Faults>::default(), Arc::new(Md5Lanes::start()?));
+        let checksums = Arc::new(AtomicBool::new(true));
         access.add(keys);
-        let backend =
-            Backend { store: Arc::clone(&store), engine: Engine::new(Arc::clone(&md5)), access: Arc::clone(&access) };
+        let backend = Backend {
+            store: Arc::clone(&store),
+            engine: Engine::new(Arc::clone(&md5)),
+            access: Arc::clone(&access),
+            checksums: Arc::clone(&checksums),
+        };
         let mut builder = S3ServiceBuilder::new(backend);
         builder.set_auth(Keys(Arc::clone(&access)));
         builder.set_access(Guard(Arc::clone(&access), Arc::clone(&faults)));
@@ -61,7 +67,7 @@ impl EmbeddedServer {
                 tokio::spawn(serve(stream, service.clone()));
             }
         });
-        Ok(Self { runtime: Some(runtime), address, store, access, faults, md5 })
+        Ok(Self { runtime: Some(runtime), address, store, access, faults, checksums, md5 })
     }
 
     pub fn url(&self) -> String {
@@ -91,6 +97,11 @@ impl EmbeddedServer {
         let mut state = bucket.lock();
         let settings = Settings { quota_bytes, ..state.settings.clone() };
         bucket.save_settings(&mut state, settings).map_err(wrong)
+    }
+
+    /// From now on checksum headers are neither checked nor answered, as by a store that does not know them.
+    pub fn ignore_checksums(&self) {
+        self.checksums.store(false, Ordering::Relaxed);
     }
 
     /// Something that goes wrong from now on.

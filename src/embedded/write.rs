@@ -12,6 +12,7 @@ use super::index::{Bucket, State};
 use super::ingest::{Extra, Sums};
 use super::lock;
 use super::operations::Backend;
+use super::read::full_object;
 use super::record::{self, Version};
 use super::store::now;
 use crate::objstore::checksum::{Crc64, Md5Sum};
@@ -35,8 +36,13 @@ pub struct Conditions {
 
 /// [`Proofs`] of a PutObject or an UploadPart, whose inputs have the same fields.
 macro_rules! proofs_of {
-    ($request:expr) => {{
+    ($backend:expr, $request:expr) => {{
         let input = &mut $request.input;
+        if !$backend.knows_checksums() {
+            (input.checksum_crc64nvme, input.checksum_crc32, input.checksum_crc32c) = (None, None, None);
+            (input.checksum_sha1, input.checksum_sha256, input.checksum_algorithm) = (None, None, None);
+            $request.trailing_headers = None;
+        }
         if input.checksum_sha1.is_some() || input.checksum_sha256.is_some() {
             return Err($crate::embedded::errors::not_implemented("x-amz-checksum-sha1 and -sha256"));
         }
@@ -110,12 +116,14 @@ impl Proofs {
         same("CRC32C", self.crc32c.as_deref(), sums.crc32c.and_then(crc32_text))
     }
 
-    /// The checksums to answer with: those that came, or CRC64NVME as S3 does of its own accord.
-    pub fn answer(&self, sums: &Sums) -> Checksum {
-        let (crc32, crc32c) = (self.crc32.clone(), self.crc32c.clone());
-        let own = crc32.is_none() && crc32c.is_none();
-        let crc64 = (own || self.crc64.is_some()).then(|| sums.crc64.to_base64());
-        Checksum { checksum_crc64nvme: crc64, checksum_crc32: crc32, checksum_crc32c: crc32c, ..Checksum::default() }
+    /// The checksums to answer with: those that came and were right.
+    pub fn answer(&self) -> Checksum {
+        Checksum {
+            checksum_crc64nvme: self.crc64.clone(),
+            checksum_crc32: self.crc32.clone(),
+            checksum_crc32c: self.crc32c.clone(),
+            ..Checksum::default()
+        }
     }
 }
 
@@ -177,7 +185,7 @@ pub fn version_header(bucket: &Bucket, version: &Version) -> Option<String> {
 }
 
 pub async fn put(backend: &Backend, mut request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-    let mut proofs = proofs_of!(request);
+    let mut proofs = proofs_of!(backend, request);
     let input = request.input;
     if input.write_offset_bytes.is_some() || input.tagging.is_some() || input.sse_customer_key.is_some() {
         return Err(not_implemented("tags, appending, keys of the customer"));
@@ -217,7 +225,7 @@ pub async fn put(backend: &Backend, mut request: S3Request<PutObjectInput>) -> S
         modified,
         size: sums.size,
         etag,
-        crc64: Some(sums.crc64),
+        crc64: proofs.has_crc64().then_some(sums.crc64),
         content_type: input.content_type,
         metadata: metadata_of(input.metadata),
         parts: vec![part],
@@ -226,14 +234,14 @@ pub async fn put(backend: &Backend, mut request: S3Request<PutObjectInput>) -> S
     };
     let version = commit(&bucket, version, &conditions)?;
     file.keep();
-    let sum = proofs.answer(&sums);
+    let sum = proofs.answer();
     Ok(S3Response::new(PutObjectOutput {
         e_tag: Some(ETag::Strong(version.etag.clone())),
         version_id: version_header(&bucket, &version),
         checksum_crc64nvme: sum.checksum_crc64nvme,
         checksum_crc32: sum.checksum_crc32,
         checksum_crc32c: sum.checksum_crc32c,
-        checksum_type: Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
+        checksum_type: version.crc64.map(|_| full_object()),
         ..PutObjectOutput::default()
     }))
 }

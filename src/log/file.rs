@@ -5,8 +5,10 @@
 //! with its next line. Rotation is a rename under a lock (`<file>.lock`, the kernel's, gone with its holder): whoever
 //! gets it looks again whether there is still something to do. A process that has just opened the file writes its line
 //! into the renamed one; none is lost and none is split.
+//!
+//! Only a regular file of ours is written or renamed, see [`crate::files`]: not a device, and not what a link leads to.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -14,6 +16,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 
 use crate::config::Rotation;
+use crate::files;
 
 /// Where the log goes.
 pub struct LogFile {
@@ -27,10 +30,14 @@ impl LogFile {
         Self { path: path.to_path_buf(), rotate, keep }
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Appends whole lines, in one write.
     pub fn append(&self, lines: &[u8]) -> io::Result<()> {
         self.rotate_if_due(SystemTime::now());
-        OpenOptions::new().create(true).append(true).open(&self.path)?.write_all(lines)
+        files::append(&self.path, files::LOG_MODE)?.write_all(lines)
     }
 
     /// A rotation that does not succeed, in a folder that only another user may write to, leaves the file to grow.
@@ -38,15 +45,15 @@ impl LogFile {
         if !self.is_due(now) {
             return;
         }
-        let Ok(lock) = OpenOptions::new().create(true).append(true).open(self.beside(".lock")) else { return };
+        let Ok(lock) = files::append(&self.beside(".lock"), files::LOG_MODE) else { return };
         // Taken: another process is at it.
-        if lock.try_lock().is_ok() && self.is_due(now) && self.rename(now).is_ok() {
+        if lock.try_lock().is_ok() && self.is_due(now) && files::is_ours(&self.path) && self.rename(now).is_ok() {
             self.prune();
         }
     }
 
     fn is_due(&self, now: SystemTime) -> bool {
-        let Ok(metadata) = fs::metadata(&self.path) else { return false };
+        let Some(metadata) = fs::symlink_metadata(&self.path).ok().filter(fs::Metadata::is_file) else { return false };
         match self.rotate {
             Rotation::Never => false,
             Rotation::Size(bytes) => metadata.len() >= bytes,
@@ -63,7 +70,7 @@ impl LogFile {
         let plain = format!(".{}", stamp(now));
         let numbered = (1..1000).map(|number| format!("{plain}-{number:03}"));
         let free = [plain.clone()].into_iter().chain(numbered).map(|name| self.beside(&name));
-        let mut free = free.filter(|path| !path.exists());
+        let mut free = free.filter(|path| fs::symlink_metadata(path).is_err());
         fs::rename(&self.path, free.next().ok_or(io::ErrorKind::AlreadyExists)?)
     }
 
@@ -154,6 +161,20 @@ mod tests {
         lines.sort_unstable();
         lines.dedup();
         assert_eq!(lines.len(), 10_000);
+    }
+
+    #[test]
+    fn neither_a_link_nor_a_device_is_written_or_renamed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (other, link) = (folder.path().join("other"), folder.path().join("vastost.log"));
+        fs::write(&other, "of somebody else\n").unwrap();
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        let log = log(folder.path(), Rotation::Size(1), 2);
+        assert!(log.append(b"line\n").unwrap_err().to_string().contains("a symbolic link"));
+        assert_eq!(fs::read_to_string(&other).unwrap(), "of somebody else\n");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink() && log.rotated().is_empty());
+        let device = LogFile::new(Path::new("/dev/full"), Rotation::Size(1), 2);
+        assert!(device.append(b"line\n").unwrap_err().to_string().contains("a device"));
     }
 
     #[test]

@@ -5,10 +5,11 @@
 //! before and after: by the host's own thread then, which has something to say about its own call. There is no lock of
 //! ours on the way: a thread that held one at a fork would not exist in the child.
 //!
-//! Left out: sockets, syslog. How it fails: what the file does not take is lost, and only what the queue does not take
-//! is counted; the host's log has the failures in any case.
+//! Left out: sockets, syslog. How it fails: what neither file nor queue takes is lost and counted, and the host is told
+//! so by [`host`], once; the host's log has the failures of calls in any case.
 
 mod file;
+mod host;
 mod queue;
 
 use std::io::{self, Write};
@@ -18,8 +19,10 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
-use crate::config::{Log, LogFormat};
+use crate::clean;
+use crate::config::{Log, LogFormat, warnings};
 use file::LogFile;
+pub use host::{take_notices, tell_host};
 pub use queue::LogThread;
 
 /// The file of the first configuration that named one.
@@ -31,6 +34,9 @@ pub fn start(log: &Log) {
     if FILE.set(LogFile::new(path, log.rotate, log.keep)).is_err() {
         return;
     }
+    if let Some(fault) = warnings::of_log(path) {
+        tell_host(&fault);
+    }
     let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Lines);
     let registry = tracing_subscriber::registry().with(filter(&log.level));
     // A host program in Rust, such as our own command line, may have a subscriber already: then that one serves.
@@ -40,6 +46,10 @@ pub fn start(log: &Log) {
             registry.with(layer.json().flatten_event(true).with_current_span(true).with_span_list(false)).try_init()
         }
     });
+}
+
+fn cannot_write(file: &LogFile, error: &io::Error) -> String {
+    warnings::log_refused(file.path(), &error.to_string())
 }
 
 /// The thread that writes the log from now on, when there is a log and no thread yet.
@@ -66,9 +76,13 @@ impl<'a> MakeWriter<'a> for Lines {
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let (Some(file), Err(line)) = (FILE.get(), queue::push(line)) {
+        // Names and words of others are in it.
+        let clean = clean::line_bytes(line);
+        if let (Some(file), Err(line)) = (FILE.get(), queue::push(&clean)) {
             // The subscriber would print the error, and stderr is the host's.
-            let _ = file.append(line);
+            if let Err(error) = file.append(line) {
+                tell_host(&cannot_write(file, &error));
+            }
         }
         Ok(line.len())
     }

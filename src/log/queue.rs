@@ -94,13 +94,15 @@ fn write_all(file: &LogFile, queue: &Queue, receiver: &Receiver<Message>) {
                 break;
             }
         }
-        // A disk that is full must not end the host's job, and there is nobody else to tell.
-        if !lines.is_empty() {
-            let _ = file.append(&lines);
+        // A disk that is full must not end the host's job.
+        if let Err(error) = file.append(&lines) {
+            queue.lost.fetch_add(lines.iter().filter(|byte| **byte == b'\n').count() as u64, Ordering::Relaxed);
+            super::tell_host(&super::cannot_write(file, &error));
+            continue;
         }
         let lost = queue.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            tracing::warn!(lost, "lines of the log were lost: more came than could be written");
+            tracing::warn!(lost, "lines of the log were lost: they could not be written, or not as fast as they came");
         }
     }
 }

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use super::registry::Metrics;
-use crate::config;
 use crate::error::{Kind, Result, ResultExt};
+use crate::{config, files, log};
 
 /// How long the file of a process that has ended stays.
 pub const KEEP: Duration = Duration::from_secs(600);
@@ -22,8 +22,8 @@ pub const KEEP: Duration = Duration::from_secs(600);
 const PREFIX: &str = "vastost-";
 /// What the collector reads.
 pub const SUFFIX: &str = ".prom";
-/// While a file is being written; the collector passes it over.
-const PARTIAL: &str = ".prom.tmp";
+/// The end of a draft's name; the collector passes it over.
+const PARTIAL: &str = ".tmp";
 
 /// Writes the file of one engine; clones write the same one.
 #[derive(Clone)]
@@ -66,7 +66,10 @@ impl Exporter {
         }
         match shared.try_write() {
             Ok(()) => shared.failed.store(false, Relaxed),
-            Err(error) if !shared.failed.swap(true, Relaxed) => tracing::warn!("{error}"),
+            Err(error) if !shared.failed.swap(true, Relaxed) => {
+                tracing::warn!("{error}");
+                log::tell_host(&error.to_string());
+            }
             Err(_) => {}
         }
         remove_stale(&shared.dir, SystemTime::now());
@@ -75,12 +78,10 @@ impl Exporter {
 
 impl Shared {
     fn try_write(&self) -> Result<()> {
-        let name = format!("{PREFIX}{}", self.metrics.process());
-        let (partial, whole) = (self.dir.join(format!("{name}{PARTIAL}")), self.dir.join(format!("{name}{SUFFIX}")));
+        let whole = self.dir.join(format!("{PREFIX}{}{SUFFIX}", self.metrics.process()));
         let what = || format!("write metrics to {}", whole.display());
-        fs::create_dir_all(&self.dir).or_kind(Kind::Io, what)?;
-        fs::write(&partial, self.metrics.text()).or_kind(Kind::Io, what)?;
-        fs::rename(&partial, &whole).or_kind(Kind::Io, what)
+        files::make_folder(&self.dir).or_kind(Kind::Io, what)?;
+        files::replace(&whole, self.metrics.text().as_bytes(), files::STATE_MODE).or_kind(Kind::Io, what)
     }
 }
 
@@ -98,11 +99,17 @@ fn remove_stale(dir: &Path, now: SystemTime) {
     }
 }
 
-/// `vastost-<pid>-<ms>.prom`, or the same while it was being written.
+/// `vastost-<pid>-<ms>.prom`, or a draft of it, `vastost-<pid>-<ms>.prom.<pid>-<number>.tmp`.
 fn is_ours(name: &str) -> bool {
-    let middle = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX).or(rest.strip_suffix(PARTIAL)));
-    let Some((pid, start)) = middle.and_then(|middle| middle.split_once('-')) else { return false };
-    [pid, start].iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    let Some((process, rest)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once(SUFFIX)) else {
+        return false;
+    };
+    let draft = rest.strip_suffix(PARTIAL).map(|rest| rest.strip_prefix('.').unwrap_or(rest));
+    let is_pair = |text: &str| {
+        let parts = text.split_once('-').map(|(one, other)| [one, other]);
+        parts.is_some_and(|parts| parts.iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())))
+    };
+    is_pair(process) && (rest.is_empty() || draft.is_some_and(|draft| draft.is_empty() || is_pair(draft)))
 }
 
 /// The files of ours in a folder.
@@ -124,8 +131,10 @@ mod tests {
     #[test]
     fn only_old_files_of_ours_are_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let names = ["vastost-1-2.prom", "vastost-1-2.prom.tmp", "vastost-notes.prom", "node.prom", "vastost-1-.prom"];
-        for name in names {
+        let drafts = ["vastost-1-2.prom.tmp", "vastost-1-2.prom.1-0.tmp"];
+        let others = ["vastost-notes.prom", "node.prom", "vastost-1-.prom", "vastost-1-2.prom.old"];
+        let names: Vec<_> = ["vastost-1-2.prom"].into_iter().chain(drafts).chain(others).collect();
+        for name in &names {
             fs::write(folder.path().join(name), "x 1\n").unwrap();
         }
         remove_stale(folder.path(), SystemTime::now() + KEEP - Duration::from_secs(5));
@@ -133,6 +142,6 @@ mod tests {
         remove_stale(folder.path(), SystemTime::now() + KEEP + Duration::from_secs(5));
         let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
-        assert_eq!(left, ["node.prom", "vastost-1-.prom", "vastost-notes.prom"]);
+        assert_eq!(left, ["node.prom", "vastost-1-.prom", "vastost-1-2.prom.old", "vastost-notes.prom"]);
     }
 }

@@ -9,19 +9,22 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::{ReconnectMode, RetryConfig, RetryPartition};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+    BehaviorVersion, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
 };
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ChecksumMode;
+use aws_sdk_s3::types::{ChecksumMode, ObjectLockLegalHoldStatus, StorageClass};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime::client::retries::TokenBucket;
 use bytes::Bytes;
 
 use super::checksum::{Crc64, Md5Sum, bare_etag};
 use super::dial::Dialler;
-use super::effort::Effort;
+use super::effort::{Effort, patiently};
 use super::engine::Engine;
 use super::hedge::Hedges;
+use super::identity::Keys;
 use super::knowledge::Buckets;
 use super::md5_lanes::Md5Lanes;
 use super::pool::BufferPool;
@@ -29,7 +32,7 @@ use super::proof::{is_doubtful, resend};
 use super::retry::ServerHints;
 use super::server_clock::ServerClock;
 use super::transport::Transport;
-use super::{identity, sdk_error, tls};
+use super::{sdk_error, tls};
 use crate::config::credentials::KeyPair;
 use crate::config::{Config, QUERY_ATTEMPTS_MAX, Retry, Server, Transfer};
 use crate::error::{Error, Found, Kind, Result};
@@ -84,6 +87,12 @@ pub struct ObjectInfo {
     pub metadata: BTreeMap<String, String>,
     /// Seconds since 1970 by the server's clock; 0 where it did not say.
     pub modified: u64,
+    /// Seconds since 1970; 0 without a retention, or where these keys may not see it. Only HEAD fills it in.
+    pub retained_until: u64,
+    /// Only HEAD fills it in.
+    pub legal_hold: bool,
+    /// The archive that the object lies in, which no GET reads before it is restored; only HEAD fills it in.
+    pub archived: Option<String>,
 }
 
 /// An object as a listing describes it.
@@ -126,10 +135,7 @@ impl Store {
         let transport = Transport::new(dialler, &config.transfer, Arc::clone(&metrics));
         let hedges = Hedges::new(transport.addresses(), Arc::clone(&metrics), &config.retry, &config.transfer);
         let (runtime, clock) = (engine.runtime.handle().clone(), transport.clock());
-        let provider = {
-            let (server, transport) = (server.clone(), transport.clone());
-            run_on(&runtime, async move { identity::provider(&server, given, &transport).await })?
-        };
+        let keys = Keys::new(server, given, &transport)?;
         let settings = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(transport)
@@ -138,7 +144,9 @@ impl Store {
             .region(Region::new(server.region.clone()))
             // Names of buckets in the host part would need wildcard DNS and certificates.
             .force_path_style(true)
-            .credentials_provider(provider)
+            .credentials_provider(keys.clone())
+            // They keep themselves, and are read again when the store refuses them.
+            .identity_cache(IdentityCache::no_cache())
             // The defaults add a CRC32 pass and aws-chunked bodies that VAST does not document.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
@@ -146,6 +154,7 @@ impl Store {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retry_config(&config.retry, config.retry.attempts.min(QUERY_ATTEMPTS_MAX)))
             .retry_classifier(ServerHints)
+            .retry_classifier(keys)
             .retry_partition(retry_partition(&server.name, &config.retry))
             .timeout_config(timeouts(&config.retry, Duration::ZERO, config.retry.operation_timeout));
         let shared = Shared {
@@ -211,6 +220,15 @@ impl Store {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         run_on(&self.shared.runtime, future)
+    }
+
+    /// The same for work of whose questions none may fail soon: see [`super::effort::patiently`].
+    pub fn run_patiently<T, F>(&self, future: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.run(patiently(future))
     }
 
     /// PutObject of a body in memory. `metadata` becomes `x-amz-meta-*`; `only_new` sends `If-None-Match: *`.
@@ -279,19 +297,14 @@ impl Store {
         let request = self.shared.client.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled);
         let sent = request.customize().config_override(self.patience(0)).send().await;
         let reply = sent.map_err(|e| sdk_error::convert("head", &path(bucket, key), &e))?;
-        let etag = bare_etag(reply.e_tag().unwrap_or_default()).to_owned();
         let size = match reply.content_length().and_then(|len| u64::try_from(len).ok()) {
             Some(size) => size,
-            None => self.size_by_range(bucket, key, &etag).await?,
+            None => {
+                let etag = bare_etag(reply.e_tag().unwrap_or_default());
+                self.size_by_range(bucket, key, etag).await?
+            }
         };
-        Ok(ObjectInfo {
-            size,
-            etag,
-            version_id: reply.version_id().map(ToOwned::to_owned),
-            crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
-            metadata: reply.metadata().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
-            modified: seconds(reply.last_modified()),
-        })
+        Ok(ObjectInfo { size, ..ObjectInfo::of_head(&reply) })
     }
 
     /// HEAD of an object that was just put. One front-end of a cluster may not know yet what another has taken, so that
@@ -409,6 +422,23 @@ impl Store {
     }
 }
 
+impl ObjectInfo {
+    /// What HEAD tells; a size that it leaves out is 0 here, and not to be believed.
+    pub(super) fn of_head(reply: &HeadObjectOutput) -> Self {
+        Self {
+            size: reply.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
+            etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
+            version_id: reply.version_id().map(ToOwned::to_owned),
+            crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+            metadata: reply.metadata().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            modified: seconds(reply.last_modified()),
+            retained_until: seconds(reply.object_lock_retain_until_date()),
+            legal_hold: reply.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On),
+            archived: archive_of(reply),
+        }
+    }
+}
+
 /// No attempt gets less than `attempt_timeout`, and none more than the whole.
 fn timeouts(retry: &Retry, attempt: Duration, operation: Duration) -> TimeoutConfig {
     let attempt = attempt.max(retry.attempt_timeout).min(operation);
@@ -429,6 +459,15 @@ fn retry_partition(server: &str, retry: &Retry) -> RetryPartition {
     // The tokens keep a store that refuses from being asked too much; silence costs none, its time is bounded anyway.
     let bucket = TokenBucket::builder().capacity(retry.token_bucket).timeout_retry_cost(0).build();
     RetryPartition::custom(format!("vastost-{server}")).token_bucket(bucket).build()
+}
+
+/// The archive class or tier of an object, unless a copy has been restored from there.
+fn archive_of(reply: &HeadObjectOutput) -> Option<String> {
+    let is_archive = |class: &&StorageClass| matches!(class, StorageClass::Glacier | StorageClass::DeepArchive);
+    let class = reply.storage_class().filter(is_archive).map(|class| class.as_str());
+    let archive = class.or_else(|| reply.archive_status().map(|status| status.as_str()));
+    let is_restored = reply.restore().is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
+    archive.filter(|_| !is_restored).map(ToOwned::to_owned)
 }
 
 /// Seconds since 1970; 0 for a time that the server left out.

@@ -93,7 +93,10 @@ impl Dialler {
         let late =
             || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {:?}", self.connect_timeout));
         let result = dialled.map_err(|_| late()).flatten();
-        result.map_err(|e| io::Error::new(e.kind(), format!("connect to {origin} at {address}: {}", chain(&e))))
+        let origin = origin.to_string();
+        // An endpoint that is given by its address is not named twice.
+        let place = if origin.contains(&address.to_string()) { origin } else { format!("{origin} at {address}") };
+        result.map_err(|e| io::Error::new(e.kind(), format!("connect to {place}: {}", chain(&e))))
     }
 
     async fn connect(&self, origin: &Origin, address: SocketAddr) -> io::Result<Line> {

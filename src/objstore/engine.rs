@@ -21,8 +21,9 @@ pub struct Engine {
 
 impl Engine {
     pub fn start(config: &Config) -> Result<Self> {
-        let runtime = Runtime::start(config.transfer.io_threads)?;
+        // Joined again when the others cannot be had.
         let md5 = Arc::new(Md5Lanes::start()?);
+        let runtime = Runtime::start(config.transfer.io_threads).inspect_err(|_| md5.stop())?;
         let (pool, metrics) = (BufferPool::new(config.pool.budget_bytes), Arc::new(Metrics::new()));
         let exporter = Exporter::new(&config.metrics, &metrics);
         if let Some(exporter) = &exporter {
@@ -38,6 +39,11 @@ impl Engine {
     /// The configuration opened last decides about the budget.
     pub fn set_budget(&self, budget_bytes: u64) {
         self.pool.set_budget(budget_bytes);
+    }
+
+    /// Gives the memory of buffers that nobody uses back to the system.
+    pub fn release_idle(&self) {
+        self.pool.release_idle();
     }
 
     /// Joins every thread, then writes what they have counted.

@@ -54,4 +54,5 @@ pub mod tls;
 mod transport;
 mod tries;
 pub mod upload;
+pub mod versions;
 mod whole_parts;

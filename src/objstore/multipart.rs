@@ -476,7 +476,7 @@ fn etag_of(etag: Option<&str>, what: &str, bucket: &str, key: &str) -> Result<St
 }
 
 /// Keys use a portable alphabet; only `=` needs care in a copy-source header.
-fn escape_path(key: &str) -> String {
+pub(super) fn escape_path(key: &str) -> String {
     key.replace('%', "%25").replace('=', "%3D").replace('+', "%2B")
 }
 

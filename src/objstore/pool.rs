@@ -4,6 +4,15 @@
 //! whatever the others do: no set of idle streams can starve it. Buffers beyond a stream's promise come from what is
 //! left of the budget; a stream that finds nothing waits until a buffer returns. Memory is mapped when first used and
 //! kept for reuse; returned buffers of a size that nobody asks for are unmapped when another size needs the room.
+//!
+//! Parts grow with the image, and a budget that is promised to many streams has no room for promises that grow with
+//! them. What streams leave unused of their promises is lent then: at least one buffer, more up to a quarter of the
+//! budget. Who has lent is not kept waiting for it, so while buffers are lent the pool may hold that much more than the
+//! budget. An image that could not reach its end with smaller parts gets one such buffer even when all are in use.
+//!
+//! 64 streams with a budget of 1 GiB are promised 16 MiB each. One of them writes its part 1,001, of 32 MiB, and the
+//! others pause: it is lent 32 MiB. All of them write: it goes on with 16 MiB until that would not do any more, then it
+//! waits for the one buffer that is lent, and the pool holds up to 1 GiB and 128 MiB.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -17,9 +26,12 @@ use crate::config::size_text;
 use crate::error::{Error, Kind, Result, ResultExt};
 
 const PAGE: usize = 4096;
-/// How long a stream waits for a buffer of the planned size before it takes one of the promised size.
+/// How long a stream waits for a buffer of the planned size before it takes one of the promised size, unless its own
+/// lent one must come back.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The part of the budget that may be lent in more than one buffer.
+const LENT_PART: usize = 4;
 /// How long a new stream waits for one that is just being closed, before it is refused.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -34,8 +46,10 @@ struct State {
     budget_bytes: usize,
     /// The sum of all promises, used or not.
     promised_bytes: usize,
-    /// Buffers in use that no promise covers.
+    /// Buffers in use that no promise covers, without those that are lent.
     shared_bytes: usize,
+    /// Buffers in use that unused promises have lent.
+    lent_bytes: usize,
     /// Mapped buffers that wait for reuse, by size.
     idle: BTreeMap<usize, Vec<MmapMut>>,
     /// Mapped bytes, idle and in use.
@@ -55,14 +69,23 @@ struct Cover {
     taken: AtomicBool,
     /// The stream is gone: a buffer that is still out was handed over to the shared budget.
     orphaned: AtomicBool,
+    /// Buffers that are lent to this stream.
+    loans: AtomicUsize,
 }
 
 /// One buffer, exclusively owned until it is frozen. Dropping it returns memory and budget.
 pub struct Buffer {
     memory: Option<MmapMut>,
     pool: Arc<BufferPool>,
-    /// The promise that covers it, or None when the shared budget does.
-    cover: Option<Arc<Cover>>,
+    source: Source,
+}
+
+/// What a buffer lives on.
+enum Source {
+    Promise(Arc<Cover>),
+    Shared,
+    /// Unused promises of others; the stream's own one is free.
+    Lent(Arc<Cover>),
 }
 
 impl BufferPool {
@@ -101,8 +124,18 @@ impl BufferPool {
         }
         state.promised_bytes += bytes;
         let (taken, orphaned) = (AtomicBool::new(false), AtomicBool::new(false));
-        let cover = Cover { promised_bytes: AtomicUsize::new(bytes), taken, orphaned };
+        let cover = Cover { promised_bytes: AtomicUsize::new(bytes), taken, orphaned, loans: AtomicUsize::new(0) };
         Ok(Promise { pool: Arc::clone(self), cover: Arc::new(cover) })
+    }
+
+    /// Unmaps the buffers that wait for reuse.
+    pub fn release_idle(&self) {
+        let mut state = self.lock();
+        let idle = std::mem::take(&mut state.idle);
+        let bytes: usize = idle.values().flatten().map(|memory| memory.len()).sum();
+        state.mapped_bytes = state.mapped_bytes.saturating_sub(bytes);
+        drop(state);
+        drop(idle);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -118,22 +151,29 @@ impl BufferPool {
 impl Promise {
     /// A buffer of at least `bytes` for this stream; waits for one to return, up to `deadline`.
     pub fn acquire(&self, bytes: u64, deadline: Instant) -> Result<Buffer> {
-        self.acquire_or(bytes, deadline, None, || ())
+        self.acquire_or(bytes, deadline, |_| false, || ())
     }
 
-    /// Like [`Promise::acquire`], but after a while one of the promised size will do: parts have grown, and the budget
-    /// has no room for promises that grow with them. What `hurry` gives lives while it waits.
-    pub fn acquire_up_to<G>(&self, bytes: u64, deadline: Instant, hurry: impl FnOnce() -> G) -> Result<Buffer> {
-        self.acquire_or(bytes, deadline, Some(Instant::now() + PATIENCE), hurry)
+    /// Like [`Promise::acquire`], but after a while one of the promised size will do, if `will_do` says so of that: parts
+    /// have grown, and the budget has no room for promises that grow with them. What `hurry` gives lives while it waits.
+    pub fn acquire_up_to<G>(
+        &self,
+        bytes: u64,
+        deadline: Instant,
+        will_do: impl Fn(u64) -> bool,
+        hurry: impl FnOnce() -> G,
+    ) -> Result<Buffer> {
+        self.acquire_or(bytes, deadline, will_do, hurry)
     }
 
     fn acquire_or<G>(
         &self,
         bytes: u64,
         deadline: Instant,
-        settle: Option<Instant>,
+        will_do: impl Fn(u64) -> bool,
         hurry: impl FnOnce() -> G,
     ) -> Result<Buffer> {
+        let settle = Instant::now() + PATIENCE;
         let bytes = page_aligned(bytes)?;
         let mut hurry = Some(hurry);
         let mut _hurried = None;
@@ -144,8 +184,17 @@ impl Promise {
                 return Ok(buffer);
             }
             let promised = self.cover.promised_bytes.load(Relaxed);
-            if settle.is_some_and(|settle| Instant::now() >= settle)
-                && promised < bytes
+            let may_be_small = will_do(promised as u64);
+            if promised < bytes
+                && let Some(buffer) = self.borrow(&mut state, bytes, may_be_small)?
+            {
+                return Ok(buffer);
+            }
+            // What was lent to this stream comes back when its part is sent.
+            let patient = Instant::now() < settle || self.cover.loans.load(Relaxed) > 0;
+            if promised < bytes
+                && may_be_small
+                && !patient
                 && let Some(buffer) = self.take(&mut state, promised)?
             {
                 return Ok(buffer);
@@ -158,7 +207,7 @@ impl Promise {
             if let Some(hurry) = hurry.take() {
                 _hurried = Some(hurry());
             }
-            let wait = left.min(if settle.is_some() { PATIENCE } else { Duration::from_secs(60) });
+            let wait = left.min(if may_be_small { PATIENCE } else { Duration::from_secs(60) });
             let woken = self.pool.returned.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
             state = woken.0;
         }
@@ -187,8 +236,27 @@ impl Promise {
         }
         let memory = state.memory(bytes)?;
         self.cover.taken.store(true, Relaxed);
-        let (pool, cover) = (Arc::clone(&self.pool), Some(Arc::clone(&self.cover)));
-        Ok(Some(Buffer { memory: Some(memory), pool, cover }))
+        Ok(Some(self.buffer(memory, Source::Promise(Arc::clone(&self.cover)))))
+    }
+
+    /// A buffer larger than the promise, of what the promises leave unused, or of nothing where no smaller one will do.
+    fn borrow(&self, state: &mut State, bytes: usize, may_be_small: bool) -> Result<Option<Buffer>> {
+        if self.cover.taken.load(Relaxed) {
+            return Ok(None);
+        }
+        let unused = state.in_use_bytes() + bytes <= state.budget_bytes;
+        let few = state.lent_bytes + bytes <= state.budget_bytes / LENT_PART;
+        if !(state.lent_bytes == 0 && (unused || !may_be_small) || unused && few) {
+            return Ok(None);
+        }
+        let memory = state.memory(bytes)?;
+        state.lent_bytes += bytes;
+        self.cover.loans.fetch_add(1, Relaxed);
+        Ok(Some(self.buffer(memory, Source::Lent(Arc::clone(&self.cover)))))
+    }
+
+    fn buffer(&self, memory: MmapMut, source: Source) -> Buffer {
+        Buffer { memory: Some(memory), pool: Arc::clone(&self.pool), source }
     }
 
     fn take_shared(&self, state: &mut State, bytes: usize) -> Result<Option<Buffer>> {
@@ -197,7 +265,7 @@ impl Promise {
         }
         let memory = state.memory(bytes)?;
         state.shared_bytes += bytes;
-        Ok(Some(Buffer { memory: Some(memory), pool: Arc::clone(&self.pool), cover: None }))
+        Ok(Some(self.buffer(memory, Source::Shared)))
     }
 }
 
@@ -224,6 +292,11 @@ impl State {
             "pool budget {budget} is promised to about {streams} open images: no part of {part} is left; raise [pool] budget"
         );
         Error::new(Kind::NoMemory, what)
+    }
+
+    fn in_use_bytes(&self) -> usize {
+        let idle: usize = self.idle.iter().map(|(bytes, buffers)| bytes * buffers.len()).sum();
+        self.mapped_bytes.saturating_sub(idle)
     }
 
     /// An idle buffer of that size, or a fresh mapping, for which idle ones of other sizes make room.
@@ -273,13 +346,18 @@ impl Drop for Buffer {
         let Some(memory) = self.memory.take() else { return };
         let mut state = self.pool.lock();
         let bytes = memory.len();
-        let shared = match &self.cover {
-            Some(cover) if !cover.orphaned.load(Relaxed) => {
+        let shared = match &self.source {
+            Source::Promise(cover) if !cover.orphaned.load(Relaxed) => {
                 cover.taken.store(false, Relaxed);
                 0
             }
-            Some(cover) => cover.promised_bytes.load(Relaxed),
-            None => bytes,
+            Source::Promise(cover) => cover.promised_bytes.load(Relaxed),
+            Source::Shared => bytes,
+            Source::Lent(cover) => {
+                cover.loans.fetch_sub(1, Relaxed);
+                state.lent_bytes = state.lent_bytes.saturating_sub(bytes);
+                0
+            }
         };
         state.shared_bytes = state.shared_bytes.saturating_sub(shared);
         if state.mapped_bytes > state.budget_bytes {

@@ -76,9 +76,9 @@ fn parts_that_outgrow_the_budget_become_smaller_parts() {
     let streams = [0; 3].map(|_| pool.promise(PART).unwrap());
     let held = streams[0].acquire(PART, soon()).unwrap();
     let soon = Instant::now() + Duration::from_secs(30);
-    assert_eq!(streams[1].acquire_up_to(2 * PART, soon, || ()).unwrap().as_slice().len() as u64, 2 * PART);
-    let grown = streams[1].acquire_up_to(2 * PART, soon, || ()).unwrap();
-    assert_eq!(streams[2].acquire_up_to(2 * PART, soon, || ()).unwrap().as_slice().len() as u64, PART);
+    assert_eq!(streams[1].acquire_up_to(2 * PART, soon, |_| true, || ()).unwrap().as_slice().len() as u64, 2 * PART);
+    let grown = streams[1].acquire_up_to(2 * PART, soon, |_| true, || ()).unwrap();
+    assert_eq!(streams[2].acquire_up_to(2 * PART, soon, |_| true, || ()).unwrap().as_slice().len() as u64, PART);
     drop((held, grown));
 }
 
@@ -96,4 +96,47 @@ fn a_frozen_buffer_returns_with_its_last_clone_even_after_its_stream() {
     drop(clone);
     let again = pool.promise(2 * PART).unwrap();
     assert!(again.acquire(2 * PART, soon()).is_ok());
+}
+
+#[test]
+fn idle_streams_that_have_the_budget_lend_it_to_one_whose_parts_grow() {
+    let pool = BufferPool::new(16 * PART);
+    let streams = [0; 16].map(|_| pool.promise(PART).unwrap());
+    let grow = |stream: usize, until| streams[stream].acquire_up_to(2 * PART, until, |_| false, || ());
+    let size = |buffer: &Buffer| buffer.as_slice().len() as u64;
+    // No small part would do, and none is given; two large ones are out at once, a quarter of the budget.
+    let held = [grow(0, soon()).unwrap(), grow(0, soon()).unwrap()];
+    assert_eq!(held.each_ref().map(size), [2 * PART, 2 * PART]);
+    assert_eq!(grow(1, soon()).err().unwrap().kind(), Kind::Timeout);
+    // Who has lent gets its own part at once.
+    let own: Vec<_> = streams.iter().map(|stream| stream.acquire(PART, soon()).unwrap()).collect();
+    drop(own);
+    drop(held);
+    assert!(pool.mapped_bytes() as u64 <= 20 * PART);
+    for _ in 0..100 {
+        assert_eq!(size(&grow(1, soon()).unwrap()), 2 * PART);
+    }
+}
+
+#[test]
+fn a_part_that_must_be_large_is_lent_one_at_a_time_though_all_streams_are_busy() {
+    let pool = BufferPool::new(4 * PART);
+    let streams = [0; 4].map(|_| pool.promise(PART).unwrap());
+    let _busy: Vec<_> = streams.iter().skip(2).map(|stream| stream.acquire(PART, soon()).unwrap()).collect();
+    let grow = |stream: usize| streams[stream].acquire_up_to(3 * PART, soon(), |_| false, || ());
+    let lent = grow(0).unwrap();
+    assert_eq!(grow(1).err().unwrap().kind(), Kind::Timeout);
+    drop(lent);
+    assert!(grow(1).is_ok());
+}
+
+#[test]
+fn buffers_that_nobody_uses_are_given_back_on_request() {
+    let pool = BufferPool::new(4 * PART);
+    let stream = pool.promise(PART).unwrap();
+    let kept = stream.try_acquire(PART).unwrap();
+    drop([stream.try_acquire(PART), stream.try_acquire(PART)]);
+    pool.release_idle();
+    assert_eq!(pool.mapped_bytes() as u64, PART);
+    drop(kept);
 }

@@ -15,6 +15,7 @@ use super::get::FirstEtag;
 use super::pool::{Buffer, Promise};
 use super::sequential::fetch_range;
 use crate::error::{Error, Kind, Result};
+use crate::memory;
 use crate::metrics::image::{Stall, Tally};
 
 const BLOCK_BYTES: u64 = 128 << 10;
@@ -69,7 +70,7 @@ impl RandomReads {
         let (store, spec, etag) = (self.store.clone(), Arc::clone(&self.spec), Arc::clone(&self.etag));
         let since = Instant::now();
         let fetched = self.store.run(self.tally.scope(async move {
-            let mut bytes = vec![0; len];
+            let mut bytes = memory::zeroed(len, || format!("read offset {start}"))?;
             fetch_range(&store, &spec, start, &mut bytes, Some(&etag)).await?;
             Ok(bytes)
         }));

@@ -158,11 +158,14 @@ impl Upload {
         if self.open_number > PARTS_MAX {
             return Err(Error::new(Kind::NoSpace, format!("write beyond part {PARTS_MAX}, S3's last")));
         }
-        let bytes = self.plan.part_bytes(self.open_number);
+        let (number, offset) = (self.open_number, self.open_offset);
+        let bytes = self.plan.part_bytes_at(number, offset);
+        // A smaller part must leave the image a way to its end.
+        let will_do = |small: u64| self.plan.reaches(number + 1, offset + small);
         let since = Instant::now();
         let until = since + self.store.retry().operation_timeout;
         // Buffers may be with the hash lanes, which wait for parts that need buffers.
-        let buffer = self.promise.acquire_up_to(bytes, until, || self.store.md5().press());
+        let buffer = self.promise.acquire_up_to(bytes, until, will_do, || self.store.md5().press());
         self.tally.waited(Stall::Buffer, since);
         let buffer = buffer?;
         // The buffer may have come from a part that failed meanwhile: nothing more is taken then.

@@ -36,7 +36,7 @@ fn a_write_that_waited_for_the_buffer_of_a_part_that_failed_returns_the_failure(
     let config = Config::parse(&text, Path::new("/x/vastost.toml")).unwrap();
     let engine = Engine::start(&config).unwrap();
     engine.set_budget(PART as u64);
-    let keys = KeyPair { access_key_id: "k".into(), secret_access_key: "s".into() };
+    let keys = KeyPair { access_key_id: "k".into(), secret_access_key: "s".into(), session_token: None };
     let store = Store::new(&engine, &config, config.server("v").unwrap(), Some(keys)).unwrap();
     let (bucket, key) = ("b".to_owned(), "k".to_owned());
     let spec = UploadSpec { bucket, key, metadata: Vec::new(), wire: WireMode::None, probe_prefix: None };

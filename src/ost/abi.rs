@@ -20,6 +20,9 @@ pub const STSP_LSU_NAME_SIZE: usize = 64;
 /// A value that is never a handle.
 pub const STSP_NO_HANDLE: u64 = 0;
 
+/// Bytes of stack that a call of ours needs on the host's thread.
+pub const STSP_STACK_MIN: usize = 65536;
+
 /// Capability of a server: its LSUs are disks.
 pub const STSP_SRV_DISK: u64 = 0x1;
 /// Capability of a server: `stsp_open_server` needs `stsp_cred_t`, by its configuration.
@@ -96,7 +99,7 @@ pub struct stsp_cred_t {
     pub reserved: u32,
     /// S3 access key id.
     pub user: *const c_char,
-    /// S3 secret access key.
+    /// S3 secret access key; with temporary keys a newline and the session token behind it.
     pub password: *const c_char,
 }
 

@@ -6,15 +6,17 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 
-use super::abi::{STSP_LOG_ERROR, Versioned, stsp_log_fn};
+use super::abi::{STSP_LOG_ERROR, STSP_LOG_WARN, Versioned, stsp_log_fn};
 use super::server::Child;
 use super::session::Session;
 use super::status::{STSP_OK, code_of};
+use crate::clean;
 use crate::error::{Error, Kind, Result};
+use crate::log;
 use crate::runtime::panic_text;
 
 /// The longest string that is read from a pointer.
@@ -34,8 +36,11 @@ pub struct Call {
     pub server: Option<Child>,
 }
 
-/// The one shape of every exported function: runs `body`, logs a failure once, gives a code. No panic leaves it.
+/// The one shape of every exported function: runs `body`, logs a failure once, gives a code. No panic leaves it, and a
+/// host that cancels the thread meanwhile gets its cancellation when it has the thread back.
 pub fn guard(function: &str, body: impl FnOnce(&mut Call) -> Result<()>) -> i32 {
+    // The last one to be dropped.
+    let _uncancelled = Uncancelled::new();
     let mut call = Call::default();
     let depth = GUARDED.get();
     GUARDED.set(depth + 1);
@@ -56,6 +61,37 @@ pub fn guard(function: &str, body: impl FnOnce(&mut Call) -> Result<()>) -> i32 
         Ok(()) => STSP_OK,
         Err(error) => code_of(error.kind()),
     }
+}
+
+/// While it lives, `pthread_cancel` of this thread waits: a cancellation unwinds the stack, and Rust aborts the process
+/// where a foreign unwinding comes through its frames.
+struct Uncancelled {
+    before: Option<c_int>,
+}
+
+impl Uncancelled {
+    fn new() -> Self {
+        let mut before = 0;
+        // SAFETY: the C library writes the state before into an integer of ours; it is no cancellation point.
+        let done = unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut before) };
+        Self { before: (done == 0).then_some(before) }
+    }
+}
+
+impl Drop for Uncancelled {
+    fn drop(&mut self) {
+        let Some(before) = self.before else { return };
+        // SAFETY: the state that this thread had; a pending cancellation waits for the host's next cancellation point.
+        unsafe { pthread_setcancelstate(before, std::ptr::null_mut()) };
+    }
+}
+
+/// As in pthread.h of the GNU C library and of musl.
+const PTHREAD_CANCEL_DISABLE: c_int = 1;
+
+// SAFETY: declared in POSIX as it stands here; glibc takes NULL for a state that nobody asks for.
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
 }
 
 thread_local! {
@@ -84,17 +120,30 @@ fn tell(function: &str, call: &Call, error: Option<&Error>) {
     let _entered = call.span.as_ref().map(tracing::Span::enter);
     // The end of a list is an answer too.
     if let Some(error) = error.filter(|error| error.kind() != Kind::NoMoreEntries && !call.quiet) {
-        let subject = if call.subject.is_empty() { String::new() } else { format!(" {}:", call.subject) };
-        tracing::error!("{function}:{subject} {error}");
+        let error_text = error.to_string();
+        let subject = without_image(&call.subject, &error_text);
+        let subject = if subject.is_empty() { String::new() } else { format!(" {subject}:") };
+        tracing::error!("{function}:{subject} {error_text}");
         if let Some(session) = &call.session {
             session.add(
                 STSP_LOG_ERROR,
-                format!("vastost {function}:{subject} {error} (status {})", code_of(error.kind())),
+                format!("vastost {function}:{subject} {error_text} (status {})", code_of(error.kind())),
             );
         }
     }
     if let Some(session) = &call.session {
+        for notice in log::take_notices() {
+            session.add(STSP_LOG_WARN, format!("vastost: {notice}"));
+        }
         session.deliver();
+    }
+}
+
+/// The subject of a call, without the image when the error names it itself: nobody wants to read it twice.
+fn without_image<'a>(subject: &'a str, error: &str) -> &'a str {
+    match subject.split_once(", image ") {
+        Some((lsu, image)) if error.contains(image) => lsu,
+        _ => subject,
     }
 }
 
@@ -113,7 +162,7 @@ impl LogCallback {
     /// Calls the host on this thread, which must be inside a call of the host.
     pub fn emit(&self, severity: i32, message: &str) {
         let Some(log) = self.log else { return };
-        let text = CString::new(message.replace('\0', " ")).unwrap_or_default();
+        let text = CString::new(&*clean::line(message)).unwrap_or_default();
         let context = std::ptr::with_exposed_provenance_mut(self.context);
         // SAFETY: the host promised in stsp_open_server that the function and its context stay valid until the server
         // is closed, which it cannot be while a call holds a `Child` of it; the text lives until the call returns.

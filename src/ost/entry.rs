@@ -30,6 +30,7 @@ use crate::catalog::image_id::ImageDef;
 use crate::catalog::lsu::Lsu;
 use crate::config::credentials::KeyPair;
 use crate::error::{Error, Kind, Result};
+use crate::memory;
 
 /// Prepares the plug-in. Starts no thread and opens no socket. May be called again; that changes nothing.
 /// Takes the STSP_ABI_VERSION that the host was compiled with. Fills `info` (may not be NULL).
@@ -206,6 +207,7 @@ pub unsafe extern "C" fn stsp_list_lsu(list: stsp_handle_t, prop: *mut stsp_lsu_
         let mut list = lock(&list);
         call.session = Some(Arc::clone(&list.server().session));
         call.server = Some(Child::of(list.server()));
+        has_memory(&process)?;
         out.set_struct(list.next_lsu(&process)?);
         Ok(())
     })
@@ -377,7 +379,7 @@ pub unsafe extern "C" fn stsp_flush(image: stsp_handle_t) -> i32 {
 /// STSP_CLOSEF_COMPLETE (STSP_OK then means that data and sidecar are confirmed on the store, and the image can never be
 /// written again) or 0 (it stays pending, readable, and can be opened for write again).
 /// Returns STSP_OK; STSP_EINVAL for unknown flags; STSP_EHANDLE; STSP_EEXIST when another writer completed it meanwhile;
-/// store errors, also of earlier writes.
+/// STSP_ENOMEM (the image stays pending); store errors, also of earlier writes.
 ///
 /// # Safety
 /// See the module.
@@ -385,8 +387,10 @@ pub unsafe extern "C" fn stsp_flush(image: stsp_handle_t) -> i32 {
 pub unsafe extern "C" fn stsp_close_image(image: stsp_handle_t, flags: u32) -> i32 {
     guard("stsp_close_image", |call| {
         check_close_flags(flags)?;
-        let opened = open_image(call, image)?;
-        process::current()?.handles.close(image, |_| Ok(()))?;
+        let (process, opened) = find_open_image(call, image)?;
+        process.handles.close(image, |_| Ok(()))?;
+        // The handle is gone all the same, and the image stays as after stsp_terminate.
+        has_memory(&process).inspect_err(|_| opened.cut_off())?;
         opened.close(flags)
     })
 }
@@ -530,11 +534,13 @@ pub unsafe extern "C" fn stsp_list_image(list: stsp_handle_t, entry: *mut stsp_i
     guard("stsp_list_image", |call| {
         // SAFETY: the caller's promise, see the module.
         let out = unsafe { output_struct(entry, "entry") }?;
-        let list = process::current()?.handles.image_list(list)?;
+        let process = process::current()?;
+        let list = process.handles.image_list(list)?;
         let mut list = lock(&list);
         call.session = Some(Arc::clone(&list.server().session));
         call.server = Some(Child::of(list.server()));
         call.subject = list.subject().to_owned();
+        has_memory(&process)?;
         out.set_struct(list.next_entry()?);
         Ok(())
     })
@@ -565,16 +571,33 @@ fn find_server(call: &mut Call, server: stsp_handle_t) -> Result<(Arc<Process>, 
     call.session = Some(Arc::clone(&server.session));
     call.subject = format!("server {}", server.config().name);
     call.server = Some(child);
+    has_memory(&process)?;
     Ok((process, server))
 }
 
+/// Refuses a call that begins with too little memory left, after buffers that nobody uses were given back. Every call
+/// asks that does not merely close something.
+fn has_memory(process: &Process) -> Result<()> {
+    memory::check().or_else(|_| {
+        process.release_memory();
+        memory::check_again()
+    })
+}
+
 fn open_image(call: &mut Call, image: stsp_handle_t) -> Result<Arc<ImageHandle>> {
-    let image = process::current()?.handles.image(image)?;
+    let (process, image) = find_open_image(call, image)?;
+    has_memory(&process)?;
+    Ok(image)
+}
+
+fn find_open_image(call: &mut Call, image: stsp_handle_t) -> Result<(Arc<Process>, Arc<ImageHandle>)> {
+    let process = process::current()?;
+    let image = process.handles.image(image)?;
     call.session = Some(Arc::clone(&image.server().session));
     call.server = Some(Child::of(image.server()));
     image.subject().clone_into(&mut call.subject);
     call.span = Some(image.span().clone());
-    Ok(image)
+    Ok((process, image))
 }
 
 /// # Safety
@@ -628,6 +651,7 @@ unsafe fn open_server(
     };
     // What fails before there is a server is told to the same host.
     call.session = Some(Arc::new(new_session()));
+    has_memory(&process)?;
     let config_file = match given {
         // SAFETY: as above.
         Some(given) => unsafe { optional_string(given.config_file, "session.config_file") }?,
@@ -650,6 +674,5 @@ unsafe fn key_pair(cred: *const stsp_cred_t) -> Result<Option<KeyPair>> {
     let text = |bytes: &[u8], what: &str| {
         String::from_utf8(bytes.to_vec()).map_err(|_| Error::new(Kind::InvalidArgument, format!("{what} is not UTF-8")))
     };
-    let (access_key_id, secret_access_key) = (text(user, "cred.user")?, text(password, "cred.password")?);
-    Ok(Some(KeyPair { access_key_id, secret_access_key }))
+    Ok(Some(KeyPair::from_password(text(user, "cred.user")?, &text(password, "cred.password")?)))
 }

@@ -1,4 +1,7 @@
-//! Handles: numbers in a table, never pointers. `kind << 56 | generation`; a generation is never used twice.
+//! Handles: numbers in a table, never pointers. `kind << 56 | copy << 36 | generation`; a generation is never used twice.
+//!
+//! A process may load two copies of the plug-in, of one version or of two: each has a table of its own, and `copy` tells
+//! whose a handle is, so that none closes or deletes what the other one has open.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,8 +12,12 @@ use super::image_list::ImageList;
 use super::lsu::LsuList;
 use super::server::{Child, Server};
 use crate::error::{Error, Kind, Result};
+use crate::runtime::copy_in_process;
 
 const KIND_SHIFT: u32 = 56;
+const COPY_SHIFT: u32 = 36;
+/// One process never opens so many.
+const GENERATIONS: u64 = 1 << COPY_SHIFT;
 
 /// Counts on over terminate and fork, so that a handle of before is stale and not another one's.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -58,7 +65,11 @@ impl Object {
 impl HandleTable {
     /// Enters an object; gives its handle. After terminate it is refused, and ends as if it had been open then.
     pub fn open(&self, object: Object) -> Result<u64> {
-        let handle = object.kind() << KIND_SHIFT | NEXT.fetch_add(1, Ordering::Relaxed);
+        let generation = NEXT.fetch_add(1, Ordering::Relaxed);
+        if generation >= GENERATIONS {
+            return Err(Error::new(Kind::Internal, "this process has no handle left; start it again"));
+        }
+        let handle = object.kind() << KIND_SHIFT | copy_tag() << COPY_SHIFT | generation;
         let mut state = self.write();
         if state.shut {
             // The object goes with the call, and terminate waits for that.
@@ -155,8 +166,15 @@ impl HandleTable {
     }
 }
 
+/// Twenty bits of what tells this copy of the plug-in from others in the process.
+fn copy_tag() -> u64 {
+    copy_in_process() & ((1 << (KIND_SHIFT - COPY_SHIFT)) - 1)
+}
+
 fn wrong(handle: u64, expected: &str, found: Option<&Object>) -> Error {
+    let is_foreign = handle >> COPY_SHIFT & ((1 << (KIND_SHIFT - COPY_SHIFT)) - 1) != copy_tag();
     let found = match found {
+        None if is_foreign => "was not given by this copy of the plug-in",
         None => "is closed or never was",
         Some(Object::Server(_)) => "is a server",
         Some(Object::LsuList(_)) => "is an LSU list",

@@ -11,6 +11,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use super::abi::*;
 use super::boundary::to_field;
@@ -24,6 +25,9 @@ thread_local! {
     /// What is no failure.
     static NOTES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
+
+/// What the plug-in warned of on any thread: a host prints it once, at its end.
+static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// A host that never asks for its notes must not grow by them.
 const NOTES_MAX: usize = 100;
@@ -133,6 +137,11 @@ pub fn take_notes() -> Vec<String> {
     NOTES.take()
 }
 
+/// Takes what the plug-in warned of.
+pub fn take_warnings() -> Vec<String> {
+    std::mem::take(&mut *WARNINGS.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 /// `stsp_terminate`.
 pub fn terminate() {
     // SAFETY: takes no pointer.
@@ -150,7 +159,7 @@ pub fn open_server(name: &str, config_file: &Path, keys: Option<&KeyPair>) -> Ho
         config_file: path.as_ptr(),
     };
     let pair =
-        keys.map(|keys| Ok((c_string(keys.access_key_id.as_bytes())?, c_string(keys.secret_access_key.as_bytes())?)));
+        keys.map(|keys| Ok((c_string(keys.access_key_id.as_bytes())?, c_string(keys.to_password().as_bytes())?)));
     let pair = pair.transpose()?;
     let cred = pair.as_ref().map(|(user, password)| stsp_cred_t {
         struct_size: <stsp_cred_t as Versioned>::SIZE,
@@ -332,6 +341,11 @@ unsafe extern "C" fn keep_message(_: *mut c_void, severity: i32, message: *const
     let message = unsafe { CStr::from_ptr(message) }.to_string_lossy();
     if severity >= STSP_LOG_ERROR {
         MESSAGE.set(message.into_owned());
+    } else if severity >= STSP_LOG_WARN {
+        let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+        if warnings.len() < NOTES_MAX {
+            warnings.push(message.into_owned());
+        }
     } else {
         NOTES.with_borrow_mut(|notes| {
             if notes.len() == NOTES_MAX {

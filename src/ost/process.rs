@@ -92,6 +92,15 @@ impl Process {
         use_it(engine)
     }
 
+    /// Gives back the buffers that wait for their next use; nothing while another thread starts or stops the engine.
+    pub fn release_memory(&self) {
+        if let Ok(state) = self.engine.try_lock()
+            && let EngineState::Running(engine, _) = &*state
+        {
+            engine.release_idle();
+        }
+    }
+
     /// Enters a use of an image, if those there are allow it: one writer alone, or any number of readers.
     pub fn open_image(self: &Arc<Self>, key: OpenKey, purpose: Use) -> Result<OpenImage> {
         let mut open = self.open();

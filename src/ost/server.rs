@@ -10,6 +10,7 @@ use super::process::Process;
 use super::session::Session;
 use crate::catalog::lsu::Lsu;
 use crate::config::credentials::{KeyPair, Source};
+use crate::config::warnings::warnings;
 use crate::config::{self, Config};
 use crate::error::{Error, Kind, Result};
 use crate::objstore::client::Store;
@@ -66,6 +67,9 @@ impl Server {
         })?;
         let config = Arc::new(Config::find(config_file)?);
         crate::log::start(&config.log);
+        for warning in warnings(&config) {
+            tracing::warn!("{warning}");
+        }
         let server = config.server(name)?.clone();
         if server.credentials == Source::NetBackup && keys.is_none() {
             let what = format!(

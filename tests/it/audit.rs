@@ -2,14 +2,19 @@
 
 /// NetBackup's list against the store.
 mod against;
+pub use against::lines;
 /// Every class of finding, alone and all together.
 mod findings;
 /// What gc removes, and what it leaves.
 mod gc;
 /// No finding where nothing is wrong, beside living writers.
 mod healthy;
+/// Records that speak of other places than their own.
+mod places;
 /// One table: how each class of finding comes about.
 mod plants;
+/// Deletes in buckets with locks, versions, quotas.
+mod removal;
 /// Records made anew from what is left.
 mod repair;
 /// Audits cut short and gone on with.
@@ -69,6 +74,9 @@ pub struct Seen {
 impl Yard {
     pub fn new(wish: &Wish) -> Self {
         let site = Site::new(&wish.small_parts());
+        if wish.lock {
+            crate::sdk::create_locked_bucket(&site);
+        }
         let (server, foreign) = (site.open(), Foreign::new(&site));
         Self { site, server, foreign }
     }

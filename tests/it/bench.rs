@@ -131,6 +131,7 @@ fn a_living_bench_is_left_alone_and_ends_clean_on_a_signal(wish: &Wish) {
 #[test]
 fn what_cannot_be_measured_is_refused_before_anything_is_written() {
     let site = site(&Wish::default());
+    site.embedded().ignore_checksums();
     let refused = |args: &[&str]| run(&site, args).expect(2).stderr;
     assert!(refused(&["bench", "main"]).contains("--yes"));
     assert!(refused(&["bench", "--yes"]).contains("main, side, missing"));

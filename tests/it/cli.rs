@@ -16,8 +16,16 @@ mod images;
 mod init;
 /// Ctrl-C.
 mod interrupt;
+/// `--json`, whatever happens.
+mod json;
 /// `verify merge`.
 mod merge;
+/// Names, and lists of them.
+mod names;
+/// What `put` refuses to store.
+mod sources;
+/// What `verify` does not call good, and where its outputs go.
+mod verify;
 
 use std::ffi::OsStr;
 use std::io::Write;

@@ -39,6 +39,8 @@ pub struct Wish {
     pub minio: bool,
     /// Use the MinIO at this address.
     pub at: Option<String>,
+    /// A bucket with Object Lock, and so with versions.
+    pub lock: bool,
 }
 
 impl Wish {
@@ -47,7 +49,17 @@ impl Wish {
         self.with("[transfer]\npart_size = \"5 MiB\"\nimage_size_max = \"8 GiB\"\n")
     }
 
-    /// The same server with further settings.
+    /// The same server with one setting in place of another.
+    pub fn replaced(&self, from: &str, to: &str) -> Self {
+        Self { settings: self.settings.replace(from, to), ..self.clone() }
+    }
+
+    /// The same server with a bucket that has Object Lock.
+    pub fn locked(&self) -> Self {
+        Self { lock: true, ..self.clone() }
+    }
+
+    /// The same server with further settings. `BUCKET` stands for the name of the bucket.
     pub fn with(&self, settings: &str) -> Self {
         Self { settings: format!("{}{settings}", self.settings), ..self.clone() }
     }
@@ -75,13 +87,22 @@ impl Site {
              [[server.t.lsu]]\nname = \"missing\"\nbucket = \"{bucket}-missing\"\n{}",
             wish.settings
         );
+        let text = text.replace("\"BUCKET\"", &format!("\"{bucket}\""));
         let direct = folder.path().join("direct.toml");
         for path in [&config, &direct] {
             std::fs::write(path, &text).expect("write the configuration");
         }
         let site = Self { config, direct, folder, bucket, keys, url, server };
-        site.create_bucket();
+        // A bucket with Object Lock is made by whoever wants one.
+        if !wish.lock {
+            site.create_bucket();
+        }
         site
+    }
+
+    /// The embedded server itself, for what no request can ask of it.
+    pub fn embedded(&self) -> &EmbeddedServer {
+        self.server.as_ref().expect("the embedded server")
     }
 
     /// From now on the plug-in finds the server at `urls`; the test itself still goes straight to it.
@@ -142,7 +163,11 @@ impl Site {
 }
 
 fn embedded(folder: &Path) -> (Option<EmbeddedServer>, String, KeyPair) {
-    let keys = KeyPair { access_key_id: "vastost-test".into(), secret_access_key: "s3cret/with+signs".into() };
+    let keys = KeyPair {
+        access_key_id: "vastost-test".into(),
+        secret_access_key: "s3cret/with+signs".into(),
+        session_token: None,
+    };
     let store = folder.join("store");
     std::fs::create_dir(&store).expect("a folder for the store");
     let server = EmbeddedServer::start(&store, &keys, 0).expect("the embedded server");
@@ -162,6 +187,7 @@ fn minio_keys() -> KeyPair {
     KeyPair {
         access_key_id: given("VASTOST_TEST_ACCESS_KEY", "vastost-test"),
         secret_access_key: given("VASTOST_TEST_SECRET_KEY", "vastost-test-secret"),
+        session_token: None,
     }
 }
 

@@ -1,11 +1,18 @@
-//! What NetBackup relies on, through the C functions, on every server.
+//! What NetBackup relies on, through the C functions, on every server; and what the other tests rely on, by the SDK
+//! ([`checksums`], [`listings`], [`locks`], [`versions`]), so that the embedded server does as real ones do.
 
+/// What a store checks of bytes, and tells of them.
+mod checksums;
 /// Written, read, described; sizes, names, many at once.
 mod images;
 /// What proves the bytes, on the wire and on the way back.
 mod integrity;
+/// Lists of objects, uploads and parts.
+mod listings;
 /// Lists, filters, pages.
 mod lists;
+/// Object Lock.
+mod locks;
 /// LSUs and their properties.
 mod lsus;
 /// Images closed incomplete, opened again, finished elsewhere.
@@ -14,6 +21,8 @@ mod pending;
 mod status;
 /// What becomes of an image whose writer died or fell silent; other processes are `vastost-s3 put`.
 mod takeover;
+/// Buckets that keep versions.
+mod versions;
 /// Where writes may go.
 mod writes;
 

@@ -18,17 +18,25 @@ mod cluster;
 mod common;
 /// The same cases against the embedded server and, with feature `minio-tests`, against a real MinIO.
 mod conformance;
+/// The kept inputs of the fuzz targets.
+mod corpora;
 /// More than one address for one server.
 mod endpoints;
 /// What a network and a server in trouble do, scripted: nothing good is lost, nothing bad is taken for good.
 mod faults;
 /// An S3 client that is not ours.
 mod foreign;
+/// Random sequences against a model of what must not be lost.
+mod model;
+/// Access keys that change.
+mod keys;
 /// Counters, the line about each image, the log.
 mod monitoring;
 /// The proxy that does it.
 #[path = "../proxy/mod.rs"]
 mod proxy;
+/// The SDK, for what the plug-in never asks of a store.
+mod sdk;
 /// Two hosts at work on one image, and a clean-up beside writers of other hosts.
 mod two_hosts;
 mod writer;

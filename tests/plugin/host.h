@@ -62,6 +62,11 @@ void terminate_races(uint64_t rounds);
 void stalled(uint64_t size);
 void broken(uint64_t size);
 void chatty(uint64_t size);
+void few_threads(uint64_t most);
+void little_memory(uint64_t calls);
+void cancelled(uint64_t unused);
+void small_stack(uint64_t size);
+void two_copies(uint64_t size);
 /* Steps for the crash tests; the number names the image. */
 void step_one(uint64_t number);
 void step_many(uint64_t number);

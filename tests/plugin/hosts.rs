@@ -21,7 +21,8 @@ pub fn host() -> &'static PathBuf {
     HOST.get_or_init(|| {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let (program, fresh) = (folder.join("host"), folder.join(format!("host-{}", std::process::id())));
-        let files = ["host", "life", "wrong", "hostile", "crash"].map(|name| source(&format!("tests/plugin/{name}.c")));
+        let files = ["host", "life", "wrong", "hostile", "crash", "limits"]
+            .map(|name| source(&format!("tests/plugin/{name}.c")));
         let flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-I"];
         let mut compiler = Command::new("cc");
         compiler.args(flags).arg(source("include")).args(files).args(["-ldl", "-pthread", "-o"]).arg(&fresh);

@@ -73,13 +73,18 @@ pub enum Command {
     /// Remove what no image needs: forgotten pending images, uploads, half-done deletes; shows it unless --yes
     #[command(after_help = GC_HELP)]
     Gc(Gc),
-    /// Mend records: lost or damaged sidecars, half-done completions and deletes; shows it unless --yes
+    /// Repair records: lost or damaged sidecars, half-done completions and deletes; shows it unless --yes
     #[command(after_help = REPAIR_HELP)]
     Repair(Repair),
+    /// Bring images back that were deleted or overwritten past the plug-in, from the versions that the bucket keeps
+    #[command(
+        after_help = "Examples:\n  vastost-s3 undelete nightly/db01_1795305600_C1_F1:1795305600\n\nAn image that no listing shows is named with its date. A finished `rm` is final."
+    )]
+    Undelete(Undelete),
     /// Count what the LSUs hold, and refresh the figure that NetBackup polls
     #[command(after_help = "Examples:\n  vastost-s3 usage\n  vastost-s3 usage nightly --by-client")]
     Usage(Usage),
-    /// Measure what this host and its cluster move, and say what belongs into [transfer]; leaves nothing behind
+    /// Measure what this host and its cluster move, and recommend [transfer] settings; leaves nothing behind
     #[command(after_help = crate::bench::HELP)]
     Bench(crate::bench::Options),
     /// Show what the processes of this host did and do: requests, errors, retries, bytes, latency, waits
@@ -101,27 +106,35 @@ const INIT_HELP: &str = "Keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_
 const DOCTOR_HELP: &str = "Small objects are written under probe/ of each LSU and removed again.\n\n\
     Examples:\n  vastost-s3 doctor\n  vastost-s3 doctor --json | jq '.checks[] | select(.status != \"pass\")'";
 
-const LS_HELP: &str = "Examples:\n  vastost-s3 ls\n  vastost-s3 ls nightly/db01_ --since 2026-11-01\n  \
-    vastost-s3 ls nightly --client db01 --pending\n  vastost-s3 -q ls nightly";
+const LS_HELP: &str = "With --quiet it prints names alone: of images that `get` can read, or with --pending of all that are not complete. \
+    They are escaped as in object keys (=XX for a byte), which every command accepts.\n\n\
+    Examples:\n  vastost-s3 ls\n  vastost-s3 ls nightly/db01_ --since 2026-11-01\n  \
+    vastost-s3 ls nightly --client db01 --pending\n  vastost-s3 ls -0 nightly | xargs -0 -r -n 1 vastost-s3 info";
 
 const IMAGE_HELP: &str =
     "IMAGE is a basename, or basename:date with the date in seconds since 1970 where several images share a basename.";
 
 const PUT_HELP: &str = "IMAGE is basename or basename:date (seconds since 1970). Without a date it is the one in a basename such as \
-    db01_1795305600_C1_F1, else now. A put that fails or is interrupted leaves no image. Ctrl-C ends it between two \
-    buffers, which may take as long as a request that hangs; a second Ctrl-C exits at once with 130 and leaves the \
-    image pending, for `rm` to remove.\n\n\
+    db01_1795305600_C1_F1, else now, or the next second that is free. A put that fails or is interrupted leaves no image.\n\n\
+    With --command the image is what the command after -- prints, and is stored only when the command ends with exit \
+    status 0. A shell pipe cannot tell that: in `pg_dump shop | vastost-s3 put - …` a dump that failed looks like a short \
+    one. For a pipeline of several commands use -- bash -o pipefail -c '…'. A file that changes while it is read is not \
+    stored. Exit code 1 says that the source was not as it should be, 2 that it could not be stored.\n\n\
+    Ctrl-C ends a put between two buffers, which may take as long as a request that hangs; a second Ctrl-C exits at once \
+    with 130 and leaves the image pending, for `rm` to remove.\n\n\
     Examples:\n  vastost-s3 put dump.img nightly/db01_1795305600_C1_F1\n  \
-    pg_dump shop | vastost-s3 put - nightly/shop";
+    vastost-s3 put --command nightly/shop -- pg_dump shop\n  \
+    vastost-s3 put --command nightly/etc --min-size \"1 MiB\" -- tar c /etc";
 
 const GET_HELP: &str = "The file appears under its name only when it is whole. Every part is checked against its checksum. Ctrl-C removes \
-    what was written; a second one exits at once with 130.\n\n\
+    what was written; a second one exits at once with 130. When what reads from stdout ends early, the exit code is 1.\n\n\
     Examples:\n  vastost-s3 get nightly/db01_1795305600_C1_F1 dump.img\n  \
-    vastost-s3 get nightly/shop - | tar x";
+    vastost-s3 get nightly/shop --newest - | tar x";
 
-const RM_HELP: &str = "Asks once, with the list, on a terminal; without one it needs --yes. Goes on after a failure.\n\n\
+const RM_HELP: &str = "Asks once, with the list, on a terminal; without one it needs --yes. Goes on after a failure. An image in state \
+    `deleting`, whose delete was interrupted, is removed to its end.\n\n\
     Examples:\n  vastost-s3 rm nightly/db01_1795305600_C1_F1\n  \
-    vastost-s3 -q ls nightly --pending | xargs -d '\\n' vastost-s3 rm --yes";
+    vastost-s3 ls -0 nightly --pending | xargs -0 -r vastost-s3 rm --yes";
 
 const GC_HELP: &str = "What a living writer holds is never touched, whatever the age: ages are those of the server's clock. Data objects that no \
     record names are left alone without --orphan-data: a lost sidecar leaves the same picture, and `repair` brings it \
@@ -135,8 +148,9 @@ const STATS_HELP: &str = "Shows the files that the processes leave in the folder
     Examples:\n  vastost-s3 stats\n  vastost-s3 stats --watch\n  \
     vastost-s3 --json stats | jq '.operations[] | select(.errors > 0)'";
 
-const VERIFY_HELP: &str = "Exit codes: 0 nothing wrong, 1 findings of severity error (with --strict also warnings), 2 could not run or was \
-    interrupted. A reader's rights are enough. Every kind of finding is explained in docs/verify.md.\n\n\
+const VERIFY_HELP: &str = "Exit codes: 0 nothing wrong, 1 findings of severity error (with --strict also warnings), 2 could not run, was \
+    interrupted, or had nothing to verify: an empty LSU, a selection that no image matches, a list of NetBackup's without \
+    images. A reader's rights are enough. Every kind of finding is explained in docs/verify.md.\n\n\
     Examples:\n  vastost-s3 verify\n  vastost-s3 verify nightly --deep --since 2026-11-01 --limit-rate \"500 MiB\"\n  \
     bpimagelist -l -d 01/01/2026 > images && vastost-s3 verify --against images --html audit.html\n  \
     vastost-s3 --json verify --shard 1/4 > shard-1.json";
@@ -149,10 +163,10 @@ const MERGE_HELP: &str = "Refuses reports that are not of one audit. When shards
 #[derive(Args)]
 pub struct Demo {
     /// Backups at once
-    #[arg(long, default_value_t = 4, value_name = "N")]
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = jobs)]
     pub streams: usize,
     /// Bytes of each stream
-    #[arg(long, default_value = "256 MiB", value_parser = size)]
+    #[arg(long, default_value = "256 MiB", value_parser = some_size)]
     pub size: u64,
     /// Keep the store, the configuration and the images in this folder
     #[arg(long, value_name = "DIR")]
@@ -219,22 +233,40 @@ pub struct Ls {
     /// Only complete images
     #[arg(long, requires = "place")]
     pub complete: bool,
+    /// Print names alone, each with a NUL byte behind it, as `xargs -0` takes them
+    #[arg(long, short = '0', conflicts_with = "json")]
+    pub print0: bool,
 }
 
 #[derive(Args)]
 pub struct Info {
     #[arg(value_name = "LSU/IMAGE", help = IMAGE_HELP)]
     pub image: OsString,
+    /// Of several images of that basename the latest complete one
+    #[arg(long)]
+    pub newest: bool,
 }
 
 #[derive(Args)]
+#[command(
+    override_usage = "vastost-s3 put [OPTIONS] FILE|- LSU/IMAGE\n       vastost-s3 put [OPTIONS] --command LSU/IMAGE -- PROGRAM [ARGUMENT]..."
+)]
 pub struct Put {
-    /// File to store, or - for stdin
-    #[arg(value_name = "FILE|-")]
-    pub file: PathBuf,
-    /// Where to and under which name
-    #[arg(value_name = "LSU/IMAGE")]
-    pub image: OsString,
+    /// What to store, a file or - for stdin, and where to and under which name; with --command the second alone
+    #[arg(value_name = "FILE|- LSU/IMAGE", num_args = 1..=2, required = true)]
+    pub places: Vec<OsString>,
+    /// Store what the command after -- prints, if it ends with exit status 0
+    #[arg(long)]
+    pub command: bool,
+    /// The command and its arguments
+    #[arg(value_name = "PROGRAM", last = true, requires = "command")]
+    pub program: Vec<OsString>,
+    /// Store an image of 0 bytes when stdin or the command brings nothing
+    #[arg(long)]
+    pub allow_empty: bool,
+    /// Store nothing when there are fewer bytes than this
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub min_size: Option<u64>,
     /// NetBackup policy to record
     #[arg(long)]
     pub policy: Option<OsString>,
@@ -253,15 +285,30 @@ pub struct Get {
     /// Overwrite a file that is there
     #[arg(long)]
     pub force: bool,
+    /// Of several images of that basename the latest complete one
+    #[arg(long)]
+    pub newest: bool,
 }
 
 #[derive(Args)]
 pub struct Rm {
     #[arg(value_name = "LSU/IMAGE", required = true, help = IMAGE_HELP)]
     pub images: Vec<OsString>,
+    /// Of several images of one basename delete the latest complete one
+    #[arg(long)]
+    pub newest: bool,
+    /// Delete an image even if its sidecar cannot be read and its data are there; the sidecar is kept under replaced/
+    #[arg(long)]
+    pub unreadable: bool,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+}
+
+#[derive(Args)]
+pub struct Undelete {
+    #[arg(value_name = "LSU/IMAGE", required = true, help = IMAGE_HELP)]
+    pub images: Vec<OsString>,
 }
 
 /// What `gc` and `repair` share.
@@ -279,7 +326,7 @@ pub struct Mending {
     /// Only what belongs to this client
     #[arg(long)]
     pub client: Option<OsString>,
-    /// Images looked at at once
+    /// Images checked concurrently
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = jobs)]
     pub jobs: usize,
 }
@@ -370,14 +417,17 @@ pub struct VerifyAudit {
     #[arg(long = "volume", value_name = "ID", requires = "against")]
     pub volumes: Vec<OsString>,
     /// Read at most so many bytes a second, such as "500 MiB"
-    #[arg(long, value_name = "SIZE", value_parser = size, requires = "deep")]
+    #[arg(long, value_name = "SIZE", value_parser = some_size, requires = "deep")]
     pub limit_rate: Option<u64>,
-    /// Images looked at at once
+    /// Images checked concurrently
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = jobs)]
     pub jobs: usize,
-    /// Keep the state in this file, and go on from it after an interruption
+    /// Note progress in this file, and resume from it after an interruption
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
+    /// An LSU without images is as it should be, and no reason for exit code 2
+    #[arg(long)]
+    pub allow_empty: bool,
     /// Do not name debris that was changed since: a number with s, min, h or d
     #[arg(long, value_name = "AGE", default_value = "24h", value_parser = age)]
     pub older_than: Duration,
@@ -428,6 +478,11 @@ pub fn size(text: &str) -> Result<u64, String> {
     vastost::config::parse_size(text).ok_or_else(|| "a size is a whole number with a unit, such as \"256 MiB\"".into())
 }
 
+/// A size that is not 0.
+pub fn some_size(text: &str) -> Result<u64, String> {
+    size(text).ok().filter(|bytes| *bytes > 0).ok_or_else(|| "a size above 0 with a unit, such as \"256 MiB\"".into())
+}
+
 /// `90s`, `15 min`, `24h`, `7d`.
 pub fn age(text: &str) -> Result<Duration, String> {
     let wrong = || "an age is a whole number with s, min, h or d, such as 24h".to_owned();
@@ -456,6 +511,13 @@ pub fn jobs(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+        assert!(some_size("0B").is_err() && some_size("0").is_err() && some_size("1 B") == Ok(1));
+    }
 
     #[test]
     fn ages_have_a_unit() {

@@ -1,4 +1,4 @@
-//! `bench`: what this host and its cluster move, through the plug-in's C functions, and what belongs into `[transfer]`.
+//! `bench`: what this host and its cluster move, through the plug-in's C functions, and the `[transfer]` settings that follow.
 //!
 //! Every combination of settings gets a plug-in of its own, as a new job would have it. Images go as soon as they are
 //! measured; whatever happens, what is left of them goes at the end, or, after a kill, with the next bench. Leaves out:
@@ -24,7 +24,7 @@ use vastost::config::size_text;
 use vastost::ost::host::{Definition, HostServer};
 
 use crate::args::Global;
-use crate::output::{self, hint, human_size, line};
+use crate::output::{self, counted, hint, human_size, line};
 use crate::progress::Progress;
 use crate::site::{Catalog, Site};
 use crate::{Outcome, interrupt};
@@ -129,7 +129,7 @@ impl Bench<'_> {
     /// What is known before the first run.
     fn begin(&self, catalog: &Catalog, plan: &Plan, swept: &Swept) -> Result<(), Box<dyn Error>> {
         if swept.removed > 0 {
-            hint(&format!("removed {} images that an earlier bench left", swept.removed));
+            hint(&format!("removed {} that an earlier bench left", counted(swept.removed as u64, "image")));
         }
         if let Some(failed) = &swept.failed {
             hint(&format!("{failed}; the next bench tries again"));
@@ -235,7 +235,10 @@ impl Bench<'_> {
             return Ok(ExitCode::SUCCESS);
         }
         if not_measured > 0 {
-            hint(&format!("time is up: {not_measured} runs were not measured; --time gives them more"));
+            hint(&format!(
+                "time is up: {} not measured; a longer --time allows more",
+                counted(not_measured as u64, "run")
+            ));
         }
         advice.map_or(Ok(()), |advice| advice.print(config))?;
         Ok(ExitCode::SUCCESS)

@@ -1,9 +1,11 @@
 //! `config check` and `config show`.
 
+use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
+use vastost::config::warnings::warnings;
 use vastost::config::{Config, show};
 
 use crate::args::{self, ConfigAction, Global};
@@ -14,18 +16,30 @@ pub fn run(global: &Global, args: &args::Config) -> Outcome {
     match &args.action {
         ConfigAction::Check { file } => check(global, file.as_deref().or(global.config.as_deref())),
         ConfigAction::Show => {
-            raw(show(&Config::find(global.config.as_deref())?).as_bytes())?;
+            show_all(global)?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
+fn show_all(global: &Global) -> Result<(), Box<dyn Error>> {
+    let config = Config::find(global.config.as_deref())?;
+    let text = show(&config);
+    if !global.json {
+        return raw(text.as_bytes());
+    }
+    let settings: toml::Table = toml::from_str(&text)?;
+    output::json(&json!({ "schema": 1, "file": config.path.display().to_string(), "settings": settings }))
+}
+
 fn check(global: &Global, file: Option<&Path>) -> Outcome {
     let found = Config::find(file);
+    let warnings = found.as_ref().map(warnings).unwrap_or_default();
     if global.json {
         let error = found.as_ref().err().map(|error| chain(error));
-        output::json(&json!({ "schema": 1, "valid": error.is_none(), "error": error }))?;
+        output::json(&json!({ "schema": 1, "valid": error.is_none(), "error": error, "warnings": warnings }))?;
     } else {
+        warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
         match &found {
             Ok(config) => line(&describe(config))?,
             Err(error) => complain(&chain(error)),

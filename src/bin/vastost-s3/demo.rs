@@ -28,6 +28,13 @@ pub(crate) const LSU: &str = "nightly";
 /// 2026-01-01: a fixed day, so that the keys of a kept store are the same on every run.
 const DATE: u64 = 1_767_225_600;
 
+/// What follows the demo on a store that is meant to stay.
+const NEXT: &str = "\nNext, on your own store, with its keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY:
+  vastost-s3 init --endpoint https://s3.vast1.example.com --lsu nightly
+  vastost-s3 doctor
+  vastost-s3 put FILE nightly/first
+  vastost-s3 verify nightly --deep";
+
 type Failure = Box<dyn std::error::Error>;
 
 pub fn run(global: &Global, args: &Demo) -> Outcome {
@@ -41,8 +48,8 @@ pub fn run(global: &Global, args: &Demo) -> Outcome {
     say(
         global,
         &format!(
-            "{} streams of {} in calls of 256 KiB through the plug-in's C functions; S3 server s3s-fs at {}",
-            args.streams,
+            "{} of {} in calls of 256 KiB through the plug-in's C functions; S3 server of the demo at {}",
+            output::counted(args.streams as u64, "stream"),
             size_text(args.size),
             server.url
         ),
@@ -52,6 +59,7 @@ pub fn run(global: &Global, args: &Demo) -> Outcome {
     if args.keep.is_some() {
         explain(global, &folder)?;
     }
+    say(global, NEXT)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -169,7 +177,8 @@ fn report(global: &Global, args: &Demo, config: &Path, figures: &Figures) -> Res
     output::line(&figures.backup.to_row("backup", bytes))?;
     output::line(&figures.restore.to_row("restore", bytes))?;
     let deleted = if figures.deleted > 0 { ", deleted" } else { "" };
-    output::line(&format!("{} images written, listed, restored, every byte compared{deleted}", figures.images))?;
+    let images = output::counted(figures.images as u64, "image");
+    output::line(&format!("{images} written, listed, restored, every byte compared{deleted}"))?;
     let rss = figures.rss_bytes >> 20;
     output::line(&format!("peak RSS {rss} MiB of host and plug-in, pool budget {}", size_text(budget)))?;
     Ok(())
@@ -189,8 +198,6 @@ fn explain(global: &Global, folder: &Path) -> Result<(), Failure> {
 }
 
 fn say(global: &Global, text: &str) -> Result<(), Failure> {
-    if !global.json && !global.quiet {
-        output::line(text)?;
-    }
-    Ok(())
+    let lines = if global.json || global.quiet { "" } else { text };
+    lines.lines().try_for_each(output::line)
 }

@@ -169,6 +169,9 @@ fn check_signature(server: &Server, store: &Store, report: &mut Report) -> Resul
         Err(error) if error.kind() == Kind::LsuNotFound => report.pass("signature", "accepted".into())?,
         Err(error) => {
             let advice = match error.kind() {
+                Kind::Unauthorized if error.to_string().contains("ExpiredToken") => {
+                    "the temporary keys have expired: get new ones, and put them where the configuration takes keys from"
+                }
                 Kind::Unauthorized => "correct access key and secret; check the clock when both are right",
                 Kind::AccessDenied => "give this key the right to list, read, write and delete in the LSUs' buckets",
                 _ => "check that an S3 service answers at the endpoint",

@@ -18,6 +18,7 @@ pub fn run(global: &Global, args: &Gc) -> Outcome {
                     Done::Yes(String::new())
                 }
                 Ok(Removed::NotNeeded) => Done::NotNeeded,
+                Ok(Removed::Kept(why)) => Done::Kept(why.into()),
                 Err(error) => Done::Failed(chain(&error)),
             }
         },

@@ -12,35 +12,38 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use vastost::catalog::escape::Name;
 use vastost::catalog::image_id::ImageId;
 use vastost::ost::abi::STSP_OPEN_READ;
 use vastost::ost::host::{Definition, HostImage, HostServer};
 
 use crate::args::{Get, Global};
-use crate::name::{ImageName, shown};
-use crate::output::{human_size, line, stdout_error};
+use crate::draft::Draft;
+use crate::name::{ImageName, full_name};
+use crate::output::{self, StdoutClosed, grouped, human_size, line, stdout_error};
 use crate::progress::Progress;
 use crate::site::Site;
-use crate::{Outcome, image, interrupt};
+use crate::{Outcome, Problem, image, interrupt};
 use writer::Writer;
 
 /// Bytes of one read call.
 const BUFFER_BYTES: usize = 1 << 20;
+/// The mode of a restored file, less the umask.
+const FILE_MODE: u32 = 0o666;
 
 pub fn run(global: &Global, args: &Get) -> Outcome {
     let name = ImageName::parse(&args.image)?;
     let target = Target::choose(&args.file, args.force)?;
-    let site = Site::open(global)?;
+    if matches!(target, Target::Stdout) {
+        output::take_stdout();
+    }
     interrupt::watch()?;
     let started = Instant::now();
-    let (def, size) = {
-        let plugin = site.plugin()?;
-        let def = name.find(&plugin.server)?;
-        let size = restore(global, &plugin.server, &name.lsu, &def, &target)?;
-        (def, size)
+    let id = find(global, &name, args.newest)?;
+    let size = {
+        let plugin = Site::open(global)?.plugin()?;
+        let def = Definition::new(id.basename.as_bytes(), id.date);
+        restore(global, &plugin.server, &name.lsu, &def, &target)?
     };
-    let id = ImageId::new(Name::new(def.basename), def.date)?;
     match target {
         // Stdout is the image's.
         Target::Stdout => {}
@@ -49,11 +52,16 @@ pub fn run(global: &Global, args: &Get) -> Outcome {
         _ => {
             let (seconds, path) = (started.elapsed().as_secs_f64(), args.file.display());
             let size = format!("{} ({size} bytes)", human_size(size));
-            let image = format!("{}/{}:{}", name.lsu, shown(&name.basename), id.date);
+            let image = full_name(&name.lsu, &name.basename, id.date);
             line(&format!("restored {image} to {path}, {size} in {seconds:.1} s"))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn find(global: &Global, name: &ImageName, newest: bool) -> Result<ImageId, Box<dyn Error>> {
+    let catalog = Site::open(global)?.catalog()?;
+    name.find(&catalog.lsu(&name.lsu)?, newest)
 }
 
 /// Where the bytes go.
@@ -61,8 +69,10 @@ enum Target {
     Stdout,
     /// A device or pipe that is there.
     Direct(PathBuf),
-    /// A file that is new, or is to be replaced.
-    File(PathBuf),
+    /// A file that is new.
+    New(PathBuf),
+    /// A file that is there, and is to be replaced.
+    Replaced(PathBuf),
 }
 
 impl Target {
@@ -74,7 +84,12 @@ impl Target {
             Ok(found) if found.is_dir() => Err(format!("{} is a folder; name a file in it", path.display())),
             Ok(found) if !found.is_file() => Ok(Self::Direct(path.into())),
             Ok(_) if !force => Err(format!("{} exists; --force overwrites it", path.display())),
-            _ => Ok(Self::File(path.into())),
+            Ok(_) => Ok(Self::Replaced(path.into())),
+            _ if force => Ok(Self::Replaced(path.into())),
+            _ if path.symlink_metadata().is_ok() => {
+                Err(format!("{} is a symbolic link that leads nowhere; --force replaces it", path.display()))
+            }
+            _ => Ok(Self::New(path.into())),
         }
     }
 }
@@ -102,31 +117,43 @@ fn deliver(image: &HostImage, size: u64, target: &Target, progress: &Progress) -
         Target::Stdout => {
             // Not io::stdout: it would look for line ends in the image.
             let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(|error| format!("open stdout: {error}"))?;
-            copy(image, size, File::from(stdout), progress, stdout_error).map(|(len, _)| len)
+            let copied = copy(image, size, File::from(stdout), progress, stdout_error);
+            copied.map(|(len, _)| len).map_err(|error| taken_away(error, size))
         }
         Target::Direct(path) => {
             let opened = OpenOptions::new().write(true).open(path);
             copy(image, size, named(path, opened)?, progress, |written| named(path, written)).map(|(len, _)| len)
         }
-        Target::File(path) => {
-            let part = part_path(path);
-            let copied = to_file(image, size, path, &part, progress);
-            if copied.is_err() {
-                // The first error is the one to hear of.
-                let _ = std::fs::remove_file(&part);
-            }
+        Target::New(path) | Target::Replaced(path) => {
+            let draft = named(path, Draft::create(path, FILE_MODE))?;
+            interrupt::set_partial(Some(draft.path()));
+            let copied = to_file(image, size, path, draft, matches!(target, Target::New(_)), progress);
             interrupt::set_partial(None);
             copied
         }
     }
 }
 
-fn to_file(image: &HostImage, size: u64, path: &Path, part: &Path, progress: &Progress) -> Result<u64, Box<dyn Error>> {
-    let file = named(path, OpenOptions::new().write(true).create_new(true).open(part))?;
-    interrupt::set_partial(Some(part));
-    let (copied, file) = copy(image, size, file, progress, |written| named(path, written))?;
-    named(path, file.sync_all())?;
-    named(path, std::fs::rename(part, path))?;
+/// A reader that ends before the image does has not got it.
+fn taken_away(error: Box<dyn Error>, size: u64) -> Box<dyn Error> {
+    if !error.is::<StdoutClosed>() {
+        return error;
+    }
+    let size = grouped(size);
+    Problem(format!("what reads from standard output ended before it had all {size} bytes of the image")).into()
+}
+
+fn to_file(
+    image: &HostImage,
+    size: u64,
+    path: &Path,
+    draft: Draft,
+    is_new: bool,
+    progress: &Progress,
+) -> Result<u64, Box<dyn Error>> {
+    let file = named(path, draft.file().and_then(File::try_clone))?;
+    let (copied, _) = copy(image, size, file, progress, |written| named(path, written))?;
+    named(path, if is_new { draft.place_new() } else { draft.replace() })?;
     Ok(copied)
 }
 
@@ -156,13 +183,6 @@ fn copy(
         return Err(format!("the image ended after {offset} bytes; its record says {size}").into());
     }
     Ok((offset, file))
-}
-
-/// Beside the file, so that the rename stays within one file system.
-fn part_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".part-{}", std::process::id()));
-    name.into()
 }
 
 fn named<T>(path: &Path, result: io::Result<T>) -> Result<T, Box<dyn Error>> {

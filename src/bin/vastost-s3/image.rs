@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use vastost::catalog::escape::unescape;
 use vastost::catalog::image_id::{ImageDef, ImageId};
-use vastost::catalog::lsu::{Image, Lsu};
+use vastost::catalog::lsu::{Described, Image, Lsu};
 use vastost::catalog::meta::Meta;
 use vastost::catalog::record::{Content, PartRecord, Pending, PendingState, Sidecar, Writer};
 use vastost::objstore::checksum::Crc64;
@@ -44,6 +44,8 @@ pub struct Shown {
 pub struct More {
     pub version_id: Option<String>,
     pub meta_size: u64,
+    /// When `repair` made this sidecar, RFC 3339.
+    pub rebuilt: Option<String>,
     pub retention: Option<Value>,
     pub upload_id: Option<String>,
     pub part_list: Vec<PartRecord>,
@@ -62,25 +64,38 @@ impl Shown {
         unescape(&self.basename).map_or_else(|| self.basename.clone(), |basename| shown(&basename))
     }
 
-    pub fn new(lsu: &Lsu, image: &Image) -> Self {
+    /// True when `get` can read it.
+    pub fn can_be_read(&self) -> bool {
+        matches!(self.state, "complete" | "pending")
+    }
+
+    pub fn new(lsu: &Lsu, image: &Described) -> Self {
         match image {
-            Image::Complete(sidecar) => complete(lsu, sidecar),
-            Image::Pending { record, held } => unfinished(lsu, record, *held),
+            Described::Here(Image::Complete(sidecar)) => complete(lsu, "complete", sidecar),
+            Described::Here(Image::Pending { record, held }) => unfinished(lsu, record, *held),
+            Described::Deleting(sidecar) => complete(lsu, "deleting", sidecar),
         }
     }
 
     /// With all that is recorded.
-    pub fn full(lsu: &Lsu, image: &Image) -> Self {
-        let (content, meta, retention, upload_id) = match image {
-            Image::Complete(sidecar) => (Some(&sidecar.content), &sidecar.meta, sidecar.retention.clone(), None),
-            Image::Pending { record, .. } => (record.content.as_ref(), &record.meta, None, record.upload_id.clone()),
-        };
-        let more = More {
+    pub fn full(lsu: &Lsu, image: &Described) -> Self {
+        let of = |content: Option<&Content>, meta: &Option<Meta>| More {
             version_id: content.and_then(|content| content.data.version_id.clone()),
             meta_size: meta.as_ref().map_or(0, meta_size),
-            retention,
-            upload_id,
+            rebuilt: None,
+            retention: None,
+            upload_id: None,
             part_list: content.map(|content| content.parts.clone()).unwrap_or_default(),
+        };
+        let more = match image {
+            Described::Here(Image::Complete(sidecar)) | Described::Deleting(sidecar) => More {
+                rebuilt: sidecar.rebuilt.clone(),
+                retention: sidecar.retention.clone(),
+                ..of(Some(&sidecar.content), &sidecar.meta)
+            },
+            Described::Here(Image::Pending { record, .. }) => {
+                More { upload_id: record.upload_id.clone(), ..of(record.content.as_ref(), &record.meta) }
+            }
         };
         Self { more: Some(more), ..Self::new(lsu, image) }
     }
@@ -95,17 +110,15 @@ pub fn print_json(global: &Global, lsu: &str, id: ImageId) -> Result<(), Box<dyn
 }
 
 /// The record of one image.
-pub fn describe(lsu: &Lsu, id: ImageId) -> vastost::error::Result<Image> {
+pub fn describe(lsu: &Lsu, id: ImageId) -> vastost::error::Result<Described> {
     let owned = lsu.clone();
-    lsu.store().run(async move { owned.describe(&id).await })
+    lsu.store().run(async move { owned.describe_any(&id).await })
 }
 
-fn complete(lsu: &Lsu, sidecar: &Sidecar) -> Shown {
+fn complete(lsu: &Lsu, state: &'static str, sidecar: &Sidecar) -> Shown {
     let completed = Some(sidecar.completed.clone());
-    Shown {
-        completed,
-        ..base(lsu, "complete", &sidecar.image, Some(&sidecar.content), &sidecar.created, &sidecar.writer)
-    }
+    let content = Some(&sidecar.content);
+    Shown { completed, ..base(lsu, state, &sidecar.image, content, &sidecar.created, &sidecar.writer) }
 }
 
 fn unfinished(lsu: &Lsu, pending: &Pending, held: bool) -> Shown {

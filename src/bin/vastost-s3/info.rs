@@ -13,7 +13,7 @@ pub fn run(global: &Global, args: &Info) -> Outcome {
     let name = ImageName::parse(&args.image)?;
     let catalog = Site::open(global)?.catalog()?;
     let lsu = catalog.lsu(&name.lsu)?;
-    let id = name.find_in(&lsu)?;
+    let id = name.find(&lsu, args.newest)?;
     let shown = Shown::full(&lsu, &describe(&lsu, id)?);
     if global.json {
         json(&Document { schema: 1, images: vec![shown] })?;
@@ -51,7 +51,7 @@ fn more(more: &More) -> Result<(), Box<dyn std::error::Error>> {
     line(&format!("{:<10} {} bytes", "metadata", more.meta_size))?;
     let given = [("version", more.version_id.clone()), ("upload", more.upload_id.clone())];
     let retention = more.retention.as_ref().map(ToString::to_string);
-    for (label, value) in given.into_iter().chain([("retention", retention)]) {
+    for (label, value) in given.into_iter().chain([("rebuilt", more.rebuilt.clone()), ("retention", retention)]) {
         if let Some(value) = value {
             line(&format!("{label:<10} {value}"))?;
         }

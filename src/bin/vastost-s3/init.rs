@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::json;
 use vastost::config::credentials::KeyPair;
 use vastost::config::{Config, Endpoint};
 use vastost::error::Kind;
@@ -16,7 +17,7 @@ use vastost::objstore::engine::Engine;
 
 use crate::args::{Global, Init};
 use crate::credentials::{from_environment, variable};
-use crate::output::{complain, line};
+use crate::output::{self, complain, line};
 use crate::{Outcome, doctor};
 
 /// What goes into the file.
@@ -39,21 +40,34 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
         return Err("init writes the file that --output names; --config is what other commands read".into());
     }
     let keys_file = files::keys_path(args);
-    files::refuse_overwrite(args, &args.output)?;
-    let plan = Plan { args, endpoints: endpoints(args)?, lsus: lsus(args)?, keys: keys(args)? };
-    if matches!(plan.keys, Keys::Pair(_)) {
-        files::refuse_overwrite(args, &keys_file)?;
+    if args.endpoints.is_empty() || args.lsus.is_empty() {
+        // Nobody answers questions for nothing.
+        files::refuse_overwrite(args, &args.output, None)?;
     }
+    let plan = Plan { args, endpoints: endpoints(args)?, lsus: lsus(args)?, keys: keys(args)? };
     let text = files::text(&plan)?;
+    files::refuse_overwrite(args, &args.output, Some(&text))?;
+    if let Keys::Pair(pair) = &plan.keys {
+        files::refuse_overwrite(args, &keys_file, Some(&pair.to_file_text()))?;
+    }
     // What the checker refuses is not written.
     let config = Config::parse(&text, &args.output)?;
     if let Keys::Pair(pair) = &plan.keys {
-        files::write(&keys_file, &pair.to_file_text(), 0o600, args.force)?;
+        files::write_new(args, &keys_file, &pair.to_file_text(), 0o600)?;
     }
-    files::write(&args.output, &text, 0o644, args.force)?;
+    files::write_new(args, &args.output, &text, 0o644)?;
     let created = if args.create { create_buckets(&config)? } else { Vec::new() };
-    if !global.quiet {
-        tell(&plan, &keys_file, &created)?;
+    let keys_file = matches!(plan.keys, Keys::Pair(_)).then_some(keys_file);
+    if global.json {
+        output::json(&json!({
+            "schema": 1,
+            "config": args.output.display().to_string(),
+            "keys": keys_file.map(|file| file.display().to_string()),
+            "server": args.name,
+            "created": created,
+        }))?;
+    } else if !global.quiet {
+        tell(&plan, keys_file.as_deref(), &created)?;
     }
     try_images(global, &config)?;
     Ok(ExitCode::SUCCESS)
@@ -104,7 +118,8 @@ fn keys(args: &Init) -> Result<Keys, Box<dyn Error>> {
         Some(secret) => secret,
         None => ask::secret("Secret access key (not shown)", "AWS_SECRET_ACCESS_KEY")?,
     };
-    Ok(Keys::Pair(KeyPair { access_key_id, secret_access_key }))
+    // A token in the environment belongs to the key there, which would have been taken above.
+    Ok(Keys::Pair(KeyPair { access_key_id, secret_access_key, session_token: None }))
 }
 
 /// What was written is there in any case; whether it serves is seen by an image. Where it does not, `doctor` tells more.
@@ -144,16 +159,17 @@ fn create_buckets(config: &Config) -> Result<Vec<String>, Box<dyn Error>> {
     Ok(created)
 }
 
-fn tell(plan: &Plan<'_>, keys_file: &Path, created: &[String]) -> Result<(), Box<dyn Error>> {
+fn tell(plan: &Plan<'_>, keys_file: Option<&Path>, created: &[String]) -> Result<(), Box<dyn Error>> {
     let output = plan.args.output.display();
     line(&format!("Wrote {output}"))?;
-    if matches!(plan.keys, Keys::Pair(_)) {
-        line(&format!("Wrote {} with the keys, mode 0600", keys_file.display()))?;
+    if let Some(file) = keys_file {
+        line(&format!("Wrote {} with the keys, mode 0600", file.display()))?;
     }
     for bucket in created {
         line(&format!("Created bucket {bucket}"))?;
     }
-    line("\nNext:")?;
+    line("")?;
+    line("Next:")?;
     line(&format!("  vastost-s3 --config {output} doctor    # checks all of it, and says what is missing"))?;
     line(&format!(
         "NetBackup's storage server is VastData:{}; it looks for the file beside the plug-in and at",

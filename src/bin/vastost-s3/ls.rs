@@ -1,23 +1,25 @@
 //! `ls`: the LSUs, or the images of one, page by page: a bucket of millions of images takes no more memory than one.
+//!
+//! An image whose delete was interrupted is shown as `deleting`. `--quiet` prints names alone, of what `get` can read,
+//! spelled so that every command takes them and no byte of a name ends a line.
 
 use std::error::Error;
 use std::io::IsTerminal;
-use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use vastost::catalog::escape::Name;
 use vastost::catalog::image_id::DATE_MAX;
 use vastost::catalog::list::{Filter, Listed, Listing};
-use vastost::catalog::lsu::{Image, Lsu};
+use vastost::catalog::lsu::{Described, Lsu};
 use vastost::error::Kind;
 use vastost::ost::abi::{STSP_LSUF_ACTIVE, STSP_LSUF_CAPACITY_KNOWN, STSP_LSUF_USED_KNOWN};
 use vastost::ost::host::LsuInfo;
 
 use crate::args::{Global, Ls};
 use crate::image::Shown;
-use crate::name::split;
-use crate::output::{self, complain, human_size, line, raw, utc};
+use crate::name::{split, to_name, typed};
+use crate::output::{self, complain, counted, human_size, line, raw, utc};
 use crate::site::Site;
 use crate::{COULD_NOT_RUN, Outcome, chain};
 
@@ -27,21 +29,18 @@ const RECORDS_AT_ONCE: usize = 16;
 type Done = Result<(), Box<dyn Error>>;
 
 pub fn run(global: &Global, args: &Ls) -> Outcome {
-    let Some(place) = &args.place else { return lsus(global) };
+    let Some(place) = &args.place else { return lsus(global, args) };
     let (lsu, prefix) = split(place)?;
     let catalog = Site::open(global)?.catalog()?;
     let lsu = catalog.lsu(&lsu)?;
     let listing = Listing::new(&lsu, filter(args, prefix.unwrap_or_default()));
-    if global.quiet && !global.json {
-        return names(&lsu, listing);
-    }
-    images(global, &lsu, listing)
+    images(Printer::new(global, args), &lsu, listing)
 }
 
 fn filter(args: &Ls, prefix: &[u8]) -> Filter {
     Filter {
-        client: args.client.as_ref().map(|client| Name::new(client.as_bytes())),
-        basename_prefix: Name::new(prefix),
+        client: args.client.as_ref().map(to_name),
+        basename_prefix: Name::new(typed(prefix)),
         date_from: args.since.unwrap_or(0),
         date_to: args.until.unwrap_or(DATE_MAX),
         complete: !args.pending,
@@ -49,32 +48,27 @@ fn filter(args: &Ls, prefix: &[u8]) -> Filter {
     }
 }
 
-/// One name a line, as the other commands take them.
-fn names(lsu: &Lsu, mut listing: Listing) -> Outcome {
-    while let Some(listed) = listing.next_image()? {
-        let mut text = format!("{}/", lsu.config().name).into_bytes();
-        text.extend_from_slice(listed.id.basename.as_bytes());
-        text.extend_from_slice(format!(":{}\n", listed.id.date).as_bytes());
-        raw(&text)?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn images(global: &Global, lsu: &Lsu, mut listing: Listing) -> Outcome {
-    let mut printer = Printer { json: global.json, count: 0, bytes: 0, unreadable: 0 };
-    if global.json {
-        raw(b"{\"schema\":1,\"images\":[")?;
-    }
+fn images(mut printer: Printer, lsu: &Lsu, mut listing: Listing) -> Outcome {
+    printer.begin()?;
     loop {
-        let page = next_few(&mut listing)?;
-        if page.is_empty() {
-            break;
+        let described = next_few(&mut listing).and_then(|page| Ok((page.is_empty(), describe_all(lsu, page)?)));
+        let (ended, page) = match described {
+            Ok(page) => page,
+            Err(error) => return printer.fail(&error),
+        };
+        if ended {
+            return printer.end(lsu);
         }
-        for image in describe_all(lsu, page)? {
-            printer.print(lsu, image)?;
+        for (listed, image) in page {
+            match image {
+                Ok(image) => printer.print(&Shown::new(lsu, &image))?,
+                // Deleted between the listing and the record.
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) if error.kind() == Kind::Corrupt => printer.unreadable(lsu, &listed, &error),
+                Err(error) => return printer.fail(&error),
+            }
         }
     }
-    printer.end()
 }
 
 fn next_few(listing: &mut Listing) -> vastost::error::Result<Vec<Listed>> {
@@ -86,66 +80,124 @@ fn next_few(listing: &mut Listing) -> vastost::error::Result<Vec<Listed>> {
     Ok(few)
 }
 
-fn describe_all(lsu: &Lsu, page: Vec<Listed>) -> vastost::error::Result<Vec<vastost::error::Result<Image>>> {
+type Page = Vec<(Listed, vastost::error::Result<Described>)>;
+
+fn describe_all(lsu: &Lsu, page: Vec<Listed>) -> vastost::error::Result<Page> {
     let owned = lsu.clone();
     lsu.store().run(async move {
-        let described = page.iter().map(|listed| owned.describe(&listed.id));
-        Ok(futures::future::join_all(described).await)
+        let described = page.iter().map(|listed| owned.describe_any(&listed.id));
+        let described = futures::future::join_all(described).await;
+        Ok(page.into_iter().zip(described).collect())
     })
+}
+
+/// How images are shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    /// One name after the other, each with this end.
+    Names(&'static [u8]),
+    Table,
 }
 
 /// Prints images as they come, and what is to be said at the end.
 struct Printer {
-    json: bool,
+    form: Form,
+    /// Names of images that nobody can read yet are asked for.
+    pending: bool,
+    /// Only complete images are asked for.
+    complete: bool,
+    quiet: bool,
     count: u64,
     bytes: u64,
     unreadable: u64,
 }
 
 impl Printer {
-    fn print(&mut self, lsu: &Lsu, image: vastost::error::Result<Image>) -> Done {
-        let image = match image {
-            Ok(image) => Shown::new(lsu, &image),
-            // Deleted between the listing and the record.
-            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
-            Err(error) if error.kind() == Kind::Corrupt => {
-                self.unreadable += 1;
-                complain(&chain(&error));
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
+    fn new(global: &Global, args: &Ls) -> Self {
+        let form = match (global.json, args.print0, global.quiet) {
+            (true, ..) => Form::Json,
+            (_, true, _) => Form::Names(b"\0"),
+            (_, _, true) => Form::Names(b"\n"),
+            _ => Form::Table,
         };
-        self.count += 1;
-        self.bytes += image.size;
-        if self.json {
-            let comma = if self.count > 1 { ",\n" } else { "\n" };
-            return raw(format!("{comma}{}", serde_json::to_string(&image)?).as_bytes());
-        }
-        if self.count == 1 {
-            line(&format!("{:<20}  {:<9}  {:>10}  BASENAME", "DATE", "STATE", "SIZE"))?;
-        }
-        let size = human_size(image.size);
-        line(&format!("{:<20}  {:<9}  {size:>10}  {}", utc(image.date), image.state, image.name()))
+        let (pending, complete, quiet) = (args.pending, args.complete, global.quiet);
+        Self { form, pending, complete, quiet, count: 0, bytes: 0, unreadable: 0 }
     }
 
-    fn end(self) -> Outcome {
-        if self.json {
+    fn begin(&self) -> Done {
+        if self.form == Form::Json { raw(b"{\"schema\":1,\"images\":[") } else { Ok(()) }
+    }
+
+    fn print(&mut self, image: &Shown) -> Done {
+        if self.complete && image.state != "complete" {
+            return Ok(());
+        }
+        match self.form {
+            Form::Json => {
+                let comma = if self.count > 0 { ",\n" } else { "\n" };
+                raw(format!("{comma}{}", output::json_text(image)?).as_bytes())?;
+            }
+            Form::Names(_) if !image.can_be_read() && !self.pending => return Ok(()),
+            Form::Names(end) => {
+                let mut name = format!("{}/{}:{}", image.lsu, image.basename, image.date).into_bytes();
+                name.extend_from_slice(end);
+                raw(&name)?;
+            }
+            Form::Table => {
+                if self.count == 0 {
+                    line(&format!("{:<20}  {:<9}  {:>10}  BASENAME", "DATE", "STATE", "SIZE"))?;
+                }
+                let (date, state, size) = (utc(image.date), image.state, human_size(image.size));
+                line(&format!("{date:<20}  {state:<9}  {size:>10}  {}", image.name()))?;
+            }
+        }
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(image.size);
+        Ok(())
+    }
+
+    /// A record that is none: the others are listed, and the exit code says that one is missing.
+    fn unreadable(&mut self, lsu: &Lsu, listed: &Listed, error: &vastost::error::Error) {
+        self.unreadable += 1;
+        complain(&format!("{}/{} cannot be listed: {}", lsu.config().name, listed.id, chain(error)));
+    }
+
+    /// The listing could not be read to its end: what was printed is closed, and says so.
+    fn fail(&self, error: &vastost::error::Error) -> Outcome {
+        let text = chain(error);
+        if self.form == Form::Json {
+            let error = output::json_text(&format!("the list is not complete: {text}"))?;
+            raw(format!("\n],\"error\":{error}}}\n").as_bytes())?;
+        }
+        match self.count {
+            0 => complain(&text),
+            count => complain(&format!("the list ends after {}: {text}", counted(count, "image"))),
+        }
+        Ok(ExitCode::from(COULD_NOT_RUN))
+    }
+
+    fn end(&self, lsu: &Lsu) -> Outcome {
+        if self.form == Form::Json {
             raw(b"\n]}\n")?;
-        } else if std::io::stderr().is_terminal() {
-            let plural = if self.count == 1 { "" } else { "s" };
+        } else if self.count == 0 && !self.quiet {
+            output::hint(&format!("no image in LSU {} is one that was asked for", lsu.config().name));
+        } else if self.form == Form::Table && std::io::stderr().is_terminal() {
             output::flush()?;
-            output::hint(&format!("{} image{plural}, {}", self.count, human_size(self.bytes)));
+            output::hint(&format!("{}, {}", counted(self.count, "image"), human_size(self.bytes)));
         }
         Ok(if self.unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::from(COULD_NOT_RUN) })
     }
 }
 
-fn lsus(global: &Global) -> Outcome {
+fn lsus(global: &Global, args: &Ls) -> Outcome {
     let plugin = Site::open(global)?.plugin()?;
     let found = plugin.server.lsus()?;
     if global.json {
         let lsus: Vec<_> = found.iter().map(lsu_json).collect();
         output::json(&json!({ "schema": 1, "lsus": lsus }))?;
+    } else if args.print0 {
+        found.iter().try_for_each(|lsu| raw(format!("{}\0", lsu.name).as_bytes()))?;
     } else if global.quiet {
         found.iter().try_for_each(|lsu| line(&lsu.name))?;
     } else {

@@ -1,6 +1,7 @@
 //! `vastost-s3`: the administrator's command line. One file for each subcommand; this one only starts and ends them.
 //!
-//! Exit codes: 0 good, 1 the check found problems, 2 could not run. What goes wrong is one line on stderr.
+//! Exit codes: 0 good, 1 the check found problems, 2 could not run. What goes wrong is one line on stderr, and with `--json`
+//! the document on stdout too.
 
 mod args;
 mod bench;
@@ -8,6 +9,7 @@ mod config;
 mod credentials;
 mod demo;
 mod doctor;
+mod draft;
 mod gc;
 mod get;
 mod image;
@@ -26,10 +28,12 @@ mod rm;
 mod site;
 mod stats;
 mod temporary;
+mod undelete;
 mod usage;
 mod verify;
 
 use std::error::Error;
+use std::fmt;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -44,18 +48,60 @@ pub const FOUND_PROBLEMS: u8 = 1;
 /// The exit code of a command that could not do what it was asked to.
 pub const COULD_NOT_RUN: u8 = 2;
 
+/// The command ran, and what it looked at is not as it should be: exit code 1.
+#[derive(Debug)]
+pub struct Problem(pub String);
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Problem {}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     start_log(&cli.global);
-    match run(&cli) {
+    let outcome = run(&cli);
+    warn_at_end();
+    match outcome {
         Ok(code) => code,
         // `vastost-s3 ls | head` is no failure.
         Err(error) if error.is::<output::StdoutClosed>() => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&chain(error.as_ref()));
-            ExitCode::from(COULD_NOT_RUN)
+            let text = chain(error.as_ref());
+            output::complain(&text);
+            if cli.global.json {
+                output::error_document(&text);
+            }
+            ExitCode::from(if error.is::<Problem>() { FOUND_PROBLEMS } else { COULD_NOT_RUN })
         }
     }
+}
+
+/// What the plug-in's log and its state files could not keep: it was not done, and no command fails for it.
+fn warn_at_end() {
+    let warnings = vastost::ost::host::take_warnings();
+    for warning in vastost::log::take_notices().iter().chain(&warnings) {
+        output::complain(&format!("warning: {}", warning.trim_start_matches("vastost: ")));
+    }
+}
+
+/// Help, the version, or a command line that means nothing.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // A terminal that is gone can be told nothing.
+    let _ = error.print();
+    let mut words = std::env::args_os().skip(1).take_while(|word| word != "--");
+    if error.use_stderr() && words.any(|word| word == "--json") {
+        let text = error.to_string();
+        let text = text.split("\n\n").next().unwrap_or_default();
+        output::error_document(text.strip_prefix("error: ").unwrap_or(text).replace('\n', " ").trim());
+    }
+    if error.use_stderr() { ExitCode::from(COULD_NOT_RUN) } else { ExitCode::SUCCESS }
 }
 
 fn run(cli: &Cli) -> Outcome {
@@ -71,6 +117,7 @@ fn run(cli: &Cli) -> Outcome {
         Command::Rm(args) => rm::run(global, args),
         Command::Gc(args) => gc::run(global, args),
         Command::Repair(args) => repair::run(global, args),
+        Command::Undelete(args) => undelete::run(global, args),
         Command::Bench(args) => bench::run(global, args),
         Command::Stats(args) => stats::run(global, args),
         Command::Usage(args) => usage::run(global, args),

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
-use vastost::catalog::audit::report::{Level, Report};
+use vastost::catalog::audit::report::{Class, Level, Report, States};
 use vastost::catalog::audit::run::{Checkpoint, Event, run};
 use vastost::catalog::audit::{Found, Options};
 use vastost::catalog::list::Filter;
 use vastost::catalog::lsu::Lsu;
 
 use crate::args::{Global, Mending};
-use crate::output::{self, complain, hint, line};
+use crate::output::{self, complain, counted, hint, line};
 use crate::site::Site;
 use crate::{FOUND_PROBLEMS, Outcome, interrupt};
 
@@ -21,6 +21,8 @@ use crate::{FOUND_PROBLEMS, Outcome, interrupt};
 pub enum Done {
     Yes(String),
     NotNeeded,
+    /// It stays, for this reason.
+    Kept(String),
     Failed(String),
 }
 
@@ -73,16 +75,27 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
     }
     if global.json {
         let actions: Vec<_> = rows.iter().map(|(found, plan, done)| to_json(found, plan, done.as_ref())).collect();
-        output::json(&json!({ "schema": 1, "dry_run": !args.yes, "actions": actions }))?;
+        let printed = output::json(&json!({ "schema": 1, "dry_run": !args.yes, "actions": actions }));
+        output::unread_is_fine(printed)?;
     } else if !global.quiet {
         match (rows.len(), args.yes) {
             (0, _) => hint(acts.nothing),
-            (count, false) => hint(&format!("{count} to do; nothing was changed: --yes does it")),
+            (count, false) => {
+                let actions = counted(count as u64, "action");
+                hint(&format!("{actions} planned, nothing was changed; --yes carries them out"));
+            }
             _ => {}
         }
     }
     // What was done until then has been told.
     interrupt::check()?;
+    if let Some(client) = args.client.as_ref().filter(|_| rows.is_empty() && listed && saw_nothing(&audited.report)) {
+        let client = client.to_string_lossy();
+        let lsus: Vec<_> = audited.report.summary.lsus.keys().map(String::as_str).collect();
+        return Err(
+            format!("no image of client {client} is in LSU {}, so nothing was looked at", lsus.join(", ")).into()
+        );
+    }
     let failed = rows.iter().any(|(_, _, done)| matches!(done, Some(Done::Failed(_))));
     Ok(if failed || !listed { ExitCode::from(FOUND_PROBLEMS) } else { ExitCode::SUCCESS })
 }
@@ -90,7 +103,6 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
 /// Tells what could not be looked at; false when there is such a thing. An LSU of which nothing could be listed at all
 /// is an error.
 fn unlisted(report: &Report) -> Result<bool, Box<dyn Error>> {
-    use vastost::catalog::audit::report::Class;
     let unreadable: Vec<_> = report.findings.iter().filter(|f| f.class == Class::Unreadable).collect();
     for finding in &unreadable {
         complain(&format!("{}: {}", finding.lsu, finding.found));
@@ -106,15 +118,25 @@ fn unlisted(report: &Report) -> Result<bool, Box<dyn Error>> {
     Ok(unreadable.is_empty())
 }
 
+/// True when nothing of what was asked for is there, not even debris: its name may be wrong.
+fn saw_nothing(report: &Report) -> bool {
+    let is_empty = |states: &States| {
+        [states.good, states.damaged, states.pending, states.deleting].iter().all(|count| count.images == 0)
+    };
+    report.findings.is_empty() && report.summary.lsus.values().all(|lsu| is_empty(&lsu.states))
+}
+
 fn print(found: &Found, plan: &str, done: Option<&Done>) -> Result<(), Box<dyn Error>> {
     let finding = &found.finding;
     let key = finding.key.as_deref().unwrap_or_default();
-    line(&format!("{} {key}\n  {}: {}", finding.lsu, finding.class.name(), finding.found))?;
+    line(format!("{} {key}", finding.lsu).trim_end())?;
+    line(&format!("  {}: {}", finding.class.name(), finding.found))?;
     match done {
         None => line(&format!("  would {plan}")),
         Some(Done::Yes(what)) if what.is_empty() => line(&format!("  done: {plan}")),
         Some(Done::Yes(what)) => line(&format!("  done: {what}")),
-        Some(Done::NotNeeded) => line("  left alone: it is gone or in use now"),
+        Some(Done::NotNeeded) => line("  not changed: by now it is gone, or something uses it"),
+        Some(Done::Kept(why)) => line(&format!("  kept: {why}")),
         Some(Done::Failed(why)) => line(&format!("  failed: {why}")),
     }
 }
@@ -125,6 +147,7 @@ fn to_json(found: &Found, plan: &str, done: Option<&Done>) -> Value {
         None => ("planned", String::new()),
         Some(Done::Yes(what)) => ("done", what.clone()),
         Some(Done::NotNeeded) => ("not-needed", String::new()),
+        Some(Done::Kept(why)) => ("kept", why.clone()),
         Some(Done::Failed(why)) => ("failed", why.clone()),
     };
     json!({

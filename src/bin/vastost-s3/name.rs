@@ -1,17 +1,24 @@
-//! Names of images on the command line: `LSU/basename` or `LSU/basename:date`, bytes as they are.
+//! Names of images on the command line: `LSU/basename` or `LSU/basename:date`.
+//!
+//! A basename is taken as it is typed, or in the escaping of keys ([`vastost::catalog::escape`]) when it is spelled so:
+//! what `ls` prints of a name that is hard to type is what every command accepts.
 
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use vastost::catalog::escape::{Name, escape};
+use vastost::catalog::escape::{Name, escape, unescape};
 use vastost::catalog::image_id::{DATE_MAX, ImageId, parse_basename};
 use vastost::catalog::list::{Filter, Listing};
-use vastost::catalog::lsu::Lsu;
+use vastost::catalog::lsu::{Described, Image, Lsu};
+use vastost::error::{Found, Kind};
 use vastost::ost::abi::STSP_NAME_SIZE;
-use vastost::ost::host::{Definition, HostFilter, HostServer};
+use vastost::ost::host::Definition;
 
-/// Candidates that an error lists before it says "and more".
+use crate::image::describe;
+use crate::output::is_command;
+
+/// Candidates that an error lists before it says how many more there are.
 const CANDIDATES_MAX: usize = 20;
 
 /// An image as the user named it.
@@ -35,38 +42,47 @@ impl ImageName {
         if basename.is_empty() {
             return Err(wrong("the basename is empty").into());
         }
+        let basename = typed(basename);
+        if basename.contains(&0) {
+            return Err(wrong("a basename has no NUL byte").into());
+        }
         if basename.len() >= STSP_NAME_SIZE {
             return Err(wrong(&format!("a basename has at most {} bytes", STSP_NAME_SIZE - 1)).into());
         }
-        Ok(Self { lsu, basename: basename.to_vec(), date })
+        Ok(Self { lsu, basename, date })
     }
 
     /// The definition under which to create it: with the date given, else the one in the basename, else now.
     pub fn to_create(&self) -> Definition {
-        let date = self.date.or_else(|| parse_basename(&self.basename).map(|(_, ctime)| ctime));
         let now = || u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
-        Definition::new(self.basename.clone(), date.unwrap_or_else(now))
+        Definition::new(self.basename.clone(), self.own_date().unwrap_or_else(now))
     }
 
-    /// The one image that is meant, by the plug-in's listing when no date was given.
-    pub fn find(&self, server: &HostServer) -> Result<Definition, Box<dyn Error>> {
-        if let Some(date) = self.date {
-            return Ok(Definition::new(self.basename.clone(), date));
-        }
-        let client = self.id(0)?.client().to_vec();
-        let filter = HostFilter { client, basename_prefix: self.basename.clone(), ..HostFilter::default() };
-        let mut dates = Vec::new();
-        server.for_each_image(&self.lsu, &filter, |def, _| {
-            dates.extend((def.basename == self.basename).then_some(def.date))
-        })?;
-        Ok(Definition::new(self.basename.clone(), self.only(&dates)?))
+    /// The date that was given, or that the basename carries.
+    pub fn own_date(&self) -> Option<u64> {
+        self.date.or_else(|| parse_basename(&self.basename).map(|(_, ctime)| ctime))
     }
 
-    /// As [`ImageName::find`], by the records on the store.
-    pub fn find_in(&self, lsu: &Lsu) -> Result<ImageId, Box<dyn Error>> {
+    /// The one image that is meant. With `newest` it is the latest complete one of that basename, or the latest of all
+    /// when none is complete.
+    pub fn find(&self, lsu: &Lsu, newest: bool) -> Result<ImageId, Box<dyn Error>> {
         if let Some(date) = self.date {
+            if newest {
+                return Err(format!("{} has a date: --newest chooses among images without one", self.shown()).into());
+            }
             return self.id(date);
         }
+        let dates = self.dates(lsu)?;
+        match dates.as_slice() {
+            [] => Err(format!("no image {}; `vastost-s3 ls {}` shows what there is", self.shown(), self.lsu).into()),
+            [only] => self.id(*only),
+            several if newest => self.newest(lsu, several),
+            several => Err(self.ambiguous(several).into()),
+        }
+    }
+
+    /// The dates of the images of that basename, the latest first.
+    fn dates(&self, lsu: &Lsu) -> Result<Vec<u64>, Box<dyn Error>> {
         let basename = Name::new(self.basename.clone());
         let client = Some(Name::new(self.id(0)?.client()));
         let mut listing = Listing::new(lsu, Filter { client, basename_prefix: basename.clone(), ..Filter::default() });
@@ -74,39 +90,67 @@ impl ImageName {
         while let Some(listed) = listing.next_image()? {
             dates.extend((listed.id.basename == basename).then_some(listed.id.date));
         }
-        self.id(self.only(&dates)?)
+        dates.sort_unstable_by(|a, b| b.cmp(a));
+        dates.dedup();
+        Ok(dates)
+    }
+
+    fn newest(&self, lsu: &Lsu, dates: &[u64]) -> Result<ImageId, Box<dyn Error>> {
+        for date in dates {
+            match describe(lsu, self.id(*date)?).if_found() {
+                Ok(Some(Described::Here(Image::Complete(_)))) => return self.id(*date),
+                Ok(_) => {}
+                // It may be the one that is meant: the command says what is wrong with it.
+                Err(error) if error.kind() == Kind::Corrupt => return self.id(*date),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.id(dates.first().copied().unwrap_or_default())
+    }
+
+    fn ambiguous(&self, dates: &[u64]) -> String {
+        let (name, count) = (self.shown(), dates.len());
+        let named = dates.iter().rev().take(CANDIDATES_MAX).map(|date| format!("{name}:{date}")).collect::<Vec<_>>();
+        let more = match count.saturating_sub(CANDIDATES_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let named = named.join(", ");
+        format!("{name} means {count} images: choose one by its date, or the latest with --newest: {named}{more}")
     }
 
     fn id(&self, date: u64) -> Result<ImageId, Box<dyn Error>> {
         Ok(ImageId::new(Name::new(self.basename.clone()), date)?)
     }
 
-    fn only(&self, dates: &[u64]) -> Result<u64, Box<dyn Error>> {
-        let name = format!("{}/{}", self.lsu, shown(&self.basename));
-        match dates {
-            [] => Err(format!("no image {name}; `vastost-s3 ls {}` shows what there is", self.lsu).into()),
-            [only] => Ok(*only),
-            several => {
-                let named: Vec<_> = several.iter().take(CANDIDATES_MAX).map(|date| format!("{name}:{date}")).collect();
-                let more = if several.len() > CANDIDATES_MAX { ", …" } else { "" };
-                let count = several.len();
-                Err(format!("{name} means {count} images, name one with its date: {}{more}", named.join(", ")).into())
-            }
-        }
+    /// `LSU/basename` for people.
+    pub fn shown(&self) -> String {
+        format!("{}/{}", self.lsu, shown(&self.basename))
     }
 }
 
-/// A basename for people: as it is typed, or escaped when a terminal could not show it.
+/// A basename for people, as every command accepts it: as it is, or escaped when a terminal could not show it or it
+/// would be read as another name.
 pub fn shown(basename: &[u8]) -> String {
     match std::str::from_utf8(basename) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        Ok(text) if !text.chars().any(is_command) && typed(basename) == basename => text.to_owned(),
         _ => escape(basename),
     }
 }
 
+/// An image for people, as every command accepts it.
+pub fn full_name(lsu: &str, basename: &[u8], date: u64) -> String {
+    format!("{lsu}/{}:{date}", shown(basename))
+}
+
+/// The bytes of a name that was typed: those that it is the escaped form of, else its own.
+pub fn typed(text: &[u8]) -> Vec<u8> {
+    std::str::from_utf8(text).ok().and_then(unescape).unwrap_or_else(|| text.to_vec())
+}
+
 /// A name as it was typed.
 pub fn to_name(text: &OsString) -> Name {
-    Name::new(text.as_bytes())
+    Name::new(typed(text.as_bytes()))
 }
 
 /// What `LSU[/REST]` names.
@@ -168,9 +212,20 @@ mod tests {
         assert_eq!(parse("a/b"), Some(("a".into(), b"b".to_vec(), None)));
         assert_eq!(parse("a/b/c:12"), Some(("a".into(), b"b/c".to_vec(), Some(12))));
         assert_eq!(parse("a/b:x"), Some(("a".into(), b"b:x".to_vec(), None)));
-        for wrong in ["a", "a/", "/b", "a/:12", "", "a/b:99999999999999"] {
+        for wrong in ["a", "a/", "/b", "a/:12", "", "a/b:99999999999999", "a/b=00"] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_shown_of_a_name_is_read_as_that_name() {
+        let names: [&[u8]; 8] =
+            [b"db01_1_C1_F1", b"a b/c", b"x=20y", b"x=y", b"evil\nmain/b:5", b".hidden", b"\xff=20", b"=3D"];
+        for name in names.into_iter().chain(["\u{202e}gpj".as_bytes(), "größer".as_bytes()]) {
+            assert_eq!(typed(shown(name).as_bytes()), name);
+            assert_eq!(typed(escape(name).as_bytes()), name);
+        }
+        assert_eq!((shown(b"a b"), shown(b"x=20y"), shown(b"a\n")), ("a b".into(), "x=3D20y".into(), "a=0A".into()));
     }
 
     #[test]

@@ -1,12 +1,25 @@
-//! Writing to stdout and stderr, and how sizes and times look there.
+//! Writing to stdout and stderr, and how names, sizes and times look there.
+//!
+//! Names and messages come from stores and hosts that nobody controls. Everything that is printed for people goes through
+//! [`printable`], so that no name can move the cursor, forge a line or turn the text around; JSON carries such characters
+//! as escapes.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
+use serde_json::json;
 
-/// The reader of our stdout has gone away: we stop, and that is no failure.
+/// The longest message on stderr, in characters: a store may quote megabytes.
+const MESSAGE_MAX: usize = 4_000;
+
+/// Something is on stdout, or what is there is not ours to add to.
+static STDOUT_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// The reader of our stdout has gone away: we stop, and that is no failure of a listing.
 #[derive(Debug)]
 pub struct StdoutClosed;
 
@@ -18,14 +31,32 @@ impl fmt::Display for StdoutClosed {
 
 impl Error for StdoutClosed {}
 
-/// One line on stdout.
+/// Stdout is for the bytes of an image alone.
+pub fn take_stdout() {
+    STDOUT_TAKEN.store(true, Ordering::Relaxed);
+}
+
+/// With `--json`, an error as the document, unless another one was begun: who reads stdout must not wait for one in vain.
+pub fn error_document(text: &str) {
+    if !STDOUT_TAKEN.load(Ordering::Relaxed) {
+        // Stderr has it too, so it does not matter whether somebody reads this.
+        drop(json(&json!({ "schema": 1, "error": clip(text, MESSAGE_MAX) })));
+    }
+}
+
+/// One line on stdout, without what a terminal would obey.
 pub fn line(text: &str) -> Result<(), Box<dyn Error>> {
-    raw(text.as_bytes())?;
-    raw(b"\n")
+    painted(&printable(text))
+}
+
+/// One line on stdout with our own colours in it; the caller has made every piece [`printable`].
+pub fn painted(text: &str) -> Result<(), Box<dyn Error>> {
+    raw(format!("{text}\n").as_bytes())
 }
 
 /// Bytes on stdout, as they are.
 pub fn raw(bytes: &[u8]) -> Result<(), Box<dyn Error>> {
+    take_stdout();
     stdout_error(io::stdout().lock().write_all(bytes))
 }
 
@@ -36,7 +67,12 @@ pub fn flush() -> Result<(), Box<dyn Error>> {
 
 /// A value as one JSON document on stdout.
 pub fn json(value: &impl Serialize) -> Result<(), Box<dyn Error>> {
-    line(&serde_json::to_string_pretty(value)?)
+    painted(&json_safe(&serde_json::to_string_pretty(value)?))
+}
+
+/// A value as JSON on one line.
+pub fn json_text(value: &impl Serialize) -> Result<String, Box<dyn Error>> {
+    Ok(json_safe(&serde_json::to_string(value)?))
 }
 
 /// A failed write to stdout as what it means.
@@ -47,6 +83,14 @@ pub fn stdout_error<T>(written: io::Result<T>) -> Result<T, Box<dyn Error>> {
     })
 }
 
+/// For commands with a verdict: a reader that has gone away does not change it.
+pub fn unread_is_fine(printed: Result<(), Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+    match printed {
+        Err(error) if error.is::<StdoutClosed>() => Ok(()),
+        other => other,
+    }
+}
+
 /// One line on stderr with our name before it. A stderr that is gone can be told nothing.
 pub fn complain(text: &str) {
     hint(&format!("vastost-s3: {text}"));
@@ -54,7 +98,52 @@ pub fn complain(text: &str) {
 
 /// One line on stderr.
 pub fn hint(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", printable(&clip(text, MESSAGE_MAX)));
+}
+
+/// Text for people: each character that a terminal would obey, or that changes the direction of the text around it or
+/// cannot be seen, is shown as U+FFFD.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().any(is_command) {
+        text.chars().map(|character| if is_command(character) { '\u{fffd}' } else { character }).collect()
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Control characters of C0 and C1, line and paragraph separators, marks of direction, invisible characters.
+pub fn is_command(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+        || matches!(character, '\u{e0000}'..='\u{e007f}')
+}
+
+/// The beginning of a text that is longer than `max` characters, and how much was left out.
+pub fn clip(text: &str, max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => {
+            let (head, rest) = text.split_at(end);
+            Cow::Owned(format!("{head}… and {} more bytes", rest.len()))
+        }
+    }
+}
+
+/// The same JSON with escapes for what a terminal would obey. Outside of strings it can have nothing of that but line
+/// ends.
+fn json_safe(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character == '\n' || !is_command(character) {
+            safe.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            safe.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    safe
 }
 
 /// A size for people: three digits or so, with a unit of 1024.
@@ -77,6 +166,24 @@ pub fn human_size(bytes: u64) -> String {
     if value < 9.995 { format!("{value:.2} {unit}") } else { format!("{value:.1} {unit}") }
 }
 
+/// `1 image`, `3 images`: a number with its noun.
+pub fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// Digits in groups of three.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// Seconds since 1970 as RFC 3339 in UTC.
 pub fn utc(seconds: u64) -> String {
     let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
@@ -95,5 +202,30 @@ mod tests {
         assert_eq!(human_size((1 << 30) - 1), "1.00 GiB");
         assert_eq!(human_size(u64::MAX), "16.0 EiB");
         assert_eq!(utc(1_795_305_600), "2026-11-22T00:00:00Z");
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!((counted(1, "image"), counted(0, "LSU")), ("1 image".into(), "0 LSUs".into()));
+    }
+
+    #[test]
+    fn no_text_can_command_a_terminal_or_turn_its_direction() {
+        let hostile = "a\x1b[2J\r\n\u{9b}31m\u{202e}gpj\u{2066}\u{200b}\u{feff}";
+        let shown = printable(hostile);
+        assert!(!shown.chars().any(is_command) && shown.starts_with("a\u{fffd}[2J"), "{shown:?}");
+        assert!(matches!(printable("db01_1795305600_C1_F1 – größer"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn json_keeps_its_value_and_is_safe_to_look_at() {
+        let value = json!({ "name": "\u{202e}x\u{9b}\u{e0041}\n", "list": [1, 2] });
+        for text in [json_safe(&serde_json::to_string_pretty(&value).unwrap()), json_text(&value).unwrap()] {
+            assert!(text.chars().all(|c| c == '\n' || !is_command(c)), "{text:?}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        assert_eq!(clip("äöü", 3), "äöü");
+        assert_eq!(clip("äöü", 2), "äö… and 2 more bytes");
     }
 }

@@ -33,7 +33,11 @@ impl Progress {
         self.bar.set_message(what.to_owned());
     }
 
+    /// The total may be a figure of yesterday: no bar shows more done than there is.
     pub fn set(&self, bytes: u64) {
+        if self.bar.length().is_some_and(|total| total < bytes) {
+            self.bar.set_length(bytes);
+        }
         self.bar.set_position(bytes);
     }
 }

@@ -1,17 +1,21 @@
-//! `rm`: images deleted for good, each by its full definition, going on after a failure.
+//! `rm`: images deleted for good, each by its full definition, going on after a failure. An image whose delete was
+//! interrupted is there to be found, and its delete is finished.
 
 use std::error::Error;
 use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use vastost::ost::abi::{STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED};
-use vastost::ost::host::{HostServer, ImageInfo};
+use vastost::catalog::delete::force_delete;
+use vastost::catalog::image_id::ImageId;
+use vastost::error::Kind;
+use vastost::ost::host::Definition;
 
 use crate::args::{Global, Rm};
-use crate::name::{ImageName, shown};
-use crate::output::{self, complain, hint, human_size, line, utc};
-use crate::site::Site;
+use crate::image::{Shown, describe};
+use crate::name::{ImageName, full_name};
+use crate::output::{self, complain, counted, hint, human_size, line, utc};
+use crate::site::{Catalog, Site};
 use crate::{COULD_NOT_RUN, Outcome, chain, interrupt};
 
 pub fn run(global: &Global, args: &Rm) -> Outcome {
@@ -19,68 +23,109 @@ pub fn run(global: &Global, args: &Rm) -> Outcome {
     if !args.yes && !io::stdin().is_terminal() {
         return Err("rm deletes for good: without a terminal to ask at, it needs --yes; nothing was deleted".into());
     }
-    let plugin = Site::open(global)?.plugin()?;
     let mut report = Report::default();
-    let found = find_all(&plugin.server, &names, &mut report);
+    let found = find_all(&Site::open(global)?.catalog()?, &names, args.newest, &mut report);
     if !found.is_empty() && !args.yes && !agreed(&found)? {
         return Err("nothing was deleted".into());
     }
     interrupt::watch()?;
-    for image in &found {
-        // What is done is done; the report says how far it went.
-        if let Err(error) = interrupt::check() {
-            report.failed(name_of(image), error.as_ref());
-            continue;
-        }
-        match plugin.server.delete(&image.lsu, &image.def) {
-            Ok(()) => report.deleted(global, name_of(image))?,
-            Err(error) => report.failed(name_of(image), &error),
-        }
+    if !found.is_empty() {
+        let delete = if args.unreadable { delete_unreadable } else { delete_all };
+        delete(global, &found, &mut report)?;
     }
     report.end(global)
 }
 
-/// The images that are there, each once, with policy and type.
-fn find_all(server: &HostServer, names: &[ImageName], report: &mut Report) -> Vec<ImageInfo> {
-    let mut found: Vec<ImageInfo> = Vec::new();
+/// An image to delete.
+struct Doomed {
+    lsu: String,
+    id: ImageId,
+    /// State and size for the question.
+    about: String,
+}
+
+impl Doomed {
+    fn name(&self) -> String {
+        full_name(&self.lsu, self.id.basename.as_bytes(), self.id.date)
+    }
+}
+
+/// The images that are there, each once.
+fn find_all(catalog: &Catalog, names: &[ImageName], newest: bool, report: &mut Report) -> Vec<Doomed> {
+    let mut found: Vec<Doomed> = Vec::new();
     for name in names {
-        let info = name.find(server).and_then(|def| {
-            server.info(&name.lsu, &def).map_err(|error| match error.code {
-                vastost::ost::status::STSP_ENOENT => missing(name, def.date),
-                _ => error.into(),
-            })
-        });
-        match info {
-            Ok(info) if found.contains(&info) => {}
-            Ok(info) => found.push(info),
-            Err(error) => report.failed(format!("{}/{}", name.lsu, shown(&name.basename)), error.as_ref()),
+        match find(catalog, name, newest) {
+            Ok(doomed) if found.iter().any(|other| other.lsu == doomed.lsu && other.id == doomed.id) => {}
+            Ok(doomed) => found.push(doomed),
+            Err(error) => report.failed(name.shown(), error.as_ref()),
         }
     }
     found
 }
 
-fn missing(name: &ImageName, date: u64) -> Box<dyn Error> {
-    format!("no image {}/{}:{date}", name.lsu, shown(&name.basename)).into()
+fn find(catalog: &Catalog, name: &ImageName, newest: bool) -> Result<Doomed, Box<dyn Error>> {
+    let lsu = catalog.lsu(&name.lsu)?;
+    let id = name.find(&lsu, newest)?;
+    let about = match describe(&lsu, id.clone()) {
+        Ok(image) => {
+            let shown = Shown::new(&lsu, &image);
+            format!("{}, {}", shown.state, human_size(shown.size))
+        }
+        Err(error) if error.kind() == Kind::NotFound => {
+            return Err(format!("no image {}", full_name(&name.lsu, id.basename.as_bytes(), id.date)).into());
+        }
+        // Whether such an image can be deleted is not for us to say.
+        Err(error) if error.kind() == Kind::Corrupt => format!("its record cannot be read: {}", chain(&error)),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Doomed { lsu: name.lsu.clone(), id, about })
 }
 
-fn agreed(images: &[ImageInfo]) -> Result<bool, Box<dyn Error>> {
+fn delete_all(global: &Global, found: &[Doomed], report: &mut Report) -> Result<(), Box<dyn Error>> {
+    let plugin = Site::open(global)?.plugin()?;
+    for image in found {
+        // What is done is done; the report says how far it went.
+        if let Err(error) = interrupt::check() {
+            report.failed(image.name(), error.as_ref());
+            continue;
+        }
+        let def = Definition::new(image.id.basename.as_bytes(), image.id.date);
+        match plugin.server.delete(&image.lsu, &def) {
+            // The others are deleted whether somebody reads of it or not.
+            Ok(()) => output::unread_is_fine(report.deleted(global, image.name()))?,
+            Err(error) => report.failed(image.name(), &error),
+        }
+    }
+    Ok(())
+}
+
+/// By the keys of the image, since no record tells what it consists of.
+fn delete_unreadable(global: &Global, found: &[Doomed], report: &mut Report) -> Result<(), Box<dyn Error>> {
+    let catalog = Site::open(global)?.catalog()?;
+    for image in found {
+        if let Err(error) = interrupt::check() {
+            report.failed(image.name(), error.as_ref());
+            continue;
+        }
+        let lsu = catalog.lsu(&image.lsu)?;
+        let (owned, id) = (lsu.clone(), image.id.clone());
+        match lsu.store().run(async move { force_delete(&owned, &id).await }) {
+            Ok(()) => output::unread_is_fine(report.deleted(global, image.name()))?,
+            Err(error) => report.failed(image.name(), &error),
+        }
+    }
+    Ok(())
+}
+
+fn agreed(images: &[Doomed]) -> Result<bool, Box<dyn Error>> {
     hint("To be deleted for good:");
     for image in images {
-        let state = match image.flags {
-            flags if flags & STSP_II_IMAGE_CREATED != 0 => "complete",
-            flags if flags & STSP_II_BUSY_WRITE != 0 => "writing",
-            _ => "pending",
-        };
-        hint(&format!("  {}  {}  {state}, {}", name_of(image), utc(image.def.date), human_size(image.size)));
+        hint(&format!("  {}  {}  {}", image.name(), utc(image.id.date), image.about));
     }
-    hint("Delete? [y/N]");
+    hint(&format!("Delete {}? [y/N]", counted(images.len() as u64, "image")));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(|error| format!("read the answer: {error}"))?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
-}
-
-fn name_of(image: &ImageInfo) -> String {
-    format!("{}/{}:{}", image.lsu, shown(&image.def.basename), image.def.date)
 }
 
 /// What became of each image.
@@ -92,23 +137,23 @@ struct Report {
 
 impl Report {
     fn deleted(&mut self, global: &Global, image: String) -> Result<(), Box<dyn Error>> {
-        if !global.json && !global.quiet {
-            line(&format!("deleted {image}"))?;
-        }
-        self.deleted.push(image);
-        Ok(())
+        self.deleted.push(image.clone());
+        if global.json || global.quiet { Ok(()) } else { line(&format!("deleted {image}")) }
     }
 
     fn failed(&mut self, image: String, error: &(dyn Error + 'static)) {
         let text = chain(error);
-        complain(&if text.contains(&image) { text.clone() } else { format!("{image}: {text}") });
+        // Named once: the error may do that with the LSU or without.
+        let id = image.split_once('/').map_or(image.as_str(), |(_, id)| id);
+        complain(&if text.contains(id) { text.clone() } else { format!("{image}: {text}") });
         self.failed.push(json!({ "image": image, "error": text }));
     }
 
     fn end(self, global: &Global) -> Outcome {
         let code = if self.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(COULD_NOT_RUN) };
         if global.json {
-            output::json(&json!({ "schema": 1, "deleted": self.deleted, "failed": self.failed }))?;
+            let printed = output::json(&json!({ "schema": 1, "deleted": self.deleted, "failed": self.failed }));
+            output::unread_is_fine(printed)?;
         }
         Ok(code)
     }

@@ -13,7 +13,7 @@ use vastost::config::Config;
 
 use crate::Outcome;
 use crate::args::{Global, Stats};
-use crate::output::{self, line, raw};
+use crate::output::{self, painted, raw};
 use reading::Reading;
 
 /// Moves a terminal's cursor home and clears what was there.
@@ -32,7 +32,7 @@ pub fn run(global: &Global, args: &Stats) -> Outcome {
     };
     loop {
         if global.json {
-            line(&serde_json::to_string(&reading)?)?;
+            painted(&output::json_text(&reading)?)?;
         } else {
             raw(if std::io::stdout().is_terminal() { CLEAR } else { b"" })?;
             table::print(&reading)?;

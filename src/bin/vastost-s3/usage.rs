@@ -26,12 +26,13 @@ pub fn run(global: &Global, args: &Usage) -> Outcome {
     if counted.is_empty() {
         return Err(failures.join("; ").into());
     }
-    if global.json {
+    let printed = if global.json {
         let lsus: Vec<_> = counted.iter().map(|(name, capacity, census)| to_json(name, *capacity, census)).collect();
-        output::json(&json!({ "schema": 1, "lsus": lsus }))?;
+        output::json(&json!({ "schema": 1, "lsus": lsus }))
     } else {
-        table(&counted, args)?;
-    }
+        table(&counted, args)
+    };
+    output::unread_is_fine(printed)?;
     failures.iter().for_each(|failure| complain(failure));
     // The figures of the other LSUs are good, but not all that was asked for.
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(COULD_NOT_RUN) })
@@ -77,7 +78,9 @@ fn table(counted: &[(String, u64, Census)], args: &Usage) -> Result<(), Box<dyn 
 
 fn part(lsu: &str, title: &str, counts: &BTreeMap<String, Count>) -> Result<(), Box<dyn Error>> {
     let width = counts.keys().map(String::len).max().unwrap_or(0).max(title.len());
-    line(&format!("\n{lsu}\n  {title:<width$}  {:>9}  {:>10}", "IMAGES", "SIZE"))?;
+    line("")?;
+    line(lsu)?;
+    line(&format!("  {title:<width$}  {:>9}  {:>10}", "IMAGES", "SIZE"))?;
     counts.iter().try_for_each(|(name, count)| {
         line(&format!("  {name:<width$}  {:>9}  {:>10}", count.images, human_size(count.bytes)))
     })

@@ -3,10 +3,16 @@
 mod audit;
 mod bins;
 mod chart;
+mod coverage;
 mod html;
+mod page_file;
+mod resume;
 mod table;
 mod words;
 
+use std::error::Error;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,45 +20,78 @@ use vastost::catalog::audit::merge;
 use vastost::catalog::audit::report::Report;
 
 use crate::args::{Global, Verify, VerifyAction, VerifyOutput};
-use crate::{COULD_NOT_RUN, FOUND_PROBLEMS, Outcome, output};
+use crate::output::{self, complain};
+use crate::{COULD_NOT_RUN, FOUND_PROBLEMS, Outcome};
+use page_file::PageFile;
 
 pub fn run(global: &Global, args: &Verify) -> Outcome {
     match &args.action {
         Some(VerifyAction::Merge { reports, output }) => join(global, reports, output),
-        None => end(global, &audit::audit(global, &args.audit)?, &args.output),
+        None => audit(global, args),
     }
 }
 
+fn audit(global: &Global, args: &Verify) -> Outcome {
+    let page = page(&args.output)?;
+    let ended = audit::audit(global, &args.audit)?;
+    let (code, is_delivered) = end(global, &ended.report, &args.output, page)?;
+    if is_delivered
+        && !ended.report.summary.interrupted
+        && let Some(file) = ended.resume
+    {
+        file.remove()?;
+    }
+    Ok(code)
+}
+
 fn join(global: &Global, files: &[PathBuf], output: &VerifyOutput) -> Outcome {
+    let page = page(output)?;
     let mut reports = Vec::with_capacity(files.len());
     for file in files {
         reports.push((file.display().to_string(), read(file)?));
     }
-    end(global, &merge::merge(reports)?, output)
+    end(global, &merge::merge(reports)?, output, page).map(|(code, _)| code)
 }
 
-fn read(file: &Path) -> Result<Report, Box<dyn std::error::Error>> {
+fn page(output: &VerifyOutput) -> Result<Option<PageFile>, Box<dyn Error>> {
+    output.html.as_deref().map(PageFile::create).transpose()
+}
+
+fn read(file: &Path) -> Result<Report, Box<dyn Error>> {
     let name = file.display();
-    let text = std::fs::read(file).map_err(|error| format!("read {name}: {error}"))?;
+    let mut text = Vec::new();
+    let opened = File::open(file).and_then(|file| file.take(resume::SIZE_MAX + 1).read_to_end(&mut text));
+    opened.map_err(|error| format!("read {name}: {error}"))?;
+    if text.len() as u64 > resume::SIZE_MAX {
+        return Err(format!("{name} has more than {} bytes, so it is no report", resume::SIZE_MAX).into());
+    }
     Ok(serde_json::from_slice(&text).map_err(|error| format!("{name} is no report of `verify --json`: {error}"))?)
 }
 
-/// Shows a finished report in every form that was asked for, and says by the exit code what it comes to.
-fn end(global: &Global, report: &Report, output: &VerifyOutput) -> Outcome {
-    if let Some(file) = &output.html {
-        std::fs::write(file, html::page(report)).map_err(|error| format!("write {}: {error}", file.display()))?;
+/// Shows a finished report in every form that was asked for, says by the exit code what it comes to, and whether it is
+/// where it was wanted.
+fn end(
+    global: &Global,
+    report: &Report,
+    output: &VerifyOutput,
+    page: Option<PageFile>,
+) -> Result<(ExitCode, bool), Box<dyn Error>> {
+    let mut is_delivered = true;
+    if let Some(Err(error)) = page.map(|page| page.write(&html::page(report))) {
+        // The report is worth more than its page: it goes to stdout all the same.
+        complain(&error.to_string());
+        is_delivered = false;
     }
-    if global.json {
-        output::json(report)?;
-    } else {
-        table::print(global, report)?;
-    }
+    let printed = if global.json { output::json(report) } else { table::print(global, report) };
+    output::unread_is_fine(printed)?;
     let summary = &report.summary;
     let problems = summary.errors > 0 || (output.strict && summary.warnings > 0);
-    Ok(match (problems, summary.interrupted) {
+    // Nothing found says nothing about what was not looked at.
+    let is_complete = !summary.interrupted && summary.unverified.is_empty();
+    let code = match (problems, is_complete && is_delivered) {
         (true, _) => ExitCode::from(FOUND_PROBLEMS),
-        // Nothing found says nothing about what was not looked at.
-        (false, true) => ExitCode::from(COULD_NOT_RUN),
-        (false, false) => ExitCode::SUCCESS,
-    })
+        (false, false) => ExitCode::from(COULD_NOT_RUN),
+        (false, true) => ExitCode::SUCCESS,
+    };
+    Ok((code, is_delivered))
 }

@@ -24,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::super::image_id::parse_basename;
 use crate::error::{Error, Kind, Result, ResultExt};
 
 /// The longest line that is read; real ones have a few hundred bytes.
@@ -67,6 +68,10 @@ pub struct Fragments<R> {
     line_number: u64,
     line: Vec<u8>,
     image: Option<(Vec<u8>, u64)>,
+    /// The last image has no fragment yet.
+    is_bare: bool,
+    /// The last line has no end.
+    is_cut: bool,
     skipped: Skipped,
     ended: bool,
 }
@@ -77,6 +82,8 @@ pub struct Expected {
     images: BTreeMap<Vec<u8>, ExpectedImage>,
     /// `<backupid>_C<copy>` of each fragment.
     copies: BTreeSet<Vec<u8>>,
+    /// The ids of all disk pools' volumes in the list, chosen or not.
+    volumes: BTreeSet<Vec<u8>>,
     skipped: Skipped,
 }
 
@@ -85,7 +92,7 @@ pub struct Expected {
 pub struct ExpectedImage {
     /// Bytes.
     pub size: u64,
-    /// When the backup was made: usually the date of the image.
+    /// When the backup was made: the date of the image.
     pub backup_time: u64,
     /// Where NetBackup says it is.
     pub place: Arc<Place>,
@@ -104,6 +111,8 @@ pub struct Place {
 pub enum Known<'a> {
     /// A fragment: the size is known.
     Fragment(&'a ExpectedImage),
+    /// A fragment of that name, of another date: another image.
+    OtherDate(&'a ExpectedImage),
     /// Belongs to a copy that NetBackup knows, such as its header; no size is known.
     Companion,
     Nothing,
@@ -127,8 +136,30 @@ impl Fragment {
 impl<R: BufRead> Fragments<R> {
     /// `file` is what messages call the input.
     pub fn new(reader: R, file: &str) -> Self {
-        let line = Vec::new();
-        Self { reader, file: file.into(), line_number: 0, line, image: None, skipped: Skipped::default(), ended: false }
+        Self {
+            reader,
+            file: file.into(),
+            line_number: 0,
+            line: Vec::new(),
+            image: None,
+            is_bare: false,
+            is_cut: false,
+            skipped: Skipped::default(),
+            ended: false,
+        }
+    }
+
+    /// Refuses a list that was cut: it ends within a line, or between an image and its fragments.
+    fn check_end(&self) -> Result<()> {
+        let whole = "take the list again";
+        match &self.image {
+            _ if self.is_cut => Err(self.bad(&format!("the list ends within this line, so it is not whole: {whole}"))),
+            Some((backup_id, _)) if self.is_bare => {
+                let image = String::from_utf8_lossy(backup_id);
+                Err(self.bad(&format!("the list ends before the fragments of {image}, so it is not whole: {whole}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What was passed over so far; nothing is counted as another volume's but basic disks.
@@ -142,8 +173,12 @@ impl<R: BufRead> Fragments<R> {
             let kind = fields.first().map_or(&b""[..], Vec::as_slice);
             match kind {
                 b"" | b"HISTO" => {}
-                b"IMAGE" => self.image = Some(image(&fields).map_err(|why| self.bad(&why))?),
+                b"IMAGE" => {
+                    self.image = Some(image(&fields).map_err(|why| self.bad(&why))?);
+                    self.is_bare = true;
+                }
                 b"FRAG" => {
+                    self.is_bare = false;
                     let Some((backup_id, time)) = &self.image else {
                         return Err(self.bad("FRAG before the first IMAGE"));
                     };
@@ -163,11 +198,12 @@ impl<R: BufRead> Fragments<R> {
         self.line.clear();
         let mut limited = (&mut self.reader).take(LINE_MAX as u64 + 1);
         let read = limited.read_until(b'\n', &mut self.line);
-        let read = read.or_kind(Kind::Io, || format!("read {} after line {}", self.file, self.line_number))?;
+        let read = read.or_kind(Kind::Io, || format!("read line {} of {}", self.line_number + 1, self.file))?;
         if read == 0 {
             return Ok(false);
         }
         self.line_number += 1;
+        self.is_cut = self.line.last() != Some(&b'\n');
         if self.line.len() > LINE_MAX {
             return Err(self.bad(&format!("the line is longer than {LINE_MAX} bytes")));
         }
@@ -198,6 +234,10 @@ impl Expected {
     pub fn open(path: &Path, volumes: &BTreeSet<Vec<u8>>) -> Result<Self> {
         let name = path.display().to_string();
         let file = File::open(path).or_kind(Kind::Io, || format!("open {name}"))?;
+        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            let what = format!("{name} is a folder; a file with the output of `bpimagelist -l` is needed");
+            return Err(Error::new(Kind::InvalidArgument, what));
+        }
         Self::read(BufReader::new(file), &name, volumes)
     }
 
@@ -208,12 +248,16 @@ impl Expected {
         let mut places = BTreeSet::new();
         let mut unchosen = 0;
         while let Some(fragment) = fragments.next().transpose()? {
+            if !expected.volumes.contains(&fragment.volume) {
+                expected.volumes.insert(fragment.volume.clone());
+            }
             if !volumes.is_empty() && !volumes.contains(&fragment.volume) {
                 unchosen += 1;
                 continue;
             }
             expected.add(&fragment, &mut places).map_err(|why| fragments.bad(&why))?;
         }
+        fragments.check_end()?;
         expected.skipped = fragments.skipped();
         expected.skipped.other_volume += unchosen;
         Ok(expected)
@@ -231,10 +275,23 @@ impl Expected {
         self.skipped
     }
 
+    /// True when a fragment of the list lies on this volume.
+    pub fn has_volume(&self, id: &[u8]) -> bool {
+        self.volumes.contains(id)
+    }
+
+    /// The ids of the volumes that the list names.
+    pub fn volumes(&self) -> impl Iterator<Item = &[u8]> {
+        self.volumes.iter().map(Vec::as_slice)
+    }
+
     /// What NetBackup knows of an image on the store.
-    pub fn look_up(&self, basename: &[u8]) -> Known<'_> {
+    pub fn look_up(&self, basename: &[u8], date: u64) -> Known<'_> {
         if let Some(image) = self.images.get(basename) {
-            return Known::Fragment(image);
+            // The time in the backup id is the backup's own as well.
+            let own_time = parse_basename(basename).map(|(_, ctime)| ctime);
+            let is_same = date == image.backup_time || Some(date) == own_time;
+            return if is_same { Known::Fragment(image) } else { Known::OtherDate(image) };
         }
         let copy = basename.iter().rposition(|byte| *byte == b'_').and_then(|end| basename.split_at_checked(end));
         match copy {

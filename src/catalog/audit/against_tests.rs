@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+const DATE: u64 = 1_795_305_600;
 const LIST: &str = "\
 IMAGE db01.example.com 0 0 12 db01.example.com_1795305600 Gold 0 *NULL* root Full 0 3 1795305600 421 1797984000 0 0 \
 3145728 120 2 4 0 Gold_1795305600_FULL.f *NULL* *NULL* 0 1 0 0 0 \"two words\" 0 0 0 0 0 0 0 *NULL* 0\n\
@@ -47,19 +48,42 @@ fn a_fragment_is_read_field_by_field() {
 #[test]
 fn a_header_belongs_to_its_copy_and_an_unlisted_fragment_does_not() {
     let expected = read(LIST).unwrap();
-    let known = |kind: &str| expected.look_up(format!("db01.example.com_1795305600{kind}").as_bytes());
+    let known = |kind: &str| expected.look_up(format!("db01.example.com_1795305600{kind}").as_bytes(), DATE);
     assert!(matches!(known("_C1_F2"), Known::Fragment(image) if image.size == 1 << 30));
     assert!(matches!(known("_C1_HDR"), Known::Companion));
     assert!(matches!(known("_C1_IM"), Known::Companion));
     assert!(matches!(known("_C1_F3"), Known::Nothing));
     assert!(matches!(known("_C2_HDR"), Known::Nothing));
-    assert!(matches!(expected.look_up(b"loose"), Known::Nothing));
+    assert!(matches!(expected.look_up(b"loose", DATE), Known::Nothing));
+}
+
+#[test]
+fn an_image_of_the_same_name_and_another_date_is_another_image() {
+    let expected = read(&LIST.replace(" 3 1795305600 421", " 3 1795305609 421")).unwrap();
+    let known = |date| expected.look_up(b"db01.example.com_1795305600_C1_F1", date);
+    // The backup time, or the time in the backup id.
+    assert!(matches!(known(DATE + 9), Known::Fragment(_)) && matches!(known(DATE), Known::Fragment(_)));
+    assert!(matches!(known(DATE + 1), Known::OtherDate(image) if image.backup_time == DATE + 9));
+}
+
+#[test]
+fn a_list_that_was_cut_is_refused() {
+    let (image, lines) = (LIST.lines().next().unwrap(), LIST.lines().count());
+    for cut in [LIST.len() - 1, LIST.len() - 3, LIST.find("\nFRAG 2").unwrap()] {
+        assert!(refused(&LIST[..cut]).contains("ends within this line, so it is not whole"), "{cut}");
+    }
+    for cut in [format!("{image}\n"), format!("{LIST}{image}\nHISTO -1 -1\n")] {
+        let told = refused(&cut);
+        assert!(told.contains("ends before the fragments of db01.example.com_1795305600"), "{told}");
+    }
+    assert_eq!(lines, 7);
 }
 
 #[test]
 fn what_was_seen_on_the_store_is_remembered() {
     let expected = read(LIST).unwrap();
-    let Known::Fragment(image) = expected.look_up(b"db01.example.com_1795305600_C1_F1") else { panic!("unknown") };
+    let name = b"db01.example.com_1795305600_C1_F1";
+    let Known::Fragment(image) = expected.look_up(name, DATE) else { panic!("unknown") };
     image.mark_seen();
     assert_eq!(expected.iter().filter(|(_, image)| !image.was_seen()).count(), 1);
 }
@@ -69,6 +93,8 @@ fn volumes_can_be_chosen() {
     let other = Expected::read(LIST.as_bytes(), "list", &BTreeSet::from([b"@aaaac".to_vec()])).unwrap();
     assert!(other.is_empty());
     assert_eq!(other.skipped().other_volume, 3);
+    assert!(other.has_volume(b"@aaaab") && !other.has_volume(b"@aaaac"));
+    assert_eq!(other.volumes().collect::<Vec<_>>(), [b"@aaaab"]);
     let chosen = Expected::read(LIST.as_bytes(), "list", &BTreeSet::from([b"@aaaab".to_vec()])).unwrap();
     assert_eq!(chosen.len(), 2);
 }

@@ -4,7 +4,7 @@ use super::super::escape::{Name, escape};
 use super::super::image_id::{DATE_MAX, ImageId};
 use super::super::list::Filter;
 use super::super::lsu::Lsu;
-use super::against::{Expected, Known};
+use super::against::{Expected, ExpectedImage, Known};
 use super::report::{Class, Finding};
 use super::shard::Shard;
 
@@ -21,8 +21,12 @@ impl Comparison {
 
     /// Takes a complete image of the store into account; without a size it is there, and no more is said.
     pub fn image(&mut self, lsu: &Lsu, id: &ImageId, bytes: Option<u64>) {
-        let (class, expected, found) = match self.expected.look_up(id.basename.as_bytes()) {
+        let (class, expected, found) = match self.expected.look_up(id.basename.as_bytes(), id.date) {
             Known::Companion => return,
+            Known::OtherDate(image) => {
+                let expected = format!("date {}, as NetBackup's catalog has it", image.backup_time);
+                (Class::StoreOnly, expected, format!("another image of that name, of date {}", id.date))
+            }
             Known::Fragment(image) => {
                 image.mark_seen();
                 let Some(bytes) = bytes.filter(|bytes| *bytes != image.size) else { return };
@@ -39,6 +43,11 @@ impl Comparison {
         self.findings.push(finding(class, &lsu.config().name, image, key, expected, found));
     }
 
+    /// True when the list names an image that the audit is to look at, in this shard or another one.
+    pub fn has_any(&self, filter: &Filter) -> bool {
+        self.expected.iter().any(|(basename, image)| is_asked(filter, &Name::new(basename), image))
+    }
+
     /// The findings, with those images that NetBackup knows and no LSU has. Only images that the audit was to look at
     /// are missed, and none by an audit that is not `complete`.
     pub fn finish(mut self, filter: &Filter, shard: Option<Shard>, complete: bool) -> Vec<Finding> {
@@ -47,9 +56,7 @@ impl Comparison {
         }
         for (basename, image) in self.expected.iter().filter(|(_, image)| !image.was_seen()) {
             let basename = Name::new(basename);
-            let asked = ImageId::new(basename.clone(), image.backup_time.min(DATE_MAX));
-            let ours = asked.is_ok_and(|id| filter.accepts(&id)) && shard.is_none_or(|shard| shard.has(&basename));
-            if !ours {
+            if !is_asked(filter, &basename, image) || !shard.is_none_or(|shard| shard.has(&basename)) {
                 continue;
             }
             let expected =
@@ -60,6 +67,10 @@ impl Comparison {
         }
         self.findings
     }
+}
+
+fn is_asked(filter: &Filter, basename: &Name, image: &ExpectedImage) -> bool {
+    ImageId::new(basename.clone(), image.backup_time.min(DATE_MAX)).is_ok_and(|id| filter.accepts(&id))
 }
 
 fn finding(

@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use futures::stream::{FuturesOrdered, StreamExt};
 
+use super::super::adopt::is_whole;
 use super::super::image_id::ImageId;
 use super::super::keys::{Attempt, Folder};
 use super::super::list::pages;
 use super::super::lsu::PendingEntry;
 use super::super::meta::Meta;
 use super::super::pages::Pages;
-use super::super::record::{Closing, ImageState, Pending, PendingState, parse_pending};
+use super::super::record::{Closing, ImageState, LEASE_SECONDS_MAX, Pending, PendingState, parse_pending};
 use super::image::{Read, head, read_sidecar, unreadable};
-use super::report::Class;
+use super::report::{Class, Foreign};
 use super::{Found, Scope};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::objstore::client::ListedObject;
 use crate::objstore::multipart::ListedUpload;
 
@@ -49,6 +50,8 @@ pub enum Remedy {
         id: ImageId,
         attempt: Attempt,
         key: String,
+        /// Its text has the words of a record whose image was about to be complete.
+        may_be_whole: bool,
     },
     FinishDelete(ImageId),
     /// A sidecar that is no record.
@@ -64,6 +67,8 @@ pub struct JudgedPending {
     pub key: String,
     pub etag: String,
     pub closing: Option<Closing>,
+    /// It was about to be complete, and all its parts are on the store.
+    pub is_whole: bool,
 }
 
 /// What one leftover, or one pending image, tells.
@@ -75,9 +80,9 @@ pub struct Judged {
 }
 
 /// What a pass over leftovers has seen.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Seen {
-    pub foreign: u64,
+    pub foreign: Foreign,
     pub requests: u64,
 }
 
@@ -113,7 +118,9 @@ where
     while let Some(page) = pages.next_page().await? {
         for object in page {
             let Some((id, Some(attempt))) = scope.lsu.keys().parse(folder, &object.key) else {
-                seen.foreign += u64::from(scope.has_all());
+                if scope.has_all() {
+                    seen.foreign.add(|| object.key);
+                }
                 continue;
             };
             if !scope.has(&id) {
@@ -136,18 +143,18 @@ where
 
 async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &ListedObject) -> Result<Judged> {
     let (lsu, key) = (&scope.lsu, object.key.as_str());
-    let Some(bytes) = lsu.record(key).await? else { return Ok(Judged::default()) };
-    let pending = match parse_pending(key, &bytes) {
-        Ok(pending) if pending.image.id == *id && pending.attempt == *attempt => pending,
-        other => {
-            if !scope.is_old(object.modified) {
-                return Ok(Judged::default());
-            }
-            let why = other.map_or_else(|error| error.to_string(), |_| "a record of another attempt".into());
-            let found = scope.found(Class::PendingStale, Some(id), Some(key), "a pending record", why);
-            let remedy = Remedy::BadPending { id: id.clone(), attempt: attempt.clone(), key: key.into() };
-            return Ok(Judged { found: vec![found.with(remedy)], pending: None });
-        }
+    let room = lsu.room().take(object.size).await?;
+    let read = match lsu.record(key).await {
+        Ok(None) => return Ok(Judged::default()),
+        Ok(Some(bytes)) => Ok(bytes),
+        Err(error) if error.kind() == Kind::Corrupt => Err(error),
+        Err(error) => return Err(error),
+    };
+    let parsed = read.as_ref().map_err(Error::repeat).and_then(|bytes| parse_pending(lsu.keys(), id, attempt, bytes));
+    drop(room);
+    let pending = match parsed {
+        Ok(pending) => pending,
+        Err(error) => return Ok(judge_unreadable(scope, id, attempt, object, &error, read.ok().as_deref())),
     };
     let size = pending
         .content
@@ -155,11 +162,16 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
         .map_or_else(|| pending.sent.iter().map(|part| part.size).sum(), |content| content.data.size);
     let entry = PendingEntry { key: key.into(), modified: object.modified, etag: object.etag.clone(), pending };
     let mut judged = Judged { found: Vec::new(), pending: Some((id.clone(), size)) };
+    if entry.pending.lease_seconds > LEASE_SECONDS_MAX && scope.is_old(entry.modified) {
+        let claimed =
+            format!("a lease of {} seconds, which counts for {LEASE_SECONDS_MAX}", entry.pending.lease_seconds);
+        judged.found.push(scope.found(Class::PendingStale, Some(id), Some(key), "a lease of a day at most", claimed));
+    }
     if entry.is_held(scope.now()) || !scope.is_old(entry.modified) {
         return Ok(judged);
     }
     // Somebody who goes on with the image builds on what this attempt left.
-    if scope.lsu.pendings(id).await?.iter().any(|sibling| sibling.is_held(scope.now())) {
+    if scope.lsu.all_pendings(id).await?.entries.iter().any(|sibling| sibling.is_held(scope.now())) {
         return Ok(judged);
     }
     if let Read::Valid(sidecar) = read_sidecar(scope, id).await?
@@ -167,19 +179,57 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
     {
         judged.pending = None;
     }
+    let closing = entry.pending.closing;
+    let is_whole = judged.pending.is_some()
+        && closing == Some(Closing::Complete)
+        && is_whole(&scope.lsu, &entry.pending).await.unwrap_or(true);
     let found = describe(&entry.pending, judged.pending.is_none());
-    let found = scope.found(Class::PendingStale, Some(id), Some(key), "a living writer, or no record", found);
-    let PendingEntry { key, etag, pending, .. } = entry;
-    let remedy = JudgedPending { id: id.clone(), key, etag, closing: pending.closing };
+    let mut found = scope.found(Class::PendingStale, Some(id), Some(key), "a living writer, or no record", found);
+    if is_whole {
+        found.finding.advice = "`vastost-s3 repair` completes it: all its parts are on the store".into();
+    }
+    let PendingEntry { key, etag, .. } = entry;
+    let remedy = JudgedPending { id: id.clone(), key, etag, closing, is_whole };
     judged.found.push(found.with(Remedy::Pending(remedy)));
     Ok(judged)
+}
+
+/// A record that cannot be read, or that contradicts its place, speaks for nothing. One of a newer version is left alone.
+fn judge_unreadable(
+    scope: &Scope,
+    id: &ImageId,
+    attempt: &Attempt,
+    object: &ListedObject,
+    error: &Error,
+    bytes: Option<&[u8]>,
+) -> Judged {
+    if !scope.is_old(object.modified) {
+        return Judged::default();
+    }
+    let key = object.key.as_str();
+    let mut found = scope.found(Class::PendingStale, Some(id), Some(key), "a pending record", error.to_string());
+    if error.kind() == Kind::Unsupported {
+        found.finding.advice = "a newer version wrote it: upgrade this one; nothing is removed until then".into();
+        return Judged { found: vec![found], pending: None };
+    }
+    let text = bytes.map(String::from_utf8_lossy).unwrap_or_default();
+    let may_be_whole = text
+        .split_once("\"closing\"")
+        .is_some_and(|(_, rest)| rest.trim_start_matches([':', ' ']).starts_with("\"complete\""));
+    found.finding.advice = if may_be_whole {
+        "its image may be whole: look at it with an S3 tool; `vastost-s3 gc --orphan-data` sets it aside".into()
+    } else {
+        "`vastost-s3 gc` sets it aside under replaced/; data stay, and `vastost-s3 repair` gives them a sidecar".into()
+    };
+    let remedy = Remedy::BadPending { id: id.clone(), attempt: attempt.clone(), key: key.into(), may_be_whole };
+    Judged { found: vec![found.with(remedy)], pending: None }
 }
 
 fn describe(pending: &Pending, complete: bool) -> String {
     let who = format!("{}:{} since {}", pending.writer.host, pending.writer.pid, pending.started);
     let what = match pending.state {
         _ if complete => "the image is complete, and this record of its writing was left",
-        PendingState::Incomplete => "closed incomplete, and nobody went on with it",
+        PendingState::Incomplete => "closed incomplete, and not resumed since",
         PendingState::Writing if pending.closing.is_some() => "its writer ended while it closed the image",
         PendingState::Writing => "its writer ended without closing it",
     };
@@ -199,8 +249,8 @@ pub(super) async fn judge_data(
     match read_sidecar(scope, id).await? {
         Read::Valid(sidecar) if sidecar.content.data.key == object.key => return Ok(None),
         // It may be the one that is meant: the sidecar must be mended first.
-        Read::Invalid(_) => return Ok(None),
-        _ => {}
+        Read::Invalid(_) | Read::Newer(_) => return Ok(None),
+        Read::Valid(_) | Read::Gone => {}
     }
     let Some(now) = head(scope, &object.key).await? else { return Ok(None) };
     let found = format!("{} bytes that neither a sidecar nor a pending record names", now.size);
@@ -229,7 +279,7 @@ async fn judge_meta_once(scope: &Scope, id: &ImageId, attempt: &Attempt, object:
             Some(Meta::Object { key, .. }) if *key == object.key => return Ok(judged),
             _ => {}
         },
-        Read::Invalid(_) => return Ok(judged),
+        Read::Invalid(_) | Read::Newer(_) => return Ok(judged),
         // They go with the data, which may have lost their sidecar only.
         Read::Gone if scope.lsu.has_data(id).await? => return Ok(judged),
         Read::Gone => {}
@@ -244,15 +294,19 @@ async fn judge_meta_once(scope: &Scope, id: &ImageId, attempt: &Attempt, object:
 
 /// Leftovers of the capability probe.
 pub(super) async fn probes(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> Result<Seen> {
-    let mut pages = Pages::new(&scope.lsu, scope.lsu.keys().probes(), None);
+    let (mut pages, mut foreign) = (Pages::new(&scope.lsu, scope.lsu.keys().probes(), None), Foreign::default());
     while let Some(page) = pages.next_page().await? {
         for object in page.into_iter().filter(|object| scope.is_old(object.modified)) {
+            if !scope.lsu.keys().is_probe(&object.key) {
+                foreign.add(|| object.key.clone());
+                continue;
+            }
             let (expected, found) = ("no object", "what a probe of the endpoint left");
             let found = scope.found(Class::OrphanData, None, Some(&object.key), expected, found);
             each(Judged { found: vec![found.with(Remedy::OrphanObject { key: object.key })], pending: None });
         }
     }
-    Ok(Seen { foreign: 0, requests: pages.requests() })
+    Ok(Seen { foreign, requests: pages.requests() })
 }
 
 /// Uploads whose attempt no pending record holds.
@@ -263,13 +317,15 @@ pub(super) async fn uploads(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) ->
         let page = lsu.store().list_uploads(lsu.bucket(), after).await?;
         seen.requests += 1;
         for upload in page.uploads.iter().filter(|upload| upload.key.starts_with(lsu.keys().prefix())) {
-            if scope.has_all() && upload.key.starts_with(&lsu.keys().probes()) && scope.is_old(upload.initiated) {
+            if scope.has_all() && lsu.keys().is_probe(&upload.key) && scope.is_old(upload.initiated) {
                 let found = orphan_upload(scope, None, upload, "that a probe of the endpoint left").await?;
                 each(Judged { found: found.into_iter().collect(), pending: None });
                 continue;
             }
             let Some((id, Some(attempt))) = lsu.keys().parse(Folder::Data, &upload.key) else {
-                seen.foreign += u64::from(scope.has_all());
+                if scope.has_all() {
+                    seen.foreign.add(|| format!("upload of {}", upload.key));
+                }
                 continue;
             };
             if scope.has(&id) && scope.is_old(upload.initiated) {
@@ -289,7 +345,8 @@ async fn judge_upload(scope: &Scope, id: &ImageId, attempt: &Attempt, upload: &L
     let (lsu, key) = (&scope.lsu, scope.lsu.keys().pending(id, attempt));
     // Its record is judged by itself; a begin that was repeated may have left a second upload beside it.
     if let Some(bytes) = lsu.record(&key).await? {
-        let other = parse_pending(&key, &bytes).ok().filter(|p| p.upload_id.as_ref() != Some(&upload.id));
+        let parsed = parse_pending(lsu.keys(), id, attempt, &bytes).ok();
+        let other = parsed.filter(|pending| pending.upload_id.as_ref() != Some(&upload.id));
         let object = head(scope, &key).await?;
         let entry = other.zip(object).map(|(pending, object)| PendingEntry {
             key: key.clone(),
@@ -316,6 +373,6 @@ async fn orphan_upload(scope: &Scope, id: Option<&ImageId>, upload: &ListedUploa
     Ok(Some(found.with(Remedy::OrphanUpload { key: upload.key.clone(), upload: upload.id.clone() })))
 }
 
-async fn has_pending(scope: &Scope, id: &ImageId, attempt: &Attempt) -> Result<bool> {
+pub(super) async fn has_pending(scope: &Scope, id: &ImageId, attempt: &Attempt) -> Result<bool> {
     Ok(head(scope, &scope.lsu.keys().pending(id, attempt)).await?.is_some())
 }

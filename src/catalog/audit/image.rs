@@ -2,11 +2,12 @@
 
 use super::super::image_id::ImageId;
 use super::super::meta::{self, Meta};
-use super::super::record::{ImageState, Sidecar, object_metadata, parse_sidecar};
+use super::super::record::{Content, ImageState, Sidecar, object_metadata, parse_sidecar};
 use super::debris::{self, Remedy};
-use super::report::{Class, Level};
+use super::report::{Class, Level, Severity};
 use super::walk::Group;
 use super::{Found, Scope};
+use crate::config::PARTS_MAX;
 use crate::error::{Error, Found as _, Kind, Result};
 use crate::objstore::checksum::{Crc64, Md5Sum, composite_etag};
 use crate::objstore::client::{ListedObject, ObjectInfo};
@@ -22,8 +23,12 @@ pub struct Checked {
     pub gone: bool,
     /// True when the size is that of a sidecar that could be read.
     pub known: bool,
+    /// The sidecar is one that `repair` made.
+    pub rebuilt: bool,
     /// The data's size, by the sidecar where there is one.
     pub bytes: u64,
+    /// There are data, and neither a sidecar nor a pending record.
+    pub unrecorded: bool,
 }
 
 /// Checks one image; what cannot be read becomes a finding.
@@ -43,6 +48,11 @@ pub(super) fn unreadable(scope: &Scope, id: &ImageId, error: &Error) -> Found {
 
 async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Result<()> {
     let key = scope.lsu.keys().sidecar(&group.id);
+    // Kept as long as the sidecar is.
+    let _room = match &group.sidecar {
+        Some(listed) => Some(scope.lsu.room().take(listed.size).await?),
+        None => None,
+    };
     let sidecar = match &group.sidecar {
         Some(listed) => match read_sidecar(scope, &group.id).await? {
             Read::Valid(sidecar) => Some((sidecar, listed.modified)),
@@ -58,12 +68,23 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
                 // Which data it meant cannot be told.
                 return Ok(());
             }
+            Read::Newer(why) => {
+                checked.bytes = group.data.iter().map(|(_, object)| object.size).max().unwrap_or_default();
+                let mut found =
+                    scope.found(Class::SidecarInvalid, Some(&group.id), Some(&key), "a sidecar of schema 1", why);
+                found.finding.advice =
+                    "a newer version wrote it: upgrade this one; nothing is changed until then".into();
+                // `repair` says so too.
+                checked.found.push(found.with(Remedy::Rebuild(group.id.clone())));
+                return Ok(());
+            }
         },
         None => None,
     };
     let mut ours = None;
     if let Some((sidecar, modified)) = sidecar {
         (checked.bytes, checked.known) = (sidecar.content.data.size, true);
+        checked.rebuilt = sidecar.rebuilt.is_some();
         ours = Some(sidecar.content.data.key.clone());
         if sidecar.state == ImageState::Deleting {
             checked.deleting = true;
@@ -76,12 +97,28 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
             check_sidecar(scope, group, *sidecar, checked).await?;
         }
     }
+    if group.sidecar.is_none() && !group.data.is_empty() {
+        checked.unrecorded = is_unrecorded(scope, group).await?;
+    }
     if scope.options.leftovers {
         for (attempt, object) in group.data.iter().filter(|(_, object)| Some(&object.key) != ours.as_ref()) {
             checked.found.extend(debris::judge_data(scope, &group.id, attempt, object).await?);
         }
     }
     Ok(())
+}
+
+/// True when no record of the image is to be found. A writer puts its pending record before its data, and removes it
+/// after its sidecar.
+async fn is_unrecorded(scope: &Scope, group: &Group) -> Result<bool> {
+    for (attempt, _) in &group.data {
+        if debris::has_pending(scope, &group.id, attempt).await? {
+            return Ok(false);
+        }
+    }
+    let key = scope.lsu.keys().sidecar(&group.id);
+    let Some((_, object)) = group.data.first() else { return Ok(false) };
+    Ok(head(scope, &key).await?.is_none() && head(scope, &object.key).await?.is_some())
 }
 
 /// False when the delete was under way: a mark that is only just there is looked at again after a while.
@@ -97,6 +134,8 @@ async fn is_left(scope: &Scope, id: &ImageId, modified: u64) -> Result<bool> {
 pub enum Read {
     Valid(Box<Sidecar>),
     Invalid(String),
+    /// Of a schema that a newer version writes.
+    Newer(String),
     Gone,
 }
 
@@ -108,11 +147,11 @@ pub(super) async fn read_sidecar(scope: &Scope, id: &ImageId) -> Result<Read> {
         Ok(None) => return Ok(Read::Gone),
         Ok(Some(bytes)) => bytes,
     };
-    match parse_sidecar(&key, &bytes) {
-        Ok(sidecar) if sidecar.image.id == *id => Ok(Read::Valid(Box::new(sidecar))),
-        Ok(sidecar) => Ok(Read::Invalid(format!("it describes image {}", sidecar.image.id))),
-        Err(error) => Ok(Read::Invalid(error.to_string())),
-    }
+    Ok(match parse_sidecar(lsu.keys(), id, &bytes) {
+        Ok(sidecar) => Read::Valid(Box::new(sidecar)),
+        Err(error) if error.kind() == Kind::Unsupported => Read::Newer(error.to_string()),
+        Err(error) => Read::Invalid(error.to_string()),
+    })
 }
 
 /// A complete image: its data must be there, be what was written, and say so themselves.
@@ -137,6 +176,10 @@ async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: 
         return Ok(());
     };
     check_object(scope, &sidecar, &object, checked);
+    if let Some(found) = archived(scope, id, &data.key, &object) {
+        checked.found.push(found);
+        return Ok(());
+    }
     if scope.options.level > Level::Quick {
         check_metadata(scope, &sidecar, &object, checked);
         check_part_list(scope, &sidecar, checked);
@@ -147,27 +190,46 @@ async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: 
     Ok(())
 }
 
-/// Size, ETag and, where the server tells it, CRC of the object against the sidecar's.
+/// The finding of an object in an archive: it is there, and no GET can read it.
+fn archived(scope: &Scope, id: &ImageId, key: &str, object: &ObjectInfo) -> Option<Found> {
+    let class = object.archived.as_ref()?;
+    let (expected, found) =
+        ("an object that can be read", format!("storage class {class}: restore it from the archive first"));
+    Some(scope.found(Class::Unreadable, Some(id), Some(key), expected, found))
+}
+
+/// Size, ETag and, where the server tells it, CRC of the object against the sidecar's. An ETag is a hint, since a copy of
+/// an LSU may bring new ones: another one is a question, and a verdict needs the bytes or the server's own CRC.
 fn check_object(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked: &mut Checked) {
     let (id, data) = (&sidecar.image.id, &sidecar.content.data);
+    let told = object.crc64.as_deref().and_then(Crc64::from_base64);
     if object.size != data.size {
         let (expected, found) = (format!("{} bytes", data.size), format!("{} bytes", object.size));
         checked.found.push(scope.found(Class::DataSize, Some(id), Some(&data.key), expected, found));
+    } else if let Some(told) = told.filter(|told| *told != sidecar.content.crc64nvme) {
+        let expected = format!("CRC64NVME {:016x}", sidecar.content.crc64nvme.0);
+        let found = format!("CRC64NVME {:016x}, as the server has it", told.0);
+        checked.found.push(scope.found(Class::DataChecksum, Some(id), Some(&data.key), expected, found));
     } else if object.etag != data.etag {
         let (expected, found) = (format!("ETag {}", data.etag), format!("ETag {}", object.etag));
         let found = scope.found(Class::DataEtag, Some(id), Some(&data.key), expected, found);
         checked.found.push(found.with(Remedy::NewEtag(id.clone())));
-    } else if let Some(told) = object.crc64.as_deref().and_then(Crc64::from_base64)
-        && told != sidecar.content.crc64nvme
-    {
-        let expected = format!("CRC64NVME {:016x}", sidecar.content.crc64nvme.0);
-        let found = format!("CRC64NVME {:016x}, as the server has it", told.0);
-        checked.found.push(scope.found(Class::DataChecksum, Some(id), Some(&data.key), expected, found));
     }
 }
 
-/// The identity that the object carries itself, from which a sidecar could be rebuilt.
+/// The identity that the object carries itself, from which a sidecar could be rebuilt. Copies and gateways lose it, which
+/// is a warning; one that names something else is an error.
 fn check_metadata(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked: &mut Checked) {
+    let (id, key) = (&sidecar.image.id, &sidecar.content.data.key);
+    if !object.metadata.keys().any(|name| name.starts_with("vastost-")) {
+        let (expected, found) = ("object metadata that name the image", "an object without them, copied perhaps");
+        let mut found = scope.found(Class::SidecarMismatch, Some(id), Some(key), expected, found);
+        found.finding.severity = Severity::Warning;
+        found.finding.advice =
+            "the image restores; only the sidecar tells its policy and type now, so keep a copy of the sidecar".into();
+        checked.found.push(found);
+        return;
+    }
     let mut differences = Vec::new();
     for (name, expected) in object_metadata(&sidecar.image, &sidecar.created) {
         let found = object.metadata.get(&name);
@@ -182,7 +244,6 @@ fn check_metadata(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked
     let text = |value: &Option<String>| value.as_ref().map_or("nothing".to_owned(), |value| format!("{value:?}"));
     let expected: Vec<_> = differences.iter().map(|(name, value, _)| format!("{name} {value:?}")).collect();
     let found: Vec<_> = differences.iter().map(|(name, _, value)| format!("{name} {}", text(value))).collect();
-    let (id, key) = (&sidecar.image.id, &sidecar.content.data.key);
     let class = Class::SidecarMismatch;
     checked.found.push(scope.found(class, Some(id), Some(key), expected.join(", "), found.join(", ")));
 }
@@ -190,6 +251,12 @@ fn check_metadata(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked
 /// The parts that the sidecar lists must make up the ETag that it has: else one of the two was changed.
 fn check_part_list(scope: &Scope, sidecar: &Sidecar, checked: &mut Checked) {
     let (content, id) = (&sidecar.content, &sidecar.image.id);
+    if let Some(found) = wrong_number(content) {
+        let expected = format!("part numbers from 1 to {PARTS_MAX}, each higher than the one before");
+        let key = scope.lsu.keys().sidecar(id);
+        checked.found.push(scope.found(Class::SidecarMismatch, Some(id), Some(&key), expected, found));
+        return;
+    }
     let etags = || content.parts.iter().map(|part| part.etag.as_str());
     let expected = match (content.parts.as_slice(), content.data.etag.rsplit_once('-')) {
         ([], _) => return,
@@ -203,11 +270,24 @@ fn check_part_list(scope: &Scope, sidecar: &Sidecar, checked: &mut Checked) {
     let made_of = content.data.etag.rsplit_once('-').and_then(|(_, count)| count.parse().ok());
     let count_differs = made_of.is_some_and(|count: usize| count != content.parts.len());
     if count_differs || expected.is_some_and(|expected| expected != content.data.etag) {
-        let expected = format!("the {} parts of ETag {}", made_of.unwrap_or(1), content.data.etag);
-        let found = format!("{} parts with other ETags", content.parts.len());
+        let parts = |count: usize| format!("{count} part{}", if count == 1 { "" } else { "s" });
+        let expected = format!("{} that make up ETag {}", parts(made_of.unwrap_or(1)), content.data.etag);
+        let found = format!("{} with other ETags", parts(content.parts.len()));
         let key = scope.lsu.keys().sidecar(id);
         checked.found.push(scope.found(Class::SidecarMismatch, Some(id), Some(&key), expected, found));
     }
+}
+
+/// Parts are numbered as S3 numbers them, in the order of their bytes.
+fn wrong_number(content: &Content) -> Option<String> {
+    let mut last = 0;
+    for part in &content.parts {
+        if part.number <= last || part.number > PARTS_MAX {
+            return Some(format!("part number {} after {last}", part.number));
+        }
+        last = part.number;
+    }
+    None
 }
 
 /// Metadata of NetBackup beside the image: in the sidecar, or an object of their own.
@@ -229,6 +309,10 @@ async fn check_image_meta(scope: &Scope, sidecar: &Sidecar, checked: &mut Checke
         }
         Some(Meta::Object { key, size, crc64nvme }) => {
             let object = head(scope, key).await?;
+            if let Some(found) = object.as_ref().and_then(|object| archived(scope, id, key, object)) {
+                checked.found.push(found);
+                return Ok(());
+            }
             let whole = object.as_ref().is_some_and(|object| object.size == *size);
             let sound = if whole && scope.options.level == Level::Deep {
                 meta::load(lsu.store(), lsu.bucket(), sidecar.meta.as_ref()).await.map(drop)
@@ -260,7 +344,7 @@ pub(super) async fn head(scope: &Scope, key: &str) -> Result<Option<ObjectInfo>>
 pub(super) async fn is_still_there(scope: &Scope, sidecar: &Sidecar) -> Result<bool> {
     Ok(match read_sidecar(scope, &sidecar.image.id).await? {
         Read::Valid(now) => *now == *sidecar,
-        Read::Invalid(_) => true,
+        Read::Invalid(_) | Read::Newer(_) => true,
         Read::Gone => false,
     })
 }

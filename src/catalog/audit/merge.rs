@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::report::{Count, LsuSummary, REPORT_SCHEMA, Report, Selection, States, Summary};
+use super::report::{Count, Foreign, LsuSummary, REPORT_SCHEMA, Report, Selection, States, Summary};
 use super::shard::Shard;
 use crate::error::{Error, Kind, Result};
 
@@ -31,6 +31,7 @@ pub fn merge(reports: Vec<(String, Report)>) -> Result<Report> {
         add(&mut joined, report);
     }
     joined.summary.selection.shard = None;
+    joined.summary.lsus.values_mut().for_each(|lsu| lsu.elsewhere = false);
     if !missing.is_empty() {
         note_missing(&mut joined.summary, &missing);
     }
@@ -110,6 +111,15 @@ fn add(joined: &mut Report, report: Report) {
     into.finished = std::mem::take(&mut into.finished).max(from.finished);
     into.seconds = span(&into.started, &into.finished).unwrap_or(into.seconds);
     into.interrupted |= from.interrupted;
+    for (class, number) in from.left_out {
+        let count = into.left_out.entry(class).or_default();
+        *count = count.saturating_add(number);
+    }
+    for sentence in from.unverified {
+        if !into.unverified.contains(&sentence) {
+            into.unverified.push(sentence);
+        }
+    }
     for (name, lsu) in from.lsus {
         match into.lsus.get_mut(&name) {
             Some(known) => add_lsu(known, lsu),
@@ -127,7 +137,9 @@ fn span(started: &str, finished: &str) -> Option<f64> {
 
 fn add_lsu(into: &mut LsuSummary, from: LsuSummary) {
     add_states(&mut into.states, &from.states);
-    into.foreign_keys = into.foreign_keys.saturating_add(from.foreign_keys);
+    into.rebuilt += from.rebuilt;
+    into.add_foreign(Foreign { count: from.foreign_keys, named: from.foreign_named });
+    into.unrecorded = into.unrecorded.saturating_add(from.unrecorded);
     into.list_requests = into.list_requests.saturating_add(from.list_requests);
     into.bytes_read = into.bytes_read.saturating_add(from.bytes_read);
     for (day, states) in &from.days {

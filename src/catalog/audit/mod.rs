@@ -39,6 +39,9 @@ use shard::Shard;
 /// Debris younger than this is left alone and not named, unless asked otherwise.
 pub const GRACE_SECONDS: u64 = 24 * 3600;
 
+/// The longest text of a finding, bytes: a record or an answer that is quoted may be megabytes.
+const TEXT_MAX: usize = 2_000;
+
 /// What to audit and how.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -110,12 +113,22 @@ impl Scope {
             lsu: self.lsu.config().name.clone(),
             image: id.map(ToString::to_string),
             key: key.map(ToOwned::to_owned),
-            expected: expected.into(),
-            found: found.into(),
+            expected: clipped(expected.into()),
+            found: clipped(found.into()),
             advice: class.advice().into(),
         };
         Found { finding, remedy: None }
     }
+}
+
+fn clipped(mut text: String) -> String {
+    if text.len() > TEXT_MAX {
+        let more = text.len() - TEXT_MAX;
+        text.truncate(text.floor_char_boundary(TEXT_MAX));
+        text.push_str(&format!("… and {more} more bytes"));
+        text.shrink_to_fit();
+    }
+    text
 }
 
 impl Found {

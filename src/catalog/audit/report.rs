@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 
 /// The version of the JSON form.
 pub const REPORT_SCHEMA: u32 = 1;
+/// Findings of each severity that a report keeps; the rest are counted by class. Damage of a whole bucket must not take
+/// all memory of the host that looks at it.
+pub const FINDINGS_MAX: u64 = 200_000;
+/// Foreign keys of an LSU that are named; the rest are counted.
+pub const FOREIGN_NAMED: usize = 10;
 
 /// What can be wrong, by the names that text and JSON use; `docs/verify.md` has a section for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -108,6 +113,18 @@ pub struct LsuSummary {
     pub states: States,
     /// Keys below the LSU's prefix that are not ours; they are never touched.
     pub foreign_keys: u64,
+    /// The first of them.
+    #[serde(default)]
+    pub foreign_named: Vec<String>,
+    /// Images that have data and neither a sidecar nor a pending record.
+    #[serde(default)]
+    pub unrecorded: u64,
+    /// Complete images whose sidecar `repair` rebuilt: how it was written first is not on record.
+    #[serde(default)]
+    pub rebuilt: u64,
+    /// The selection has images that are another shard's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elsewhere: bool,
     pub list_requests: u64,
     /// Bytes of images that were read and checked.
     pub bytes_read: u64,
@@ -136,6 +153,12 @@ pub struct Summary {
     pub warnings: u64,
     /// How often each class was found; classes without findings are left out.
     pub classes: BTreeMap<Class, u64>,
+    /// How many of them are counted only, and not among the findings: a report keeps [`FINDINGS_MAX`] of each severity.
+    #[serde(default)]
+    pub left_out: BTreeMap<Class, u64>,
+    /// What was asked for and could not be verified, one sentence each: then nothing found is no good news.
+    #[serde(default)]
+    pub unverified: Vec<String>,
     /// By the LSU's name.
     pub lsus: BTreeMap<String, LsuSummary>,
 }
@@ -191,21 +214,21 @@ impl Class {
     pub fn advice(self) -> &'static str {
         match self {
             Self::DataMissing => {
-                "the image cannot be restored: expire it in NetBackup, or bring the object back from a snapshot or a copy"
+                "the image cannot be restored now: bring the object back with `vastost-s3 undelete`, from a snapshot or a copy; expire the image only when there is none"
             }
             Self::DataSize => {
-                "the object is not what was written: bring the right one back from a snapshot or a copy, or expire the image"
+                "the object is not what was written: bring the right one back from a version, a snapshot or a copy before you expire the image"
             }
             Self::DataEtag => {
-                "another object lies there, perhaps a copy: `vastost-s3 repair --deep` reads it and records its ETag if every byte is right"
+                "the object was written again, perhaps by a copy: `vastost-s3 verify --deep` reads every byte, `vastost-s3 repair --deep` then records the new ETag"
             }
             Self::DataChecksum => {
-                "the image's bytes are damaged: bring the object back from a snapshot or a copy, or expire the image"
+                "the image's bytes are damaged: bring the object back from a version, a snapshot or a copy before you expire the image"
             }
             Self::SidecarInvalid => "`vastost-s3 repair` rebuilds the sidecar from the data object",
             Self::SidecarMismatch => "find out which of the two is right; `vastost-s3 info` shows the sidecar",
             Self::OrphanData => {
-                "`vastost-s3 repair` rebuilds a lost sidecar; `vastost-s3 gc --orphan-data` removes what nobody misses"
+                "`vastost-s3 repair` rebuilds a lost sidecar; `vastost-s3 gc --orphan-data` then removes data that no record names"
             }
             Self::OrphanUpload => "`vastost-s3 gc` aborts it",
             Self::PendingStale => "`vastost-s3 gc` removes it, unless NetBackup is to go on with the backup",
@@ -216,7 +239,9 @@ impl Class {
             Self::Unreadable => {
                 "look at the message: the network, the rights of the keys, or the object itself; then verify again"
             }
-            Self::NetbackupOnly => "NetBackup would fail to restore it: expire it there, or bring its objects back",
+            Self::NetbackupOnly => {
+                "NetBackup would fail to restore it: look for its data among orphan-data and pending images, and bring its objects back; expire it only when there are none"
+            }
             Self::StoreOnly => "NetBackup does not know it: import it there, or delete it with `vastost-s3 rm`",
             Self::NetbackupSize => {
                 "NetBackup wrote another number of bytes than the image has: do not rely on it, and keep both records"
@@ -227,12 +252,14 @@ impl Class {
     /// Debris and surplus are warnings; whatever keeps an image from being restored or trusted is an error.
     pub fn severity(self) -> Severity {
         match self {
-            Self::OrphanData | Self::OrphanUpload | Self::PendingStale | Self::DeleteUnfinished | Self::StoreOnly => {
-                Severity::Warning
-            }
+            Self::DataEtag
+            | Self::OrphanData
+            | Self::OrphanUpload
+            | Self::PendingStale
+            | Self::DeleteUnfinished
+            | Self::StoreOnly => Severity::Warning,
             Self::DataMissing
             | Self::DataSize
-            | Self::DataEtag
             | Self::DataChecksum
             | Self::SidecarInvalid
             | Self::SidecarMismatch
@@ -251,7 +278,51 @@ impl Count {
     }
 }
 
+/// Keys that are not ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foreign {
+    pub count: u64,
+    /// The first of them.
+    pub named: Vec<String>,
+}
+
+impl Foreign {
+    pub fn add(&mut self, name: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.named.len() < FOREIGN_NAMED {
+            self.named.push(name());
+        }
+    }
+}
+
+impl LsuSummary {
+    pub fn add_foreign(&mut self, foreign: Foreign) {
+        self.foreign_keys = self.foreign_keys.saturating_add(foreign.count);
+        let room = FOREIGN_NAMED.saturating_sub(self.foreign_named.len());
+        let new: Vec<_> =
+            foreign.named.into_iter().filter(|name| !self.foreign_named.contains(name)).take(room).collect();
+        self.foreign_named.extend(new);
+    }
+}
+
 impl Report {
+    /// Adds a finding; one too many of its severity is only counted.
+    pub fn push(&mut self, finding: Finding) {
+        let summary = &mut self.summary;
+        let kept = match finding.severity {
+            Severity::Error => &mut summary.errors,
+            Severity::Warning => &mut summary.warnings,
+        };
+        *kept = kept.saturating_add(1);
+        // An LSU that could not be listed is looked for by name.
+        let is_about_an_lsu = finding.class == Class::Unreadable && finding.image.is_none();
+        if *kept > FINDINGS_MAX && !is_about_an_lsu {
+            *summary.left_out.entry(finding.class).or_default() += 1;
+        } else {
+            self.findings.push(finding);
+        }
+    }
+
     /// Sorts the findings and counts them into the summary.
     pub fn seal(&mut self) {
         self.schema = REPORT_SCHEMA;
@@ -259,14 +330,21 @@ impl Report {
             let order = |f: &Finding| (f.severity, f.class, f.lsu.clone(), f.image.clone(), f.key.clone());
             order(a).cmp(&order(b))
         });
+        self.recount();
+    }
+
+    /// Counts the findings anew, those that were left out included.
+    pub fn recount(&mut self) {
         let summary = &mut self.summary;
-        summary.classes.clear();
-        (summary.errors, summary.warnings) = (0, 0);
+        summary.classes = summary.left_out.clone();
         for finding in &self.findings {
             *summary.classes.entry(finding.class).or_default() += 1;
-            match finding.severity {
-                Severity::Error => summary.errors += 1,
-                Severity::Warning => summary.warnings += 1,
+        }
+        (summary.errors, summary.warnings) = (0, 0);
+        for (class, number) in &summary.classes {
+            match class.severity() {
+                Severity::Error => summary.errors += number,
+                Severity::Warning => summary.warnings += number,
             }
         }
     }

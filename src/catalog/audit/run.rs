@@ -17,7 +17,7 @@ use super::super::lsu::Lsu;
 use super::debris::{self, Judged, Seen};
 use super::deep::{self, Limiter};
 use super::image::{self, Checked};
-use super::report::{Class, Finding, Level, LsuSummary, Report, Severity, States};
+use super::report::{Class, FINDINGS_MAX, Finding, Foreign, Level, LsuSummary, Report, Severity, States};
 use super::walk::{Group, Groups, Position};
 use super::{Found, Options, Scope};
 use crate::error::{Error, Kind, Result};
@@ -44,13 +44,13 @@ pub struct Tally {
 pub enum Event<'a> {
     /// Some more has been done.
     Progress(Tally),
-    /// This state can be gone on from.
+    /// The audit can be resumed from this state.
     Checkpoint(&'a Checkpoint),
     /// A complete image was found, with its size where that could be read.
     Image { lsu: &'a Lsu, id: &'a ImageId, bytes: Option<u64> },
 }
 
-/// An audit that can be gone on with: what it has found, and where it is.
+/// An audit that can be resumed: what it has found, and where it is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub report: Report,
@@ -81,10 +81,18 @@ struct Audit<'a> {
     tell: &'a mut dyn FnMut(Event<'_>),
 }
 
+/// One image that the walk has come to.
+struct Passed {
+    group: Group,
+    /// Keys between the image before and this one.
+    foreign: Foreign,
+    /// Behind the image.
+    position: Position,
+}
+
 /// One image done.
 struct Done {
-    group: Group,
-    position: Position,
+    passed: Passed,
     checked: Checked,
     bytes_read: u64,
     /// The audit was cancelled before all of the image had been read.
@@ -134,6 +142,7 @@ fn forget_failed(state: &mut Checkpoint) {
     for name in &failed {
         report.summary.lsus.remove(name);
     }
+    report.recount();
     report.summary.interrupted = false;
 }
 
@@ -167,8 +176,13 @@ impl Audit<'_> {
 
     fn try_audit_lsu(&mut self, lsu: &Lsu, name: &str, from: Option<Position>) -> Result<()> {
         let owned = lsu.clone();
-        let began = lsu.store().run(async move { owned.now().await })?;
-        let scope = Arc::new(self.scope(lsu, began));
+        let began = lsu.store().run(async move { owned.now_if_told().await })?;
+        let scope = Arc::new(self.scope(lsu, began.unwrap_or_default()));
+        if began.is_none() {
+            // Nothing is old then, and every writer alive.
+            let note = "the server sends no Date header: ages are not known, so nothing was taken for a leftover";
+            self.summary(&scope).notes.push(note.into());
+        }
         if from.is_none() && self.options.leftovers {
             self.leftovers(&scope)?;
         }
@@ -225,7 +239,7 @@ impl Audit<'_> {
 
     fn count(&mut self, scope: &Scope, seen: Seen) {
         let summary = self.summary(scope);
-        summary.foreign_keys += seen.foreign;
+        summary.add_foreign(seen.foreign);
         summary.list_requests += seen.requests;
     }
 
@@ -247,7 +261,8 @@ impl Audit<'_> {
             {
                 match futures::executor::block_on(groups.next_group()) {
                     Ok(Some((group, position))) => {
-                        under_way.push(self.start(scope, started, group, position));
+                        let foreign = groups.take_foreign();
+                        under_way.push(self.start(scope, started, Passed { group, foreign, position }));
                         started += 1;
                     }
                     Ok(None) => listing = Ok(false),
@@ -272,9 +287,13 @@ impl Audit<'_> {
                 next += 1;
             }
         }
-        let foreign = if scope.has_all() { groups.foreign() } else { 0 };
+        let cancelled = self.cancel.load(Ordering::Relaxed);
+        // What a resumed audit will pass again is counted by that one.
+        let rest = groups.take_foreign();
+        let foreign = if scope.has_all() && !cancelled { rest } else { Foreign::default() };
         self.count(scope, Seen { foreign, requests: groups.requests() });
-        if !self.cancel.load(Ordering::Relaxed) {
+        self.summary(scope).elsewhere |= groups.elsewhere();
+        if !cancelled {
             self.state.at = None;
         } else {
             (self.tell)(Event::Checkpoint(&self.state));
@@ -282,16 +301,10 @@ impl Audit<'_> {
         listing.map(drop)
     }
 
-    fn start(
-        &self,
-        scope: &Arc<Scope>,
-        number: u64,
-        group: Group,
-        position: Position,
-    ) -> tokio::task::JoinHandle<(u64, Done)> {
+    fn start(&self, scope: &Arc<Scope>, number: u64, passed: Passed) -> tokio::task::JoinHandle<(u64, Done)> {
         let (scope, deep, reading) = (Arc::clone(scope), Arc::clone(&self.deep), Arc::clone(&self.reading));
         scope.clone().lsu.store().runtime().spawn(async move {
-            let mut checked = image::check(&scope, &group).await;
+            let mut checked = image::check(&scope, &passed.group).await;
             let (mut bytes_read, mut cut) = (0, false);
             if scope.options.level == Level::Deep
                 && let Some(sidecar) = checked.sidecar.take()
@@ -307,15 +320,15 @@ impl Audit<'_> {
                         (bytes_read, cut) = (read.bytes, read.cut);
                         checked.gone |= read.gone;
                     }
-                    Err(error) => checked.found.push(image::unreadable(&scope, &group.id, &error)),
+                    Err(error) => checked.found.push(image::unreadable(&scope, &passed.group.id, &error)),
                 }
             }
-            (number, Done { group, position, checked, bytes_read, cut })
+            (number, Done { passed, checked, bytes_read, cut })
         })
     }
 
     fn add_image(&mut self, scope: &Scope, name: &str, done: Done) {
-        let Done { group, position, checked, bytes_read, .. } = done;
+        let Done { passed: Passed { group, foreign, position }, checked, bytes_read, .. } = done;
         let damaged = checked.found.iter().any(|found| found.finding.severity == Severity::Error);
         let is_image = group.sidecar.is_some() && !checked.gone;
         if is_image {
@@ -324,6 +337,7 @@ impl Audit<'_> {
                 (false, true) => states.damaged.add(checked.bytes),
                 (false, false) => states.good.add(checked.bytes),
             });
+            self.summary(scope).rebuilt += u64::from(checked.rebuilt && !checked.deleting);
             self.state.images += 1;
             self.state.bytes += checked.bytes;
         }
@@ -331,7 +345,12 @@ impl Audit<'_> {
             let bytes = checked.known.then_some(checked.bytes);
             (self.tell)(Event::Image { lsu: &scope.lsu, id: &group.id, bytes });
         }
-        self.summary(scope).bytes_read += bytes_read;
+        let summary = self.summary(scope);
+        summary.bytes_read = summary.bytes_read.saturating_add(bytes_read);
+        summary.unrecorded += u64::from(checked.unrecorded);
+        if scope.has_all() {
+            summary.add_foreign(foreign);
+        }
         for found in checked.found {
             self.add(scope, found);
         }
@@ -349,12 +368,14 @@ impl Audit<'_> {
             Level::Deep => self.reading.load(Ordering::Relaxed),
             _ => self.state.bytes,
         };
-        Tally { images: self.state.images, bytes, findings: self.state.report.findings.len() as u64 }
+        let summary = &self.state.report.summary;
+        Tally { images: self.state.images, bytes, findings: summary.errors.saturating_add(summary.warnings) }
     }
 
     fn add(&mut self, scope: &Scope, found: Found) {
-        self.state.report.findings.push(found.finding.clone());
-        if found.remedy.is_some() {
+        self.state.report.push(found.finding.clone());
+        // No more of them than findings of both severities: the next run has what this one leaves out.
+        if found.remedy.is_some() && (self.found.len() as u64) < 2 * FINDINGS_MAX {
             self.found.push((scope.lsu.clone(), found));
         }
     }

@@ -12,6 +12,7 @@ use super::super::keys::{Attempt, Folder};
 use super::super::list::pages;
 use super::super::pages::Pages;
 use super::Scope;
+use super::report::Foreign;
 use crate::error::Result;
 use crate::objstore::client::ListedObject;
 
@@ -28,6 +29,7 @@ pub struct Groups {
     scope: Arc<Scope>,
     catalog: Cursor,
     data: Cursor,
+    elsewhere: bool,
 }
 
 /// One folder's objects, one by one.
@@ -35,7 +37,7 @@ struct Cursor {
     folder: Folder,
     pages: Pages,
     ready: VecDeque<ListedObject>,
-    foreign: u64,
+    foreign: Foreign,
     /// The last key that was taken out.
     last: Option<String>,
 }
@@ -59,7 +61,7 @@ impl Groups {
     pub fn new(scope: &Arc<Scope>, position: &Position) -> Self {
         let cursor = |folder, from: &Option<String>| Cursor::new(scope, folder, from.clone());
         let (catalog, data) = (cursor(Folder::Catalog, &position.catalog), cursor(Folder::Data, &position.data));
-        Self { scope: Arc::clone(scope), catalog, data }
+        Self { scope: Arc::clone(scope), catalog, data, elsewhere: false }
     }
 
     /// The next image that was asked for, with the position behind it.
@@ -82,6 +84,7 @@ impl Groups {
             if self.scope.has(&group.id) {
                 return Ok(Some((group, self.position())));
             }
+            self.elsewhere |= self.scope.options.filter.accepts(&group.id);
         }
     }
 
@@ -101,9 +104,18 @@ impl Groups {
         Position { catalog: self.catalog.last.clone(), data: self.data.last.clone() }
     }
 
-    /// Keys in the two folders that are not ours.
-    pub fn foreign(&self) -> u64 {
-        self.catalog.foreign + self.data.foreign
+    /// Keys in the two folders that are not ours: those that were passed since this was asked last.
+    pub fn take_foreign(&mut self) -> Foreign {
+        let mut foreign = std::mem::take(&mut self.catalog.foreign);
+        let data = std::mem::take(&mut self.data.foreign);
+        foreign.count += data.count;
+        foreign.named.extend(data.named);
+        foreign
+    }
+
+    /// True when the selection has images that are another shard's.
+    pub fn elsewhere(&self) -> bool {
+        self.elsewhere
     }
 
     pub fn requests(&self) -> u64 {
@@ -120,7 +132,7 @@ impl Cursor {
                 Pages::new(&scope.lsu, prefix, from.clone())
             }
         };
-        Self { folder, pages, ready: VecDeque::new(), foreign: 0, last: from }
+        Self { folder, pages, ready: VecDeque::new(), foreign: Foreign::default(), last: from }
     }
 
     async fn peek(&mut self, scope: &Scope) -> Result<Option<Head>> {
@@ -129,8 +141,9 @@ impl Cursor {
                 if let Some((id, attempt)) = scope.lsu.keys().parse(self.folder, &object.key) {
                     return Ok(Some(Head { place: scope.lsu.keys().place(&id), id, attempt }));
                 }
-                self.foreign += 1;
-                self.pop();
+                if let Some(object) = self.pop() {
+                    self.foreign.add(|| object.key);
+                }
             }
             match self.pages.next_page().await? {
                 Some(page) => self.ready.extend(page),

@@ -60,8 +60,7 @@ fn audit(yard: &Yard, planted: &[(Definition, Planted)], level: Level, strict: b
 }
 
 fn assert_is_explained(finding: &Finding) {
-    assert_eq!(finding.advice, finding.class.advice());
-    assert!(!finding.expected.is_empty() && !finding.found.is_empty(), "{finding:?}");
+    assert!(!finding.advice.is_empty() && !finding.expected.is_empty() && !finding.found.is_empty(), "{finding:?}");
 }
 
 #[cfg(feature = "minio-tests")]
@@ -110,7 +109,8 @@ fn all_classes_are_found_together_and_nothing_else(wish: &Wish) {
 
 fn debris_of_today_is_not_named(wish: &Wish) {
     let yard = Yard::new(wish);
-    let debris = plants(wish).filter(|plant| plant.severity == Severity::Warning && plant.class != Class::StoreOnly);
+    let ageless = [Class::StoreOnly, Class::DataEtag];
+    let debris = plants(wish).filter(|plant| plant.severity == Severity::Warning && !ageless.contains(&plant.class));
     let mut planted = 0;
     for plant in debris {
         planted += 1;

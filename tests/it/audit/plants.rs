@@ -34,7 +34,7 @@ const SIZE: usize = 5_000;
 pub const PLANTS: [Plant; 15] = [
     Plant { class: Class::DataMissing, severity: Severity::Error, minio_only: false, plant: data_missing },
     Plant { class: Class::DataSize, severity: Severity::Error, minio_only: false, plant: data_size },
-    Plant { class: Class::DataEtag, severity: Severity::Error, minio_only: false, plant: data_etag },
+    Plant { class: Class::DataEtag, severity: Severity::Warning, minio_only: false, plant: data_etag },
     Plant { class: Class::DataChecksum, severity: Severity::Error, minio_only: false, plant: data_checksum },
     Plant { class: Class::SidecarInvalid, severity: Severity::Error, minio_only: false, plant: sidecar_invalid },
     Plant { class: Class::SidecarMismatch, severity: Severity::Error, minio_only: true, plant: sidecar_mismatch },
@@ -99,12 +99,14 @@ fn data_size(yard: &Yard, def: &Definition) -> Planted {
     planted.and(Level::Deep, image.finding(Class::DataChecksum, &image.data_key))
 }
 
-/// Read to its end, another object has another checksum as well.
+/// The record of somewhere else, where the same bytes had another ETag.
 fn data_etag(yard: &Yard, def: &Definition) -> Planted {
-    let image = image(yard, def);
-    replace(yard, &image.data_key, &pattern(SIZE, 4711));
-    let planted = Planted::one(Level::Quick, image.finding(Class::DataEtag, &image.data_key));
-    planted.and(Level::Deep, image.finding(Class::DataChecksum, &image.data_key))
+    let mut image = image(yard, def);
+    let etag = Value::from("0".repeat(32));
+    image.record["data"]["etag"] = etag.clone();
+    image.record["parts"][0]["etag"] = etag;
+    yard.foreign.put(&image.sidecar_key, &to_bytes(&image.record), &[]);
+    Planted::one(Level::Quick, image.finding(Class::DataEtag, &image.data_key))
 }
 
 /// Another object, and a sidecar that was made to fit: only the bytes tell.

@@ -79,6 +79,9 @@ fn a_full_disk_names_the_file() {
     run_with(&site, &["put", "-", "main/a"], b"x").expect(0);
     let told = one_line(run(&site, &["get", "main/a", "/dev/full"]));
     assert!(told.contains("/dev/full") && told.contains("No space left"), "{told}");
+    let link = site.folder.path().join("link");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    assert!(one_line(run(&site, &["get", "main/a", link.to_str().unwrap()])).contains("leads nowhere"));
     let folder = site.folder.path().join("none").join("file");
     let told = one_line(run(&site, &["get", "main/a", folder.to_str().unwrap()]));
     assert!(told.contains(folder.to_str().unwrap()), "{told}");
@@ -88,13 +91,25 @@ fn a_full_disk_names_the_file() {
 fn a_reader_that_goes_away_is_no_failure() {
     let site = site();
     run_with(&site, &["put", "-", "main/a"], &vec![1; 8 << 20]).expect(0);
-    for args in [&["get", "main/a", "-"][..], &["ls", "main"], &["--json", "info", "main/a"], &["config", "show"]] {
+    for args in [&["ls", "main"][..], &["verify", "main"], &["--json", "info", "main/a"], &["config", "show"]] {
         let mut child = command(&site.config).args(args).stdout(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && stderr.is_empty(), "{args:?}: {} {stderr}", output.status);
     }
+}
+
+#[test]
+fn a_consumer_of_an_image_that_goes_away_has_not_got_it() {
+    let site = site();
+    run_with(&site, &["put", "-", "main/a"], &vec![1; 8 << 20]).expect(0);
+    let mut child = command(&site.config).args(["get", "main/a", "-"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("before it had all 8,388,608 bytes"), "{stderr}");
 }
 
 #[test]

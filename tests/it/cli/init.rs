@@ -62,6 +62,18 @@ fn init_overwrites_only_with_force() {
 }
 
 #[test]
+fn init_may_be_repeated_when_it_would_write_the_same() {
+    let site = site();
+    let output = output(&site);
+    for _ in 0..2 {
+        finish(&mut init(&site, &output, &site.bucket, &["--create"])).expect(0);
+    }
+    let told = finish(&mut init(&site, &output, "another-bucket", &[])).expect(2).stderr;
+    assert!(told.contains("exists"), "{told}");
+    assert_eq!(std::fs::read_dir(output.parent().unwrap()).unwrap().count(), 2);
+}
+
+#[test]
 fn without_a_terminal_init_names_the_option_that_is_missing() {
     let site = site();
     let output = output(&site);

@@ -61,7 +61,8 @@ impl<'a> Advice<'a> {
 
     pub fn print(&self, config: &Config) -> Result<(), Box<dyn Error>> {
         let Combination { part_size, parts_in_flight, streams, .. } = self.chosen.combination;
-        line("\n[transfer]")?;
+        line("")?;
+        line("[transfer]")?;
         line(&format!("part_size = \"{}\"", size_text(part_size)))?;
         line(&format!("parts_in_flight = {parts_in_flight}"))?;
         line(&format!("read_ahead_parts = {parts_in_flight}"))?;
@@ -70,8 +71,9 @@ impl<'a> Advice<'a> {
         }
         let (rate, direction) = (self.chosen.rate(), self.chosen.direction.name());
         let plural = if streams == 1 { "" } else { "s" };
+        line("")?;
         line(&format!(
-            "\n{streams} stream{plural} at once, {rate:.0} MiB/s {direction}: the smallest setting within a tenth of the fastest."
+            "{streams} stream{plural} at once, {rate:.0} MiB/s {direction}: the smallest setting within a tenth of the fastest."
         ))?;
         line(&format!("The fastest: {}, {:.0} MiB/s.", described(self.fastest), self.fastest.rate()))?;
         line(&format!("What limits it: {}.", self.limit.in_words()))

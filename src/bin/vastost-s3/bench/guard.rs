@@ -162,7 +162,11 @@ fn remove(lsu: &Lsu, run: &Run, mut images: Vec<ImageId>) -> Result<usize, Box<d
         }
         images = left;
     }
-    Err(format!("{} images of client {CLIENT} could not be removed: {failure}", images.len()).into())
+    Err(format!(
+        "{} of client {CLIENT} could not be removed: {failure}",
+        crate::output::counted(images.len() as u64, "image")
+    )
+    .into())
 }
 
 fn remove_one(lsu: &Lsu, id: ImageId) -> vastost::error::Result<()> {

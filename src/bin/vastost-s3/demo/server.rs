@@ -14,7 +14,7 @@ use crate::init::files;
 use crate::output;
 
 fn keys() -> KeyPair {
-    KeyPair { access_key_id: "demo".into(), secret_access_key: "demo-secret".into() }
+    KeyPair { access_key_id: "demo".into(), secret_access_key: "demo-secret".into(), session_token: None }
 }
 
 /// `--serve`: the demo's S3 server over a kept folder, until Ctrl-C.

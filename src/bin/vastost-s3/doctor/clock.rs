@@ -11,7 +11,7 @@ use tokio_rustls::TlsConnector;
 use vastost::config::{Config, Server};
 use vastost::error::Error as LibraryError;
 use vastost::objstore::engine::Engine;
-use vastost::objstore::tls::{TlsSetup, setup};
+use vastost::objstore::tls::{TlsSetup, advice, setup};
 
 use super::Done;
 use super::report::Report;
@@ -30,6 +30,18 @@ struct Answer {
     /// The end of the certificate, seconds since 1970.
     not_after: Option<i64>,
     head: Result<String, String>,
+}
+
+/// Why there is no connection to an address.
+struct Refused {
+    why: String,
+    advice: &'static str,
+}
+
+impl From<String> for Refused {
+    fn from(why: String) -> Self {
+        Self { why, advice: "check that the cluster's address is up and no firewall is in between" }
+    }
 }
 
 /// False when no address can be talked to.
@@ -51,11 +63,7 @@ pub fn check(
     let mut date = None;
     for address in addresses {
         match ask(config, server, engine, *address, tls.clone())? {
-            Err(why) => {
-                let advice =
-                    "set tls.ca_file to the authority's PEM file, tls.server_name to the name in the certificate";
-                report.fail("tls", format!("{address}: {why}"), advice)?;
-            }
+            Err(Refused { why, advice }) => report.fail("tls", format!("{address}: {why}"), advice)?,
             Ok(answer) => {
                 if let Some(not_after) = answer.not_after {
                     expiry(*address, not_after, report)?;
@@ -110,26 +118,27 @@ fn skew(address: SocketAddr, head: Result<String, String>, report: &mut Report) 
     }
 }
 
-/// One unauthenticated request; the outer text says why there is no connection to make it on.
+/// One unauthenticated request, or why there is no connection to make it on.
 fn ask(
     config: &Config,
     server: &Server,
     engine: &Engine,
     address: SocketAddr,
     tls: Option<TlsSetup>,
-) -> Result<Result<Answer, String>, Box<dyn Error>> {
+) -> Result<Result<Answer, Refused>, Box<dyn Error>> {
     let (host, limit) = (server.endpoint.authority(), config.transfer.connect_timeout + ANSWER_TIMEOUT);
     Ok(engine.runtime().run(async move {
         let asked = tokio::time::timeout(limit, talk(address, tls, &host)).await;
-        Ok::<_, LibraryError>(asked.unwrap_or_else(|_| Err(format!("no answer within {limit:?}"))))
+        Ok::<_, LibraryError>(asked.unwrap_or_else(|_| Err(format!("no answer within {limit:?}").into())))
     })?)
 }
 
-async fn talk(address: SocketAddr, tls: Option<TlsSetup>, host: &str) -> Result<Answer, String> {
+async fn talk(address: SocketAddr, tls: Option<TlsSetup>, host: &str) -> Result<Answer, Refused> {
     let tcp = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
     let Some(tls) = tls else { return Ok(Answer { not_after: None, head: head_of(tcp, host).await }) };
     let connector = TlsConnector::from(Arc::clone(&tls.config));
-    let stream = connector.connect(tls.server_name, tcp).await.map_err(|error| error.to_string())?;
+    let refused = |error: std::io::Error| Refused { advice: advice(&error), why: error.to_string() };
+    let stream = connector.connect(tls.server_name, tcp).await.map_err(refused)?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let not_after = certificate.and_then(|der| {
         let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;

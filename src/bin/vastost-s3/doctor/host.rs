@@ -1,8 +1,11 @@
-//! What this host must give: a state directory, memory, file descriptors.
+//! What this host must give: files that only we change, a state directory, memory, file descriptors.
 
 use std::path::Path;
 
+use vastost::config::warnings::warnings;
 use vastost::config::{Config, size_text};
+use vastost::files;
+use vastost::memory::{self, RESERVE};
 
 use super::Done;
 use super::report::Report;
@@ -11,18 +14,31 @@ use crate::output::human_size;
 /// Descriptors beside those of connections: the host's own files, libraries, logs.
 const OTHER_FILES: u64 = 64;
 
+/// Of a process beside its part buffers, about.
+const BESIDE_POOL: u64 = 64 << 20;
+
 pub fn check(config: &Config, report: &mut Report) -> Done {
+    for warning in warnings(config) {
+        report.warn(
+            "files",
+            warning,
+            "see \"Files on the host\" in docs/architecture.md for whom they should belong to",
+        )?;
+    }
     state_dir(&config.state_dir, report)?;
     memory(config.pool.budget_bytes, report)?;
-    files(config, report)
+    limits(config.pool.budget_bytes, report)?;
+    proxies(report)?;
+    descriptors(config, report)
 }
 
 fn state_dir(folder: &Path, report: &mut Report) -> Done {
     let path = folder.display();
     let was_there = folder.exists();
-    let draft = folder.join(format!("doctor-{}.tmp", std::process::id()));
-    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&draft, b"vastost doctor"));
-    let removed = written.and_then(|()| std::fs::remove_file(&draft));
+    let probe = folder.join(format!("doctor-{}", std::process::id()));
+    let written =
+        files::make_folder(folder).and_then(|()| files::replace(&probe, b"vastost doctor", files::STATE_MODE));
+    let removed = written.and_then(|()| std::fs::remove_file(&probe));
     if !was_there {
         // Whoever needs it first makes it, and it is theirs then; it may hold nothing of ours.
         let _ = std::fs::remove_dir(folder);
@@ -58,7 +74,38 @@ fn meminfo(field: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-fn files(config: &Config, report: &mut Report) -> Done {
+/// What the process may take, by its own limits and those of its control group: part buffers, and what lies beside them.
+fn limits(budget: u64, report: &mut Report) -> Done {
+    for limit in memory::limits() {
+        let (needed, left) = (budget + BESIDE_POOL, human_size(limit.left_bytes));
+        let seen = format!("{} is {}, {left} left", limit.name, human_size(limit.bytes));
+        if limit.left_bytes >= needed {
+            report.pass("memory limit", format!("{seen}, up to {} needed", human_size(needed)))?;
+            continue;
+        }
+        let advice = format!(
+            "raise the limit to {} and what the host's own memory needs, or lower [pool] budget; calls that begin with less than {} left return STSP_ENOMEM",
+            human_size(needed),
+            size_text(RESERVE)
+        );
+        report.warn("memory limit", seen, &advice)?;
+    }
+    Ok(())
+}
+
+/// Other S3 tools follow these; a user who has set them must know that we do not.
+fn proxies(report: &mut Report) -> Done {
+    let names = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+    let set: Vec<_> =
+        names.into_iter().filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())).collect();
+    if set.is_empty() {
+        return Ok(());
+    }
+    let seen = format!("{} set here and not followed: connections go straight to the endpoint", set.join(", "));
+    report.warn("proxy", seen, "let this host reach the endpoint's addresses directly; a proxy cannot be configured")
+}
+
+fn descriptors(config: &Config, report: &mut Report) -> Done {
     let Some(limit) = open_files_limit() else {
         return report.warn(
             "open files",

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Done;
 use crate::args::Global;
 use crate::interrupt;
-use crate::output::{self, line};
+use crate::output::{self, line, painted, printable};
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -79,7 +79,8 @@ impl Report {
             Status::Fail => ("FAIL", "31"),
         };
         let word = if self.colour { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() };
-        line(&format!("{word}  {:<28}  {}", check.check, check.seen))?;
+        let (name, seen) = (printable(&check.check), printable(&check.seen));
+        painted(&format!("{word}  {name:<28}  {seen}"))?;
         check.advice.as_ref().map_or(Ok(()), |advice| line(&format!("      → {advice}")))?;
         output::flush()
     }
@@ -91,7 +92,8 @@ impl Report {
         if self.json {
             output::json(&Document { schema: 1, checks: &self.checks })?;
         } else if !self.quiet {
-            line(&format!("\n{passed} passed, {warned} warned, {failed} failed"))?;
+            line("")?;
+            line(&format!("{passed} passed, {warned} warned, {failed} failed"))?;
         }
         Ok(failed > 0)
     }

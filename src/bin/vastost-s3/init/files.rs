@@ -1,15 +1,15 @@
 //! The files that `init` writes: never over others, and secrets never readable by others, not even for a moment.
 
 use std::error::Error;
-use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use vastost::config::STATE_DIR_DEFAULT;
 
 use super::{Keys, Plan};
 use crate::args::Init;
+use crate::draft::Draft;
 
 /// The keys lie beside the configuration.
 pub fn keys_path(args: &Init) -> PathBuf {
@@ -20,28 +20,30 @@ fn keys_name(args: &Init) -> String {
     format!("{}.keys.toml", args.name)
 }
 
-pub fn refuse_overwrite(args: &Init, path: &Path) -> Result<(), String> {
-    if !args.force && path.symlink_metadata().is_ok() {
+/// Refuses to put `text` in the place of a file that says something else.
+pub fn refuse_overwrite(args: &Init, path: &Path, text: Option<&str>) -> Result<(), String> {
+    if !args.force && path.symlink_metadata().is_ok() && !text.is_some_and(|text| says(path, text)) {
         return Err(format!("{} exists; --force overwrites it, --output writes another one", path.display()));
     }
     Ok(())
 }
 
-/// Writes a whole file under a name of its own first, so that nobody ever reads half of it.
+fn says(path: &Path, text: &str) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|there| there == text)
+}
+
+/// Writes a file, unless it is there and says the same.
+pub fn write_new(args: &Init, path: &Path, text: &str, mode: u32) -> Result<(), Box<dyn Error>> {
+    if !args.force && says(path, text) { Ok(()) } else { write(path, text, mode, args.force) }
+}
+
+/// Writes a whole file, so that nobody ever reads half of it.
 pub fn write(path: &Path, text: &str, mode: u32, overwrite: bool) -> Result<(), Box<dyn Error>> {
-    let draft = path.with_extension(format!("tmp-{}", std::process::id()));
-    let named = |error: std::io::Error| format!("write {}: {error}", path.display());
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&draft)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
-    // A hard link, unlike a rename, fails where something has appeared meanwhile.
-    let placed =
-        written.and_then(|()| if overwrite { std::fs::rename(&draft, path) } else { std::fs::hard_link(&draft, path) });
-    let _ = std::fs::remove_file(&draft);
-    placed.map_err(|error| named(error).into())
+    let written = Draft::create(path, mode).and_then(|draft| {
+        draft.file()?.write_all(text.as_bytes())?;
+        if overwrite { draft.replace() } else { draft.place_new() }
+    });
+    written.map(drop).map_err(|error| format!("write {}: {error}", path.display()).into())
 }
 
 /// The text of the configuration.

@@ -2,90 +2,105 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
 use vastost::catalog::audit::Options;
 use vastost::catalog::audit::against::Expected;
 use vastost::catalog::audit::compare::Comparison;
 use vastost::catalog::audit::report::{Class, Level, REPORT_SCHEMA, Report, Selection};
-use vastost::catalog::audit::run::{Audited, Checkpoint, Event, run};
-use vastost::catalog::escape::escape;
+use vastost::catalog::audit::run::{Checkpoint, Event, run};
 use vastost::catalog::image_id::DATE_MAX;
 use vastost::catalog::list::Filter;
 use vastost::catalog::lsu::Lsu;
 use vastost::catalog::record::now_text;
 
+use super::coverage::{NOTHING_EXPECTED, unverified};
+use super::resume::{ResumeFile, State};
 use crate::args::{Global, VerifyAudit};
 use crate::interrupt;
 use crate::name::to_name;
-use crate::output::{complain, hint};
+use crate::output::{complain, counted, hint};
 use crate::progress::Progress;
 use crate::site::{Catalog, Site};
 
-/// The file of `--resume`: which audit it is of, and how far that is.
-#[derive(Serialize, Deserialize)]
-struct ResumeFile {
-    schema: u32,
-    server: String,
-    level: Level,
-    selection: Selection,
-    lsus: Vec<String>,
-    checkpoint: Checkpoint,
+/// What an audit ended with, and its resume file, which is needed until the report is where it was wanted.
+pub struct Ended {
+    pub report: Report,
+    pub resume: Option<ResumeFile>,
 }
 
 /// Runs the audit; an error only when it could not begin.
-pub fn audit(global: &Global, args: &VerifyAudit) -> Result<Report, Box<dyn Error>> {
+pub fn audit(global: &Global, args: &VerifyAudit) -> Result<Ended, Box<dyn Error>> {
     let began = Instant::now();
     let catalog = Site::open(global)?.catalog()?;
     let lsus = catalog.lsus(&args.lsus)?;
-    let comparison = args.against.as_deref().map(|file| expected(file, args)).transpose()?;
+    let expected = args.against.as_deref().map(|file| expected(file, args)).transpose()?;
+    let (comparison, uncompared) = expected.unzip();
+    // Told at once, since the audit may take hours, and again in the report.
+    let uncompared: Option<String> = uncompared.flatten().inspect(|why| complain(why));
     let options = options(args);
-    let mut resume = start(&catalog, args, &lsus, options.level)?;
+    let mut file = args.resume.as_deref().map(ResumeFile::open).transpose()?;
+    let fresh = fresh(&catalog, args, &lsus, options.level);
+    let mut state = match &mut file {
+        Some(file) => file.load(&fresh)?.unwrap_or(fresh),
+        None => fresh,
+    };
     interrupt::watch()?;
     let cancel = Arc::new(AtomicBool::new(false));
-    let from = std::mem::take(&mut resume.checkpoint);
+    let from = std::mem::take(&mut state.checkpoint);
     let earlier_seconds = from.report.summary.seconds;
-    let mut watcher = Watcher { progress: progress(global, args, &lsus), comparison, args, resume };
+    let mut watcher = Watcher { progress: progress(global, args, &lsus), comparison, file, state };
     let mut audited = run(&lsus, &options, from, &cancel, &mut |event| {
         watcher.take(event);
         if interrupt::check().is_err() {
             cancel.store(true, Ordering::Relaxed);
         }
     })?;
-    let Watcher { comparison, .. } = watcher;
-    let summary = &mut audited.report.summary;
+    let Watcher { comparison, file, state, .. } = watcher;
+    let report = &mut audited.report;
+    report.summary.unverified.clear();
     if let Some(comparison) = comparison {
-        let complete = !summary.interrupted;
-        audited.report.findings.extend(comparison.finish(&options.filter, args.shard, complete));
+        let complete = !report.summary.interrupted;
+        let nothing = || (!comparison.has_any(&options.filter)).then(|| NOTHING_EXPECTED.to_owned());
+        report.summary.unverified.extend(uncompared.or_else(nothing));
+        for finding in comparison.finish(&options.filter, args.shard, complete) {
+            report.push(finding);
+        }
     }
-    let summary = &mut audited.report.summary;
-    summary.finished = now_text();
-    summary.seconds = earlier_seconds + began.elapsed().as_secs_f64();
-    audited.report.seal();
-    end(args, &lsus, audited)
+    report.summary.finished = now_text();
+    report.summary.seconds = earlier_seconds + began.elapsed().as_secs_f64();
+    report.seal();
+    if !report.summary.interrupted {
+        let unverified = unverified(report, &lsus, args.allow_empty);
+        report.summary.unverified.extend(unverified);
+    }
+    end(&lsus, audited.report, file, state)
 }
 
-fn end(args: &VerifyAudit, lsus: &[Lsu], audited: Audited) -> Result<Report, Box<dyn Error>> {
-    let report = audited.report;
+fn end(lsus: &[Lsu], report: Report, mut file: Option<ResumeFile>, mut state: State) -> Result<Ended, Box<dyn Error>> {
+    if let Some(file) = file.as_mut().filter(|_| !report.summary.interrupted) {
+        // Whatever becomes of the report now, the same command makes it again without looking at anything twice.
+        state.checkpoint = Checkpoint { report: report.clone(), ..Checkpoint::default() };
+        if let Err(error) = file.save(&state) {
+            complain(&error.to_string());
+        }
+    }
     if report.summary.interrupted
-        && let Some(file) = &args.resume
-        && file.exists()
+        && let Some(name) = file.as_ref().and_then(ResumeFile::noted)
     {
-        hint(&format!("the same command goes on from {}", file.display()));
-    } else if let Some(file) = args.resume.as_deref().filter(|file| file.exists()) {
-        std::fs::remove_file(file).map_err(|error| format!("remove {}: {error}", file.display()))?;
+        hint(&format!("the same command resumes the audit: it goes on from {name}"));
     }
     let dead = report.findings.iter().filter(|f| f.class == Class::Unreadable && f.image.is_none());
     let dead: Vec<_> = dead.map(|finding| format!("{}: {}", finding.lsu, finding.found)).collect();
     if dead.len() == lsus.len() && report.summary.lsus.values().all(|lsu| lsu.list_requests == 0) {
         return Err(format!("no LSU could be listed: {}", dead.join("; ")).into());
     }
-    Ok(report)
+    Ok(Ended { report, resume: file })
 }
 
 fn options(args: &VerifyAudit) -> Options {
@@ -112,25 +127,35 @@ fn options(args: &VerifyAudit) -> Options {
     }
 }
 
-fn expected(file: &Path, args: &VerifyAudit) -> Result<Comparison, Box<dyn Error>> {
+/// What NetBackup expects, and why that is nothing to compare with: a list without images, or without a volume that was
+/// asked for.
+fn expected(file: &Path, args: &VerifyAudit) -> Result<(Comparison, Option<String>), Box<dyn Error>> {
     let volumes: BTreeSet<_> = args.volumes.iter().map(|volume| volume.as_bytes().to_vec()).collect();
     let expected = Expected::open(file, &volumes)?;
-    if expected.is_empty() {
+    let name = file.display();
+    let text = |id: &[u8]| String::from_utf8_lossy(id).into_owned();
+    let unknown: Vec<_> = volumes.iter().filter(|id| !expected.has_volume(id)).map(|id| text(id)).collect();
+    let why = if !unknown.is_empty() {
+        let known: Vec<_> = expected.volumes().map(text).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let plural = if unknown.len() == 1 { "" } else { "s" };
+        Some(format!("{name} has no fragment on volume{plural} {}; the volumes in it: {known}", unknown.join(", ")))
+    } else if expected.is_empty() {
         let skipped = expected.skipped();
-        complain(&format!(
-            "{} names no image on a disk pool (passed over: {} not on disk, {} on other volumes, {} without data)",
-            file.display(),
-            skipped.not_disk,
-            skipped.other_volume,
-            skipped.not_data
-        ));
-    }
-    Ok(Comparison::new(expected))
+        Some(format!(
+            "{name} names no image on a disk pool, so there is nothing to compare with (passed over: {} not on disk, {} on \
+             other volumes, {} without data)",
+            skipped.not_disk, skipped.other_volume, skipped.not_data
+        ))
+    } else {
+        None
+    };
+    Ok((Comparison::new(expected), why))
 }
 
-/// The state to begin with: that of the resume file when there is one, else a fresh one.
-fn start(catalog: &Catalog, args: &VerifyAudit, lsus: &[Lsu], level: Level) -> Result<ResumeFile, Box<dyn Error>> {
-    let text = |name: &std::ffi::OsString| escape(name.as_bytes());
+/// The state of an audit that has not begun.
+fn fresh(catalog: &Catalog, args: &VerifyAudit, lsus: &[Lsu], level: Level) -> State {
+    let text = |name: &OsString| to_name(name).to_string();
     let selection = Selection {
         client: args.client.as_ref().map(text),
         image: args.image.as_ref().map(text),
@@ -149,37 +174,7 @@ fn start(catalog: &Catalog, args: &VerifyAudit, lsus: &[Lsu], level: Level) -> R
     summary.started = now_text();
     checkpoint.report.schema = REPORT_SCHEMA;
     let lsus = lsus.iter().map(|lsu| lsu.config().name.clone()).collect();
-    let server = catalog.server().name.clone();
-    let fresh = ResumeFile { schema: 1, server, level, selection, lsus, checkpoint };
-    match args.resume.as_deref().filter(|file| file.exists()) {
-        None => Ok(fresh),
-        Some(file) => load(file, &fresh),
-    }
-}
-
-fn load(file: &Path, wanted: &ResumeFile) -> Result<ResumeFile, Box<dyn Error>> {
-    let name = file.display();
-    let text = std::fs::read(file).map_err(|error| format!("read {name}: {error}"))?;
-    let saved: ResumeFile =
-        serde_json::from_slice(&text).map_err(|error| format!("{name} is no file of `verify --resume`: {error}"))?;
-    let same = saved.schema == wanted.schema
-        && saved.server == wanted.server
-        && saved.level == wanted.level
-        && saved.selection == wanted.selection
-        && saved.lsus == wanted.lsus;
-    if !same {
-        return Err(format!("{name} is of another audit: of other LSUs, another level or another selection").into());
-    }
-    Ok(saved)
-}
-
-fn save(file: &Path, resume: &ResumeFile) -> Result<(), Box<dyn Error>> {
-    // Whole files only: the machine may stop at any moment.
-    let draft = file.with_extension("tmp");
-    let written = serde_json::to_vec(resume).map_err(Into::into).and_then(|text| std::fs::write(&draft, text));
-    written
-        .and_then(|()| std::fs::rename(&draft, file))
-        .map_err(|error| format!("write {}: {error}", file.display()).into())
+    State { schema: 1, server: catalog.server().name.clone(), level, selection, lsus, checkpoint }
 }
 
 fn progress(global: &Global, args: &VerifyAudit, lsus: &[Lsu]) -> Progress {
@@ -191,19 +186,23 @@ fn progress(global: &Global, args: &VerifyAudit, lsus: &[Lsu]) -> Progress {
 }
 
 /// What happens beside the audit.
-struct Watcher<'a> {
+struct Watcher {
     progress: Progress,
     comparison: Option<Comparison>,
-    args: &'a VerifyAudit,
-    resume: ResumeFile,
+    file: Option<ResumeFile>,
+    state: State,
 }
 
-impl Watcher<'_> {
+impl Watcher {
     fn take(&mut self, event: Event<'_>) {
         match event {
             Event::Progress(tally) => {
                 self.progress.set(tally.bytes);
-                self.progress.say(&format!("{} images, {} findings", tally.images, tally.findings));
+                self.progress.say(&format!(
+                    "{}, {}",
+                    counted(tally.images, "image"),
+                    counted(tally.findings, "finding")
+                ));
             }
             Event::Image { lsu, id, bytes } => {
                 if let Some(comparison) = &mut self.comparison {
@@ -211,9 +210,13 @@ impl Watcher<'_> {
                 }
             }
             Event::Checkpoint(checkpoint) => {
-                let Some(file) = &self.args.resume else { return };
-                self.resume.checkpoint = checkpoint.clone();
-                if let Err(error) = save(file, &self.resume) {
+                let Some(file) = &mut self.file else { return };
+                // The last one before the end is needed whatever it costs.
+                if !file.is_due() && interrupt::check().is_ok() {
+                    return;
+                }
+                self.state.checkpoint = checkpoint.clone();
+                if let Err(error) = file.save(&self.state) {
                     complain(&error.to_string());
                 }
             }

@@ -3,8 +3,7 @@
 use vastost::catalog::audit::report::{Count, States};
 
 use super::bins::{Bin, Bins};
-use super::words::grouped;
-use crate::output::human_size;
+use crate::output::{grouped, human_size};
 
 const WIDTH: f64 = 1200.0;
 const HEIGHT: f64 = 240.0;

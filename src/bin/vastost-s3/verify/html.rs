@@ -11,8 +11,8 @@ use vastost::catalog::audit::report::{Class, Count, LsuSummary, Report};
 
 use super::bins::Bins;
 use super::chart::{self, Measure, STATES};
-use super::words::{self, Mood, all, counted, duration, grouped, meaning, total};
-use crate::output::human_size;
+use super::words::{self, Mood, all, duration, meaning, total};
+use crate::output::{counted, grouped, human_size};
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
@@ -79,11 +79,9 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// What could not be looked at, LSU by LSU.
+/// What could not be looked at or verified.
 fn notes(report: &Report) -> String {
-    let lsus = report.summary.lsus.iter();
-    let lines = lsus.flat_map(|(name, lsu)| lsu.notes.iter().map(move |note| format!("{name}: {note}")));
-    let items: String = lines.map(|line| format!("<li>{}</li>", escape(&line))).collect();
+    let items: String = words::notes(report).iter().map(|note| format!("<li>{}</li>", escape(note))).collect();
     if items.is_empty() { items } else { format!("<ul>{items}</ul>") }
 }
 

@@ -6,19 +6,20 @@ use std::io::IsTerminal;
 
 use vastost::catalog::audit::report::{Finding, LsuSummary, Report, Severity};
 
-use super::words::{self, Mood, duration, grouped, meaning};
+use super::words::{self, Mood, duration, meaning};
 use crate::args::Global;
-use crate::output::{human_size, line};
+use crate::output::{counted, grouped, human_size, painted, printable};
+
+/// Findings that are listed; JSON and page have the others.
+const LISTED_MAX: usize = 1_000;
 
 type Done = Result<(), Box<dyn Error>>;
 
 /// With `--quiet` only the findings, without advice.
 pub fn print(global: &Global, report: &Report) -> Done {
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    for text in lines(report, Style { colour, quiet: global.quiet }) {
-        line(&text)?;
-    }
-    Ok(())
+    // Every piece of them was made printable.
+    lines(report, Style { colour, quiet: global.quiet }).iter().try_for_each(|text| painted(text))
 }
 
 #[derive(Clone, Copy, Default)]
@@ -64,6 +65,7 @@ fn head(report: &Report, style: Style, lines: &mut Vec<String>) {
         chosen.iter().map(|(name, value)| format!(", {} {}", name.to_lowercase(), safe(value))).collect();
     let (server, took) = (safe(&summary.server), duration(summary.seconds));
     lines.push(format!("{server}, level {}{chosen}, {took}", words::level(summary.level)));
+    lines.extend(words::notes(report).iter().map(|note| safe(note)));
 }
 
 fn lsus(report: &Report, style: Style, lines: &mut Vec<String>) {
@@ -99,7 +101,6 @@ fn lsus(report: &Report, style: Style, lines: &mut Vec<String>) {
             grouped(states.deleting.images),
             human_size(lsu.bytes_read)
         ));
-        lines.extend(lsu.notes.iter().map(|note| format!("  note: {}", safe(note))));
     }
 }
 
@@ -117,23 +118,35 @@ fn classes(report: &Report, style: Style, lines: &mut Vec<String>) {
     }
 }
 
-/// By class, errors first; what to do is said once for all that it is the answer to.
+/// By class, errors first; what to do is said once for all that it is the answer to. Each class has its share of the
+/// lines.
 fn findings(report: &Report, style: Style, lines: &mut Vec<String>) {
     let mut groups: BTreeMap<_, Vec<&Finding>> = BTreeMap::new();
     for finding in &report.findings {
         groups.entry((finding.severity, finding.class, finding.advice.as_str())).or_default().push(finding);
     }
+    let share = LISTED_MAX / groups.len().max(1);
+    let mut unlisted = 0;
     for ((severity, class, advice), findings) in groups {
         if !style.quiet {
             let word = style.severity(severity, words::severity(severity));
             lines.push(String::new());
             lines.push(format!("{word} {}: {}", style.paint("1", class.name()), safe(advice)));
         }
-        for finding in findings {
+        for finding in findings.iter().take(share) {
             let lead =
                 if style.quiet { format!("{} {} ", words::severity(severity), class.name()) } else { "  ".into() };
             lines.push(lead + &one(finding));
         }
+        let more = findings.len().saturating_sub(share);
+        unlisted += more;
+        if more > 0 && !style.quiet {
+            lines.push(format!("  and {} more", grouped(more as u64)));
+        }
+    }
+    if unlisted > 0 {
+        let all = counted(unlisted as u64, "more finding");
+        lines.push(format!("and {all}; --json and --html list them"));
     }
 }
 
@@ -154,9 +167,9 @@ fn one(finding: &Finding) -> String {
     text
 }
 
-/// Without control characters: a terminal would obey them.
+/// Nothing that a terminal would obey.
 fn safe(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    printable(text).into_owned()
 }
 
 #[cfg(test)]
@@ -229,9 +242,44 @@ mod tests {
     }
 
     #[test]
+    fn thousands_of_findings_are_summarised_and_every_class_is_seen() {
+        let mut report = report();
+        let many = |number| Finding { image: Some(format!("x{number}")), ..report.findings[0].clone() };
+        let many: Vec<_> = (0..5_000).map(many).collect();
+        report.findings.extend(many);
+        report.seal();
+        for quiet in [false, true] {
+            let lines = lines(&report, Style { colour: false, quiet });
+            assert!((500..1_020).contains(&lines.len()), "{}", lines.len());
+            assert!(lines.last().unwrap().contains("4,5") && lines.last().unwrap().contains("--json"));
+            assert!(lines.iter().any(|line| line.contains("data-size")));
+        }
+    }
+
+    #[test]
+    fn what_was_not_verified_and_foreign_keys_are_told_below_the_verdict() {
+        let mut report = Report::default();
+        report.summary.unverified.push("no image in LSU nightly is one that was asked for".into());
+        let lsu = LsuSummary {
+            foreign_keys: 12,
+            foreign_named: vec!["catalog/x\u{202e}.json".into()],
+            ..LsuSummary::default()
+        };
+        report.summary.lsus.insert("nightly".into(), lsu);
+        let text = lines(&report, Style::default()).join("\n");
+        assert!(text.starts_with("Nothing was verified: looked at no image in 1 LSU."), "{text}");
+        assert!(text.contains("\nnot verified: no image in LSU nightly is one that was asked for\n"), "{text}");
+        assert!(
+            text.contains(
+                "12 keys not in the place of any image, and not looked at: catalog/x\u{fffd}.json and 11 more"
+            )
+        );
+    }
+
+    #[test]
     fn a_good_report_is_short() {
         let text = lines(&Report::default(), Style::default()).join("\n");
-        assert!(text.starts_with("Nothing wrong: looked at no images in 0 LSUs."), "{text}");
+        assert!(text.starts_with("Nothing wrong: looked at no image in 0 LSUs."), "{text}");
         assert_eq!(text.lines().count(), 2);
     }
 }

@@ -1,8 +1,8 @@
 //! What an audit's outcome is called, in text and on the page.
 
-use vastost::catalog::audit::report::{Class, Count, Level, Report, Selection, Severity, States};
+use vastost::catalog::audit::report::{Class, Count, Level, LsuSummary, Report, Selection, Severity, States};
 
-use crate::output::{human_size, utc};
+use crate::output::{counted, grouped, human_size, utc};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub fn verdict(report: &Report) -> Verdict {
     let summary = &report.summary;
     let (errors, warnings) = (summary.errors, summary.warnings);
     let (mood, mut line) = match (errors, warnings) {
+        (0, 0) if !summary.unverified.is_empty() => {
+            let what = if all(&total(report)).images == 0 { "Nothing" } else { "Not everything" };
+            (Mood::Warning, format!("{what} was verified"))
+        }
         (0, 0) if summary.interrupted => (Mood::Warning, "Nothing wrong in what was looked at".to_owned()),
         (0, 0) => (Mood::Fine, "Nothing wrong".to_owned()),
         (0, _) => (Mood::Warning, format!("No error, {}", counted(warnings, "warning"))),
@@ -33,11 +37,13 @@ pub fn verdict(report: &Report) -> Verdict {
     };
     if summary.interrupted {
         line.push_str("; the audit is incomplete");
+    } else if !summary.unverified.is_empty() && errors + warnings > 0 {
+        line.push_str("; not everything was verified");
     }
     let total = total(report);
     let damaged = total.damaged.images;
     let all = all(&total);
-    let images = if all.images == 0 { "no images".into() } else { counted_size(all) };
+    let images = if all.images == 0 { "no image".into() } else { counted_size(all) };
     let looked = format!("Looked at {images} in {}", counted(summary.lsus.len() as u64, "LSU"));
     let more = match (damaged, errors) {
         (0, 0) => format!("{looked}."),
@@ -125,26 +131,42 @@ pub fn meaning(class: Class) -> &'static str {
     }
 }
 
-/// `1 image`, `1,234 images`.
-pub fn counted(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
-}
-
 pub fn counted_size(count: Count) -> String {
     format!("{}, {}", counted(count.images, "image"), human_size(count.bytes))
 }
 
-/// Digits in groups of three.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+/// What could not be verified, and keys that are not ours, by LSU: sentences below the figures.
+pub fn notes(report: &Report) -> Vec<String> {
+    let summary = &report.summary;
+    let mut notes: Vec<_> = summary.unverified.iter().map(|sentence| format!("not verified: {sentence}")).collect();
+    for (name, lsu) in &summary.lsus {
+        notes.extend(lsu.notes.iter().map(|note| format!("{name}: {note}")));
+        notes.extend(rebuilt(lsu).map(|note| format!("{name}: {note}")));
+        notes.extend(foreign(lsu).map(|note| format!("{name}: {note}")));
     }
-    text
+    let left_out: u64 = summary.left_out.values().fold(0, |sum, number| sum.saturating_add(*number));
+    if left_out > 0 {
+        notes.push(format!("{} are counted and not listed: there are too many of them", counted(left_out, "finding")));
+    }
+    notes
+}
+
+/// What `repair` rebuilt agrees with the bytes, and says nothing of what was written first.
+fn rebuilt(lsu: &LsuSummary) -> Option<String> {
+    let images = counted(lsu.rebuilt, "image");
+    (lsu.rebuilt > 0).then(|| format!("the sidecars of {images} were rebuilt by `vastost-s3 repair`; `vastost-s3 info` says which"))
+}
+
+/// Keys in our folders that name no image, such as sidecars in a wrong folder: no image there can be found.
+fn foreign(lsu: &LsuSummary) -> Option<String> {
+    if lsu.foreign_keys == 0 {
+        return None;
+    }
+    let named = lsu.foreign_named.join(", ");
+    let more = lsu.foreign_keys.saturating_sub(lsu.foreign_named.len() as u64);
+    let more = if more > 0 && !named.is_empty() { format!(" and {} more", grouped(more)) } else { String::new() };
+    let keys = counted(lsu.foreign_keys, "key");
+    Some(format!("{keys} not in the place of any image, and not looked at: {named}{more}"))
 }
 
 /// A time span for people.
@@ -185,8 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_times_read_as_people_write_them() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    fn times_read_as_people_write_them() {
         assert_eq!([0.04, 59.0, 61.9, 7325.0].map(duration), ["0.0 s", "59.0 s", "1 min 1 s", "2 h 2 min"]);
     }
 }

@@ -1,0 +1,112 @@
+//! A file that is written under a name of its own, in the folder where it belongs, and appears under its real name only
+//! when it is whole. The name is new and random, so no file that is there is ever touched.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Bytes of the real name that the draft's name begins with: together they stay below 255.
+const NAME_MAX: usize = 180;
+
+/// A file that is not whole yet; removed when dropped.
+pub struct Draft {
+    path: PathBuf,
+    target: PathBuf,
+    file: Option<File>,
+}
+
+impl Draft {
+    /// Creates the draft of `target`.
+    pub fn create(target: &Path, mode: u32) -> io::Result<Self> {
+        let name = target.file_name().ok_or_else(|| io::Error::other("it names no file"))?;
+        let name = name.as_bytes().get(..NAME_MAX).unwrap_or(name.as_bytes());
+        let mut draft = std::ffi::OsString::from(".");
+        draft.push(std::ffi::OsStr::from_bytes(name));
+        draft.push(format!(".{}.part", uuid::Uuid::new_v4().simple()));
+        let path = target.with_file_name(draft);
+        // Read as well: who locks the file may have to read it later.
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path)?;
+        Ok(Self { path, target: target.into(), file: Some(file) })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn file(&self) -> io::Result<&File> {
+        self.file.as_ref().ok_or_else(|| io::Error::other("the draft is closed"))
+    }
+
+    /// Puts the file in its place, in exchange for one that is there.
+    pub fn replace(mut self) -> io::Result<File> {
+        let file = self.close()?;
+        let renamed = std::fs::rename(&self.path, &self.target);
+        if renamed.is_err() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+        renamed.map(|()| file)
+    }
+
+    /// Puts the file in its place; fails where something has appeared meanwhile.
+    pub fn place_new(mut self) -> io::Result<File> {
+        let file = self.close()?;
+        // A hard link, unlike a rename, never takes another file's place; not every file system has them.
+        let placed = match std::fs::hard_link(&self.path, &self.target) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && self.target.symlink_metadata().is_err() => {
+                std::fs::rename(&self.path, &self.target)
+            }
+            linked => linked,
+        };
+        let _ = std::fs::remove_file(&self.path);
+        placed.map(|()| file)
+    }
+
+    /// On disk, and no more a draft; gone when that fails.
+    fn close(&mut self) -> io::Result<File> {
+        let file = self.file.take().ok_or_else(|| io::Error::other("the draft is closed"))?;
+        let synced = file.sync_all();
+        if synced.is_err() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+        synced.map(|()| file)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn names(folder: &Path) -> usize {
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn a_draft_touches_no_other_file_and_leaves_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("x".repeat(255));
+        let drafts = [Draft::create(&target, 0o644).unwrap(), Draft::create(&target, 0o644).unwrap()];
+        assert_eq!(names(folder.path()), 2);
+        let [first, second] = drafts;
+        drop(first);
+        assert_eq!(names(folder.path()), 1);
+        second.file().unwrap().write_all(b"whole").unwrap();
+        second.place_new().unwrap();
+        assert_eq!((std::fs::read(&target).unwrap(), names(folder.path())), (b"whole".to_vec(), 1));
+        assert!(Draft::create(&target, 0o644).unwrap().place_new().is_err());
+        assert_eq!((std::fs::read(&target).unwrap(), names(folder.path())), (b"whole".to_vec(), 1));
+        Draft::create(&target, 0o644).unwrap().replace().unwrap();
+        assert_eq!((std::fs::read(&target).unwrap(), names(folder.path())), (Vec::new(), 1));
+    }
+}

@@ -1,0 +1,46 @@
+//! `undelete`: brings images back whose records or data were deleted or overwritten past the plug-in, from the versions that
+//! the bucket keeps, and images whose delete was only marked.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use vastost::catalog::undelete::undelete;
+
+use crate::args::{Global, Undelete};
+use crate::name::{ImageName, shown};
+use crate::output::{self, complain, line};
+use crate::site::Site;
+use crate::{COULD_NOT_RUN, Outcome, chain};
+
+pub fn run(global: &Global, args: &Undelete) -> Outcome {
+    let names = args.images.iter().map(|image| ImageName::parse(image)).collect::<Result<Vec<_>, _>>()?;
+    let catalog = Site::open(global)?.catalog()?;
+    let (mut images, mut failed) = (Vec::new(), false);
+    for name in &names {
+        let shown = format!("{}/{}", name.lsu, shown(&name.basename));
+        let lsu = catalog.lsu(&name.lsu)?;
+        let done = name.find(&lsu, false).and_then(|id| {
+            let owned = lsu.clone();
+            Ok(lsu.store().run(async move { undelete(&owned, &id).await })?)
+        });
+        match done {
+            Ok(done) => {
+                if !global.json && !global.quiet {
+                    let what = if done.is_empty() { "it is complete as it is".to_owned() } else { done.join("; ") };
+                    line(&format!("{shown}: {what}"))?;
+                }
+                images.push(json!({ "image": shown, "outcome": if done.is_empty() { "not-needed" } else { "done" }, "detail": done }));
+            }
+            Err(error) => {
+                let text = chain(error.as_ref());
+                complain(&text);
+                images.push(json!({ "image": shown, "outcome": "failed", "detail": [text] }));
+                failed = true;
+            }
+        }
+    }
+    if global.json {
+        output::json(&json!({ "schema": 1, "images": images }))?;
+    }
+    Ok(if failed { ExitCode::from(COULD_NOT_RUN) } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,136 @@
+//! The only place where the catalog removes objects: asked about locks first, with all versions where the bucket keeps them.
+//!
+//! Deleting a key without a version from a bucket that keeps versions leaves them all behind, and deleting its latest version
+//! makes the one before it current again: an older record would speak. So every version and marker of the key goes, the
+//! latest one last. Data go only when no record of a complete image needs them, see [`is_needed`].
+
+use super::image_id::ImageId;
+use super::lsu::Lsu;
+use super::meta::Meta;
+use super::record::{Pending, parse_sidecar};
+use crate::error::{Error, Found, Kind, Result};
+use crate::objstore::versions::{Lock, ObjectVersion, Versioning, does_not_tell};
+
+/// What S3 calls the version of an object that was put while the bucket kept none.
+const NULL_VERSION: &str = "null";
+
+/// Fails with [`Kind::Locked`] while the store's own locks keep any version of the key. Changes nothing.
+pub(super) async fn ask_for_locks(lsu: &Lsu, key: &str) -> Result<()> {
+    let (store, bucket) = (lsu.store(), lsu.bucket());
+    let now = lsu.now().await?;
+    let locked = |lock: Lock| {
+        let how = match lock {
+            Lock::LegalHold => "by a legal hold".to_owned(),
+            Lock::RetainedUntil(until) => format!("until {}", super::record::seconds_text(until)),
+        };
+        Err(Error::new(Kind::Locked, format!("delete {bucket}/{key}: it is locked {how}; nothing was changed")))
+    };
+    let Some(versions) = versions(lsu, key).await? else {
+        return match unless_refused(store.head(bucket, key).await.if_found())?.flatten().and_then(|o| o.lock(now)) {
+            Some(lock) => locked(lock),
+            None => Ok(()),
+        };
+    };
+    for version in versions.iter().filter(|version| !version.is_marker) {
+        let object = unless_refused(store.head_version(bucket, key, &version.id).await.if_found())?.flatten();
+        if let Some(lock) = object.and_then(|object| object.lock(now)) {
+            return locked(lock);
+        }
+    }
+    Ok(())
+}
+
+/// Keys without the right to see an object cannot see its locks: the delete itself will be told.
+fn unless_refused<T>(answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Err(error) if error.kind() == Kind::AccessDenied => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Removes a key for good; removing what is not there is no error.
+pub(super) async fn remove_key(lsu: &Lsu, key: &str) -> Result<()> {
+    let (store, bucket) = (lsu.store(), lsu.bucket());
+    let Some(versions) = versions(lsu, key).await? else { return store.delete(bucket, key, None).await };
+    for version in &versions {
+        store.delete(bucket, key, Some(&version.id)).await.map_err(|error| match error.kind() {
+            Kind::AccessDenied => {
+                let why = "bucket keeps versions: these keys need s3:DeleteObjectVersion, or the version is locked";
+                error.context(format!("{why} ({bucket})"))
+            }
+            _ => error,
+        })?;
+    }
+    Ok(())
+}
+
+/// Removes a record or an object that only a record named. Where its versions may not go it is hidden by a marker at least:
+/// nothing depends on them.
+pub(super) async fn remove_record(lsu: &Lsu, key: &str) -> Result<()> {
+    match remove_key(lsu, key).await {
+        Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Locked) => {
+            tracing::debug!("hide {key}, whose versions stay: {error}");
+            lsu.store().delete(lsu.bucket(), key, None).await
+        }
+        other => other,
+    }
+}
+
+/// Removes all that one attempt has on the store, its record at `record_key` last. Refused when the image needs its data.
+pub(super) async fn remove_attempt(lsu: &Lsu, record_key: &str, pending: &Pending) -> Result<()> {
+    let id = &pending.image.id;
+    if is_needed(lsu, id, &pending.key).await? {
+        let what = format!("keep {}: the sidecar of image {id} names it, or cannot be read", pending.key);
+        return Err(Error::new(Kind::Corrupt, what));
+    }
+    ask_for_locks(lsu, &pending.key).await?;
+    if let Some(upload) = &pending.upload_id {
+        lsu.store().abort_upload(lsu.bucket(), &pending.key, upload).await?;
+    }
+    // Put before the record could tell of it, so it may be there even when the record has none.
+    let meta = match &pending.meta {
+        Some(Meta::Object { key, .. }) => key.clone(),
+        _ => lsu.keys().meta(id, &pending.attempt),
+    };
+    remove_key(lsu, &pending.key).await?;
+    remove_record(lsu, &meta).await?;
+    remove_record(lsu, record_key).await
+}
+
+/// True unless the data at `key` can be spared for certain: the image has no sidecar, or one that is in order and names
+/// another attempt, whose data are there.
+pub(super) async fn is_needed(lsu: &Lsu, id: &ImageId, key: &str) -> Result<bool> {
+    let Some(bytes) = lsu.record(&lsu.keys().sidecar(id)).await? else { return Ok(false) };
+    match parse_sidecar(lsu.keys(), id, &bytes) {
+        Ok(sidecar) if sidecar.content.data.key != key => {
+            let other = lsu.store().head(lsu.bucket(), &sidecar.content.data.key).await.if_found()?;
+            Ok(other.is_none_or(|other| other.size != sidecar.content.data.size))
+        }
+        _ => Ok(true),
+    }
+}
+
+/// Every version of a key, the latest last; None where the bucket keeps none.
+pub(super) async fn versions(lsu: &Lsu, key: &str) -> Result<Option<Vec<ObjectVersion>>> {
+    let (store, bucket) = (lsu.store(), lsu.bucket());
+    let versioning = lsu.versioning().await?;
+    if versioning == Versioning::Off {
+        return Ok(None);
+    }
+    match store.list_versions(bucket, key).await {
+        Ok(versions) => {
+            let only_null = versioning == Versioning::Unknown && versions.iter().all(|v| v.id == NULL_VERSION);
+            Ok((!only_null).then_some(versions))
+        }
+        Err(error) if does_not_tell(&error) => {
+            let object = unless_refused(store.head(bucket, key).await.if_found())?.flatten();
+            let has_version = object.and_then(|o| o.version_id).is_some_and(|id| id != NULL_VERSION);
+            if versioning == Versioning::On || has_version {
+                let what = format!("bucket {bucket} keeps versions: these keys need s3:ListBucketVersions");
+                return Err(error.context(what).with_kind(Kind::AccessDenied));
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,149 @@
+//! Bringing an image back that somebody deleted or overwrote past the plug-in in a bucket that keeps versions, and one whose
+//! delete was only marked. A finished delete of ours removed every version: it is final.
+//!
+//! Delete markers are taken away; what was overwritten becomes the latest version again by a copy on the server, so that
+//! nothing is removed.
+
+use bytes::Bytes;
+
+use super::backup::confirm_data;
+use super::delete::unmark;
+use super::image_id::ImageId;
+use super::lsu::Lsu;
+use super::meta::Meta;
+use super::record::{ImageState, RECORD_SIZE_MAX, Sidecar, parse_sidecar};
+use super::remove::versions;
+use crate::error::{Error, Found, Kind, Result};
+use crate::objstore::client::SentPart;
+use crate::objstore::versions::ObjectVersion;
+
+/// CopyObject takes larger objects in parts only.
+const COPY_MAX: u64 = 5 << 30;
+
+/// What was brought back, in words; empty when the image is complete as it is.
+pub async fn undelete(lsu: &Lsu, id: &ImageId) -> Result<Vec<String>> {
+    let mut done = Vec::new();
+    let sidecar = recover_sidecar(lsu, id, &mut done).await?;
+    let data = &sidecar.content.data;
+    recover_object(lsu, &data.key, (data.size, &data.etag), Some(&sidecar), &mut done).await?;
+    if let Some(Meta::Object { key, size, .. }) = &sidecar.meta {
+        recover_object(lsu, key, (*size, ""), None, &mut done).await?;
+    }
+    if unmark(lsu, id).await? {
+        done.push("the mark of a delete is taken back".into());
+    }
+    let (now, _) = lsu.sidecar(id).await?.ok_or_else(|| lsu.not_found(id))?;
+    if now.state != ImageState::Complete {
+        return Err(final_delete(lsu, id, "its data are not there"));
+    }
+    confirm_data(lsu, &now).await?;
+    Ok(done)
+}
+
+fn final_delete(lsu: &Lsu, id: &ImageId, why: &str) -> Error {
+    let what = format!(
+        "bring back image {id} of LSU {}: {why}; a finished delete is final, a snapshot or a replica may have the image",
+        lsu.config().name
+    );
+    Error::new(Kind::NotFound, what)
+}
+
+/// The sidecar as it is, or the latest version of it that can be read, made current.
+async fn recover_sidecar(lsu: &Lsu, id: &ImageId, done: &mut Vec<String>) -> Result<Sidecar> {
+    let key = lsu.keys().sidecar(id);
+    match lsu.sidecar(id).await {
+        Ok(Some((sidecar, _))) => return Ok(sidecar),
+        Err(error) if error.kind() != Kind::Corrupt => return Err(error),
+        _ => {}
+    }
+    let Some(versions) = versions(lsu, &key).await? else {
+        return Err(final_delete(lsu, id, "it has no sidecar, and the bucket keeps no versions"));
+    };
+    for version in versions.iter().rev().filter(|version| !version.is_marker) {
+        let bytes = read_version(lsu, &key, version).await?;
+        let Ok(sidecar) = parse_sidecar(lsu.keys(), id, &bytes) else { continue };
+        if !uncover(lsu, &key, &versions, version).await? {
+            lsu.put_record(&key, bytes, false).await?;
+        }
+        done.push("the sidecar is back".into());
+        return Ok(sidecar);
+    }
+    Err(final_delete(lsu, id, "no version of its sidecar can be read"))
+}
+
+async fn read_version(lsu: &Lsu, key: &str, version: &ObjectVersion) -> Result<Bytes> {
+    if version.size > RECORD_SIZE_MAX {
+        return Ok(Bytes::new());
+    }
+    lsu.store().get_version(lsu.bucket(), key, &version.id, version.size).await
+}
+
+/// Takes delete markers away that lie over `version`; false when something else lies over it too.
+async fn uncover(lsu: &Lsu, key: &str, versions: &[ObjectVersion], version: &ObjectVersion) -> Result<bool> {
+    let newer = || versions.iter().skip_while(|other| other.id != version.id).skip(1);
+    if newer().any(|other| !other.is_marker) {
+        return Ok(false);
+    }
+    for marker in newer() {
+        lsu.store().delete(lsu.bucket(), key, Some(&marker.id)).await?;
+    }
+    Ok(true)
+}
+
+/// An object of a size and, where that is told, an ETag: as it is, or the latest version of that description made current.
+async fn recover_object(
+    lsu: &Lsu,
+    key: &str,
+    (size, etag): (u64, &str),
+    image: Option<&Sidecar>,
+    done: &mut Vec<String>,
+) -> Result<()> {
+    let (store, bucket) = (lsu.store(), lsu.bucket());
+    let now = store.head(bucket, key).await.if_found()?;
+    let versions = versions(lsu, key).await?.unwrap_or_default();
+    let same = |version: &&ObjectVersion| !version.is_marker && version.size == size && version.etag == etag;
+    let fits = |version: &&ObjectVersion| !version.is_marker && version.size == size;
+    let exact = versions.iter().rev().find(same);
+    // ETags may have changed with a copy: then the size alone tells, and whatever is current is believed first.
+    let current = now.is_some_and(|now| now.size == size && (now.etag == etag || exact.is_none()));
+    if current {
+        return Ok(());
+    }
+    let Some(version) = exact.or_else(|| versions.iter().rev().find(fits)) else {
+        let what = format!("bring back {bucket}/{key}: no version of it has {size} bytes");
+        return Err(Error::new(Kind::NotFound, what));
+    };
+    if !uncover(lsu, key, &versions, version).await? {
+        copy_up(lsu, key, version, image).await?;
+    }
+    done.push(format!("{key} is back with {size} bytes"));
+    Ok(())
+}
+
+/// Makes an older version the latest one by a copy on the server, in the parts that the image was written in.
+async fn copy_up(lsu: &Lsu, key: &str, version: &ObjectVersion, image: Option<&Sidecar>) -> Result<()> {
+    let (store, bucket) = (lsu.store(), lsu.bucket());
+    let parts = image.map(|image| image.content.parts.as_slice()).filter(|parts| parts.len() > 1);
+    let (Some(parts), Some(image)) = (parts, image) else {
+        if version.size > COPY_MAX {
+            let what = format!("bring back {bucket}/{key}: it is larger than one copy can be");
+            return Err(Error::new(Kind::Unsupported, what));
+        }
+        return store.copy_version(bucket, key, &version.id, version.size).await;
+    };
+    let metadata = super::record::object_metadata(&image.image, &image.created);
+    let upload = store.begin_upload(bucket, key, &metadata, false).await?;
+    let mut sent = Vec::with_capacity(parts.len());
+    for (part, span) in parts.iter().zip(image.content.spans()) {
+        let copied = store.copy_version_part((bucket, key, &upload), &version.id, span).await;
+        let etag = match copied {
+            Ok(etag) => etag,
+            Err(error) => {
+                store.abort_upload(bucket, key, &upload).await?;
+                return Err(error);
+            }
+        };
+        sent.push(SentPart { number: part.number, size: part.size, etag, crc64: part.crc64nvme });
+    }
+    store.complete_upload(bucket, key, &upload, &sent, None).await.map(drop)
+}

@@ -1,0 +1,214 @@
+//! Deletes that ask before they act, in buckets with locks, versions, quotas and missing rights; and what brings images back.
+
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{
+    BucketVersioningStatus, ObjectLockRetention, ObjectLockRetentionMode, VersioningConfiguration,
+};
+use serde_json::json;
+use vastost::catalog::audit::report::Level;
+use vastost::config::credentials::KeyPair;
+use vastost::ost::status::STSP_EWORM;
+
+use super::{Kept, Yard};
+use crate::common::{PART, Wish, image, pattern};
+use crate::conformance::on_every_server;
+use crate::sdk::Sdk;
+
+on_every_server!(
+    a_locked_image_stays_complete_listed_and_readable,
+    the_mark_of_a_delete_that_is_refused_is_taken_back_after_a_crash,
+    a_delete_leaves_no_version_behind_whatever_was_put_over_it,
+    what_was_deleted_or_overwritten_past_us_comes_back,
+    a_delete_that_was_only_marked_is_taken_back,
+    a_finished_delete_is_final,
+);
+
+fn versioned(yard: &Yard) -> Sdk {
+    let sdk = Sdk::new(&yard.site);
+    let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    let set = sdk.client.put_bucket_versioning().bucket(&sdk.bucket).versioning_configuration(on);
+    sdk.run(set.send()).expect("versioning");
+    sdk
+}
+
+/// Every version and marker below a prefix, as `key id`.
+fn versions(sdk: &Sdk, prefix: &str) -> Vec<String> {
+    let list = sdk.client.list_object_versions().bucket(&sdk.bucket).prefix(prefix);
+    let list = sdk.run(list.send()).expect("versions");
+    let pair = |key: Option<&str>, id: Option<&str>| format!("{} {}", key.unwrap(), id.unwrap());
+    let versions = list.versions().iter().map(|version| pair(version.key(), version.version_id()));
+    let markers = list.delete_markers().iter().map(|marker| pair(marker.key(), marker.version_id()));
+    versions.chain(markers).collect()
+}
+
+fn retain(sdk: &Sdk, key: &str) {
+    let until = DateTime::from(SystemTime::now() + Duration::from_secs(3_600));
+    let retention = ObjectLockRetention::builder().mode(ObjectLockRetentionMode::Governance).retain_until_date(until);
+    let put = sdk.client.put_object_retention().bucket(&sdk.bucket).key(key).retention(retention.build());
+    sdk.run(put.send()).expect("retention");
+}
+
+/// Ends all locks, so that the bucket can be emptied.
+fn release(sdk: &Sdk, key: &str) {
+    for pair in versions(sdk, key) {
+        let (key, id) = pair.split_once(' ').unwrap();
+        let delete = sdk.client.delete_object().bucket(&sdk.bucket).key(key).version_id(id);
+        sdk.run(delete.bypass_governance_retention(true).send()).expect("release");
+    }
+}
+
+fn target(kept: &Kept) -> String {
+    format!("main/{}:{}", String::from_utf8_lossy(&kept.def.basename), kept.def.date)
+}
+
+fn assert_whole(yard: &Yard, kept: &Kept) {
+    yard.assert_restores(kept);
+    assert!(yard.run(&["-q", "ls", "main"]).expect(0).text().contains(&*String::from_utf8_lossy(&kept.def.basename)));
+    assert_eq!(yard.findings(Level::Deep), []);
+}
+
+fn a_locked_image_stays_complete_listed_and_readable(wish: &Wish) {
+    for (number, locked) in [(1, "data"), (2, "sidecar")] {
+        let yard = Yard::new(&wish.locked());
+        let sdk = Sdk::new(&yard.site);
+        let kept = yard.keep(&image("worm", number), pattern(PART + 9, number), b"meta");
+        let key = if locked == "data" { &kept.data_key } else { &kept.sidecar_key };
+        retain(&sdk, key);
+        let before = versions(&sdk, "");
+        let error = yard.server.delete("main", &kept.def).unwrap_err();
+        assert_eq!(error.code, STSP_EWORM, "{error}");
+        assert!(error.to_string().contains("nothing was changed"), "{error}");
+        assert_ne!(yard.run(&["rm", "--yes", &target(&kept)]).code, 0);
+        assert_eq!(versions(&sdk, ""), before);
+        assert_whole(&yard, &kept);
+        release(&sdk, key);
+    }
+}
+
+/// The writer of the mark died before it heard of the lock.
+fn the_mark_of_a_delete_that_is_refused_is_taken_back_after_a_crash(wish: &Wish) {
+    let yard = Yard::new(&wish.locked());
+    let sdk = Sdk::new(&yard.site);
+    let mut kept = yard.keep(&image("worm", 1), pattern(900, 1), b"");
+    retain(&sdk, &kept.data_key);
+    kept.record["state"] = "deleting".into();
+    sdk.put(&kept.sidecar_key, kept.record.to_string().as_bytes());
+    let done = yard.run(&["--json", "repair", "main", "--older-than", "0s", "--yes"]).expect(0).json();
+    assert!(done["actions"][0]["detail"].as_str().unwrap().contains("complete again"), "{done}");
+    assert_whole(&yard, &kept);
+    release(&sdk, &kept.data_key);
+}
+
+fn a_delete_leaves_no_version_behind_whatever_was_put_over_it(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let sdk = versioned(&yard);
+    let plain = yard.keep(&image("v", 1), pattern(900, 1), &pattern(100_000, 2));
+    let over = yard.keep(&image("v", 2), pattern(900, 2), b"");
+    sdk.put(&over.data_key, b"junk over it");
+    let mut stale = yard.keep(&image("v", 3), pattern(900, 3), b"");
+    stale.record["data"]["version_id"] = "0123456789abcdef0123456789abcdef".into();
+    sdk.put(&stale.sidecar_key, stale.record.to_string().as_bytes());
+    let hidden = yard.keep(&image("v", 4), pattern(900, 4), b"");
+    sdk.delete(&hidden.data_key, None).unwrap();
+    for kept in [&plain, &over, &stale, &hidden] {
+        yard.server.delete("main", &kept.def).expect("delete");
+    }
+    for folder in ["backups/", "catalog/", "meta/", "pending/"] {
+        assert_eq!(versions(&sdk, folder), [""; 0]);
+    }
+    assert_eq!(yard.run(&["repair", "main", "--older-than", "0s", "--deep", "--yes"]).code, 0);
+    assert!(yard.foreign.list("catalog/").is_empty(), "no deleted image comes back");
+}
+
+fn what_was_deleted_or_overwritten_past_us_comes_back(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let sdk = versioned(&yard);
+    let images: Vec<_> = (1..=5)
+        .map(|number| yard.keep(&image("v", number), pattern(2 * PART + 7, number), &pattern(100_000, 2)))
+        .collect();
+    let [data, sidecar, both, over, junk] = images.as_slice() else { panic!("five images") };
+    sdk.delete(&data.data_key, None).unwrap();
+    sdk.delete(&sidecar.sidecar_key, None).unwrap();
+    sdk.delete(&both.data_key, None).unwrap();
+    sdk.delete(&both.sidecar_key, None).unwrap();
+    sdk.delete(both.record["meta"]["key"].as_str().unwrap(), None).unwrap();
+    sdk.put(&over.data_key, &pattern(2 * PART + 7, 99));
+    sdk.put(&junk.sidecar_key, b"{");
+    for kept in &images {
+        yard.run(&["undelete", &target(kept)]).expect(0);
+        yard.assert_restores(kept);
+    }
+    assert_eq!(yard.findings(Level::Deep), []);
+    let again = yard.run(&["--json", "undelete", &target(data)]).expect(0).json();
+    assert_eq!(again["images"][0]["outcome"], "not-needed", "{again}");
+}
+
+fn a_delete_that_was_only_marked_is_taken_back(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let mut kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
+    kept.record["state"] = "deleting".into();
+    yard.foreign.put(&kept.sidecar_key, kept.record.to_string().as_bytes(), &[]);
+    yard.run(&["undelete", &target(&kept)]).expect(0);
+    assert_whole(&yard, &kept);
+}
+
+fn a_finished_delete_is_final(wish: &Wish) {
+    let yard = Yard::new(wish);
+    versioned(&yard);
+    let kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
+    yard.run(&["rm", "--yes", &target(&kept)]).expect(0);
+    let told = yard.run(&["undelete", &target(&kept)]);
+    assert!(told.code == 2 && told.stderr.contains("a finished delete is final"), "{}", told.stderr);
+}
+
+/// Keys of somebody who may do everything but `action`, in a configuration of their own.
+fn without(yard: &Yard, action: &str) -> std::path::PathBuf {
+    let keys = KeyPair {
+        access_key_id: "somebody-else".into(),
+        secret_access_key: "s3cret-of-the-other".into(),
+        ..yard.site.keys.clone()
+    };
+    yard.site.embedded().add_keys(&keys);
+    yard.site.embedded().deny(&keys.access_key_id, action.trim_start_matches("s3:"));
+    let file = yard.site.folder.path().join("other-keys.toml");
+    crate::common::write_private(&file, &keys.to_file_text());
+    let text = std::fs::read_to_string(&yard.site.config).unwrap().replace("keys.toml", "other-keys.toml");
+    let config = yard.site.folder.path().join("other.toml");
+    std::fs::write(&config, text).unwrap();
+    config
+}
+
+#[test]
+fn without_the_right_to_delete_versions_nothing_changes() {
+    let yard = Yard::new(&Wish::default());
+    versioned(&yard);
+    let kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
+    let config = without(&yard, "s3:DeleteObjectVersion");
+    let told = crate::cli::to_run(crate::cli::command(&config).args(["rm", "--yes", &target(&kept)]).output().unwrap());
+    assert!(told.code != 0 && told.stderr.contains("s3:DeleteObjectVersion"), "{}", told.stderr);
+    assert_whole(&yard, &kept);
+}
+
+#[test]
+fn deletes_free_a_bucket_whose_quota_is_full() {
+    let yard = Yard::new(&Wish::default());
+    let images: Vec<_> = (1..=2).map(|number| yard.keep(&image("q", number), pattern(9_000, number), b"m")).collect();
+    let stale = json!({
+        "schema": 1, "state": "incomplete", "attempt": "8899aabbccddeeff",
+        "key": format!("backups/{}.8899aabbccddeeff.nbk", super::place(&image("q", 3))),
+        "image": { "basename": String::from_utf8_lossy(&image("q", 3).basename), "date": image("q", 3).date },
+        "created": "2026-11-22T00:00:00Z", "started": "2026-11-22T00:00:00Z",
+        "writer": { "host": "gone", "pid": 7, "version": "0.1.0" },
+    });
+    let key = format!("pending/{}.8899aabbccddeeff.json", super::place(&image("q", 3)));
+    yard.foreign.put(&key, stale.to_string().as_bytes(), &[]);
+    yard.site.embedded().set_quota(&yard.site.bucket, Some(1)).expect("a quota");
+    yard.server.delete("main", &images[0].def).expect("delete");
+    yard.run(&["rm", "--yes", &target(&images[1])]).expect(0);
+    yard.run(&["gc", "main", "--older-than", "0s", "--yes"]).expect(0);
+    for folder in ["backups/", "catalog/", "pending/"] {
+        assert!(yard.foreign.list(folder).is_empty(), "{folder}");
+    }
+}
