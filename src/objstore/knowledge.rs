@@ -83,7 +83,8 @@ impl Buckets {
     }
 
     fn load(&self, bucket: &str) -> Option<Capabilities> {
-        let record: Record = serde_json::from_slice(&files::read(&self.file(bucket, RECORD), FILE_SIZE_MAX).ok()?).ok()?;
+        let record: Record =
+            serde_json::from_slice(&files::read(&self.file(bucket, RECORD), FILE_SIZE_MAX).ok()?).ok()?;
         let ours = record.format == FORMAT && record.endpoint == self.endpoint && record.bucket == bucket;
         // A clock that was set back makes a file of the future: nobody knows how old that is.
         let age = now().checked_sub(record.probed)?;

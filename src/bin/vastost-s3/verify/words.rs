@@ -154,7 +154,8 @@ pub fn notes(report: &Report) -> Vec<String> {
 /// What `repair` rebuilt agrees with the bytes, and says nothing of what was written first.
 fn rebuilt(lsu: &LsuSummary) -> Option<String> {
     let images = counted(lsu.rebuilt, "image");
-    (lsu.rebuilt > 0).then(|| format!("the sidecars of {images} were rebuilt by `vastost-s3 repair`; `vastost-s3 info` says which"))
+    (lsu.rebuilt > 0)
+        .then(|| format!("the sidecars of {images} were rebuilt by `vastost-s3 repair`; `vastost-s3 info` says which"))
 }
 
 /// Keys in our folders that name no image, such as sidecars in a wrong folder: no image there can be found.
