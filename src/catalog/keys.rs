@@ -112,13 +112,21 @@ impl Keys {
         format!("{}probe/", self.prefix)
     }
 
-    /// True for the key of a probe's object: `probe/`, 32 hex digits, and what it was for. Anything else there is not ours.
+    /// True for the key of a probe's object: `probe/`, 32 hex digits, and what it was for, or an image of `doctor` below
+    /// that. Anything else there is not ours.
     pub fn is_probe(&self, key: &str) -> bool {
         let Some(name) = key.strip_prefix(&self.probes()) else { return false };
         let (digits, purpose) = name.split_once('-').unwrap_or((name, ""));
         let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        let plain = purpose.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        digits.len() == 32 && digits.bytes().all(hex) && plain && purpose.len() <= 16
+        if digits.len() != 32 || !digits.bytes().all(hex) {
+            return false;
+        }
+        if purpose.starts_with("image/") {
+            let own = Self::new(&format!("{}{digits}-image/", self.probes()));
+            let folders = [Folder::Catalog, Folder::Pending, Folder::Data, Folder::Meta];
+            return folders.into_iter().any(|folder| own.parse(folder, key).is_some());
+        }
+        purpose.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) && purpose.len() <= 16
     }
 
     /// The image that `key` belongs to, and the attempt where the folder has one; None for foreign keys.
@@ -246,6 +254,9 @@ mod tests {
     fn only_what_a_probe_names_is_a_probe() {
         let keys = Keys::new("site/");
         assert!(keys.is_probe("site/probe/0123456789abcdef0123456789abcdef-put"));
+        let image = "site/probe/0123456789abcdef0123456789abcdef-image";
+        assert!(keys.is_probe(&format!("{image}/catalog/other/20261122/doctor.1795305600.json")));
+        assert!(!keys.is_probe(&format!("{image}/thesis.pdf")));
         for foreign in ["site/probe/thesis.pdf", "site/probe/backups/x", "probe/0123456789abcdef0123456789abcdef-put"] {
             assert!(!keys.is_probe(foreign), "{foreign}");
         }

@@ -61,6 +61,11 @@ fn encrypted(request: &Request) -> Action {
     }
     Action::edit(|reply| {
         constant_etag(reply);
+        edit_xml(reply, "ChecksumCRC64NVME", "");
+        let body = String::from_utf8_lossy(&reply.body).replace("<ChecksumCRC64NVME></ChecksumCRC64NVME>", "");
+        if reply.body.starts_with(b"<?xml") {
+            reply.body = body.into_bytes();
+        }
         reply.drop("x-amz-checksum-crc64nvme");
     })
 }
@@ -171,6 +176,20 @@ fn an_etag_that_contradicts_is_answered_by_the_bytes(wish: &Wish) {
     assert_eq!(known(&site).unwrap()["composite_etag"], true);
     // From now on images are encrypted.
     let images = |request: &Request| if request.folder() == "backups" { encrypted(request) } else { Action::Forward };
+    // One byte reads otherwise, so that the close fails; the image is kept, and its bytes prove it later.
+    proxy.script(move |request| match request.is("GetObject", "backups") {
+        true => Action::FlipAnswer(4000),
+        false => images(request),
+    });
+    let (def, data) = (image("since", 3), several_parts(3));
+    let written = server.create("main", &def).unwrap();
+    write_all(&written, &data, 0, CALL);
+    let error = written.close(STSP_CLOSEF_COMPLETE).unwrap_err();
+    assert_eq!(error.code, STSP_ECORRUPT, "{error}");
+    assert!(error.message.contains("part ") && error.message.contains("repair main"), "{error}");
+    proxy.script(images);
+    run(&site, &["repair", "main", "--older-than", "0s", "--yes"]).expect(0);
+    assert!(restore(&server, &def, CALL) == data);
     proxy.script(images);
     let (def, data) = (image("since", 1), several_parts(1));
     backup(&server, &def, &data, CALL);
@@ -196,17 +215,17 @@ fn unproven(request: &Request) -> Action {
 fn what_nothing_proves_is_read_back(wish: &Wish) {
     let (site, proxy) = behind_proxy(wish);
     proxy.script(unproven);
-    let (server, data) = (site.open(), several_parts(1));
+    let (server, data) = (site.open(), pattern(70_000, 1));
     backup(&server, &image("blind", 1), &data, CALL);
     let found = known(&site).unwrap();
     assert_eq!((&found["crc64nvme"], &found["content_md5"]), (&false.into(), &false.into()), "{found}");
-    assert!(reads_of(&proxy, "backups") >= 3, "every part is read back");
+    assert!(reads_of(&proxy, "backups") >= 1, "it is read back");
     assert!(restore(&server, &image("blind", 1), CALL) == data);
     // One byte of what was stored is another one, as far as can be read.
-    for (number, data) in [(2, several_parts(2)), (3, pattern(70_000, 3))] {
+    for (number, data) in [(2, pattern(100, 2)), (3, pattern(70_000, 3))] {
         let def = image("blind", number);
         proxy.script(|request| match request.is("GetObject", "backups") {
-            true => Action::FlipAnswer(4000),
+            true => Action::FlipAnswer(40),
             false => unproven(request),
         });
         let written = server.create("main", &def).unwrap();

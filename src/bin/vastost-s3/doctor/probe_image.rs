@@ -10,7 +10,6 @@ use vastost::catalog::backup::Backup;
 use vastost::catalog::delete;
 use vastost::catalog::escape::Name;
 use vastost::catalog::image_id::{ImageDef, ImageId};
-use vastost::catalog::keys::Attempt;
 use vastost::catalog::lsu::Lsu;
 use vastost::catalog::restore::Restore;
 use vastost::config::{self, Config, Server};
@@ -41,8 +40,9 @@ impl ProbeImage {
         lsu: &config::Lsu,
     ) -> std::result::Result<Self, Box<dyn StdError>> {
         let state = TemporaryFolder::new("doctor")?;
-        let run = Attempt::new();
-        let lsu = config::Lsu { prefix: format!("{}probe/doctor-{run}/", lsu.prefix), ..lsu.clone() };
+        // As `gc` knows a probe's objects, should this process be killed.
+        let run = uuid::Uuid::new_v4().simple();
+        let lsu = config::Lsu { prefix: format!("{}probe/{run}-image/", lsu.prefix), ..lsu.clone() };
         let date = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
         let basename = Name::new("doctor");
         let def = ImageDef { id: ImageId::new(basename, date)?, policy: Name::new("vastost-doctor"), image_type: 1 };
@@ -138,6 +138,10 @@ impl ProbeImage {
                 for object in left {
                     lsu.store().delete(lsu.bucket(), &object.key, None).await?;
                 }
+            }
+            // What a bucket keeps of them; a store without versions does not know the request.
+            if let Err(error) = lsu.store().remove_versions(lsu.bucket(), lsu.keys().prefix()).await {
+                tracing::debug!("{error}");
             }
             Ok(())
         })

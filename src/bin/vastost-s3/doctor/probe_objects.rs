@@ -19,7 +19,7 @@ pub struct ProbeObjects {
 
 impl ProbeObjects {
     pub fn new(store: &Store, bucket: &str, prefix: &str) -> Self {
-        let stem = format!("{prefix}probe/doctor-{}", uuid::Uuid::new_v4().simple());
+        let stem = format!("{prefix}probe/{}", uuid::Uuid::new_v4().simple());
         let (small, upload) = (format!("{stem}-small"), (format!("{stem}-upload"), None));
         Self { store: store.clone(), bucket: bucket.into(), small, version: None, upload }
     }
