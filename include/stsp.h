@@ -23,6 +23,19 @@
  * Fork      The child may go on with server handles; images and lists of the parent give STSP_EHANDLE in it. Fork from
  *           a thread that is not inside a call. The parent notices nothing.
  * Signals   The plug-in installs no handler; its threads block all signals. Nothing raises SIGPIPE in yours.
+ * Copies    A process may load two copies of the plug-in. A handle of the one gives STSP_EHANDLE in the other, and what
+ *           the one writes the other neither opens for write nor deletes.
+ * Memory    A call that begins with less than 32 MiB left of RLIMIT_AS, RLIMIT_DATA or the control group's memory limit
+ *           returns STSP_ENOMEM and has done nothing, but that stsp_close_image has closed the handle; closing a server or
+ *           a list and stsp_terminate always run. What a call needs beyond that is asked for and may be refused, with
+ *           STSP_ENOMEM too; a process whose memory ends within a call for small things of a few KiB is aborted by the
+ *           plug-in, as by most of the C++ around it.
+ * Stacks    A thread that calls needs STSP_STACK_MIN bytes of stack left.
+ * Limits    The first call that needs the store starts all threads that the plug-in will ever need in the process: io_threads
+ *           and six more. Where they, or descriptors, are not to be had, calls return STSP_ESYSCALL and change nothing.
+ * Unwinding Nothing may unwind through a call: an exception that leaves the log function ends the process, and so does
+ *           longjmp out of it. pthread_cancel of a thread in a call waits until the call has returned, and takes effect at
+ *           the thread's next cancellation point; threads with PTHREAD_CANCEL_ASYNCHRONOUS must not call.
  * Messages  stsp_session_t.log receives one line for each failure, on the calling thread, before the call returns.
  *
  * A backup, whole:
@@ -77,6 +90,9 @@
 
 // A value that is never a handle.
 #define STSP_NO_HANDLE 0
+
+// Bytes of stack that a call of ours needs on the host's thread.
+#define STSP_STACK_MIN 65536
 
 // Capability of a server: its LSUs are disks.
 #define STSP_SRV_DISK 1
@@ -249,7 +265,7 @@ typedef struct stsp_cred_t {
     uint32_t reserved;
     // S3 access key id.
     const char *user;
-    // S3 secret access key.
+    // S3 secret access key; with temporary keys a newline and the session token behind it.
     const char *password;
 } stsp_cred_t;
 
@@ -472,7 +488,7 @@ int32_t stsp_flush(stsp_handle_t image);
 // STSP_CLOSEF_COMPLETE (STSP_OK then means that data and sidecar are confirmed on the store, and the image can never be
 // written again) or 0 (it stays pending, readable, and can be opened for write again).
 // Returns STSP_OK; STSP_EINVAL for unknown flags; STSP_EHANDLE; STSP_EEXIST when another writer completed it meanwhile;
-// store errors, also of earlier writes.
+// STSP_ENOMEM (the image stays pending); store errors, also of earlier writes.
 int32_t stsp_close_image(stsp_handle_t image,
                          uint32_t flags);
 

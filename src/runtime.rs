@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::unistd::gettid;
 use tracing::Instrument;
@@ -104,6 +105,11 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
+    // To the heap at once: futures of several requests are tens of KiB, and a host's thread may have a small stack.
+    run_boxed(handle, Box::pin(future))
+}
+
+fn run_boxed<T: Send + 'static>(handle: &tokio::runtime::Handle, future: BoxFuture<'static, Result<T>>) -> Result<T> {
     // Polling a join handle from here is no socket I/O, so SIGPIPE cannot reach the caller's thread.
     // What it logs belongs to what the caller is about.
     match futures::executor::block_on(handle.spawn(future.in_current_span())) {

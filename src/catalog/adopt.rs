@@ -12,11 +12,12 @@ use super::lsu::{Lsu, PendingEntry};
 use super::record::{Content, PartRecord, Pending, PendingState};
 use crate::config::PARTS_MAX;
 use crate::error::{Error, Found, Kind, Result};
-use crate::objstore::checksum::{Crc64, Md5Sum};
+use crate::objstore::checksum::{Crc64, Md5Sum, composite_etag};
 use crate::objstore::client::{ObjectInfo, SentPart};
 use crate::objstore::digest::digest_range;
 use crate::objstore::multipart::StoredPart;
 use crate::objstore::part_plan::PartPlan;
+use crate::objstore::probe::Capabilities;
 
 /// Readings of a part at most.
 const READINGS: u32 = 3;
@@ -59,8 +60,9 @@ pub async fn salvage(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
         None => finished_object(lsu, pending).await?,
     };
     let Some((object, mut parts)) = unproven else { return Ok(None) };
-    if !lsu.wire_mode().is_proven_by(lsu.store().known(lsu.bucket())) {
-        // Nothing proved these bytes when they were sent.
+    let known = lsu.capabilities().await?;
+    if !lsu.wire_mode().is_proven_by(known) || !is_consistent(known, &object, &parts) {
+        // Nothing proves the parts, or that the object is made of them: the bytes must tell.
         parts.iter_mut().for_each(|part| part.etag.clear());
     }
     let parts = prove(lsu, &pending.key, parts, &pending.sent).await?;
@@ -80,6 +82,22 @@ pub async fn is_whole(lsu: &Lsu, pending: &Pending) -> Result<bool> {
     }
     let object = lsu.store().head(lsu.bucket(), &pending.key).await.if_found()?;
     Ok(object.is_some_and(|object| object.size == wanted))
+}
+
+/// True when the object says itself that it is made of these parts: by its CRC, or by its ETag where the bucket is known to
+/// make those by the usual rule.
+fn is_consistent(known: Capabilities, object: &ObjectInfo, parts: &[StoredPart]) -> bool {
+    let whole = parts.iter().try_fold(Crc64(0), |crc, part| part.crc64.map(|next| crc.then(next, part.size)));
+    if let (true, Some(told), Some(whole)) = (known.crc64nvme, &object.crc64, whole) {
+        return *told == whole.to_base64();
+    }
+    match parts {
+        [only] if !object.etag.contains('-') => known.etag_is_md5 && only.etag == object.etag,
+        _ => {
+            known.composite_etag
+                && composite_etag(parts.iter().map(|part| part.etag.as_str())) == Some(object.etag.clone())
+        }
+    }
 }
 
 /// Completes the upload with the parts that can be used; aborts it when there are none.

@@ -168,7 +168,7 @@ impl Backup {
         }
         let (lsu, conditional) = (self.lsu.clone(), self.lsu.store().known(self.lsu.bucket()).conditional_put);
         let sidecar = sidecar(&self.pending, Content::new(&self.pending.key, &uploaded.object, &uploaded.parts));
-        match self.lsu.store().run(async move { commit(&lsu, &sidecar, conditional).await }) {
+        match self.lsu.store().run_patiently(async move { commit(&lsu, &sidecar, conditional).await }) {
             Ok(()) => {}
             // Another writer's record is there: none will ever name this attempt.
             Err(error) if error.kind() == Kind::AlreadyExists => return Err(self.give_up(error)),
@@ -263,9 +263,13 @@ impl Backup {
     /// and for a delete to remove, and speaks for no writer any more.
     fn keep(mut self, error: Error) -> Error {
         let id = self.pending.image.id.clone();
+        if self.upload.id().is_none() && self.upload.whole().is_none() && self.pending.closing.is_none() {
+            // No byte of the image was sent.
+            return self.give_up(error);
+        }
         if let Some(whole) = self.upload.whole().cloned() {
             if is_definite(&error) && self.is_data_gone() {
-                // The only request was refused, and the store has nothing.
+                // The only request was answered with no, and the store has nothing.
                 return self.give_up(error);
             }
             let parts = if whole.size == 0 { Vec::new() } else { vec![whole] };
@@ -401,8 +405,7 @@ fn is_definite(error: &Error) -> bool {
     if error.outcome_is_unknown() {
         return false;
     }
-    is_refusal(error) && error.kind() != Kind::Corrupt
-        || matches!(error.kind(), Kind::NoSpace | Kind::LsuNotFound | Kind::NotFound)
+    is_refusal(error) || matches!(error.kind(), Kind::NoSpace | Kind::LsuNotFound | Kind::NotFound | Kind::Locked)
 }
 
 fn completed_elsewhere(id: &ImageId) -> Error {

@@ -37,8 +37,7 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
             |error| error.context(format!("delete image {id}: `vastost-s3 gc` sets such a record aside")),
         ));
     }
-    let now = lsu.now().await?;
-    if let Some(held) = pendings.iter().find(|entry| entry.is_held_by_another(now)) {
+    if let Some(held) = lsu.held_by_another(&pendings).await? {
         let Writer { host, pid, .. } = &held.pending.writer;
         return Err(Error::new(Kind::Busy, format!("image {id} is being written by {host}:{pid}")));
     }

@@ -173,14 +173,33 @@ impl Lsu {
         Ok(versioning)
     }
 
-    /// Now by the server's clock, seconds since 1970; asks it when it has not answered anything yet.
+    /// Now by the server's clock, seconds since 1970; asks it when it has not answered anything yet. No clock of a host takes
+    /// its place: where the server does not tell the time, whatever depends on an age is refused, and nothing else is.
     pub async fn now(&self) -> Result<u64> {
+        let silent = || {
+            let what = format!("{} sends no Date header, so that nobody can tell", self.store().endpoint());
+            let what = format!("{what} whether a writer is alive or a leftover old enough to be removed");
+            Error::new(Kind::Unavailable, format!("{what}: let the proxy before the store pass the header on"))
+        };
+        self.now_if_told().await?.ok_or_else(silent)
+    }
+
+    /// The same; None where the server does not tell the time.
+    pub async fn now_if_told(&self) -> Result<Option<u64>> {
         if self.store().server_now().is_none() {
             // Keys may be limited to the LSU's prefix, and HeadBucket asks for the whole bucket.
             self.store().list(self.bucket(), &self.keys().lsu(), false, None, None).await?;
         }
-        let silent = || Error::new(Kind::Unavailable, format!("{} sends no Date header", self.store().endpoint()));
-        self.store().server_now().ok_or_else(silent)
+        Ok(self.store().server_now())
+    }
+
+    /// The first of these attempts that somebody else may be writing. Without attempts no clock is asked for.
+    pub(super) async fn held_by_another<'a>(&self, entries: &'a [PendingEntry]) -> Result<Option<&'a PendingEntry>> {
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let now = self.now().await?;
+        Ok(entries.iter().find(|entry| entry.is_held_by_another(now)))
     }
 
     /// The label that was set, or an empty one. One request where there is none, which also proves that the bucket is
@@ -327,8 +346,9 @@ impl Lsu {
                 ImageState::Complete => Described::Here(Image::Complete(sidecar)),
             });
         }
-        let now = self.now().await?;
-        let held = pendings.iter().any(|entry| entry.is_held(now));
+        // A writer of which nobody can tell is taken for alive.
+        let now = if pendings.is_empty() { None } else { self.now_if_told().await? };
+        let held = pendings.iter().any(|entry| entry.is_held(now.unwrap_or_default()));
         let best = pendings.into_iter().map(|entry| entry.pending).max_by_key(progress);
         let image = best.map(|record| Image::Pending { record: Box::new(record), held });
         image.map(Described::Here).ok_or_else(|| self.not_found(id))
@@ -345,7 +365,8 @@ impl PendingEntry {
         let writing = self.pending.state == PendingState::Writing;
         let lease = self.pending.lease_seconds.min(LEASE_SECONDS_MAX);
         let fresh = now.saturating_sub(self.modified) <= lease;
-        writing && fresh && !self.pending.writer.is_dead()
+        // A record without a lease speaks for nobody: what a close has kept.
+        writing && fresh && lease > 0 && !self.pending.writer.is_dead()
     }
 
     /// True while somebody else than this call may be writing it. What this process is said to write, and no handle of

@@ -20,12 +20,15 @@
 //! | 2 | CreateMultipartUpload, pending record with the upload id | pending, an upload without parts |
 //! | 3 | parts | pending, an upload with parts: resumable at the last of them |
 //! | 4 | large image metadata, as its own object; pending record with all parts and what the close is to become | pending, resumable with all its bytes |
-//! | 5 | CompleteMultipartUpload or PutObject, HEAD: size and ETag; HEAD of the pending record: still ours | pending, data object: resumable, and `repair` can complete it |
+//! | 5 | CompleteMultipartUpload or PutObject, HEAD, and what else proves the bytes; HEAD of the pending record: still ours | pending, data object: resumable, and `repair` can complete it |
 //! | 6 | **sidecar PUT: the image is complete** | complete, pending record left over |
 //! | 7 | HEAD: its data are still there | the same |
 //! | 8 | pending record removed | complete |
 //!
 //! An image of one part has no upload: its step 5 is one PutObject, and steps 2 to 4 send nothing but metadata.
+//!
+//! A close that fails from step 5 on removes nothing but what is provably another writer's to replace: the record keeps all
+//! parts and what the close was to become, for `repair` or a delete.
 //!
 //! An incomplete close does 4 and 5, then writes the pending record again with the object's parts. Re-opening starts a
 //! new attempt that copies those parts on the server; the old attempt is removed only when the new one is on the store.
@@ -33,9 +36,10 @@
 //!
 //! | step | delete ([`delete`]) | after a crash here |
 //! |---|---|---|
-//! | 1 | sidecar marked `deleting`: **the image is gone** | finished by the next delete, `gc` or `repair` |
-//! | 2 | data, metadata object | the same |
-//! | 3 | sidecar | nothing is left |
+//! | 1 | locks are asked for: locked, nothing changes | complete |
+//! | 2 | sidecar marked `deleting`: **the image is gone**; without space or right for that it is removed here | finished by the next delete, `gc` or `repair`; removed: `repair` brings the image back |
+//! | 3 | data, metadata object; refused: the mark is taken back | the same |
+//! | 4 | sidecar, its latest version last | nothing is left |
 //!
 //! # What may run beside what
 //!

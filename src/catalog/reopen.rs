@@ -114,12 +114,12 @@ impl Backup {
 
 /// The attempts at an image, the best one last, all closed incomplete: what dead writers left is taken over first.
 async fn unheld(lsu: &Lsu, def: &ImageDef) -> Result<Vec<PendingEntry>> {
-    let (now, mut pendings) = (lsu.now().await?, lsu.pendings(&def.id).await?);
+    let mut pendings = lsu.pendings(&def.id).await?;
     if let Some(other) = pendings.iter().find(|entry| !entry.pending.image.answers_to(def)) {
         tracing::debug!("image {} has another policy or type than asked for", other.pending.image.id);
         return Err(lsu.not_found(&def.id));
     }
-    if let Some(held) = pendings.iter().find(|entry| entry.is_held_by_another(now)) {
+    if let Some(held) = lsu.held_by_another(&pendings).await? {
         let Pending { writer: Writer { host, pid, .. }, started, .. } = &held.pending;
         let what = format!("image {} is being written by {host}:{pid} since {started}", def.id);
         return Err(Error::new(Kind::Busy, what));

@@ -19,6 +19,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
+use crate::clean;
 use crate::config::{Log, LogFormat, warnings};
 use file::LogFile;
 pub use host::{take_notices, tell_host};
@@ -75,7 +76,9 @@ impl<'a> MakeWriter<'a> for Lines {
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let (Some(file), Err(line)) = (FILE.get(), queue::push(line)) {
+        // Names and words of others are in it.
+        let clean = clean::line_bytes(line);
+        if let (Some(file), Err(line)) = (FILE.get(), queue::push(&clean)) {
             // The subscriber would print the error, and stderr is the host's.
             if let Err(error) = file.append(line) {
                 tell_host(&cannot_write(file, &error));

@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 use super::checksum::{Crc64, Md5Sum, bare_etag};
 use super::dial::Dialler;
-use super::effort::Effort;
+use super::effort::{Effort, patiently};
 use super::engine::Engine;
 use super::hedge::Hedges;
 use super::identity::Keys;
@@ -220,6 +220,15 @@ impl Store {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         run_on(&self.shared.runtime, future)
+    }
+
+    /// The same for work of whose questions none may fail soon: see [`super::effort::patiently`].
+    pub fn run_patiently<T, F>(&self, future: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.run(patiently(future))
     }
 
     /// PutObject of a body in memory. `metadata` becomes `x-amz-meta-*`; `only_new` sends `If-None-Match: *`.

@@ -19,6 +19,21 @@ use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 /// what went wrong and not with the mere end of its time.
 const LAST_WAIT_SHARES: u32 = 5;
 
+tokio::task_local! {
+    static PATIENT: ();
+}
+
+/// Runs work whose questions wait as long as its changes do. A poll must fail soon; what the end of a backup asks must not
+/// cost hours of work.
+pub fn patiently<F: Future>(work: F) -> impl Future<Output = F::Output> + use<F> {
+    PATIENT.scope((), work)
+}
+
+/// True within [`patiently`].
+pub fn is_patient() -> bool {
+    PATIENT.try_with(|()| ()).is_ok()
+}
+
 /// Clones count together.
 #[derive(Clone, Debug)]
 pub struct Effort {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::answer::{ContentRange, Ranged, judge_range};
 use super::checksum::{Md5Sum, bare_etag};
 use super::client::{Store, path};
-use super::effort::Effort;
+use super::effort::{Effort, is_patient};
 use super::hedge::{LEAST, TICK};
 use super::landing::{Landed, Landing};
 use super::sdk_error;
@@ -83,14 +83,19 @@ impl Store {
     /// those for a body that broke.
     pub async fn get_small(&self, bucket: &str, key: &str, size_max: u64) -> Result<Bytes> {
         let retry = &self.shared.retry;
-        let (deadline, attempts) = (Instant::now() + retry.operation_timeout, retry.attempts.min(QUERY_ATTEMPTS_MAX));
+        let patient = is_patient();
+        let attempts = if patient { retry.attempts } else { retry.attempts.min(QUERY_ATTEMPTS_MAX) };
+        let deadline = Instant::now() + retry.operation_timeout;
         let effort = Effort::new(attempts, retry.operation_timeout, retry.backoff_max);
         let mut unproven: Option<Bytes> = None;
         loop {
             let left = attempts.saturating_sub(effort.tries()).max(1);
             let time = deadline.saturating_duration_since(Instant::now());
-            let ask =
-                || self.try_get_small(bucket, key, size_max, self.tries_within(Duration::ZERO, time, left, &effort));
+            let patience = || match patient {
+                true => self.patience_within(Duration::ZERO, time, &effort),
+                false => self.tries_within(Duration::ZERO, time, left, &effort),
+            };
+            let ask = || self.try_get_small(bucket, key, None, size_max, patience());
             let error = match self.shared.hedges.ask("GetObject", ask).await? {
                 Small::Whole { bytes, is_proven: true } => return Ok(bytes),
                 Small::Whole { bytes, is_proven: false } => {
@@ -107,7 +112,7 @@ impl Store {
                 }
                 Small::Broken(error) => error,
             };
-            if effort.tries() >= attempts || effort.is_over() {
+            if effort.refused() || (!patient && effort.tries() >= attempts) {
                 return Err(error);
             }
             tracing::debug!("try again: {error}");
@@ -115,14 +120,30 @@ impl Store {
         }
     }
 
+    /// One version of a small object. A body that breaks is asked for again.
+    pub async fn get_version(&self, bucket: &str, key: &str, version: &str, size_max: u64) -> Result<Bytes> {
+        let mut left = QUERY_ATTEMPTS_MAX;
+        loop {
+            left -= 1;
+            match self.try_get_small(bucket, key, Some(version), size_max, self.patience(size_max)).await? {
+                Small::Whole { bytes, .. } => return Ok(bytes),
+                Small::Broken(error) if left == 0 => return Err(error),
+                Small::Broken(error) => tracing::debug!("try again: {error}"),
+            }
+            pause(&self.shared.retry).await;
+        }
+    }
+
     async fn try_get_small(
         &self,
         bucket: &str,
         key: &str,
+        version: Option<&str>,
         size_max: u64,
         patience: aws_sdk_s3::config::Builder,
     ) -> Result<Small> {
         let request = self.shared.client.get_object().bucket(bucket).key(key);
+        let request = request.set_version_id(version.map(ToOwned::to_owned));
         let (reply, body) = ask(request, patience, Landing::of_at_most(size_max), bucket, key).await?;
         let (len, status) = (body.left(), body.status());
         if status != 200 {

@@ -34,6 +34,8 @@ use crate::error::{Error, Kind, Result};
 
 /// Keys that never expire are read again after so long, should a change of the file have gone unnoticed.
 const AGE_MAX: Duration = Duration::from_secs(300);
+/// How long a source may take.
+const ASK_MAX: Duration = Duration::from_secs(10);
 /// Between two looks at the files that keys come from.
 const LOOK: Duration = Duration::from_secs(1);
 /// Temporary keys are asked for anew so long before they end.
@@ -109,7 +111,8 @@ impl Keys {
             return Ok(credentials);
         }
         let stamps = self.stamps();
-        match self.ask().await {
+        let late = |_| Err(CredentialsError::provider_timed_out(ASK_MAX));
+        match tokio::time::timeout(ASK_MAX, self.ask()).await.unwrap_or_else(late) {
             Ok(credentials) => Ok(self.keep(credentials, stamps)),
             Err(error) => self.keep_old(error),
         }

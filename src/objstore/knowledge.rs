@@ -6,9 +6,7 @@
 //! what it found. What the store contradicts is forgotten at once, here and in the file, so that the next job asks again.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Read;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +18,7 @@ use super::checksum::Md5Sum;
 use super::client::Store;
 use super::probe::{Capabilities, probe};
 use crate::error::{Kind, Result};
+use crate::files;
 
 /// A cluster may be upgraded: ask again after so long.
 const VALID: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -84,7 +83,8 @@ impl Buckets {
     }
 
     fn load(&self, bucket: &str) -> Option<Capabilities> {
-        let record: Record = serde_json::from_slice(&read_file(&self.file(bucket, RECORD))?).ok()?;
+        let record: Record =
+            serde_json::from_slice(&files::read(&self.file(bucket, RECORD), FILE_SIZE_MAX).ok()?).ok()?;
         let ours = record.format == FORMAT && record.endpoint == self.endpoint && record.bucket == bucket;
         // A clock that was set back makes a file of the future: nobody knows how old that is.
         let age = now().checked_sub(record.probed)?;
@@ -246,50 +246,21 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
 }
 
-/// A regular file and no link, opened without waiting for anybody.
-fn open_plain(options: &mut OpenOptions, path: &Path) -> Option<File> {
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC;
-    let file = options.custom_flags(flags).open(path).ok()?;
-    file.metadata().is_ok_and(|found| found.is_file()).then_some(file)
-}
-
-fn read_file(path: &Path) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = open_plain(OpenOptions::new().read(true), path)?;
-    file.take(FILE_SIZE_MAX).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
-}
-
-/// Readable by all, whoever came first: reading is enough for a lock.
+/// Reading is enough for a lock, so it does not matter who made the file.
 fn open_lock(path: &Path) -> Option<File> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).ok()?;
+    if let Ok(file) = files::open_to_read(path) {
+        return Some(file);
     }
-    let read = || open_plain(OpenOptions::new().read(true), path);
-    read().or_else(|| {
-        let made = open_plain(OpenOptions::new().write(true).create_new(true).mode(0o644), path)?;
-        made.set_permissions(std::fs::Permissions::from_mode(0o644)).ok()?;
-        drop(made);
-        read()
-    })
+    files::make_folder(path.parent()?).ok()?;
+    files::update(path, files::STATE_MODE).ok()
 }
 
-/// Another process may read at any moment: whole files only, under a name that nobody has planted.
+/// Another process may read at any moment: whole files only.
 fn write_file(path: &Path, record: &Record) -> std::io::Result<()> {
-    use std::io::Write;
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+        files::make_folder(folder)?;
     }
-    let draft = path.with_extension(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&draft).and_then(|mut file| {
-        file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
-        file.write_all(&serde_json::to_vec(record)?)
-    });
-    let placed = written.and_then(|()| std::fs::rename(&draft, path));
-    if placed.is_err() {
-        let _ = std::fs::remove_file(&draft);
-    }
-    placed
+    files::replace(path, &serde_json::to_vec(record)?, files::STATE_MODE)
 }
 
 #[cfg(test)]

@@ -6,13 +6,11 @@ use std::time::Instant;
 
 use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode};
 
-use bytes::Bytes;
-
 use super::checksum::bare_etag;
 use super::client::{ObjectInfo, Store, path, seconds};
 use super::download::PartSpan;
 use super::sdk_error;
-use crate::error::{Error, Kind, Result, ResultExt};
+use crate::error::{Error, Kind, Result};
 
 /// Pages of versions of one key; each has up to 1,000.
 const PAGES_MAX: usize = 1_000;
@@ -109,24 +107,6 @@ impl Store {
             Ok(ObjectInfo::of_head(&reply))
         };
         self.shared.hedges.ask("HeadObject", ask).await
-    }
-
-    /// The bytes of one version of a small object, as long as the list of versions has it.
-    pub async fn get_version(&self, bucket: &str, key: &str, version: &str, size: u64) -> Result<Bytes> {
-        let request = self.shared.client.get_object().bucket(bucket).key(key).version_id(version);
-        let sent = request.customize().config_override(self.patience(size)).send().await;
-        let reply = sent.map_err(|e| sdk_error::convert("get a version of", &path(bucket, key), &e))?;
-        let mut body = reply.body;
-        let mut bytes = Vec::new();
-        while let Some(piece) = body.next().await {
-            let failed = || format!("get a version of {}", path(bucket, key));
-            let piece = piece.or_kind(Kind::Network, failed)?;
-            if bytes.len() as u64 + piece.len() as u64 > size {
-                return Err(Error::new(Kind::Corrupt, format!("{}: it is longer than {size} bytes", failed())));
-            }
-            bytes.extend_from_slice(&piece);
-        }
-        Ok(bytes.into())
     }
 
     /// CopyObject of one version onto the key itself, which makes it the latest; at most 5 GiB by S3's rules.

@@ -14,6 +14,7 @@ use super::abi::{STSP_LOG_ERROR, STSP_LOG_WARN, Versioned, stsp_log_fn};
 use super::server::Child;
 use super::session::Session;
 use super::status::{STSP_OK, code_of};
+use crate::clean;
 use crate::error::{Error, Kind, Result};
 use crate::log;
 use crate::runtime::panic_text;
@@ -161,7 +162,7 @@ impl LogCallback {
     /// Calls the host on this thread, which must be inside a call of the host.
     pub fn emit(&self, severity: i32, message: &str) {
         let Some(log) = self.log else { return };
-        let text = CString::new(message.replace('\0', " ")).unwrap_or_default();
+        let text = CString::new(&*clean::line(message)).unwrap_or_default();
         let context = std::ptr::with_exposed_provenance_mut(self.context);
         // SAFETY: the host promised in stsp_open_server that the function and its context stay valid until the server
         // is closed, which it cannot be while a call holds a `Child` of it; the text lives until the call returns.

@@ -6,6 +6,8 @@
 mod config;
 /// `doctor`.
 mod doctor;
+/// `doctor` on stores and with keys that lack something.
+mod doctor_faults;
 /// What goes wrong with the server, the keys, the bucket.
 mod failures;
 /// `put`, `ls`, `info`, `get`, `rm`.

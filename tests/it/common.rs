@@ -49,6 +49,11 @@ impl Wish {
         self.with("[transfer]\npart_size = \"5 MiB\"\nimage_size_max = \"8 GiB\"\n")
     }
 
+    /// The same server with one setting in place of another.
+    pub fn replaced(&self, from: &str, to: &str) -> Self {
+        Self { settings: self.settings.replace(from, to), ..self.clone() }
+    }
+
     /// The same server with a bucket that has Object Lock.
     pub fn locked(&self) -> Self {
         Self { lock: true, ..self.clone() }

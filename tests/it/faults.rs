@@ -3,6 +3,8 @@
 //! Of every case: what was reported good restores byte for byte; what was reported bad is absent, pending, or complete
 //! and whole; a flipped byte is neither stored nor returned as good; nothing hangs.
 
+/// Answers that are not whole, or not the ones that were asked for.
+mod answers;
 /// A host or a server whose clock is wrong, `Retry-After`.
 mod hints;
 /// What a store proves, and what becomes of an image where it does not.

@@ -26,6 +26,8 @@ mod endpoints;
 mod faults;
 /// An S3 client that is not ours.
 mod foreign;
+/// Access keys that change.
+mod keys;
 /// Random sequences against a model of what must not be lost.
 mod model;
 /// Counters, the line about each image, the log.

@@ -133,6 +133,12 @@ impl Answer {
     }
 
     #[must_use]
+    pub fn body(mut self, body: String) -> Self {
+        self.body = body;
+        self
+    }
+
+    #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self

@@ -33,6 +33,8 @@ type Done = Result<(), Box<dyn Error>>;
 const ATTEMPTS_MAX: u32 = 6;
 /// Longest wait between them.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// One request with its tries, where the server may not be there yet.
+const TRIAL_MAX: Duration = Duration::from_secs(15);
 /// One request with its tries.
 const OPERATION_MAX: Duration = Duration::from_secs(60);
 
@@ -51,6 +53,27 @@ pub fn run(global: &Global, _: &args::Doctor) -> Outcome {
     }
     let failed = report.end()?;
     Ok(if failed { ExitCode::from(FOUND_PROBLEMS) } else { ExitCode::SUCCESS })
+}
+
+/// For `init`: one image through each LSU of a configuration that was just written. Gives for each what was done, or what
+/// is in its way.
+pub fn try_images(config: &Config) -> Result<Vec<(String, Result<String, String>)>, Box<dyn Error>> {
+    let mut config = patience(config.clone());
+    config.retry.operation_timeout = config.retry.operation_timeout.min(TRIAL_MAX);
+    let engine = Engine::start(&config)?;
+    let mut tried = Vec::new();
+    for server in config.servers.values() {
+        let store = Store::new(&engine, &config, server, None);
+        for lsu in &server.lsus {
+            let done = match &store {
+                Ok(store) => lsu::try_image(&config, server, store, lsu),
+                Err(error) => Err(error.to_string()),
+            };
+            tried.push((lsu.name.clone(), done));
+        }
+    }
+    engine.stop();
+    Ok(tried)
 }
 
 fn all(global: &Global, config: &Config, report: &mut Report) -> Done {

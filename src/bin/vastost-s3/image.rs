@@ -44,6 +44,8 @@ pub struct Shown {
 pub struct More {
     pub version_id: Option<String>,
     pub meta_size: u64,
+    /// When `repair` made this sidecar, RFC 3339.
+    pub rebuilt: Option<String>,
     pub retention: Option<Value>,
     pub upload_id: Option<String>,
     pub part_list: Vec<PartRecord>,
@@ -77,20 +79,23 @@ impl Shown {
 
     /// With all that is recorded.
     pub fn full(lsu: &Lsu, image: &Described) -> Self {
-        let (content, meta, retention, upload_id) = match image {
-            Described::Here(Image::Complete(sidecar)) | Described::Deleting(sidecar) => {
-                (Some(&sidecar.content), &sidecar.meta, sidecar.retention.clone(), None)
-            }
-            Described::Here(Image::Pending { record, .. }) => {
-                (record.content.as_ref(), &record.meta, None, record.upload_id.clone())
-            }
-        };
-        let more = More {
+        let of = |content: Option<&Content>, meta: &Option<Meta>| More {
             version_id: content.and_then(|content| content.data.version_id.clone()),
             meta_size: meta.as_ref().map_or(0, meta_size),
-            retention,
-            upload_id,
+            rebuilt: None,
+            retention: None,
+            upload_id: None,
             part_list: content.map(|content| content.parts.clone()).unwrap_or_default(),
+        };
+        let more = match image {
+            Described::Here(Image::Complete(sidecar)) | Described::Deleting(sidecar) => More {
+                rebuilt: sidecar.rebuilt.clone(),
+                retention: sidecar.retention.clone(),
+                ..of(Some(&sidecar.content), &sidecar.meta)
+            },
+            Described::Here(Image::Pending { record, .. }) => {
+                More { upload_id: record.upload_id.clone(), ..of(record.content.as_ref(), &record.meta) }
+            }
         };
         Self { more: Some(more), ..Self::new(lsu, image) }
     }

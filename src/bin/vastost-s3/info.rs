@@ -51,7 +51,7 @@ fn more(more: &More) -> Result<(), Box<dyn std::error::Error>> {
     line(&format!("{:<10} {} bytes", "metadata", more.meta_size))?;
     let given = [("version", more.version_id.clone()), ("upload", more.upload_id.clone())];
     let retention = more.retention.as_ref().map(ToString::to_string);
-    for (label, value) in given.into_iter().chain([("retention", retention)]) {
+    for (label, value) in given.into_iter().chain([("rebuilt", more.rebuilt.clone()), ("retention", retention)]) {
         if let Some(value) = value {
             line(&format!("{label:<10} {value}"))?;
         }

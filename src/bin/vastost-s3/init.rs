@@ -15,10 +15,10 @@ use vastost::error::Kind;
 use vastost::objstore::client::Store;
 use vastost::objstore::engine::Engine;
 
-use crate::Outcome;
 use crate::args::{Global, Init};
 use crate::credentials::{from_environment, variable};
-use crate::output::{self, line};
+use crate::output::{self, complain, line};
+use crate::{Outcome, doctor};
 
 /// What goes into the file.
 struct Plan<'a> {
@@ -69,6 +69,7 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
     } else if !global.quiet {
         tell(&plan, keys_file.as_deref(), &created)?;
     }
+    try_images(global, &config)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -119,6 +120,18 @@ fn keys(args: &Init) -> Result<Keys, Box<dyn Error>> {
     };
     // A token in the environment belongs to the key there, which would have been taken above.
     Ok(Keys::Pair(KeyPair { access_key_id, secret_access_key, session_token: None }))
+}
+
+/// What was written is there in any case; whether it serves is seen by an image. Where it does not, `doctor` tells more.
+fn try_images(global: &Global, config: &Config) -> Result<(), Box<dyn Error>> {
+    for (lsu, tried) in doctor::try_images(config)? {
+        match tried {
+            Ok(done) if !global.quiet && !global.json => line(&format!("LSU {lsu}: {done}"))?,
+            Ok(_) => {}
+            Err(why) => complain(&format!("LSU {lsu} cannot be used yet: {why}; `vastost-s3 doctor` tells more")),
+        }
+    }
+    Ok(())
 }
 
 fn create_buckets(config: &Config) -> Result<Vec<String>, Box<dyn Error>> {

@@ -105,7 +105,9 @@ fn store(
     match written {
         Ok(size) => match image.close(STSP_CLOSEF_COMPLETE) {
             Ok(()) => Ok(size),
-            Err(first) => Err(remove(server, lsu, def, first.into())),
+            // The close has removed what was never whole; what may be is kept, and the error says so: the source may be a
+            // pipe that cannot be read again.
+            Err(first) => Err(complete_or(server, lsu, def, first.into())),
         },
         Err(first) => {
             // Its failure changes nothing: the handle is gone in any case, and the image is removed next.
@@ -131,8 +133,8 @@ fn write_all(image: &HostImage, reading: &Reading, progress: &Progress) -> Resul
 /// complete image of that name is another writer's, or ours whose last answer was lost: it stays.
 fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error>) -> Box<dyn Error> {
     let name = full_name(lsu, &def.basename, def.date);
-    if server.info(lsu, def).is_ok_and(|info| info.flags & STSP_II_IMAGE_CREATED != 0) {
-        return more(first, &format!("a complete image {name} is there, and was left alone"));
+    if is_complete(server, lsu, def) {
+        return complete_or(server, lsu, def, first);
     }
     match server.delete(lsu, def) {
         Ok(()) => first,
@@ -148,4 +150,16 @@ fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error
 fn more(first: Box<dyn Error>, second: &str) -> Box<dyn Error> {
     let text = format!("{first}; {second}");
     if first.is::<Problem>() { Problem(text).into() } else { text.into() }
+}
+
+/// The first error, with what is there when a complete image of that name is.
+fn complete_or(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error>) -> Box<dyn Error> {
+    if !is_complete(server, lsu, def) {
+        return first;
+    }
+    more(first, &format!("a complete image {} is there, and was left alone", full_name(lsu, &def.basename, def.date)))
+}
+
+fn is_complete(server: &HostServer, lsu: &str, def: &Definition) -> bool {
+    server.info(lsu, def).is_ok_and(|info| info.flags & STSP_II_IMAGE_CREATED != 0)
 }

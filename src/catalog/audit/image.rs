@@ -23,6 +23,8 @@ pub struct Checked {
     pub gone: bool,
     /// True when the size is that of a sidecar that could be read.
     pub known: bool,
+    /// The sidecar is one that `repair` made.
+    pub rebuilt: bool,
     /// The data's size, by the sidecar where there is one.
     pub bytes: u64,
     /// There are data, and neither a sidecar nor a pending record.
@@ -82,6 +84,7 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
     let mut ours = None;
     if let Some((sidecar, modified)) = sidecar {
         (checked.bytes, checked.known) = (sidecar.content.data.size, true);
+        checked.rebuilt = sidecar.rebuilt.is_some();
         ours = Some(sidecar.content.data.key.clone());
         if sidecar.state == ImageState::Deleting {
             checked.deleting = true;

@@ -137,6 +137,7 @@ fn span(started: &str, finished: &str) -> Option<f64> {
 
 fn add_lsu(into: &mut LsuSummary, from: LsuSummary) {
     add_states(&mut into.states, &from.states);
+    into.rebuilt += from.rebuilt;
     into.add_foreign(Foreign { count: from.foreign_keys, named: from.foreign_named });
     into.unrecorded = into.unrecorded.saturating_add(from.unrecorded);
     into.list_requests = into.list_requests.saturating_add(from.list_requests);

@@ -119,6 +119,9 @@ pub struct LsuSummary {
     /// Images that have data and neither a sidecar nor a pending record.
     #[serde(default)]
     pub unrecorded: u64,
+    /// Complete images whose sidecar `repair` rebuilt: how it was written first is not on record.
+    #[serde(default)]
+    pub rebuilt: u64,
     /// The selection has images that are another shard's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub elsewhere: bool,

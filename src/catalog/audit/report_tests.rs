@@ -11,6 +11,7 @@ fn full() -> Report {
         states,
         foreign_keys: 1,
         foreign_named: vec!["catalog/readme.txt".into()],
+        rebuilt: 0,
         unrecorded: 2,
         elsewhere: true,
         list_requests: 2,

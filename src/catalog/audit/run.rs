@@ -176,8 +176,13 @@ impl Audit<'_> {
 
     fn try_audit_lsu(&mut self, lsu: &Lsu, name: &str, from: Option<Position>) -> Result<()> {
         let owned = lsu.clone();
-        let began = lsu.store().run(async move { owned.now().await })?;
-        let scope = Arc::new(self.scope(lsu, began));
+        let began = lsu.store().run(async move { owned.now_if_told().await })?;
+        let scope = Arc::new(self.scope(lsu, began.unwrap_or_default()));
+        if began.is_none() {
+            // Nothing is old then, and every writer alive.
+            let note = "the server sends no Date header: ages are not known, so nothing was taken for a leftover";
+            self.summary(&scope).notes.push(note.into());
+        }
         if from.is_none() && self.options.leftovers {
             self.leftovers(&scope)?;
         }
@@ -332,6 +337,7 @@ impl Audit<'_> {
                 (false, true) => states.damaged.add(checked.bytes),
                 (false, false) => states.good.add(checked.bytes),
             });
+            self.summary(scope).rebuilt += u64::from(checked.rebuilt && !checked.deleting);
             self.state.images += 1;
             self.state.bytes += checked.bytes;
         }

@@ -70,9 +70,9 @@ fn assert_whole(yard: &Yard, kept: &Kept) {
 }
 
 fn a_locked_image_stays_complete_listed_and_readable(wish: &Wish) {
-    let yard = Yard::new(&wish.locked());
-    let sdk = Sdk::new(&yard.site);
     for (number, locked) in [(1, "data"), (2, "sidecar")] {
+        let yard = Yard::new(&wish.locked());
+        let sdk = Sdk::new(&yard.site);
         let kept = yard.keep(&image("worm", number), pattern(PART + 9, number), b"meta");
         let key = if locked == "data" { &kept.data_key } else { &kept.sidecar_key };
         retain(&sdk, key);

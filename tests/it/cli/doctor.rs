@@ -5,13 +5,13 @@ use serde_json::Value;
 use super::{Run, command, finish, keys, run, site};
 use crate::common::{Site, write_private};
 
-fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
+pub fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
     let checks = report["checks"].as_array().expect("checks");
     checks.iter().find(|check| check["check"] == name).unwrap_or_else(|| panic!("no check {name} in {report}"))
 }
 
 /// The site without the LSU whose bucket is missing.
-fn healthy() -> Site {
+pub fn healthy() -> Site {
     let site = site();
     let text = std::fs::read_to_string(&site.config).unwrap();
     let missing = format!("[[server.t.lsu]]\nname = \"missing\"\nbucket = \"{}-missing\"\n", site.bucket);
@@ -33,8 +33,20 @@ fn json(run: Run) -> Value {
 fn a_good_site_passes_and_nothing_stays_in_the_bucket() {
     let site = healthy();
     let report = json(run(&site, &["--json", "doctor"]).expect(0));
-    for name in ["config", "credentials", "tcp", "clock", "signature", "main put", "main multipart", "side ranged get"]
-    {
+    for name in [
+        "config",
+        "credentials",
+        "tcp",
+        "clock",
+        "signature",
+        "main put",
+        "main multipart",
+        "side ranged get",
+        "main re-open",
+        "main delete",
+        "main abort",
+        "main default retention",
+    ] {
         assert_eq!(check(&report, name)["status"], "pass", "{report}");
     }
     assert_eq!(keys(&site), Vec::<String>::new());

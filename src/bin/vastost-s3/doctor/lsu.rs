@@ -120,7 +120,46 @@ fn tell(report: &mut Report, lsu: &config::Lsu, step: &str, outcome: &Result<()>
     }
 }
 
-/// The image, step by step; what a step needs and did not get is left out. False when one failed.
+/// The image alone, without a report of its steps; in words.
+pub fn try_image(
+    config: &Config,
+    server: &Server,
+    store: &Store,
+    lsu: &config::Lsu,
+) -> std::result::Result<String, String> {
+    let (owned, bucket, prefix) = (store.clone(), lsu.bucket.clone(), lsu.prefix.clone());
+    let locking = store.run(async move {
+        owned.list(&bucket, &prefix, true, None, None).await?;
+        let locking = owned.locking(&bucket).await.unwrap_or(Locking::Off);
+        if !matches!(locking, Locking::ByDefault(_)) {
+            owned.probe_again(&bucket, &prefix, false).await?;
+        }
+        Ok(locking)
+    });
+    match locking {
+        Ok(Locking::ByDefault(how)) => return Err(format!("bucket {} locks every object: {how}", lsu.bucket)),
+        Ok(_) => {}
+        Err(error) if error.kind() == Kind::LsuNotFound => {
+            return Err(format!("bucket {} is not there yet", lsu.bucket));
+        }
+        Err(error) => return Err(error.to_string()),
+    }
+    let image = ProbeImage::new(config, server, store, lsu).map_err(|error| error.to_string())?;
+    let done = IMAGE_STEPS.iter().try_for_each(|(_, act)| act(&image));
+    let swept = image.sweep();
+    done.and(swept).map_err(|error| format!("{error}; {}", advice(&error, &lsu.bucket)))?;
+    Ok(format!("an image of {} was written, read back and deleted", human_size(image.size())))
+}
+
+type Step = fn(&ProbeImage) -> Result<()>;
+const IMAGE_STEPS: [(&str, Step); 4] = [
+    ("multipart", ProbeImage::write),
+    ("re-open", ProbeImage::complete),
+    ("ranged get", ProbeImage::read),
+    ("delete", ProbeImage::delete),
+];
+
+/// The image, step by step; what a step needs and did not get is left out.
 fn image(config: &Config, server: &Server, store: &Store, lsu: &config::Lsu, report: &mut Report) -> Done {
     let image = ProbeImage::new(config, server, store, lsu)?;
     let told = image_steps(&image, lsu, report);
@@ -130,15 +169,14 @@ fn image(config: &Config, server: &Server, store: &Store, lsu: &config::Lsu, rep
 }
 
 fn image_steps(image: &ProbeImage, lsu: &config::Lsu, report: &mut Report) -> Done {
-    type Step = fn(&ProbeImage) -> Result<()>;
     let size = human_size(image.size());
-    let steps: [(&str, Step, String); 4] = [
-        ("multipart", ProbeImage::write, format!("an image of {size}, a part and one byte, closed incomplete")),
-        ("re-open", ProbeImage::complete, "opened again with its part copied on the server, and completed".into()),
-        ("ranged get", ProbeImage::read, "every byte is what was written".into()),
-        ("delete", ProbeImage::delete, "the image is gone, and nothing of it is left".into()),
+    let seen = [
+        format!("an image of {size}, a part and one byte, closed incomplete"),
+        "opened again with its part copied on the server, and completed".to_owned(),
+        "every byte is what was written".to_owned(),
+        "the image is gone, and nothing of it is left".to_owned(),
     ];
-    for (step, act, seen) in steps {
+    for ((step, act), seen) in IMAGE_STEPS.into_iter().zip(seen) {
         let done = act(image);
         tell(report, lsu, step, &done, &seen)?;
         if done.is_err() {

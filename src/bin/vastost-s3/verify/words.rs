@@ -141,6 +141,7 @@ pub fn notes(report: &Report) -> Vec<String> {
     let mut notes: Vec<_> = summary.unverified.iter().map(|sentence| format!("not verified: {sentence}")).collect();
     for (name, lsu) in &summary.lsus {
         notes.extend(lsu.notes.iter().map(|note| format!("{name}: {note}")));
+        notes.extend(rebuilt(lsu).map(|note| format!("{name}: {note}")));
         notes.extend(foreign(lsu).map(|note| format!("{name}: {note}")));
     }
     let left_out: u64 = summary.left_out.values().fold(0, |sum, number| sum.saturating_add(*number));
@@ -148,6 +149,13 @@ pub fn notes(report: &Report) -> Vec<String> {
         notes.push(format!("{} are counted and not listed: there are too many of them", counted(left_out, "finding")));
     }
     notes
+}
+
+/// What `repair` rebuilt agrees with the bytes, and says nothing of what was written first.
+fn rebuilt(lsu: &LsuSummary) -> Option<String> {
+    let images = counted(lsu.rebuilt, "image");
+    (lsu.rebuilt > 0)
+        .then(|| format!("the sidecars of {images} were rebuilt by `vastost-s3 repair`; `vastost-s3 info` says which"))
 }
 
 /// Keys in our folders that name no image, such as sidecars in a wrong folder: no image there can be found.
