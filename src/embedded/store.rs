@@ -16,6 +16,10 @@ use super::errors::{OrInternal, no_such_bucket};
 use super::index::Bucket;
 use super::record::Settings;
 
+/// How often, and how far apart, the lock of a folder is tried.
+const LOCK_TRIES: u32 = 200;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// All buckets of one folder.
 pub struct Store {
     folder: PathBuf,
@@ -48,14 +52,7 @@ impl Store {
     }
 
     fn load(folder: &Path) -> io::Result<Self> {
-        let lock = File::create(folder.join(".lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::other("another process serves this folder"));
-            }
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+        let lock = exclusive(folder)?;
         let (ids, mut buckets) = (Arc::<Ids>::default(), BTreeMap::new());
         for name in disk::names(folder)? {
             let path = folder.join(&name);
@@ -100,6 +97,19 @@ impl Store {
         buckets.remove(name);
         Ok(true)
     }
+}
+
+/// The lock of a folder. A server that was stopped a moment ago may not have let go of it yet.
+fn exclusive(folder: &Path) -> io::Result<File> {
+    let lock = File::create(folder.join(".lock"))?;
+    for _ in 0..LOCK_TRIES {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::Error::other("another process serves this folder"))
 }
 
 impl Ids {
