@@ -14,6 +14,7 @@ use vastost::catalog::lsu::{Described, Image, Lsu};
 use vastost::error::{Found, Kind};
 use vastost::ost::abi::{STSP_II_IMAGE_CREATED, STSP_NAME_SIZE};
 use vastost::ost::host::{Definition, HostFilter, HostServer};
+use vastost::ost::status::{STSP_ECORRUPT, STSP_ENOENT};
 
 use crate::image::describe;
 use crate::output::is_command;
@@ -66,7 +67,7 @@ impl ImageName {
     /// The one image that is meant, by the records on the store. With `newest` it is the latest complete one of that
     /// basename, or the latest of all when none is complete.
     pub fn find_in(&self, lsu: &Lsu, newest: bool) -> Result<ImageId, Box<dyn Error>> {
-        let dates = || {
+        let dates = || -> Result<Vec<u64>, Box<dyn Error>> {
             let (basename, mut dates) = (Name::new(self.basename.clone()), Vec::new());
             let client = Some(Name::new(self.id(0)?.client()));
             let filter = Filter { client, basename_prefix: basename.clone(), ..Filter::default() };
@@ -76,18 +77,20 @@ impl ImageName {
             }
             Ok(dates)
         };
-        let is_complete = |id: &ImageId| match describe(lsu, id.clone()).if_found() {
-            Ok(found) => Ok(matches!(found, Some(Described::Here(Image::Complete(_))))),
-            // It may be the one that is meant: the command says what is wrong with it.
-            Err(error) if error.kind() == Kind::Corrupt => Ok(true),
-            Err(error) => Err(error.into()),
+        let is_complete = |id: &ImageId| -> Result<bool, Box<dyn Error>> {
+            match describe(lsu, id.clone()).if_found() {
+                Ok(found) => Ok(matches!(found, Some(Described::Here(Image::Complete(_))))),
+                // It may be the one that is meant: the command says what is wrong with it.
+                Err(error) if error.kind() == Kind::Corrupt => Ok(true),
+                Err(error) => Err(error.into()),
+            }
         };
         self.choose(newest, dates, is_complete)
     }
 
     /// As [`ImageName::find_in`], by the plug-in.
     pub fn find(&self, server: &HostServer, newest: bool) -> Result<ImageId, Box<dyn Error>> {
-        let dates = || {
+        let dates = || -> Result<Vec<u64>, Box<dyn Error>> {
             let (client, mut dates) = (self.id(0)?.client().to_vec(), Vec::new());
             let filter = HostFilter { client, basename_prefix: self.basename.clone(), ..HostFilter::default() };
             server.for_each_image(&self.lsu, &filter, |def, _| {
@@ -95,9 +98,15 @@ impl ImageName {
             })?;
             Ok(dates)
         };
-        let is_complete = |id: &ImageId| {
-            let info = server.info(&self.lsu, &Definition::new(id.basename.as_bytes(), id.date));
-            Ok(info.is_ok_and(|info| info.flags & STSP_II_IMAGE_CREATED != 0))
+        let is_complete = |id: &ImageId| -> Result<bool, Box<dyn Error>> {
+            match server.info(&self.lsu, &Definition::new(id.basename.as_bytes(), id.date)) {
+                Ok(info) => Ok(info.flags & STSP_II_IMAGE_CREATED != 0),
+                // Deleted, or being deleted.
+                Err(error) if error.code == STSP_ENOENT => Ok(false),
+                // As above: an older image is no answer to a question about a damaged one.
+                Err(error) if error.code == STSP_ECORRUPT => Ok(true),
+                Err(error) => Err(error.into()),
+            }
         };
         self.choose(newest, dates, is_complete)
     }
