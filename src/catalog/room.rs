@@ -60,7 +60,7 @@ mod tests {
         let room = Room::new();
         let large = [room.take(14 << 20).await.unwrap(), room.take(u64::MAX).await.unwrap()];
         assert!(room.take(14 << 20).now_or_never().is_none());
-        let small: Vec<_> = (0..256).map(|_| room.take(4_000).now_or_never().expect("room").unwrap()).collect();
+        let small: Vec<_> = (0..100).map(|_| room.take(10_000).now_or_never().expect("room").unwrap()).collect();
         drop((small, large));
         assert!(room.take(14 << 20).now_or_never().is_some());
     }

@@ -19,7 +19,8 @@ pub struct Writer {
 impl Writer {
     /// `command` is `vastost-s3` with its configuration, or what leads to it; the image is `name` in LSU main.
     pub fn spawn(mut command: Command, name: &str) -> Self {
-        let mut child = command.args(["put", "-", &format!("main/{name}")]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.args(["put", "-", "--allow-empty", &format!("main/{name}")]).stdin(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take();
         Self { child: Some(child), stdin }
     }

@@ -61,7 +61,7 @@ pub enum Command {
     /// Show all that is recorded of one image
     #[command(after_help = "Example:\n  vastost-s3 info nightly/db01_1795305600_C1_F1")]
     Info(Info),
-    /// Store a file or stdin as an image
+    /// Store a file, stdin or the output of a command as an image
     #[command(after_help = PUT_HELP)]
     Put(Put),
     /// Restore an image to a file or stdout

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use vastost::catalog::image_id::ImageId;
 use vastost::ost::abi::STSP_OPEN_READ;
 use vastost::ost::host::{Definition, HostImage, HostServer};
 
@@ -38,11 +37,12 @@ pub fn run(global: &Global, args: &Get) -> Outcome {
     }
     interrupt::watch()?;
     let started = Instant::now();
-    let id = find(global, &name, args.newest)?;
-    let size = {
+    let (id, size) = {
         let plugin = Site::open(global)?.plugin()?;
+        let id = name.find(&plugin.server, args.newest)?;
         let def = Definition::new(id.basename.as_bytes(), id.date);
-        restore(global, &plugin.server, &name.lsu, &def, &target)?
+        let size = restore(global, &plugin.server, &name.lsu, &def, &target)?;
+        (id, size)
     };
     match target {
         // Stdout is the image's.
@@ -57,11 +57,6 @@ pub fn run(global: &Global, args: &Get) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn find(global: &Global, name: &ImageName, newest: bool) -> Result<ImageId, Box<dyn Error>> {
-    let catalog = Site::open(global)?.catalog()?;
-    name.find(&catalog.lsu(&name.lsu)?, newest)
 }
 
 /// Where the bytes go.

@@ -13,7 +13,7 @@ pub fn run(global: &Global, args: &Info) -> Outcome {
     let name = ImageName::parse(&args.image)?;
     let catalog = Site::open(global)?.catalog()?;
     let lsu = catalog.lsu(&name.lsu)?;
-    let id = name.find(&lsu, args.newest)?;
+    let id = name.find_in(&lsu, args.newest)?;
     let shown = Shown::full(&lsu, &describe(&lsu, id)?);
     if global.json {
         json(&Document { schema: 1, images: vec![shown] })?;

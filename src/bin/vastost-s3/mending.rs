@@ -13,7 +13,7 @@ use vastost::catalog::list::Filter;
 use vastost::catalog::lsu::Lsu;
 
 use crate::args::{Global, Mending};
-use crate::output::{self, complain, counted, hint, line};
+use crate::output::{self, complain, hint, line};
 use crate::site::Site;
 use crate::{FOUND_PROBLEMS, Outcome, interrupt};
 
@@ -80,10 +80,7 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
     } else if !global.quiet {
         match (rows.len(), args.yes) {
             (0, _) => hint(acts.nothing),
-            (count, false) => {
-                let actions = counted(count as u64, "action");
-                hint(&format!("{actions} planned, nothing was changed; --yes carries them out"));
-            }
+            (count, false) => hint(&format!("{count} to do; nothing was changed: --yes does it")),
             _ => {}
         }
     }

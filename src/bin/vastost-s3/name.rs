@@ -12,8 +12,9 @@ use vastost::catalog::image_id::{DATE_MAX, ImageId, parse_basename};
 use vastost::catalog::list::{Filter, Listing};
 use vastost::catalog::lsu::{Described, Image, Lsu};
 use vastost::error::{Found, Kind};
-use vastost::ost::abi::STSP_NAME_SIZE;
-use vastost::ost::host::Definition;
+use vastost::ost::abi::{STSP_II_IMAGE_CREATED, STSP_NAME_SIZE};
+use vastost::ost::host::{Definition, HostFilter, HostServer};
+use vastost::ost::status::{STSP_ECORRUPT, STSP_ENOENT};
 
 use crate::image::describe;
 use crate::output::is_command;
@@ -63,49 +64,85 @@ impl ImageName {
         self.date.or_else(|| parse_basename(&self.basename).map(|(_, ctime)| ctime))
     }
 
-    /// The one image that is meant. With `newest` it is the latest complete one of that basename, or the latest of all
-    /// when none is complete.
-    pub fn find(&self, lsu: &Lsu, newest: bool) -> Result<ImageId, Box<dyn Error>> {
+    /// The one image that is meant, by the records on the store. With `newest` it is the latest complete one of that
+    /// basename, or the latest of all when none is complete.
+    pub fn find_in(&self, lsu: &Lsu, newest: bool) -> Result<ImageId, Box<dyn Error>> {
+        let dates = || -> Result<Vec<u64>, Box<dyn Error>> {
+            let (basename, mut dates) = (Name::new(self.basename.clone()), Vec::new());
+            let client = Some(Name::new(self.id(0)?.client()));
+            let filter = Filter { client, basename_prefix: basename.clone(), ..Filter::default() };
+            let mut listing = Listing::new(lsu, filter);
+            while let Some(listed) = listing.next_image()? {
+                dates.extend((listed.id.basename == basename).then_some(listed.id.date));
+            }
+            Ok(dates)
+        };
+        let is_complete = |id: &ImageId| -> Result<bool, Box<dyn Error>> {
+            match describe(lsu, id.clone()).if_found() {
+                Ok(found) => Ok(matches!(found, Some(Described::Here(Image::Complete(_))))),
+                // It may be the one that is meant: the command says what is wrong with it.
+                Err(error) if error.kind() == Kind::Corrupt => Ok(true),
+                Err(error) => Err(error.into()),
+            }
+        };
+        self.choose(newest, dates, is_complete)
+    }
+
+    /// As [`ImageName::find_in`], by the plug-in.
+    pub fn find(&self, server: &HostServer, newest: bool) -> Result<ImageId, Box<dyn Error>> {
+        let dates = || -> Result<Vec<u64>, Box<dyn Error>> {
+            let (client, mut dates) = (self.id(0)?.client().to_vec(), Vec::new());
+            let filter = HostFilter { client, basename_prefix: self.basename.clone(), ..HostFilter::default() };
+            server.for_each_image(&self.lsu, &filter, |def, _| {
+                dates.extend((def.basename == self.basename).then_some(def.date));
+            })?;
+            Ok(dates)
+        };
+        let is_complete = |id: &ImageId| -> Result<bool, Box<dyn Error>> {
+            match server.info(&self.lsu, &Definition::new(id.basename.as_bytes(), id.date)) {
+                Ok(info) => Ok(info.flags & STSP_II_IMAGE_CREATED != 0),
+                // Deleted, or being deleted.
+                Err(error) if error.code == STSP_ENOENT => Ok(false),
+                // As above: an older image is no answer to a question about a damaged one.
+                Err(error) if error.code == STSP_ECORRUPT => Ok(true),
+                Err(error) => Err(error.into()),
+            }
+        };
+        self.choose(newest, dates, is_complete)
+    }
+
+    /// The image with the date that was given, else one of those that have the basename.
+    fn choose(
+        &self,
+        newest: bool,
+        dates: impl FnOnce() -> Result<Vec<u64>, Box<dyn Error>>,
+        is_complete: impl Fn(&ImageId) -> Result<bool, Box<dyn Error>>,
+    ) -> Result<ImageId, Box<dyn Error>> {
         if let Some(date) = self.date {
             if newest {
                 return Err(format!("{} has a date: --newest chooses among images without one", self.shown()).into());
             }
             return self.id(date);
         }
-        let dates = self.dates(lsu)?;
-        match dates.as_slice() {
-            [] => Err(format!("no image {}; `vastost-s3 ls {}` shows what there is", self.shown(), self.lsu).into()),
-            [only] => self.id(*only),
-            several if newest => self.newest(lsu, several),
-            several => Err(self.ambiguous(several).into()),
-        }
-    }
-
-    /// The dates of the images of that basename, the latest first.
-    fn dates(&self, lsu: &Lsu) -> Result<Vec<u64>, Box<dyn Error>> {
-        let basename = Name::new(self.basename.clone());
-        let client = Some(Name::new(self.id(0)?.client()));
-        let mut listing = Listing::new(lsu, Filter { client, basename_prefix: basename.clone(), ..Filter::default() });
-        let mut dates = Vec::new();
-        while let Some(listed) = listing.next_image()? {
-            dates.extend((listed.id.basename == basename).then_some(listed.id.date));
-        }
+        let mut dates = dates()?;
         dates.sort_unstable_by(|a, b| b.cmp(a));
         dates.dedup();
-        Ok(dates)
-    }
-
-    fn newest(&self, lsu: &Lsu, dates: &[u64]) -> Result<ImageId, Box<dyn Error>> {
+        let latest = match dates.as_slice() {
+            [] => {
+                let lsu = &self.lsu;
+                return Err(format!("no image {}; `vastost-s3 ls {lsu}` shows what there is", self.shown()).into());
+            }
+            [only] => return self.id(*only),
+            several if !newest => return Err(self.ambiguous(several).into()),
+            [latest, ..] => *latest,
+        };
         for date in dates {
-            match describe(lsu, self.id(*date)?).if_found() {
-                Ok(Some(Described::Here(Image::Complete(_)))) => return self.id(*date),
-                Ok(_) => {}
-                // It may be the one that is meant: the command says what is wrong with it.
-                Err(error) if error.kind() == Kind::Corrupt => return self.id(*date),
-                Err(error) => return Err(error.into()),
+            let id = self.id(date)?;
+            if is_complete(&id)? {
+                return Ok(id);
             }
         }
-        self.id(dates.first().copied().unwrap_or_default())
+        self.id(latest)
     }
 
     fn ambiguous(&self, dates: &[u64]) -> String {

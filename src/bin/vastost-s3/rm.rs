@@ -65,7 +65,7 @@ fn find_all(catalog: &Catalog, names: &[ImageName], newest: bool, report: &mut R
 
 fn find(catalog: &Catalog, name: &ImageName, newest: bool) -> Result<Doomed, Box<dyn Error>> {
     let lsu = catalog.lsu(&name.lsu)?;
-    let id = name.find(&lsu, newest)?;
+    let id = name.find_in(&lsu, newest)?;
     let about = match describe(&lsu, id.clone()) {
         Ok(image) => {
             let shown = Shown::new(&lsu, &image);

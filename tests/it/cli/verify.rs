@@ -129,7 +129,7 @@ fn a_list_that_names_nothing_or_was_cut_compares_with_nothing() {
         (&whole[..=whole.find('\n').unwrap()], "ends before the fragments of db01_"),
     ] {
         let refused = against(&yard, list, &[]).expect(2);
-        assert!(refused.stderr.contains(why) && refused.text().is_empty(), "{list:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains(why), "{list:?}: {}", refused.stderr);
     }
     let tape = whole.replace(" 0 0 0 @aaaab", " 2 0 0 @aaaab");
     for (list, args, why) in [
