@@ -4,7 +4,7 @@
 //! cannot fail otherwise. So a call that begins with less than [`RESERVE`] left is refused before it does anything, and
 //! what is sized by the host, the store or a record is asked for with [`zeroed`] or [`lengthen`], which fail with an error.
 //!
-//! Limits: RLIMIT_AS and RLIMIT_DATA, read at every call since a host may change them; the memory limits of the process's
+//! Limits: RLIMIT_AS, read at every call since a host may change it; RLIMIT_DATA and the memory limits of the process's
 //! control groups, version 1 and 2, looked at once a second where there are none and every 10 ms where there are. File
 //! pages that the kernel can take back count as left. What cannot be read is no limit. Left out: limits on swap, and what
 //! other processes of the same control group take in the next moment.
@@ -25,7 +25,7 @@ use crate::error::{Error, Kind, Result};
 
 /// What must be left when a call begins.
 pub const RESERVE: u64 = 32 << 20;
-/// Between two looks at the control groups, where none has a limit and where one has.
+/// Between two looks at the other limits, where there is none and where there is one.
 const LOOK_MS: (u64, u64) = (1_000, 10);
 /// Version 1 writes "no limit" as the largest number of whole pages.
 const UNLIMITED: u64 = 1 << 60;
@@ -41,8 +41,8 @@ pub struct Limit {
 
 /// Fails when less than [`RESERVE`] is left of a limit. Costs well below a microsecond where there is none.
 pub fn check() -> Result<()> {
-    enough(&process_limits())?;
-    enough(groups(false).as_deref().map_or(&[], |limits| limits))
+    enough(address_space().as_slice())?;
+    enough(others(false).as_deref().map_or(&[], |limits| limits))
 }
 
 /// The same after memory was given back.
@@ -52,9 +52,8 @@ pub fn check_again() -> Result<()> {
 
 /// Every limit that there is.
 pub fn limits() -> Vec<Limit> {
-    let mut limits = process_limits();
-    limits.extend(groups(true).iter().flat_map(|found| found.iter().cloned()));
-    limits
+    let others = others(true);
+    address_space().into_iter().chain(others.iter().flat_map(|found| found.iter().cloned())).collect()
 }
 
 /// `len` zeros, for what `what` needs them for; fails where they are not to be had.
@@ -89,24 +88,21 @@ fn enough(limits: &[Limit]) -> Result<()> {
     Err(Error::new(Kind::NoMemory, what))
 }
 
-fn process_limits() -> Vec<Limit> {
-    let soft = |resource| getrlimit(resource).ok().map(|(soft, _)| soft).filter(|soft| *soft < UNLIMITED);
-    let (space, data) = (soft(Resource::RLIMIT_AS), soft(Resource::RLIMIT_DATA));
-    if space.is_none() && data.is_none() {
-        // Allocates nothing.
-        return Vec::new();
+/// The limit that a host may set at any moment: one system call where there is none.
+fn address_space() -> Option<Limit> {
+    process_limit("RLIMIT_AS", Resource::RLIMIT_AS, 0)
+}
+
+/// A limit of the process, with what `field` of `/proc/self/statm` says is used of it, in pages.
+fn process_limit(name: &str, resource: Resource, field: usize) -> Option<Limit> {
+    let (bytes, _) = getrlimit(resource).ok()?;
+    if bytes >= UNLIMITED {
+        return None;
     }
-    // In pages: all that is mapped, and as the sixth number what is private and writable.
-    let text = read_short(Path::new("/proc/self/statm")).unwrap_or_default();
-    let used = |field: usize| {
-        let pages = text.split_whitespace().nth(field)?.parse::<u64>().ok()?;
-        pages.checked_mul(page_bytes())
-    };
-    let limit = |name: &str, bytes: Option<u64>, field| {
-        let bytes = bytes?;
-        Some(Limit { name: name.into(), bytes, left_bytes: bytes.saturating_sub(used(field)?) })
-    };
-    [limit("RLIMIT_AS", space, 0), limit("RLIMIT_DATA", data, 5)].into_iter().flatten().collect()
+    let text = read_short(Path::new("/proc/self/statm"))?;
+    let pages = text.split_whitespace().nth(field)?.parse::<u64>().ok()?;
+    let used = pages.checked_mul(page_bytes())?;
+    Some(Limit { name: name.into(), bytes, left_bytes: bytes.saturating_sub(used) })
 }
 
 fn page_bytes() -> u64 {
@@ -117,22 +113,25 @@ fn page_bytes() -> u64 {
         .unwrap_or(4096)
 }
 
-/// What the control groups had left at the last look. Read without a lock, since another thread may hold one at a fork.
-static GROUPS: ArcSwapOption<Vec<Limit>> = ArcSwapOption::const_empty();
+/// What the other limits had left at the last look. Read without a lock, since another thread may hold one at a fork.
+static OTHERS: ArcSwapOption<Vec<Limit>> = ArcSwapOption::const_empty();
 static NEXT_LOOK_MS: AtomicU64 = AtomicU64::new(0);
 
-fn groups(now: bool) -> Option<Arc<Vec<Limit>>> {
+fn others(now: bool) -> Option<Arc<Vec<Limit>>> {
     let clock = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(0, |at| {
         u64::try_from(at.tv_sec()).unwrap_or(0) * 1_000 + u64::try_from(at.tv_nsec()).unwrap_or(0) / 1_000_000
     });
     if !now && clock < NEXT_LOOK_MS.load(Relaxed) {
-        return GROUPS.load_full();
+        return OTHERS.load_full();
     }
-    let found = Arc::new(group_limits(Path::new("/sys/fs/cgroup"), &read_text(Path::new("/proc/self/cgroup"))));
+    let mut found = group_limits(Path::new("/sys/fs/cgroup"), &read_text(Path::new("/proc/self/cgroup")));
+    // What is private and writable.
+    found.extend(process_limit("RLIMIT_DATA", Resource::RLIMIT_DATA, 5));
+    let found = Arc::new(found);
     let wait = if found.is_empty() { LOOK_MS.0 } else { LOOK_MS.1 };
     NEXT_LOOK_MS.store(clock + wait, Relaxed);
     // Nothing to look at costs the next calls one comparison.
-    GROUPS.store((!found.is_empty()).then(|| Arc::clone(&found)));
+    OTHERS.store((!found.is_empty()).then(|| Arc::clone(&found)));
     Some(found)
 }
 

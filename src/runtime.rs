@@ -248,7 +248,7 @@ mod tests {
         let before = SigSet::thread_get_mask().unwrap();
         let panicked = catch_unwind(|| {
             let _masked = SignalsMasked::new().unwrap();
-            assert_eq!(SigSet::thread_get_mask().unwrap().contains(nix::sys::signal::Signal::SIGTERM), true);
+            assert!(SigSet::thread_get_mask().unwrap().contains(nix::sys::signal::Signal::SIGTERM));
             std::panic::resume_unwind(Box::new(()));
         });
         assert!(panicked.is_err());
