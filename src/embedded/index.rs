@@ -47,8 +47,8 @@ impl Bucket {
         let _ = fs::remove_dir_all(folder.join("tmp"));
         fs::create_dir(folder.join("tmp"))?;
         let bucket = Self { folder: folder.to_owned(), ids: Arc::clone(ids), state: Mutex::default() };
-        let mut state = State::default();
-        state.settings = disk::read_json(&folder.join("bucket.json"))?.unwrap_or_default();
+        let settings = disk::read_json(&folder.join("bucket.json"))?.unwrap_or_default();
+        let mut state = State { settings, ..State::default() };
         bucket.load_versions(&mut state)?;
         bucket.load_uploads(&mut state)?;
         bucket.remove_unnamed(&state)?;
