@@ -99,7 +99,9 @@ fn assert_serves(store: &Store, wish: &Wish) {
     write_all(&open, &more, kept.len() as u64, CALL);
     open.close(STSP_CLOSEF_COMPLETE).expect("close");
     assert!(crate::common::restore(&yard.server, &def, CALL) == [kept, more].concat());
-    for (basename, date) in store.images.iter().map(|(basename, date, _)| (basename, *date)).chain([(basename, def.date)]) {
+    for (basename, date) in
+        store.images.iter().map(|(basename, date, _)| (basename, *date)).chain([(basename, def.date)])
+    {
         yard.run(&["rm", "--yes", &format!("main/{basename}:{date}")]).expect(0);
     }
     for folder in ["backups/", "catalog/", "pending/", "meta/"] {

@@ -55,9 +55,12 @@ pub fn run(global: &Global, _: &args::Doctor) -> Outcome {
     Ok(if failed { ExitCode::from(FOUND_PROBLEMS) } else { ExitCode::SUCCESS })
 }
 
+/// An LSU, and what an image that was tried in it showed, or why it failed.
+pub type Tried = (String, Result<String, String>);
+
 /// For `init`: one image through each LSU of a configuration that was just written. Gives for each what was done, or what
 /// is in its way.
-pub fn try_images(config: &Config) -> Result<Vec<(String, Result<String, String>)>, Box<dyn Error>> {
+pub fn try_images(config: &Config) -> Result<Vec<Tried>, Box<dyn Error>> {
     let mut config = patience(config.clone());
     config.retry.operation_timeout = config.retry.operation_timeout.min(TRIAL_MAX);
     let engine = Engine::start(&config)?;

@@ -19,7 +19,7 @@ pub fn run(global: &Global, args: &Undelete) -> Outcome {
     for name in &names {
         let shown = format!("{}/{}", name.lsu, shown(&name.basename));
         let lsu = catalog.lsu(&name.lsu)?;
-        let done = name.find(&lsu, false).and_then(|id| {
+        let done = name.find_in(&lsu, false).and_then(|id| {
             let owned = lsu.clone();
             Ok(lsu.store().run(async move { undelete(&owned, &id).await })?)
         });
