@@ -9,18 +9,18 @@ fn mode(path: &Path) -> u32 {
 /// Sets the process's umask in a child process alone: other tests run beside this one.
 fn under_umask(mask: &str, folder: &Path) -> String {
     let test = std::env::current_exe().unwrap();
-    let script =
-        format!("umask {mask}; exec \"$0\" --exact files::tests::makes_files_in_a_folder --ignored --nocapture");
+    let script = format!("umask {mask}; exec \"$0\" --exact files::tests::makes_files_in_a_folder --nocapture");
     let mut shell = std::process::Command::new("sh");
     let output = shell.arg("-c").arg(script).arg(test).env("VASTOST_FILES", folder).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// What the test below runs in a process of its own, under a umask; without a folder there is nothing to make.
 #[test]
-#[ignore = "run by the test below, under a umask"]
 fn makes_files_in_a_folder() {
-    let folder = PathBuf::from(std::env::var_os("VASTOST_FILES").unwrap()).join("a/b");
+    let Some(folder) = std::env::var_os("VASTOST_FILES") else { return };
+    let folder = PathBuf::from(folder).join("a/b");
     make_folder(&folder).unwrap();
     append(&folder.join("log"), LOG_MODE).unwrap();
     update(&folder.join("usage"), STATE_MODE).unwrap();

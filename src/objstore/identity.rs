@@ -132,6 +132,8 @@ impl Keys {
         if held.looked.is_none_or(|looked| now - looked > LOOK) {
             held.looked = Some(now);
             if self.stamps() != held.stamps {
+                // Until they have been asked for: whoever waits for that must not take the old ones either.
+                held.refused = true;
                 return None;
             }
         }

@@ -337,12 +337,15 @@ impl Report {
     pub fn recount(&mut self) {
         let summary = &mut self.summary;
         summary.classes = summary.left_out.clone();
-        for finding in &self.findings {
-            *summary.classes.entry(finding.class).or_default() += 1;
-        }
         (summary.errors, summary.warnings) = (0, 0);
-        for (class, number) in &summary.classes {
-            match class.severity() {
+        let left_out = summary.left_out.iter().map(|(class, number)| (class.severity(), *number));
+        let listed = self.findings.iter().map(|finding| {
+            *summary.classes.entry(finding.class).or_default() += 1;
+            // Some findings are milder than most of their class.
+            (finding.severity, 1)
+        });
+        for (severity, number) in left_out.chain(listed) {
+            match severity {
                 Severity::Error => summary.errors += number,
                 Severity::Warning => summary.warnings += number,
             }
