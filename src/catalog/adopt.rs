@@ -176,6 +176,8 @@ pub async fn parts_of(lsu: &Lsu, key: &str, object: &ObjectInfo, known: &[PartRe
     let told = lsu.store().object_parts(lsu.bucket(), key).await?;
     let told = told.filter(|parts| parts.iter().map(|part| part.size).sum::<u64>() == object.size);
     let mut parts = told.unwrap_or_else(|| planned(lsu, object));
+    // Some stores tell of an empty object that it has a part, which a record must not have.
+    parts.retain(|part| part.size > 0);
     // An object that was put in one piece has the ETag of its only part.
     if let [only] = parts.as_mut_slice()
         && !object.etag.contains('-')

@@ -161,8 +161,7 @@ pub async fn force_delete(lsu: &Lsu, id: &ImageId) -> Result<()> {
 
 async fn remove_unreadable(lsu: &Lsu, id: &ImageId) -> Result<()> {
     let Pendings { entries, unreadable } = lsu.all_pendings(id).await?;
-    let now = lsu.now().await?;
-    if entries.iter().any(|entry| entry.is_held_by_another(now)) {
+    if lsu.held_by_another(&entries).await?.is_some() {
         return Err(Error::new(Kind::Busy, format!("image {id} is being written")));
     }
     if let Some((_, error)) = unreadable.into_iter().find(|(_, error)| error.kind() == Kind::Unsupported) {

@@ -17,7 +17,7 @@ const NULL_VERSION: &str = "null";
 /// Fails with [`Kind::Locked`] while the store's own locks keep any version of the key. Changes nothing.
 pub(super) async fn ask_for_locks(lsu: &Lsu, key: &str) -> Result<()> {
     let (store, bucket) = (lsu.store(), lsu.bucket());
-    let now = lsu.now().await?;
+    let now = lsu.now_if_told().await?;
     let locked = |lock: Lock| {
         let how = match lock {
             Lock::LegalHold => "by a legal hold".to_owned(),

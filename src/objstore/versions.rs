@@ -139,12 +139,14 @@ impl Store {
 }
 
 impl ObjectInfo {
-    /// The lock that keeps this version from being deleted at `now`, seconds since 1970.
-    pub fn lock(&self, now: u64) -> Option<Lock> {
+    /// The lock that keeps this version from being deleted at `now`, seconds since 1970. A retention whose end nobody can
+    /// tell, since the store tells no time, has not ended.
+    pub fn lock(&self, now: Option<u64>) -> Option<Lock> {
         if self.legal_hold {
             return Some(Lock::LegalHold);
         }
-        (self.retained_until > now).then_some(Lock::RetainedUntil(self.retained_until))
+        let retained = self.retained_until > now.unwrap_or_default();
+        retained.then_some(Lock::RetainedUntil(self.retained_until))
     }
 }
 

@@ -301,12 +301,24 @@ pub(super) async fn probes(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> 
                 foreign.add(|| object.key.clone());
                 continue;
             }
+            if !is_left_behind(scope, object.modified, head(scope, &object.key)).await? {
+                continue;
+            }
             let (expected, found) = ("no object", "what a probe of the endpoint left");
             let found = scope.found(Class::OrphanData, None, Some(&object.key), expected, found);
             each(Judged { found: vec![found.with(Remedy::OrphanObject { key: object.key })], pending: None });
         }
     }
     Ok(Seen { foreign, requests: pages.requests() })
+}
+
+/// A probe takes a second or two: what is only just there is looked at again after a while.
+async fn is_left_behind<T>(scope: &Scope, since: u64, again: impl Future<Output = Result<Option<T>>>) -> Result<bool> {
+    if scope.now().saturating_sub(since) > JUST_NOW_SECONDS {
+        return Ok(true);
+    }
+    tokio::time::sleep(SECOND_LOOK).await;
+    Ok(again.await?.is_some())
 }
 
 /// Uploads whose attempt no pending record holds.
@@ -318,6 +330,10 @@ pub(super) async fn uploads(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) ->
         seen.requests += 1;
         for upload in page.uploads.iter().filter(|upload| upload.key.starts_with(lsu.keys().prefix())) {
             if scope.has_all() && lsu.keys().is_probe(&upload.key) && scope.is_old(upload.initiated) {
+                let parts = lsu.store().list_parts(lsu.bucket(), &upload.key, &upload.id);
+                if !is_left_behind(scope, upload.initiated, parts).await? {
+                    continue;
+                }
                 let found = orphan_upload(scope, None, upload, "that a probe of the endpoint left").await?;
                 each(Judged { found: found.into_iter().collect(), pending: None });
                 continue;

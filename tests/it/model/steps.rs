@@ -230,9 +230,9 @@ impl Sequence {
         let lsu = self.dice.below(3);
         let id =
             ImageId::new(Name::new(format!("db{}_{}_C1_F1", self.dice.below(3), DATE + self.count)), DATE + self.count);
-        let size = match self.dice.below(12) {
-            0 => 0,
-            1 => PART + 1_000,
+        let size = match self.dice.below(30) {
+            0 | 1 => 0,
+            2 => PART + 1_000,
             _ => 1 + self.dice.below(4_000),
         };
         let def = ImageDef { id: id.expect("an image"), policy: Name::new("Gold"), image_type: 1 };
@@ -377,7 +377,8 @@ impl Sequence {
             if self.get(&known.data_key).as_ref() != Some(&known.bytes) {
                 self.fail(&format!("the data of {} in LSU {} are not on the store: {known:?}", known.id, known.lsu));
             }
-            if known.must_restore() && self.restored(known).as_ref() != Some(&known.bytes) {
+            // The bytes are there at every step; that they are reached through the record is looked at now and then.
+            if self.told.len() % 3 == 0 && known.must_restore() && self.restored(known).as_ref() != Some(&known.bytes) {
                 self.fail(&format!("{} of LSU {} does not restore", known.id, known.lsu));
             }
         }

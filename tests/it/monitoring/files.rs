@@ -96,8 +96,8 @@ fn retries_and_silent_addresses_are_counted() {
     let part = "operation=\"UploadPart\"";
     assert_eq!(value(&text, "vastost_retries_total", &[part]), 1.0);
     assert_eq!(value(&text, "vastost_requests_total", &[part, "status=\"none\""]), 1.0);
-    // The server is new to us at this address, so the probe sends a part too.
-    assert_eq!(value(&text, "vastost_requests_total", &[part, "status=\"200\""]), 3.0);
+    // The bucket is new to us at this address, so the probe sends two parts too.
+    assert_eq!(value(&text, "vastost_requests_total", &[part, "status=\"200\""]), 4.0);
     assert!(value(&text, "vastost_address_quarantines_total", &["server=\"t\""]) >= 1.0);
 }
 
