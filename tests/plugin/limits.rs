@@ -68,14 +68,16 @@ fn two_copies_in_one_process_keep_out_of_each_others_way() {
 
 #[test]
 fn every_call_fits_the_stack_that_the_header_names() {
-    // VASTOST_PLUGIN names the one that ships; what is built without all optimisation needs more and fits too.
-    let plugin = std::env::var_os("VASTOST_PLUGIN").map_or_else(plugin, std::path::PathBuf::from);
+    // VASTOST_PLUGIN names the one that ships; what is built without optimisation needs a multiple of that.
+    let shipped = std::env::var_os("VASTOST_PLUGIN").map(std::path::PathBuf::from);
+    let share = if shipped.is_some() { 1 } else { 4 };
+    let plugin = shipped.unwrap_or_else(plugin);
     let output = case(&site(""), &plugin, "stack", 11 * MIB, "", &[]);
     let used: usize = output.split(' ').next().and_then(|number| number.parse().ok()).expect("bytes");
     println!("{used} bytes of stack");
     // The thread's own block, and the frames of the host.
     let own = 16 << 10;
-    let most = vastost::ost::abi::STSP_STACK_MIN + own;
+    let most = share * vastost::ost::abi::STSP_STACK_MIN + own;
     assert!(used <= most, "{used}");
     case(&site(""), &plugin, "stack", 11 * MIB, "", &[("HOST_STACK", most.to_string())]);
 }
