@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -407,7 +408,11 @@ fn lethal(pid: &Arc<AtomicU32>, way: Way) -> Action {
             std::thread::yield_now();
         }
         let pid = pid.load(Ordering::SeqCst);
-        kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
+        // Parts travel side by side: another request of this client may have come first.
+        match kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => panic!("kill {pid}: {error}"),
+        }
         let alive = || {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))

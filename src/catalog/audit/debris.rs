@@ -25,7 +25,7 @@ use crate::objstore::multipart::ListedUpload;
 /// What was put so lately may belong to something that is under way: a sidecar that will name it, a delete.
 pub const JUST_NOW_SECONDS: u64 = 10;
 /// How long that is waited for.
-pub const SECOND_LOOK: Duration = Duration::from_secs(2);
+pub const SECOND_LOOK: Duration = Duration::from_secs(5);
 
 /// What can be done about a finding.
 #[derive(Clone, Debug)]
@@ -312,7 +312,7 @@ pub(super) async fn probes(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> 
     Ok(Seen { foreign, requests: pages.requests() })
 }
 
-/// A probe takes a second or two: what is only just there is looked at again after a while.
+/// A probe takes some seconds: what is only just there is looked at again after a while.
 async fn is_left_behind<T>(scope: &Scope, since: u64, again: impl Future<Output = Result<Option<T>>>) -> Result<bool> {
     if scope.now().saturating_sub(since) > JUST_NOW_SECONDS {
         return Ok(true);
