@@ -25,7 +25,7 @@ use crate::objstore::multipart::ListedUpload;
 /// What was put so lately may belong to something that is under way: a sidecar that will name it, a delete.
 pub const JUST_NOW_SECONDS: u64 = 10;
 /// How long that is waited for.
-pub const SECOND_LOOK: Duration = Duration::from_secs(5);
+pub const SECOND_LOOK: Duration = Duration::from_secs(3);
 
 /// What can be done about a finding.
 #[derive(Clone, Debug)]
