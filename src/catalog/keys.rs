@@ -32,8 +32,7 @@ impl Attempt {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        (text.len() == Self::LEN && text.bytes().all(hex)).then(|| Self(text.into()))
+        (text.len() == Self::LEN && text.bytes().all(is_hex_digit)).then(|| Self(text.into()))
     }
 }
 
@@ -117,8 +116,7 @@ impl Keys {
     pub fn is_probe(&self, key: &str) -> bool {
         let Some(name) = key.strip_prefix(&self.probes()) else { return false };
         let (digits, purpose) = name.split_once('-').unwrap_or((name, ""));
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if digits.len() != 32 || !digits.bytes().all(hex) {
+        if digits.len() != 32 || !digits.bytes().all(is_hex_digit) {
             return false;
         }
         if purpose.starts_with("image/") {
@@ -200,6 +198,10 @@ impl Folder {
             Self::Meta => ".bin",
         }
     }
+}
+
+fn is_hex_digit(byte: u8) -> bool {
+    byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
 }
 
 fn stem(id: &ImageId) -> String {

@@ -261,7 +261,8 @@ fn own_key(keys: &Keys, folder: Folder, id: &ImageId, key: &mut String) -> std::
     Ok(attempt)
 }
 
-fn own_meta(keys: &Keys, id: &ImageId, meta: &mut Option<Meta>) -> std::result::Result<(), String> {
+/// The same for image metadata that have an object of their own.
+pub fn own_meta(keys: &Keys, id: &ImageId, meta: &mut Option<Meta>) -> std::result::Result<(), String> {
     match meta {
         Some(Meta::Object { key, .. }) => own_key(keys, Folder::Meta, id, key).map(drop),
         Some(Meta::Inline { .. }) | None => Ok(()),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::image_id::{ImageDef, ImageId};
 use super::keys::{Folder, Keys};
 use super::meta::Meta;
-use super::record::{Content, PartRecord, Writer, check_parts, crc_of};
+use super::record::{Content, PartRecord, Writer, check_parts, crc_of, own_meta};
 use crate::objstore::checksum::Crc64;
 
 /// The legible fields of a damaged sidecar.
@@ -38,14 +38,17 @@ impl Remains {
         }
         let data = fields.get("data");
         let key: Option<String> = field(data.and_then(|data| data.get("key")));
-        let meta: Option<Meta> = field(fields.get("meta"));
+        let mut meta: Option<Meta> = field(fields.get("meta"));
+        if own_meta(keys, id, &mut meta).is_err() {
+            meta = None;
+        }
         Self {
             data_key: key.and_then(|key| keys.own(Folder::Data, id, &key)).map(|(_, own)| own),
             etag: field(data.and_then(|data| data.get("etag"))),
             size: field(data.and_then(|data| data.get("size"))),
             crc64nvme: field(fields.get("crc64nvme")),
             parts: field(fields.get("parts")),
-            meta: meta.and_then(|meta| own_meta(keys, id, meta)),
+            meta,
             created: field(fields.get("created")),
             completed: field(fields.get("completed")),
             writer: field(fields.get("writer")),
@@ -98,16 +101,6 @@ impl Remains {
 
 fn field<T: DeserializeOwned>(value: Option<&Value>) -> Option<T> {
     serde_json::from_value(value?.clone()).ok()
-}
-
-fn own_meta(keys: &Keys, id: &ImageId, meta: Meta) -> Option<Meta> {
-    match meta {
-        Meta::Object { key, size, crc64nvme } => {
-            let (_, key) = keys.own(Folder::Meta, id, &key)?;
-            Some(Meta::Object { key, size, crc64nvme })
-        }
-        inline @ Meta::Inline { .. } => Some(inline),
-    }
 }
 
 #[cfg(test)]
