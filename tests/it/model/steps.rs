@@ -378,7 +378,10 @@ impl Sequence {
                 self.fail(&format!("the data of {} in LSU {} are not on the store: {known:?}", known.id, known.lsu));
             }
             // The bytes are there at every step; that they are reached through the record is looked at now and then.
-            if self.told.len() % 3 == 0 && known.must_restore() && self.restored(known).as_ref() != Some(&known.bytes) {
+            if self.told.len().is_multiple_of(3)
+                && known.must_restore()
+                && self.restored(known).as_ref() != Some(&known.bytes)
+            {
                 self.fail(&format!("{} of LSU {} does not restore", known.id, known.lsu));
             }
         }
