@@ -72,10 +72,8 @@ pub async fn salvage(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
 /// True when every part that the record of an attempt lists is on the store, in its upload or as its object.
 pub async fn is_whole(lsu: &Lsu, pending: &Pending) -> Result<bool> {
     let wanted: u64 = pending.sent.iter().map(|part| part.size).sum();
-    if pending.sent.is_empty() {
-        return Ok(false);
-    }
     if let Some(upload) = &pending.upload_id
+        && !pending.sent.is_empty()
         && let Some(parts) = lsu.store().list_parts(lsu.bucket(), &pending.key, upload).await?
     {
         return Ok(usable(parts, &pending.sent).iter().map(|part| part.size).sum::<u64>() >= wanted);

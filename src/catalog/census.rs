@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::audit::debris::SECOND_LOOK;
 use super::audit::report::{Count, Level};
 use super::audit::walk::{Group, Groups, Position};
 use super::audit::{Options, Scope};
@@ -38,6 +39,7 @@ pub async fn take(lsu: &Lsu) -> Result<Census> {
         filter: Filter::default(),
         shard: None,
         grace_seconds: 0,
+        second_look: SECOND_LOOK,
         jobs: 1,
         limit_rate: None,
     };

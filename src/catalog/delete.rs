@@ -12,7 +12,9 @@ use super::keys::{Attempt, Folder};
 use super::lsu::{Lsu, PendingEntry, Pendings};
 use super::meta::Meta;
 use super::record::{ImageState, Sidecar, Writer, parse_sidecar, rewrite};
-use super::remove::{ask_for_locks, remove_attempt, remove_key, remove_record};
+use super::remove::{
+    ask_for_locks, is_refusal, keys_with_hidden, remove_attempt, remove_key, remove_record, remove_versions,
+};
 use crate::error::{Error, Found, Kind, Result};
 
 /// Removes the image that answers to `def`, complete or pending; finishes a delete that was interrupted.
@@ -61,13 +63,15 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
 
 /// Removes a complete image, or what an interrupted delete left of one: that which `sidecar` describes and no other.
 pub(super) async fn delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8]) -> Result<()> {
-    match try_delete_complete(lsu, sidecar, bytes).await {
-        Err(error) if is_refusal(&error) => Err(take_back(lsu, &sidecar.image.id, error).await),
+    // A delete that was interrupted may have removed something.
+    let mut began = sidecar.state == ImageState::Deleting;
+    match try_delete_complete(lsu, sidecar, bytes, &mut began).await {
+        Err(error) if is_refusal(&error) => Err(take_back(lsu, &sidecar.image.id, began, error).await),
         other => other,
     }
 }
 
-async fn try_delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8]) -> Result<()> {
+async fn try_delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], began: &mut bool) -> Result<()> {
     let (key, data) = (lsu.keys().sidecar(&sidecar.image.id), &sidecar.content.data.key);
     let meta = match &sidecar.meta {
         Some(Meta::Object { key, .. }) => Some(key),
@@ -79,10 +83,10 @@ async fn try_delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8]) -> Resu
     let marked = sidecar.state == ImageState::Deleting || mark(lsu, sidecar, bytes, &key).await?;
     if !marked {
         // A crash from here on leaves whole data without a sidecar, which `repair` brings back.
-        remove_key(lsu, &key).await?;
+        remove_versions(lsu, &key, began).await?;
         lsu.count_out(sidecar.content.data.size).await;
     }
-    remove_key(lsu, data).await?;
+    remove_versions(lsu, data, began).await?;
     if let Some(meta) = meta {
         remove_record(lsu, meta).await?;
     }
@@ -105,14 +109,9 @@ async fn mark(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], key: &str) -> Result<b
     }
 }
 
-/// True when the store understood and said no: nothing of that request has happened or will.
-fn is_refusal(error: &Error) -> bool {
-    matches!(error.kind(), Kind::AccessDenied | Kind::Locked | Kind::Unauthorized | Kind::Unsupported)
-}
-
-/// After a refusal: an image that is marked and whose data are whole is complete again.
-async fn take_back(lsu: &Lsu, id: &ImageId, error: Error) -> Error {
-    match unmark(lsu, id).await {
+/// After a refusal: an image that is marked is as before when nothing was removed, and when its data are whole.
+async fn take_back(lsu: &Lsu, id: &ImageId, began: bool, error: Error) -> Error {
+    match unmark(lsu, id, !began).await {
         Ok(true) => error.context(format!("delete image {id}: refused, and the image is complete as before")),
         Ok(false) => error.context(format!("delete image {id}")),
         Err(left) => {
@@ -123,17 +122,21 @@ async fn take_back(lsu: &Lsu, id: &ImageId, error: Error) -> Error {
     }
 }
 
-/// Makes an image that is marked as deleted complete again; false when it is not marked, or its data are not whole.
-pub(super) async fn unmark(lsu: &Lsu, id: &ImageId) -> Result<bool> {
+/// Makes an image that is marked as deleted complete again; false when it is not marked, or its data are not whole and it is
+/// not certain that nothing was removed.
+pub(super) async fn unmark(lsu: &Lsu, id: &ImageId, untouched: bool) -> Result<bool> {
     let Some((sidecar, bytes)) = lsu.sidecar(id).await? else { return Ok(false) };
     let data = &sidecar.content.data;
     let there = lsu.store().head(lsu.bucket(), &data.key).await.if_found()?;
-    if sidecar.state != ImageState::Deleting || there.is_none_or(|object| object.size != data.size) {
+    let is_whole = there.is_some_and(|object| object.size == data.size);
+    if sidecar.state != ImageState::Deleting || !(is_whole || untouched) {
         return Ok(false);
     }
     let again = rewrite(&sidecar, &bytes, [("state", Some(Value::from("complete")))])?;
     lsu.put_record(&lsu.keys().sidecar(id), again, false).await?;
-    super::backup::confirm_data(lsu, &sidecar).await?;
+    if is_whole {
+        super::backup::confirm_data(lsu, &sidecar).await?;
+    }
     lsu.count_in(data.size).await;
     Ok(true)
 }
@@ -141,20 +144,23 @@ pub(super) async fn unmark(lsu: &Lsu, id: &ImageId) -> Result<bool> {
 /// An image whose sidecar cannot be read goes once its data are gone: then there is nothing that the record could still be
 /// needed for. It is kept under `replaced/`.
 async fn delete_unreadable(lsu: &Lsu, id: &ImageId, error: Error) -> Result<()> {
-    if lsu.has_data(id).await? {
-        let what = format!(
-            "delete image {id}: its data are there; run `vastost-s3 repair` first, or `vastost-s3 rm --unreadable`"
-        );
-        return Err(error.context(what));
-    }
-    remove_unreadable(lsu, id).await
+    let way_out = if lsu.has_data(id).await? {
+        "its data are there; run `vastost-s3 repair` first, or `vastost-s3 rm --unreadable`"
+    } else if !keys_with_hidden(lsu, Folder::Data, id).await?.is_empty() {
+        "its data are there as older versions; run `vastost-s3 undelete` first, or `vastost-s3 rm --unreadable`"
+    } else {
+        return remove_unreadable(lsu, id).await;
+    };
+    Err(error.context(format!("delete image {id}: {way_out}")))
 }
 
-/// Removes an image whose sidecar cannot be read: every object at this image's own keys, whatever the record says. The
-/// record goes first and is kept under `replaced/`. An image whose sidecar can be read is deleted as usual.
+/// Removes an image whose records cannot be read: every object at this image's own keys, whatever the records say. They
+/// go first and are kept under `replaced/`. An image whose sidecar can be read is deleted as usual.
 pub async fn force_delete(lsu: &Lsu, id: &ImageId) -> Result<()> {
+    let unread = |(_, error): &(String, Error)| error.kind() == Kind::Corrupt;
     match lsu.sidecar(id).await {
         Err(error) if error.kind() == Kind::Corrupt => remove_unreadable(lsu, id).await,
+        Ok(None) if lsu.all_pendings(id).await?.unreadable.iter().any(unread) => remove_unreadable(lsu, id).await,
         _ => delete(lsu, &ImageDef { id: id.clone(), policy: Name::default(), image_type: 0 }).await,
     }
 }
@@ -164,10 +170,13 @@ async fn remove_unreadable(lsu: &Lsu, id: &ImageId) -> Result<()> {
     if lsu.held_by_another(&entries).await?.is_some() {
         return Err(Error::new(Kind::Busy, format!("image {id} is being written")));
     }
-    if let Some((_, error)) = unreadable.into_iter().find(|(_, error)| error.kind() == Kind::Unsupported) {
+    let (later, unreadable): (Vec<_>, _) =
+        unreadable.into_iter().partition(|(_, error)| error.kind() == Kind::Unsupported);
+    if let Some((_, error)) = later.into_iter().next() {
         return Err(error);
     }
-    let (data, metas) = (lsu.keys_of(Folder::Data, id).await?, lsu.metas(id).await?);
+    let (data, metas) =
+        (keys_with_hidden(lsu, Folder::Data, id).await?, keys_with_hidden(lsu, Folder::Meta, id).await?);
     let (records, key) = (lsu.keys_of(Folder::Pending, id).await?, lsu.keys().sidecar(id));
     for asked in data.iter().chain([&key]) {
         ask_for_locks(lsu, asked).await?;
@@ -177,6 +186,11 @@ async fn remove_unreadable(lsu: &Lsu, id: &ImageId) -> Result<()> {
     {
         lsu.put_record(&lsu.keys().replaced(id, &Attempt::new()), bytes, false).await?;
         remove_key(lsu, &key).await?;
+    }
+    for (record, _) in &unreadable {
+        if let Some(bytes) = lsu.record(record).await? {
+            lsu.put_record(&lsu.keys().replaced(id, &Attempt::new()), bytes, false).await?;
+        }
     }
     for PendingEntry { pending, .. } in &entries {
         if let Some(upload) = &pending.upload_id {

@@ -11,7 +11,7 @@ use super::image_id::ImageId;
 use super::keys::{Attempt, Folder};
 use super::lsu::{Lsu, PendingEntry, Pendings};
 use super::meta::Meta;
-use super::record::{Closing, ImageState, parse_pending};
+use super::record::{Closing, ImageState, Pending, parse_pending};
 use super::remove::{ask_for_locks, is_needed, remove_attempt, remove_key, remove_record};
 use crate::error::{Found, Kind, Result};
 
@@ -127,6 +127,13 @@ async fn abort_uploads(lsu: &Lsu, key: &str) -> Result<()> {
 
 /// Removes an attempt unless somebody took it over since it was judged, or builds on it.
 async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
+    // What stays is not taken, which would make it ours and new. Whoever comes in between is seen below.
+    let there = lsu.pendings(&judged.id).await?.into_iter().find(|entry| entry.key == judged.key);
+    if let Some(entry) = there
+        && let Some(kept) = why_kept(lsu, &entry.pending).await?
+    {
+        return Ok(kept);
+    }
     let Some((_, entry)) = take_judged(lsu, judged).await? else { return Ok(Removed::NotNeeded) };
     let (id, pending) = (&entry.pending.image.id, &entry.pending);
     if lsu
@@ -138,13 +145,24 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
         remove_record(lsu, &entry.key).await?;
         return Ok(Removed::Yes);
     }
-    if is_needed(lsu, id, &pending.key).await? {
-        return Ok(NEEDED);
-    }
-    if pending.closing == Some(Closing::Complete) && is_whole(lsu, pending).await? {
-        return Ok(COMPLETABLE);
+    if let Some(kept) = why_kept(lsu, pending).await? {
+        return Ok(kept);
     }
     remove_attempt(lsu, &entry.key, pending).await.map(|()| Removed::Yes)
+}
+
+/// Why an attempt must stay; None for what is left of the writing of an image that is complete.
+async fn why_kept(lsu: &Lsu, pending: &Pending) -> Result<Option<Removed>> {
+    let id = &pending.image.id;
+    let complete = lsu.sidecar(id).await.ok().flatten();
+    if complete.is_some_and(|(sidecar, _)| sidecar.content.data.key == pending.key) {
+        return Ok(None);
+    }
+    if is_needed(lsu, id, &pending.key).await? {
+        return Ok(Some(NEEDED));
+    }
+    let whole = pending.closing == Some(Closing::Complete) && is_whole(lsu, pending).await?;
+    Ok(whole.then_some(COMPLETABLE))
 }
 
 /// Makes an attempt ours, if it still is what was judged and no living writer has the image: one that goes on with an
@@ -152,7 +170,7 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
 /// ours where the store has no space for one.
 pub(super) async fn take_judged(lsu: &Lsu, judged: &JudgedPending) -> Result<Option<(Option<Record>, PendingEntry)>> {
     let (now, entries) = (lsu.now().await?, lsu.pendings(&judged.id).await?);
-    if entries.iter().any(|entry| entry.is_held(now)) {
+    if entries.iter().any(|entry| entry.is_held_by_another(now)) {
         return Ok(None);
     }
     let same = |entry: &PendingEntry| entry.key == judged.key && entry.etag == judged.etag;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::image_id::{ImageDef, ImageId};
 use super::keys::{Folder, Keys};
 use super::meta::Meta;
-use super::record::{Content, PartRecord, Writer, check_parts, crc_of, own_meta};
+use super::record::{Content, PartRecord, Pending, Writer, check_parts, crc_of, own_meta};
 use crate::objstore::checksum::Crc64;
 
 /// The legible fields of a damaged sidecar.
@@ -69,6 +69,19 @@ impl Remains {
             crc64nvme: crc.and_then(|digits| field(Some(&Value::from(digits)))),
             ..Self::default()
         }
+    }
+
+    /// Adds what the record of the image's own writing tells, where this one does not.
+    pub fn add_pending(&mut self, pending: &Pending) {
+        if self.size.is_none() && self.crc64nvme.is_none() && self.parts.is_none() {
+            self.size = Some(pending.sent.iter().map(|part| part.size).sum());
+            self.crc64nvme = Some(crc_of(&pending.sent));
+            self.parts = Some(pending.sent.clone());
+        }
+        self.def = self.def.take().or_else(|| Some(pending.image.clone()));
+        self.meta = self.meta.take().or_else(|| pending.meta.clone());
+        self.created = self.created.take().or_else(|| Some(pending.created.clone()));
+        self.writer = self.writer.take().or_else(|| Some(pending.writer.clone()));
     }
 
     /// What it says of the data as a whole, when that is consistent.

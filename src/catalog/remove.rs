@@ -5,6 +5,7 @@
 //! latest one last. Data go only when no record of a complete image needs them, see [`is_needed`].
 
 use super::image_id::ImageId;
+use super::keys::Folder;
 use super::lsu::Lsu;
 use super::meta::Meta;
 use super::record::{Pending, parse_sidecar};
@@ -50,10 +51,22 @@ fn unless_refused<T>(answer: Result<T>) -> Result<Option<T>> {
 
 /// Removes a key for good; removing what is not there is no error.
 pub(super) async fn remove_key(lsu: &Lsu, key: &str) -> Result<()> {
+    remove_versions(lsu, key, &mut false).await
+}
+
+/// The same; `began` becomes true as soon as anything may be gone.
+pub(super) async fn remove_versions(lsu: &Lsu, key: &str, began: &mut bool) -> Result<()> {
     let (store, bucket) = (lsu.store(), lsu.bucket());
-    let Some(versions) = versions(lsu, key).await? else { return store.delete(bucket, key, None).await };
+    let removed = |done: Result<()>, began: &mut bool| {
+        *began |= !done.as_ref().is_err_and(is_refusal);
+        done
+    };
+    let Some(versions) = versions(lsu, key).await? else {
+        return removed(store.delete(bucket, key, None).await, began);
+    };
     for version in &versions {
-        store.delete(bucket, key, Some(&version.id)).await.map_err(|error| match error.kind() {
+        let done = removed(store.delete(bucket, key, Some(&version.id)).await, began);
+        done.map_err(|error| match error.kind() {
             Kind::AccessDenied => {
                 let why = "bucket keeps versions: these keys need s3:DeleteObjectVersion, or the version is locked";
                 error.context(format!("{why} ({bucket})"))
@@ -62,6 +75,11 @@ pub(super) async fn remove_key(lsu: &Lsu, key: &str) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// True when the store understood and said no: nothing of that request has happened or will.
+pub(super) fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind(), Kind::AccessDenied | Kind::Locked | Kind::Unauthorized | Kind::Unsupported)
 }
 
 /// Removes a record or an object that only a record named. Where its versions may not go it is hidden by a marker at least:
@@ -107,6 +125,21 @@ pub(super) async fn is_needed(lsu: &Lsu, id: &ImageId, key: &str) -> Result<bool
             Ok(other.is_none_or(|other| other.size != sidecar.content.data.size))
         }
         _ => Ok(true),
+    }
+}
+
+/// The keys of an image in a folder, with those that somebody's delete markers hide where the bucket tells of them.
+pub(super) async fn keys_with_hidden(lsu: &Lsu, folder: Folder, id: &ImageId) -> Result<Vec<String>> {
+    if lsu.versioning().await? == Versioning::Off {
+        return lsu.keys_of(folder, id).await;
+    }
+    match lsu.store().list_versioned_keys(lsu.bucket(), &lsu.keys().of_image(folder, id)).await {
+        Ok(mut keys) => {
+            keys.retain(|key| lsu.keys().parse(folder, key).is_some_and(|(of, _)| of == *id));
+            Ok(keys)
+        }
+        Err(error) if does_not_tell(&error) => lsu.keys_of(folder, id).await,
+        Err(error) => Err(error),
     }
 }
 

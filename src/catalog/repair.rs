@@ -11,11 +11,11 @@ use super::escape::{Name, unescape};
 use super::gc::{Removed, finish_delete, take_judged};
 use super::image_id::{ImageDef, ImageId};
 use super::keys::{Attempt, Folder};
-use super::lsu::Lsu;
+use super::lsu::{Lsu, PendingEntry};
 use super::meta::{self, META_SIZE_MAX, Meta};
 use super::record::{
-    Closing, Content, ImageState, PartRecord, Pending, SCHEMA, Sidecar, Writer, now_text, object_metadata,
-    parse_sidecar, rewrite, seconds_text, to_bytes,
+    Closing, Content, ImageState, PartRecord, Pending, PendingState, SCHEMA, Sidecar, Writer, now_text,
+    object_metadata, parse_sidecar, rewrite, seconds_text, to_bytes,
 };
 use super::remains::Remains;
 use super::remove::remove_record;
@@ -109,7 +109,7 @@ async fn replace_sidecar(lsu: &Lsu, old: Option<Bytes>, new: Bytes, described: &
         lsu.put_record(&lsu.keys().replaced(id, &Attempt::new()), bytes, false).await?;
     }
     let now = lsu.now().await?;
-    let written = lsu.pendings(id).await?.iter().any(|entry| entry.is_held(now));
+    let written = lsu.pendings(id).await?.iter().any(|entry| entry.is_held_by_another(now));
     if written || lsu.record(&key).await? != old {
         return Ok(false);
     }
@@ -162,7 +162,7 @@ async fn record_etag(lsu: &Lsu, id: &ImageId, deep: bool) -> Result<Mended> {
 /// still tells.
 async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Result<Mended> {
     let old = lsu.record(&lsu.keys().sidecar(id)).await?;
-    let remains = match &old {
+    let mut remains = match &old {
         None => Remains::default(),
         Some(bytes) => match parse_sidecar(lsu.keys(), id, bytes) {
             Ok(_) => return Ok(Mended::NotNeeded),
@@ -171,7 +171,19 @@ async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Res
             Err(_) => Remains::read(lsu.keys(), id, bytes),
         },
     };
-    let data = choose_data(lsu, id, data, &remains).await?;
+    let (now, pendings) = (lsu.now().await?, lsu.pendings(id).await?);
+    // A writer that died between its sidecar and the end of its own record has left that: its data are the image's. What was
+    // closed incomplete is another attempt's.
+    let closing = |entry: &PendingEntry| entry.pending.closing == Some(Closing::Complete);
+    let is_of_image = |entry: &PendingEntry| {
+        let dead = entry.pending.state == PendingState::Writing && !entry.is_held_by_another(now);
+        dead && (old.is_some() || closing(entry))
+    };
+    let (of_image, others): (Vec<_>, Vec<_>) = pendings.iter().partition(|entry| is_of_image(entry));
+    let data = choose_data(lsu, id, data, &remains, &others).await?;
+    if let Some(entry) = of_image.iter().find(|entry| closing(entry) && entry.pending.key == data) {
+        remains.add_pending(&entry.pending);
+    }
     let object = lsu.store().head(lsu.bucket(), &data).await?;
     let (def, created) = identity(id, &data, &object, &remains)?;
     let content = content(lsu, &data, &object, &remains, deep).await?;
@@ -227,12 +239,16 @@ async fn content(lsu: &Lsu, data: &str, object: &ObjectInfo, remains: &Remains, 
 }
 
 /// The data object that the image means: the one that the damaged sidecar still names, or the only one there is that no
-/// pending image holds. Of several nobody can tell which one was completed.
-async fn choose_data(lsu: &Lsu, id: &ImageId, found: Option<&str>, remains: &Remains) -> Result<String> {
+/// pending image of `others` holds. Of several nobody can tell which one was completed.
+async fn choose_data(
+    lsu: &Lsu,
+    id: &ImageId,
+    found: Option<&str>,
+    remains: &Remains,
+    others: &[&PendingEntry],
+) -> Result<String> {
     let error = |what: String| Err(Error::new(Kind::NotFound, format!("rebuild the sidecar of image {id}: {what}")));
     let mut candidates = lsu.keys_of(Folder::Data, id).await?;
-    let pendings = lsu.pendings(id).await?;
-    candidates.retain(|key| pendings.iter().all(|entry| entry.pending.key != *key));
     if let Some(named) = &remains.data_key {
         if !candidates.contains(named) {
             return error(format!(
@@ -240,6 +256,8 @@ async fn choose_data(lsu: &Lsu, id: &ImageId, found: Option<&str>, remains: &Rem
             ));
         }
         candidates = vec![named.clone()];
+    } else {
+        candidates.retain(|key| others.iter().all(|entry| entry.pending.key != *key));
     }
     if found.is_some_and(|found| candidates.iter().all(|candidate| candidate != found)) {
         candidates.clear();

@@ -29,7 +29,7 @@ pub async fn undelete(lsu: &Lsu, id: &ImageId) -> Result<Vec<String>> {
     if let Some(Meta::Object { key, size, .. }) = &sidecar.meta {
         recover_object(lsu, key, (*size, ""), None, &mut done).await?;
     }
-    if unmark(lsu, id).await? {
+    if unmark(lsu, id, false).await? {
         done.push("the mark of a delete is taken back".into());
     }
     let (now, _) = lsu.sidecar(id).await?.ok_or_else(|| lsu.not_found(id))?;

@@ -38,6 +38,10 @@ impl Access {
         lock(&self.denied).push(Denied { access_key_id, action, but_below: but_below.map(ToOwned::to_owned) });
     }
 
+    pub fn allow(&self, access_key_id: &str, action: &str) {
+        lock(&self.denied).retain(|denied| denied.access_key_id != access_key_id || denied.action != action);
+    }
+
     /// Whether a key may do something to a place: an object's key, or the prefix of a list.
     pub fn permits(&self, who: Option<&Credentials>, action: &str, place: Option<&str>) -> bool {
         let Some(who) = who else { return false };

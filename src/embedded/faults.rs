@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::store::lock;
 /// Something that goes wrong with requests of one operation.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    /// As AWS names it: `PutObject`.
+    /// As AWS names it: `PutObject`; `*` for all.
     pub operation: String,
     /// Only of keys that begin with this; empty: of all, and of requests without a key.
     pub key_prefix: String,
@@ -43,6 +44,7 @@ pub enum Trouble {
 #[derive(Default)]
 pub struct Faults {
     planned: Mutex<Vec<Fault>>,
+    met: AtomicU64,
     requests: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -57,6 +59,12 @@ impl Faults {
 
     pub fn clear(&self) {
         lock(&self.planned).clear();
+        self.met.store(0, Ordering::Relaxed);
+    }
+
+    /// Requests that met a fault since the last clear.
+    pub fn met(&self) -> u64 {
+        self.met.load(Ordering::Relaxed)
     }
 
     /// How many requests of an operation were let in so far.
@@ -79,7 +87,8 @@ impl Faults {
         let mut planned = lock(&self.planned);
         let concerns = |fault: &&mut Fault| {
             let key = fault.key_prefix.is_empty() || key.is_some_and(|key| key.starts_with(&fault.key_prefix));
-            fault.operation == operation && key && fault.times > 0
+            let named = fault.operation == "*" || fault.operation == operation;
+            named && key && fault.times > 0
         };
         let fault = planned.iter_mut().find(concerns)?;
         if fault.skip > 0 {
@@ -87,6 +96,7 @@ impl Faults {
             return None;
         }
         fault.times -= 1;
+        self.met.fetch_add(1, Ordering::Relaxed);
         Some(fault.trouble.clone())
     }
 }

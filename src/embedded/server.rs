@@ -85,6 +85,11 @@ impl EmbeddedServer {
         self.access.deny(access_key_id, action, None);
     }
 
+    /// Takes [`EmbeddedServer::deny`] back.
+    pub fn allow(&self, access_key_id: &str, action: &str) {
+        self.access.allow(access_key_id, action);
+    }
+
     /// As [`EmbeddedServer::deny`], but for keys, and prefixes of lists, that begin with `prefix`.
     pub fn deny_outside(&self, access_key_id: &str, action: &str, prefix: &str) {
         self.access.deny(access_key_id, action, Some(prefix));
@@ -107,6 +112,11 @@ impl EmbeddedServer {
     /// Something that goes wrong from now on.
     pub fn plan(&self, fault: Fault) {
         self.faults.plan(fault);
+    }
+
+    /// How many requests have met a fault since the faults were cleared.
+    pub fn faults_met(&self) -> u64 {
+        self.faults.met()
     }
 
     /// Nothing goes wrong any more.

@@ -67,25 +67,48 @@ impl Store {
 
     /// Every version and marker of exactly this key, the latest last.
     pub async fn list_versions(&self, bucket: &str, key: &str) -> Result<Vec<ObjectVersion>> {
+        // Longer keys that begin with this one come behind it.
+        let found = self.versions_below(bucket, key, |next| next > key).await?;
+        let mut found: Vec<_> = found.into_iter().filter(|(of, _)| of == key).map(|(_, version)| version).collect();
+        found.sort_by_key(|version: &ObjectVersion| (version.is_latest, version.modified));
+        Ok(found)
+    }
+
+    /// The keys below `prefix` that have a version, though a marker may hide it, in order.
+    pub async fn list_versioned_keys(&self, bucket: &str, prefix: &str) -> Result<Vec<String>> {
+        let found = self.versions_below(bucket, prefix, |_| false).await?;
+        let mut keys: Vec<_> =
+            found.into_iter().filter(|(_, version)| !version.is_marker).map(|(key, _)| key).collect();
+        keys.sort();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    /// Versions and markers below a prefix with their keys, up to the page after which `is_past` the next key.
+    async fn versions_below(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        is_past: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(String, ObjectVersion)>> {
         let (mut found, mut marker) = (Vec::new(), None::<(String, Option<String>)>);
         let deadline = Instant::now() + self.shared.retry.operation_timeout;
+        let keyed = |key: Option<&str>, version: Option<ObjectVersion>| Some((key?.to_owned(), version?));
         for _ in 0..PAGES_MAX {
             let page = || async {
-                let mut request = self.shared.client.list_object_versions().bucket(bucket).prefix(key);
+                let mut request = self.shared.client.list_object_versions().bucket(bucket).prefix(prefix);
                 if let Some((key, version)) = marker.clone() {
                     request = request.key_marker(key).set_version_id_marker(version);
                 }
-                request.send().await.map_err(|e| sdk_error::convert("list versions of", &path(bucket, key), &e))
+                request.send().await.map_err(|e| sdk_error::convert("list versions of", &path(bucket, prefix), &e))
             };
             let reply = self.shared.hedges.ask("ListObjectVersions", page).await?;
-            found.extend(reply.versions().iter().filter(|v| v.key() == Some(key)).filter_map(version));
-            found.extend(reply.delete_markers().iter().filter(|m| m.key() == Some(key)).filter_map(delete_marker));
+            found.extend(reply.versions().iter().filter_map(|v| keyed(v.key(), version(v))));
+            found.extend(reply.delete_markers().iter().filter_map(|m| keyed(m.key(), delete_marker(m))));
             let next =
                 reply.next_key_marker().map(|key| (key.to_owned(), reply.next_version_id_marker().map(Into::into)));
-            // Longer keys that begin with this one come behind it.
-            let past = next.as_ref().is_none_or(|(next, _)| next.as_str() > key);
+            let past = next.as_ref().is_none_or(|(next, _)| is_past(next));
             if past || !reply.is_truncated().unwrap_or_default() {
-                found.sort_by_key(|version: &ObjectVersion| (version.is_latest, version.modified));
                 return Ok(found);
             }
             if next == marker || Instant::now() > deadline {
@@ -93,7 +116,7 @@ impl Store {
             }
             marker = next;
         }
-        let what = format!("list versions of {}: the list does not end", path(bucket, key));
+        let what = format!("list versions of {}: the list does not end", path(bucket, prefix));
         Err(Error::new(Kind::Unavailable, what))
     }
 

@@ -59,7 +59,7 @@ impl Wish {
         Self { lock: true, ..self.clone() }
     }
 
-    /// The same server with further settings. `BUCKET` stands for the name of the bucket.
+    /// The same server with further settings. `BUCKET` stands for the name of the bucket, `BUCKET-far` for that of another.
     pub fn with(&self, settings: &str) -> Self {
         Self { settings: format!("{}{settings}", self.settings), ..self.clone() }
     }
@@ -87,7 +87,7 @@ impl Site {
              [[server.t.lsu]]\nname = \"missing\"\nbucket = \"{bucket}-missing\"\n{}",
             wish.settings
         );
-        let text = text.replace("\"BUCKET\"", &format!("\"{bucket}\""));
+        let text = text.replace("\"BUCKET", &format!("\"{bucket}"));
         let direct = folder.path().join("direct.toml");
         for path in [&config, &direct] {
             std::fs::write(path, &text).expect("write the configuration");
@@ -98,6 +98,10 @@ impl Site {
             site.create_bucket();
         }
         site
+    }
+
+    pub fn is_embedded(&self) -> bool {
+        self.server.is_some()
     }
 
     /// The embedded server itself, for what no request can ask of it.

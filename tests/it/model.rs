@@ -1,28 +1,43 @@
 //! A store in the hands of many: random sequences of backups, deletes, copies of whole LSUs by foreign tools, damage to
-//! records and data, `repair`, `gc` and `verify`, held against a model that knows which bytes must still exist.
+//! records and data, locks, missing rights, full quotas, processes that die at some request, `repair`, `gc`, `undelete` and
+//! `verify`, held against a model that knows which bytes must still exist. Buckets are plain, keep versions, or have Object
+//! Lock; the last of four LSUs lies in another bucket.
 //!
-//! After every step: the data that an image still needs are on the store, byte for byte; an image that nobody has touched
-//! restores. At the end, and now and then: each image that was reported complete and not deleted restores, or `verify`
-//! names it. `VASTOST_MODEL_SEQUENCES` says how many sequences run (100 when it is not set), `VASTOST_MODEL_SEED` at which
-//! one they begin; a failure prints its own.
+//! After every step: the data that an image still needs are on the store, byte for byte, and so is what is not ours; an image
+//! that nobody has touched restores. At the end, and now and then: each image that was reported complete and not deleted
+//! restores, or `verify` names it. At the very end everything can be removed: there is no state without a way out.
+//! `VASTOST_MODEL_SEQUENCES` says how many sequences run (100 when it is not set), `VASTOST_MODEL_SEED` at which one they
+//! begin; a failure prints its own.
+
+mod known;
+mod store;
 
 mod damage;
-mod known;
-mod steps;
+mod strangers;
+
+mod crash;
+mod ours;
+
+mod checks;
 
 use crate::common::Wish;
-use steps::World;
+use store::World;
 
 /// Steps of one sequence.
-const STEPS: usize = 14;
+const STEPS: usize = 18;
 
 /// SplitMix64: small, and the same everywhere.
-pub struct Dice(u64);
+pub enum Dice {
+    Thrown(u64),
+    /// Never the least: nothing out of the ordinary happens.
+    Steady,
+}
 
 impl Dice {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+    fn next(&mut self) -> u64 {
+        let Self::Thrown(state) = self else { return 0 };
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = *state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
@@ -30,11 +45,17 @@ impl Dice {
 
     /// One of `0..end`.
     pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end.max(1) as u64).expect("small")
+        let end = end.max(1) as u64;
+        usize::try_from(if matches!(self, Self::Steady) { end - 1 } else { self.next() % end }).expect("small")
     }
 
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         from.get(self.below(from.len()))
+    }
+
+    /// True once in so many throws.
+    pub fn once_in(&mut self, throws: usize) -> bool {
+        self.below(throws) == 0
     }
 }
 

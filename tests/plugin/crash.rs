@@ -47,128 +47,139 @@ struct Rig {
     next: u64,
 }
 
-#[test]
-fn a_one_part_backup_dies_at_every_request() {
-    sweep("one", &[], &["absent", "pending", "complete"]);
+/// One test for each way to die and what is done then: most of their time is waiting, and they wait side by side.
+macro_rules! sweeps {
+    ($($name:ident: $step:literal, $prepare:expr, $allowed:expr;)*) => {$(
+        mod $name {
+            use super::{Then, Way, sweep};
+
+            #[test]
+            fn before_a_request_and_cleaned_up() {
+                sweep($step, &$prepare, &$allowed, Way::BeforeForward, Then::CleanUp);
+            }
+
+            #[test]
+            fn before_a_request_and_resumed() {
+                sweep($step, &$prepare, &$allowed, Way::BeforeForward, Then::Resume);
+            }
+
+            #[test]
+            fn after_a_request_and_cleaned_up() {
+                sweep($step, &$prepare, &$allowed, Way::AfterEffect, Then::CleanUp);
+            }
+
+            #[test]
+            fn after_a_request_and_resumed() {
+                sweep($step, &$prepare, &$allowed, Way::AfterEffect, Then::Resume);
+            }
+        }
+    )*};
+}
+
+sweeps! {
+    a_one_part_backup_dies: "one", [], ["absent", "pending", "complete"];
+    a_backup_of_many_parts_with_metadata_dies: "many-parts", [], ["absent", "pending", "complete"];
+    an_incomplete_close_dies: "incomplete", [], ["absent", "pending"];
+    a_re_open_and_completion_dies: "finish", ["incomplete"], ["pending", "complete"];
+    a_delete_dies: "delete", ["many-parts"], ["complete", "absent"];
+    an_overwrite_attempt_dies: "overwrite", ["many-parts"], ["complete"];
+    a_metadata_write_dies: "rewrite", ["many-parts"], ["complete"];
 }
 
 #[test]
-fn a_backup_of_many_parts_with_metadata_dies_at_every_request() {
-    sweep("many-parts", &[], &["absent", "pending", "complete"]);
+fn a_gc_dies_before_every_request() {
+    gc_dies(Way::BeforeForward);
 }
 
 #[test]
-fn an_incomplete_close_dies_at_every_request() {
-    sweep("incomplete", &[], &["absent", "pending"]);
+fn a_gc_dies_after_every_request() {
+    gc_dies(Way::AfterEffect);
 }
 
-#[test]
-fn a_re_open_and_completion_dies_at_every_request() {
-    sweep("finish", &["incomplete"], &["pending", "complete"]);
-}
-
-#[test]
-fn a_delete_dies_at_every_request() {
-    sweep("delete", &["many-parts"], &["complete", "absent"]);
-}
-
-#[test]
-fn an_overwrite_attempt_dies_at_every_request() {
-    sweep("overwrite", &["many-parts"], &["complete"]);
-}
-
-#[test]
-fn a_metadata_write_dies_at_every_request() {
-    sweep("rewrite", &["many-parts"], &["complete"]);
-}
-
-#[test]
-fn a_gc_dies_at_every_request() {
+fn gc_dies(way: Way) {
     let mut rig = Rig::new();
-    for way in [Way::BeforeForward, Way::AfterEffect] {
-        for number in 1..REQUESTS_MAX {
-            // A dead writer's upload with parts, an image closed incomplete, a delete that stopped half-way.
-            let upload = rig.image_dead_at("many-parts", "UploadPart", Way::AfterEffect);
-            let incomplete = rig.image(&["incomplete"]);
-            let deleting = rig.half_deleted();
-            let died = rig.cli_dies(&["gc", "main", "--older-than", "0s", "--yes"], number, way);
-            let told = format!("gc, request {number}, {way:?}");
-            rig.bystanders_are_whole(&told);
-            for victim in [upload, incomplete] {
-                assert!(["absent", "pending"].contains(&rig.state(victim).as_str()), "{told}");
-            }
-            assert_eq!(rig.state(deleting), "absent", "{told}");
-            rig.clean_up(&BTreeSet::new(), &told);
-            if !died {
-                assert!(number > 10, "a gc makes more requests than {number}");
-                break;
-            }
+    for number in 1..REQUESTS_MAX {
+        // A dead writer's upload with parts, an image closed incomplete, a delete that stopped half-way.
+        let upload = rig.image_dead_at("many-parts", "UploadPart", Way::AfterEffect);
+        let incomplete = rig.image(&["incomplete"]);
+        let deleting = rig.half_deleted();
+        let died = rig.cli_dies(&["gc", "main", "--older-than", "0s", "--yes"], number, way);
+        let told = format!("gc, request {number}, {way:?}");
+        rig.bystanders_are_whole(&told);
+        for victim in [upload, incomplete] {
+            assert!(["absent", "pending"].contains(&rig.state(victim).as_str()), "{told}");
+        }
+        assert_eq!(rig.state(deleting), "absent", "{told}");
+        rig.clean_up(&BTreeSet::new(), &told);
+        if !died {
+            assert!(number > 10, "a gc makes more requests than {number}");
+            break;
         }
     }
 }
 
 #[test]
-fn a_repair_dies_at_every_request() {
+fn a_repair_dies_before_every_request() {
+    repair_dies(Way::BeforeForward);
+}
+
+#[test]
+fn a_repair_dies_after_every_request() {
+    repair_dies(Way::AfterEffect);
+}
+
+fn repair_dies(way: Way) {
     let mut rig = Rig::new();
-    for way in [Way::BeforeForward, Way::AfterEffect] {
-        for number in 1..REQUESTS_MAX {
-            let (lost, damaged) = (rig.image(&["many-parts"]), rig.image(&["one"]));
-            rig.spoil(&rig.key_of("catalog/", lost), None);
-            rig.spoil(&rig.key_of("catalog/", damaged), Some("{\"schema\":1,"));
-            let unfinished = rig.image_dead_at("many-parts", "CompleteMultipartUpload", Way::AfterEffect);
-            let deleting = rig.half_deleted();
-            let repair = ["repair", "main", "--older-than", "0s", "--yes"];
-            let died = rig.cli_dies(&repair, number, way);
-            let told = format!("repair, request {number}, {way:?}");
-            rig.bystanders_are_whole(&told);
-            rig.cli(&repair, 0);
-            for victim in [lost, damaged, unfinished] {
-                assert_eq!(rig.state(victim), "complete", "{told}");
-            }
-            assert_eq!(rig.state(deleting), "absent", "{told}");
-            rig.clean_up(&[lost, damaged, unfinished].into(), &told);
-            for victim in [lost, damaged, unfinished] {
-                rig.step("delete", victim);
-            }
-            if !died {
-                assert!(number > 10, "a repair makes more requests than {number}");
-                break;
-            }
+    for number in 1..REQUESTS_MAX {
+        let (lost, damaged) = (rig.image(&["many-parts"]), rig.image(&["one"]));
+        rig.spoil(&rig.key_of("catalog/", lost), None);
+        rig.spoil(&rig.key_of("catalog/", damaged), Some("{\"schema\":1,"));
+        let unfinished = rig.image_dead_at("many-parts", "CompleteMultipartUpload", Way::AfterEffect);
+        let deleting = rig.half_deleted();
+        let repair = ["repair", "main", "--older-than", "0s", "--yes"];
+        let died = rig.cli_dies(&repair, number, way);
+        let told = format!("repair, request {number}, {way:?}");
+        rig.bystanders_are_whole(&told);
+        rig.cli(&repair, 0);
+        for victim in [lost, damaged, unfinished] {
+            assert_eq!(rig.state(victim), "complete", "{told}");
+        }
+        assert_eq!(rig.state(deleting), "absent", "{told}");
+        rig.clean_up(&[lost, damaged, unfinished].into(), &told);
+        for victim in [lost, damaged, unfinished] {
+            rig.step("delete", victim);
+        }
+        if !died {
+            assert!(number > 10, "a repair makes more requests than {number}");
+            break;
         }
     }
 }
 
 /// Kills a host that does `step` at each of its requests, on images that `prepare` made.
-fn sweep(step: &str, prepare: &[&str], allowed: &[&str]) {
+fn sweep(step: &str, prepare: &[&str], allowed: &[&str], way: Way, then: Then) {
     let mut rig = Rig::new();
-    for (way, then) in [
-        (Way::BeforeForward, Then::CleanUp),
-        (Way::BeforeForward, Then::Resume),
-        (Way::AfterEffect, Then::CleanUp),
-        (Way::AfterEffect, Then::Resume),
-    ] {
-        for number in 1..REQUESTS_MAX {
-            let victim = rig.image(prepare);
-            let died = rig.host_dies(step, victim, number, way);
-            let requests =
-                rig.proxy.recent().iter().map(|r| format!("{} {}", r.operation(), r.folder())).collect::<Vec<_>>();
-            let told = format!("{step}, request {number}, {way:?}: {requests:?}");
-            let state = rig.state(victim);
-            assert!(allowed.contains(&state.as_str()), "{state} after {told}");
-            if then == Then::Resume && state == "pending" {
-                rig.step("resume", victim);
-                assert_eq!(rig.state(victim), "complete", "resumed after {told}");
-            }
-            let whole = rig.state(victim) == "complete";
-            rig.clean_up(&if whole { [victim].into() } else { BTreeSet::new() }, &told);
-            rig.bystanders_are_whole(&told);
-            if whole {
-                rig.step("delete", victim);
-            }
-            if !died {
-                assert!(number > 2, "{told}");
-                break;
-            }
+    for number in 1..REQUESTS_MAX {
+        let victim = rig.image(prepare);
+        let died = rig.host_dies(step, victim, number, way);
+        let requests =
+            rig.proxy.recent().iter().map(|r| format!("{} {}", r.operation(), r.folder())).collect::<Vec<_>>();
+        let told = format!("{step}, request {number}, {way:?}: {requests:?}");
+        let state = rig.state(victim);
+        assert!(allowed.contains(&state.as_str()), "{state} after {told}");
+        if then == Then::Resume && state == "pending" {
+            rig.step("resume", victim);
+            assert_eq!(rig.state(victim), "complete", "resumed after {told}");
+        }
+        let whole = rig.state(victim) == "complete";
+        rig.clean_up(&if whole { [victim].into() } else { BTreeSet::new() }, &told);
+        rig.bystanders_are_whole(&told);
+        if whole {
+            rig.step("delete", victim);
+        }
+        if !died {
+            assert!(number > 2, "{told}");
+            break;
         }
     }
 }

@@ -297,7 +297,7 @@ pub struct Rm {
     /// Of several images of one basename delete the latest complete one
     #[arg(long)]
     pub newest: bool,
-    /// Delete an image even if its sidecar cannot be read and its data are there; the sidecar is kept under replaced/
+    /// Delete an image even if its records cannot be read and its data are there; the records are kept under replaced/
     #[arg(long)]
     pub unreadable: bool,
     /// Do not ask

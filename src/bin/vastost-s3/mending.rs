@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
+use vastost::catalog::audit::debris::SECOND_LOOK;
 use vastost::catalog::audit::report::{Class, Level, Report, States};
 use vastost::catalog::audit::run::{Checkpoint, Event, run};
 use vastost::catalog::audit::{Found, Options};
@@ -45,6 +46,7 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
         filter: Filter { client: args.client.as_ref().map(crate::name::to_name), ..Filter::default() },
         shard: None,
         grace_seconds: args.older_than.as_secs(),
+        second_look: SECOND_LOOK,
         jobs: args.jobs,
         limit_rate: None,
     };

@@ -29,9 +29,22 @@ pub fn run(global: &Global, args: &Rm) -> Outcome {
         return Err("nothing was deleted".into());
     }
     interrupt::watch()?;
-    if !found.is_empty() {
-        let delete = if args.unreadable { delete_unreadable } else { delete_all };
-        delete(global, &found, &mut report)?;
+    if args.unreadable && !found.is_empty() {
+        // By the keys of the image, since no record tells what it consists of.
+        let catalog = Site::open(global)?.catalog()?;
+        let by_keys = |image: &Doomed| {
+            let lsu = catalog.lsu(&image.lsu)?;
+            let (owned, id) = (lsu.clone(), image.id.clone());
+            Ok(lsu.store().run(async move { force_delete(&owned, &id).await })?)
+        };
+        delete_all(global, &found, &by_keys, &mut report)?;
+    } else if !found.is_empty() {
+        let plugin = Site::open(global)?.plugin()?;
+        let by_record = |image: &Doomed| {
+            let def = Definition::new(image.id.basename.as_bytes(), image.id.date);
+            Ok(plugin.server.delete(&image.lsu, &def)?)
+        };
+        delete_all(global, &found, &by_record, &mut report)?;
     }
     report.end(global)
 }
@@ -81,37 +94,16 @@ fn find(catalog: &Catalog, name: &ImageName, newest: bool) -> Result<Doomed, Box
     Ok(Doomed { lsu: name.lsu.clone(), id, about })
 }
 
-fn delete_all(global: &Global, found: &[Doomed], report: &mut Report) -> Result<(), Box<dyn Error>> {
-    let plugin = Site::open(global)?.plugin()?;
+/// Deletes one image, by the LSU's name.
+type Delete<'a> = &'a dyn Fn(&Doomed) -> Result<(), Box<dyn Error>>;
+
+fn delete_all(global: &Global, found: &[Doomed], delete: Delete, report: &mut Report) -> Result<(), Box<dyn Error>> {
     for image in found {
         // What is done is done; the report says how far it went.
-        if let Err(error) = interrupt::check() {
-            report.failed(image.name(), error.as_ref());
-            continue;
-        }
-        let def = Definition::new(image.id.basename.as_bytes(), image.id.date);
-        match plugin.server.delete(&image.lsu, &def) {
+        match interrupt::check().and_then(|()| delete(image)) {
             // The others are deleted whether somebody reads of it or not.
             Ok(()) => output::unread_is_fine(report.deleted(global, image.name()))?,
-            Err(error) => report.failed(image.name(), &error),
-        }
-    }
-    Ok(())
-}
-
-/// By the keys of the image, since no record tells what it consists of.
-fn delete_unreadable(global: &Global, found: &[Doomed], report: &mut Report) -> Result<(), Box<dyn Error>> {
-    let catalog = Site::open(global)?.catalog()?;
-    for image in found {
-        if let Err(error) = interrupt::check() {
-            report.failed(image.name(), error.as_ref());
-            continue;
-        }
-        let lsu = catalog.lsu(&image.lsu)?;
-        let (owned, id) = (lsu.clone(), image.id.clone());
-        match lsu.store().run(async move { force_delete(&owned, &id).await }) {
-            Ok(()) => output::unread_is_fine(report.deleted(global, image.name()))?,
-            Err(error) => report.failed(image.name(), &error),
+            Err(error) => report.failed(image.name(), error.as_ref()),
         }
     }
     Ok(())

@@ -126,7 +126,7 @@ async fn is_left(scope: &Scope, id: &ImageId, modified: u64) -> Result<bool> {
     if scope.now().saturating_sub(modified) > debris::JUST_NOW_SECONDS {
         return Ok(true);
     }
-    tokio::time::sleep(debris::SECOND_LOOK).await;
+    tokio::time::sleep(scope.options.second_look).await;
     Ok(matches!(read_sidecar(scope, id).await?, Read::Valid(sidecar) if sidecar.state == ImageState::Deleting))
 }
 

@@ -29,6 +29,7 @@ pub(super) mod walk;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use super::image_id::ImageId;
 use super::list::Filter;
@@ -51,6 +52,9 @@ pub struct Options {
     pub filter: Filter,
     pub shard: Option<Shard>,
     pub grace_seconds: u64,
+    /// How long the audit waits before it looks again at what has only just come: [`debris::SECOND_LOOK`] beside living
+    /// writers.
+    pub second_look: Duration,
     /// Images checked at once, at least 1.
     pub jobs: usize,
     /// Bytes a second that `deep` reads at most.

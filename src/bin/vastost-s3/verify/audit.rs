@@ -12,6 +12,7 @@ use std::time::Instant;
 use vastost::catalog::audit::Options;
 use vastost::catalog::audit::against::Expected;
 use vastost::catalog::audit::compare::Comparison;
+use vastost::catalog::audit::debris::SECOND_LOOK;
 use vastost::catalog::audit::report::{Class, Level, REPORT_SCHEMA, Report, Selection};
 use vastost::catalog::audit::run::{Checkpoint, Event, run};
 use vastost::catalog::image_id::DATE_MAX;
@@ -122,6 +123,7 @@ fn options(args: &VerifyAudit) -> Options {
         filter,
         shard: args.shard,
         grace_seconds: args.older_than.as_secs(),
+        second_look: SECOND_LOOK,
         jobs: args.jobs,
         limit_rate: args.limit_rate,
     }

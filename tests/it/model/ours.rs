@@ -1,0 +1,314 @@
+//! What our own commands do, through the catalog as the command line does it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use serde_json::Value;
+use vastost::catalog::audit::report::Level;
+use vastost::catalog::audit::run::{Audited, Checkpoint, run};
+use vastost::catalog::audit::{Found, Options};
+use vastost::catalog::backup::Backup;
+use vastost::catalog::escape::Name;
+use vastost::catalog::image_id::{ImageDef, ImageId};
+use vastost::catalog::list::Filter;
+use vastost::catalog::{delete, gc, repair, undelete};
+use vastost::error::{Error, Kind};
+
+use super::known::{Known, Record, State};
+use super::store::{BucketKind, Sequence};
+use crate::common::{DATE, PART, pattern};
+
+/// More than a record takes inline: these are an object of their own.
+const LARGE_META: usize = 100_000;
+
+/// Nothing of these deletes has happened.
+const RIGHT: &str = "DeleteObjectVersion";
+
+fn def_of(id: &ImageId) -> ImageDef {
+    ImageDef { id: id.clone(), policy: Name::new("Gold"), image_type: 1 }
+}
+
+/// The definition by which NetBackup deletes: name and date alone.
+fn any_def(id: &ImageId) -> ImageDef {
+    ImageDef { id: id.clone(), policy: Name::default(), image_type: 0 }
+}
+
+fn in_words<T: std::fmt::Debug>(done: &Result<T, Error>) -> String {
+    done.as_ref().map_or_else(ToString::to_string, |done| format!("{done:?}"))
+}
+
+impl Sequence {
+    fn new_image(&mut self) -> (usize, ImageId, Vec<u8>, Vec<u8>) {
+        self.count += 1;
+        let lsu = self.dice.below(self.lsus.len());
+        let name = format!("db{}_{}_C1_F1", self.dice.below(3), DATE + self.count);
+        let id = ImageId::new(Name::new(name), DATE + self.count).expect("an image");
+        let size = match self.dice.below(30) {
+            0 | 1 => 0,
+            2 | 3 => PART + 1_000,
+            _ => 1 + self.dice.below(4_000),
+        };
+        let meta = match self.dice.below(6) {
+            0 => b"metadata".to_vec(),
+            1 => pattern(LARGE_META, self.count),
+            _ => Vec::new(),
+        };
+        (lsu, id, pattern(size, self.seed << 8 | self.count), meta)
+    }
+
+    pub fn put(&mut self) {
+        let (lsu, id, bytes, meta) = self.new_image();
+        self.tell(format!("put {id} into LSU {lsu}, {} bytes, {} of metadata", bytes.len(), meta.len()));
+        let (of, def) = (self.lsus[lsu].clone(), def_of(&id));
+        let (done, died) = self.at_risk(|_| {
+            let mut backup = Backup::create(&of, def)?;
+            backup.write(&bytes, 0)?;
+            backup.meta().extend_from_slice(&meta);
+            backup.complete()
+        });
+        self.closed(lsu, id, bytes, meta, done, died);
+    }
+
+    fn closed(&mut self, lsu: usize, id: ImageId, bytes: Vec<u8>, meta: Vec<u8>, done: Result<u64, Error>, died: bool) {
+        match done {
+            // It may have died when only its pending record was left to remove.
+            Ok(_) => self.completed(lsu, id, bytes, meta),
+            Err(error) if died => {
+                self.tell(format!("  {error}"));
+                self.after_writer(lsu, id, bytes, meta);
+            }
+            Err(error) => self.fail(&format!("complete: {error}")),
+        }
+    }
+
+    fn completed(&mut self, lsu: usize, id: ImageId, bytes: Vec<u8>, meta: Vec<u8>) {
+        let text = self.get(&self.bucket(lsu), &self.lsus[lsu].keys().sidecar(&id)).expect("a sidecar");
+        let record: Value = serde_json::from_slice(&text).expect("JSON");
+        let data_key = self.data_key(lsu, &record);
+        self.images.push(Known {
+            lsu,
+            id,
+            bytes,
+            meta,
+            state: State::Complete,
+            data_key,
+            record: Record::Good,
+            data_good: true,
+            given_up: false,
+            held: false,
+            mended: false,
+        });
+    }
+
+    /// Closed incomplete.
+    pub fn pend(&mut self) {
+        let (lsu, id, bytes, meta) = self.new_image();
+        self.tell(format!("leave {id} of LSU {lsu} incomplete"));
+        let (of, def) = (self.lsus[lsu].clone(), def_of(&id));
+        let (done, died) = self.at_risk(|_| {
+            let mut backup = Backup::create(&of, def)?;
+            backup.write(&bytes, 0)?;
+            backup.meta().extend_from_slice(&meta);
+            backup.incomplete()
+        });
+        if let (Err(error), false) = (done, died) {
+            self.fail(&format!("incomplete: {error}"));
+        }
+        self.after_writer(lsu, id, bytes, meta);
+    }
+
+    pub fn resume(&mut self) {
+        let Some(index) = self.choose(|known| known.state == State::Pending && known.record == Record::Good) else {
+            return;
+        };
+        let known = self.images[index].clone();
+        self.tell(format!("go on with {} of LSU {}", known.id, known.lsu));
+        let more = pattern(700, self.seed);
+        let (of, def) = (self.lsus[known.lsu].clone(), def_of(&known.id));
+        let mut bytes = known.bytes.clone();
+        let (done, died) = self.at_risk(|_| {
+            let mut backup = Backup::reopen(&of, &def)?;
+            // What a dead writer could not send is gone.
+            let kept = usize::try_from(backup.size()).expect("small");
+            assert!(kept <= bytes.len(), "more than was written");
+            bytes.truncate(kept);
+            bytes.extend_from_slice(&more);
+            backup.write(&more, kept as u64)?;
+            backup.meta().clone_from(&known.meta);
+            backup.complete()
+        });
+        match done {
+            // `gc` without a grace period took it, or its writer died too early.
+            Err(error) if !died && error.kind() == Kind::NotFound => {
+                self.tell(format!("  {error}"));
+                self.images.remove(index);
+            }
+            done => {
+                self.images.remove(index);
+                self.closed(known.lsu, known.id, bytes, known.meta, done, died);
+            }
+        }
+    }
+
+    pub fn delete(&mut self) {
+        let Some(index) = self.choose(|known| !matches!(known.state, State::Deleted | State::Deleting)) else { return };
+        let known = self.images[index].clone();
+        let bucket = self.bucket(known.lsu);
+        let full = self.is_embedded() && self.dice.once_in(5);
+        let denied = self.is_embedded() && self.keeps_versions() && self.dice.once_in(5);
+        let keys = self.site.keys.access_key_id.clone();
+        let (lsu, def) = (self.lsus[known.lsu].clone(), any_def(&known.id));
+        let (done, died) = self.at_risk(|sequence| {
+            if full {
+                sequence.site.embedded().set_quota(&bucket, Some(1)).expect("a quota");
+            }
+            if denied {
+                sequence.site.embedded().deny(&keys, RIGHT);
+            }
+            let done = sequence.do_async(|_| async move { delete::delete(&lsu, &def).await });
+            if full {
+                sequence.site.embedded().set_quota(&bucket, None).expect("no quota");
+            }
+            if denied {
+                sequence.site.embedded().allow(&keys, RIGHT);
+            }
+            done
+        });
+        let how = format!("full: {full}, without the right: {denied}, died: {died}");
+        self.tell(format!("delete {} of LSU {}, {how}: {}", known.id, known.lsu, in_words(&done)));
+        match done {
+            Ok(()) => self.deleted(index),
+            Err(_) if died => {
+                if known.state == State::Complete {
+                    self.images[index].state = State::Deleting;
+                    self.look_again();
+                }
+            }
+            Err(error) if known.held || denied => {
+                let refused = matches!(error.kind(), Kind::Locked | Kind::AccessDenied);
+                if known.must_restore() && !refused {
+                    self.fail(&format!("delete: {error}"));
+                }
+            }
+            // A record that cannot be read, or none: the image stays.
+            Err(_) if known.record != Record::Good || known.state != State::Complete => {}
+            Err(error) => self.fail(&format!("delete: {error}")),
+        }
+    }
+
+    fn deleted(&mut self, index: usize) {
+        let known = self.images[index].clone();
+        if known.held && !known.bytes.is_empty() && self.get(&self.bucket(known.lsu), &known.data_key).is_none() {
+            self.fail(&format!("{} was locked, and its delete was done", known.id));
+        }
+        // The data that its own record did not name come back with `repair`.
+        self.images[index].state = if known.record == Record::Astray { State::Deleting } else { State::Deleted };
+        if self.keeps_versions() && known.record != Record::Astray {
+            for key in [self.sidecar_key(&known), known.data_key.clone()] {
+                if !key.is_empty() && self.versions(&self.bucket(known.lsu), &key) > 0 {
+                    self.fail(&format!("{key} was deleted and has versions"));
+                }
+            }
+        }
+    }
+
+    pub fn audited(&self, lsu: usize, level: Level) -> Result<Audited, Error> {
+        let options = Options {
+            level,
+            leftovers: true,
+            filter: Filter::default(),
+            shard: None,
+            grace_seconds: 0,
+            // Nobody else is at work.
+            second_look: Duration::ZERO,
+            jobs: 4,
+            limit_rate: None,
+        };
+        let cancel = Arc::new(AtomicBool::new(false));
+        run(&[self.lsus[lsu].clone()], &options, Checkpoint::default(), &cancel, &mut |_| {})
+    }
+
+    fn level(&mut self) -> Level {
+        *self.dice.pick(&[Level::Quick, Level::Default, Level::Deep]).expect("some")
+    }
+
+    pub fn repair_lsu(&mut self, lsu: usize) {
+        let level = self.level();
+        self.tell(format!("repair LSU {lsu} ({level:?})"));
+        let audited = self.audited(lsu, level).expect("an audit");
+        let (told, died) = self.at_risk(|sequence| {
+            let mut told = Vec::new();
+            for (of, found) in audited.found {
+                let Found { remedy: Some(remedy), .. } = found else { continue };
+                if repair::plan(&remedy).is_some() {
+                    let done = sequence.do_async(|_| async move { repair::mend(&of, &remedy, true).await });
+                    told.push(format!("  {}", in_words(&done)));
+                }
+            }
+            told
+        });
+        self.told.extend(told);
+        self.look_again();
+        for known in self.images.iter_mut().filter(|known| known.lsu == lsu && known.state == State::Complete) {
+            known.mended |= known.record != Record::Good || !known.data_good;
+            // What could be repaired is good now; damaged data behind a record that tells nothing become what they are.
+            if !died && known.can_be_repaired() {
+                known.record = Record::Good;
+            }
+        }
+    }
+
+    pub fn gc_lsu(&mut self, lsu: usize, orphans: bool) {
+        let level = self.level();
+        self.tell(format!("gc LSU {lsu} ({level:?}), orphan data: {orphans}"));
+        let audited = self.audited(lsu, level).expect("an audit");
+        let (told, _) = self.at_risk(|sequence| {
+            let mut told = Vec::new();
+            for (of, found) in audited.found {
+                let Found { remedy: Some(remedy), .. } = found else { continue };
+                if gc::plan(&remedy, orphans).is_some() {
+                    let done = sequence.do_async(|_| async move { gc::remove(&of, &remedy).await });
+                    told.push(format!("  {}", in_words(&done)));
+                }
+            }
+            told
+        });
+        self.told.extend(told);
+        for known in self.images.iter_mut().filter(|known| known.lsu == lsu) {
+            // Asked for in so many words: nothing but its record said that these data are an image.
+            known.given_up |= orphans && known.record == Record::Missing;
+        }
+        self.look_again();
+    }
+
+    pub fn undelete(&mut self) {
+        let harmed = |known: &Known| {
+            let complete = known.state == State::Complete && (known.record != Record::Good || !known.data_good);
+            (complete || known.state == State::Deleting) && known.record != Record::Later && !known.given_up
+        };
+        let Some(index) = self.choose(harmed) else { return };
+        let known = self.images[index].clone();
+        let (lsu, id) = (self.lsus[known.lsu].clone(), known.id.clone());
+        let (done, died) =
+            self.at_risk(|sequence| sequence.do_async(|_| async move { undelete::undelete(&lsu, &id).await }));
+        self.tell(format!("undelete {} of LSU {}: {}", known.id, known.lsu, in_words(&done)));
+        let restores = self.is_whole(&known);
+        // What was moved or copied has no older versions in its new place.
+        let can = self.kind != BucketKind::Plain && known.state == State::Complete && known.record != Record::Astray;
+        if can && !known.mended && !died && !restores && !self.told.iter().any(|told| told.starts_with("copy")) {
+            self.fail(&format!("undelete does not bring {} back", known.id));
+        }
+        if restores {
+            let text = self.get(&self.bucket(known.lsu), &self.sidecar_key(&known)).expect("a sidecar");
+            let record: Value = serde_json::from_slice(&text).expect("JSON");
+            if record["state"] == "complete" {
+                let data_key = self.data_key(known.lsu, &record);
+                let found = &mut self.images[index];
+                found.data_key = data_key;
+                (found.state, found.record, found.data_good) = (State::Complete, Record::Good, true);
+            }
+        }
+        self.look_again();
+    }
+}
