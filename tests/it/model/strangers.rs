@@ -97,11 +97,13 @@ impl Sequence {
         self.tell(format!("damage pending record {key}: {record:?}"));
         if record == Record::Later {
             let pending: Value = serde_json::from_slice(&text).expect("JSON");
-            let data_key = pending["content"]["data"]["key"].as_str().unwrap_or_default();
-            let place = data_key.find("backups/").map_or("", |at| &data_key[at..]);
-            let data_key = format!("{}{place}", self.prefix(known.lsu));
-            let bytes = self.get(&bucket, &data_key);
-            self.images[index].data_key = if bytes == Some(known.bytes) { data_key } else { String::new() };
+            // Closed incomplete, it has data that nobody may touch any more.
+            if pending["content"]["data"]["key"].is_string() {
+                let data_key = self.data_key(known.lsu, &pending["content"]);
+                if self.get(&bucket, &data_key) == Some(known.bytes) {
+                    self.images[index].data_key = data_key;
+                }
+            }
         }
         match damaged {
             None => self.remove(&bucket, &key),
