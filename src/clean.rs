@@ -78,12 +78,13 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// Control characters, line and paragraph separators, and what is not seen but changes how the rest is read.
-fn is_unfit(c: char) -> bool {
+/// What a terminal or a log must not be given: control characters of C0 and C1, line and paragraph separators, marks of
+/// direction, and what is not seen but changes how the rest is read.
+pub fn is_unfit(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The longest beginning of at most `max` bytes.

@@ -64,11 +64,12 @@ pub struct Error {
     what: String,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
     outcome_unknown: bool,
+    status: Option<u16>,
 }
 
 impl Error {
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), source: None, outcome_unknown: false }
+        Self { kind, what: what.into(), source: None, outcome_unknown: false, status: None }
     }
 
     pub fn with_source(
@@ -76,7 +77,7 @@ impl Error {
         what: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self { kind, what: what.into(), source: Some(source.into()), outcome_unknown: false }
+        Self { source: Some(source.into()), ..Self::new(kind, what) }
     }
 
     pub fn kind(&self) -> Kind {
@@ -89,6 +90,17 @@ impl Error {
         self.outcome_unknown
     }
 
+    /// The HTTP status of the answer that refused, where one came.
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
     /// Marks the error of a change that the store may have made all the same.
     #[must_use]
     pub fn with_unknown_outcome(mut self) -> Self {
@@ -99,8 +111,8 @@ impl Error {
     /// The same kind, one sentence further out.
     #[must_use]
     pub fn context(self, what: impl Into<String>) -> Self {
-        let (kind, outcome_unknown) = (self.kind, self.outcome_unknown);
-        Self { outcome_unknown, ..Self::with_source(kind, what, self) }
+        let (kind, outcome_unknown, status) = (self.kind, self.outcome_unknown, self.status);
+        Self { outcome_unknown, status, ..Self::with_source(kind, what, self) }
     }
 
     /// The same sentence under another kind, where a layer knows better what it means.
@@ -113,7 +125,7 @@ impl Error {
     /// A copy that keeps kind and full text, for one cause that several callers must hear of.
     #[must_use]
     pub fn repeat(&self) -> Self {
-        Self { outcome_unknown: self.outcome_unknown, ..Self::new(self.kind, self.to_string()) }
+        Self { outcome_unknown: self.outcome_unknown, status: self.status, ..Self::new(self.kind, self.to_string()) }
     }
 }
 
@@ -185,9 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_outcome_stays_unknown_on_its_way_up() {
-        let error = Error::new(Kind::Timeout, "complete b/k").with_unknown_outcome();
-        assert!(error.repeat().context("close image x").with_kind(Kind::Unavailable).outcome_is_unknown());
+    fn outcome_and_status_stay_known_on_the_way_up() {
+        let error = Error::new(Kind::Timeout, "complete b/k").with_unknown_outcome().with_status(503);
+        let above = error.repeat().context("close image x").with_kind(Kind::Unavailable);
+        assert!(above.outcome_is_unknown());
+        assert_eq!(above.status(), Some(503));
         assert!(!Error::new(Kind::Timeout, "head b/k").context("close image x").outcome_is_unknown());
     }
 

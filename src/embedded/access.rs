@@ -24,8 +24,26 @@ struct Denied {
     access_key_id: String,
     /// An action of IAM without `s3:`, or the name of an operation.
     action: String,
-    /// Allowed below this prefix all the same.
-    but_below: Option<String>,
+    places: Places,
+}
+
+/// Where something is denied.
+pub enum Places {
+    Everywhere,
+    /// Keys, and prefixes of lists, that do not begin with this.
+    Outside(String),
+    /// This key alone.
+    Key(String),
+}
+
+impl Places {
+    fn has(&self, place: Option<&str>) -> bool {
+        match self {
+            Self::Everywhere => true,
+            Self::Outside(prefix) => !place.is_some_and(|place| place.starts_with(prefix)),
+            Self::Key(key) => place == Some(key),
+        }
+    }
 }
 
 impl Access {
@@ -33,9 +51,9 @@ impl Access {
         lock(&self.keys).insert(keys.access_key_id.clone(), keys.secret_access_key.as_str().into());
     }
 
-    pub fn deny(&self, access_key_id: &str, action: &str, but_below: Option<&str>) {
+    pub fn deny(&self, access_key_id: &str, action: &str, places: Places) {
         let (access_key_id, action) = (access_key_id.to_owned(), action.to_owned());
-        lock(&self.denied).push(Denied { access_key_id, action, but_below: but_below.map(ToOwned::to_owned) });
+        lock(&self.denied).push(Denied { access_key_id, action, places });
     }
 
     pub fn allow(&self, access_key_id: &str, action: &str) {
@@ -45,12 +63,9 @@ impl Access {
     /// Whether a key may do something to a place: an object's key, or the prefix of a list.
     pub fn permits(&self, who: Option<&Credentials>, action: &str, place: Option<&str>) -> bool {
         let Some(who) = who else { return false };
-        !lock(&self.denied).iter().any(|denied| {
-            let below = |prefix: &str| place.is_some_and(|place| place.starts_with(prefix));
-            denied.access_key_id == who.access_key
-                && denied.action == action
-                && !denied.but_below.as_deref().is_some_and(below)
-        })
+        !lock(&self.denied)
+            .iter()
+            .any(|denied| denied.access_key_id == who.access_key && denied.action == action && denied.places.has(place))
     }
 
     pub fn check(&self, who: Option<&Credentials>, action: &str, place: Option<&str>) -> S3Result<()> {

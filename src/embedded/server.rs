@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use s3s::service::S3ServiceBuilder;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::access::{Access, Guard, Keys};
+use super::access::{Access, Guard, Keys, Places};
 use super::faults::{Fault, Faults};
 use super::ingest::Engine;
 use super::operations::Backend;
@@ -82,7 +82,7 @@ impl EmbeddedServer {
     /// From now on this key may not do `action`: an action of IAM without `s3:` (`DeleteObjectVersion`), or the name of
     /// an operation (`UploadPartCopy`).
     pub fn deny(&self, access_key_id: &str, action: &str) {
-        self.access.deny(access_key_id, action, None);
+        self.access.deny(access_key_id, action, Places::Everywhere);
     }
 
     /// Takes [`EmbeddedServer::deny`] back.
@@ -92,7 +92,12 @@ impl EmbeddedServer {
 
     /// As [`EmbeddedServer::deny`], but for keys, and prefixes of lists, that begin with `prefix`.
     pub fn deny_outside(&self, access_key_id: &str, action: &str, prefix: &str) {
-        self.access.deny(access_key_id, action, Some(prefix));
+        self.access.deny(access_key_id, action, Places::Outside(prefix.to_owned()));
+    }
+
+    /// As [`EmbeddedServer::deny`], but for one key of any bucket.
+    pub fn deny_key(&self, access_key_id: &str, action: &str, key: &str) {
+        self.access.deny(access_key_id, action, Places::Key(key.to_owned()));
     }
 
     /// What all versions of the bucket may hold together; None: as much as there is room for.

@@ -63,8 +63,9 @@ pub fn is_refusal(error: &Error) -> bool {
         Kind::AccessDenied,
         Kind::Unauthorized,
     ];
-    // A gateway's 400 has no code that says more.
-    refusals.contains(&error.kind()) || (error.kind() == Kind::Unavailable && error.to_string().contains(": HTTP 4"))
+    // A gateway's 400 has no code that says more. 408 and 429 say nothing of the request itself.
+    let by_status = error.status().is_some_and(|status| (400..500).contains(&status) && status != 408 && status != 429);
+    refusals.contains(&error.kind()) || (error.kind() == Kind::Unavailable && by_status)
 }
 
 /// True when what was sent with `check` and answered with `etag` is what the store has, as far as the bucket is known.

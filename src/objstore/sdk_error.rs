@@ -43,7 +43,8 @@ where
     let page = if reply.code.is_empty() { words(&String::from_utf8_lossy(body)) } else { String::new() };
     let page = if page.trim().is_empty() { page } else { format!(", which says: {}", page.trim()) };
     let hint = hint(&reply).map(|hint| format!(" ({hint})")).unwrap_or_default();
-    Error::new(kind_of(&reply), format!("{operation} {target}: {}{page}{hint}", describe(&reply)))
+    let what = format!("{operation} {target}: {}{page}{hint}", describe(&reply));
+    Error::new(kind_of(&reply), what).with_status(reply.status)
 }
 
 /// No answer came, or none that the connector believed; it has said why.

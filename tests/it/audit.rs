@@ -27,10 +27,12 @@ mod selection;
 /// Figures, and what polls are told.
 mod usage;
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
 use vastost::catalog::audit::report::{Class, Finding, Level, Report, Severity};
+use vastost::config::credentials::KeyPair;
 use vastost::ost::abi::STSP_CLOSEF_COMPLETE;
 use vastost::ost::host::{Definition, HostServer};
 
@@ -143,6 +145,30 @@ impl Kept {
         let (image, key) = (Some(self.name.clone()), Some(key.to_owned()));
         Seen { class, severity: class.severity(), lsu: "main".into(), image, key }
     }
+}
+
+/// A configuration with keys of somebody who may do everything but some actions, everywhere or to one key. Only the embedded
+/// server can be asked for that.
+pub fn somebody_else(yard: &Yard, denied: &[(&str, Option<&str>)]) -> PathBuf {
+    let keys = KeyPair {
+        access_key_id: "somebody-else".into(),
+        secret_access_key: "s3cret-of-the-other".into(),
+        ..yard.site.keys.clone()
+    };
+    let server = yard.site.embedded();
+    server.add_keys(&keys);
+    for (action, key) in denied {
+        match key {
+            Some(key) => server.deny_key(&keys.access_key_id, action, key),
+            None => server.deny(&keys.access_key_id, action),
+        }
+    }
+    let file = yard.site.folder.path().join("other-keys.toml");
+    crate::common::write_private(&file, &keys.to_file_text());
+    let text = std::fs::read_to_string(&yard.site.config).expect("the configuration");
+    let config = yard.site.folder.path().join("other.toml");
+    std::fs::write(&config, text.replace("keys.toml", "other-keys.toml")).expect("write the configuration");
+    config
 }
 
 /// A report that its schema accepts, with the exit code of its run.

@@ -11,13 +11,13 @@ use vastost::catalog::escape::{Name, escape, unescape};
 use vastost::catalog::image_id::{DATE_MAX, ImageId, parse_basename};
 use vastost::catalog::list::{Filter, Listing};
 use vastost::catalog::lsu::{Described, Image, Lsu};
+use vastost::clean::is_unfit;
 use vastost::error::{Found, Kind};
 use vastost::ost::abi::{STSP_II_IMAGE_CREATED, STSP_NAME_SIZE};
 use vastost::ost::host::{Definition, HostFilter, HostServer};
 use vastost::ost::status::{STSP_ECORRUPT, STSP_ENOENT};
 
 use crate::image::describe;
-use crate::output::is_command;
 
 /// Candidates that an error lists before it says how many more there are.
 const CANDIDATES_MAX: usize = 20;
@@ -170,7 +170,7 @@ impl ImageName {
 /// would be read as another name.
 pub fn shown(basename: &[u8]) -> String {
     match std::str::from_utf8(basename) {
-        Ok(text) if !text.chars().any(is_command) && typed(basename) == basename => text.to_owned(),
+        Ok(text) if !text.chars().any(is_unfit) && typed(basename) == basename => text.to_owned(),
         _ => escape(basename),
     }
 }

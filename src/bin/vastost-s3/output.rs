@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde_json::json;
+use vastost::clean::is_unfit;
 
 /// The longest message on stderr, in characters: a store may quote megabytes.
 const MESSAGE_MAX: usize = 4_000;
@@ -104,19 +105,11 @@ pub fn hint(text: &str) {
 /// Text for people: each character that a terminal would obey, or that changes the direction of the text around it or
 /// cannot be seen, is shown as U+FFFD.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    if text.chars().any(is_command) {
-        text.chars().map(|character| if is_command(character) { '\u{fffd}' } else { character }).collect()
+    if text.chars().any(is_unfit) {
+        text.chars().map(|character| if is_unfit(character) { '\u{fffd}' } else { character }).collect()
     } else {
         Cow::Borrowed(text)
     }
-}
-
-/// Control characters of C0 and C1, line and paragraph separators, marks of direction, invisible characters.
-pub fn is_command(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
-        || matches!(character, '\u{e0000}'..='\u{e007f}')
 }
 
 /// The beginning of a text that is longer than `max` characters, and how much was left out.
@@ -135,7 +128,7 @@ pub fn clip(text: &str, max: usize) -> Cow<'_, str> {
 fn json_safe(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for character in json.chars() {
-        if character == '\n' || !is_command(character) {
+        if character == '\n' || !is_unfit(character) {
             safe.push(character);
             continue;
         }
@@ -210,7 +203,7 @@ mod tests {
     fn no_text_can_command_a_terminal_or_turn_its_direction() {
         let hostile = "a\x1b[2J\r\n\u{9b}31m\u{202e}gpj\u{2066}\u{200b}\u{feff}";
         let shown = printable(hostile);
-        assert!(!shown.chars().any(is_command) && shown.starts_with("a\u{fffd}[2J"), "{shown:?}");
+        assert!(!shown.chars().any(is_unfit) && shown.starts_with("a\u{fffd}[2J"), "{shown:?}");
         assert!(matches!(printable("db01_1795305600_C1_F1 – größer"), Cow::Borrowed(_)));
     }
 
@@ -218,7 +211,7 @@ mod tests {
     fn json_keeps_its_value_and_is_safe_to_look_at() {
         let value = json!({ "name": "\u{202e}x\u{9b}\u{e0041}\n", "list": [1, 2] });
         for text in [json_safe(&serde_json::to_string_pretty(&value).unwrap()), json_text(&value).unwrap()] {
-            assert!(text.chars().all(|c| c == '\n' || !is_command(c)), "{text:?}");
+            assert!(text.chars().all(|c| c == '\n' || !is_unfit(c)), "{text:?}");
             assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
         }
     }

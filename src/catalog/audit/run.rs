@@ -195,7 +195,7 @@ impl Audit<'_> {
         self.count(scope, seen);
         match self.pass(scope, |scope, each| Box::pin(async move { debris::uploads(&scope, each).await })) {
             Ok(seen) => self.count(scope, seen),
-            // A reader's keys may not list uploads, and the embedded server cannot.
+            // A reader's keys may not list uploads, and some servers cannot.
             // The same words for every shard: the error names its own request.
             Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Unsupported) => {
                 let denied = error.kind() == Kind::AccessDenied;

@@ -35,7 +35,7 @@ fn healthy(yard: &Yard) -> [Kept; 3] {
 }
 
 /// All debris but data without a record; gives how many findings they are.
-fn debris(yard: &Yard, wish: &Wish) -> usize {
+fn debris(yard: &Yard) -> usize {
     plant(yard, Class::PendingStale, 1);
     plant(yard, Class::DeleteUnfinished, 2);
     // A record that is none, and whose attempt has no data.
@@ -46,9 +46,6 @@ fn debris(yard: &Yard, wish: &Wish) -> usize {
     yard.foreign.put(&format!("meta/{}.{ATTEMPT}.bin", super::place(&image("debris", 4))), b"meta", &[]);
     yard.foreign.put("probe/0123456789abcdef0123456789abcdef-put", b"probe", &[]);
     killed_writer(yard);
-    if !wish.minio {
-        return 6;
-    }
     plant(yard, Class::OrphanUpload, 5);
     yard.foreign.begin_upload(&of("backups", "nbk"));
     7
@@ -79,7 +76,7 @@ fn gc_removes_all_debris_and_nothing_else(wish: &Wish) {
     let yard = Yard::new(wish);
     let healthy = healthy(&yard);
     let before = yard.foreign.list("");
-    let count = debris(&yard, wish);
+    let count = debris(&yard);
     assert_eq!(yard.findings(Level::Default).len(), count);
     yard.run(&["gc", "main", "--older-than", "0s", "--yes"]).expect(0);
     let mut after = yard.foreign.list("");
@@ -88,22 +85,20 @@ fn gc_removes_all_debris_and_nothing_else(wish: &Wish) {
     assert_eq!(after, before);
     assert_eq!(yard.findings(Level::Deep), []);
     healthy.iter().for_each(|image| yard.assert_restores(image));
-    if wish.minio {
-        assert_eq!(yard.foreign.uploads(), [""; 0]);
-    }
+    assert_eq!(yard.foreign.uploads(), [""; 0]);
 }
 
 fn gc_without_yes_changes_nothing(wish: &Wish) {
     let yard = Yard::new(wish);
     healthy(&yard);
-    let count = debris(&yard, wish);
-    let before = (yard.foreign.list(""), wish.minio.then(|| yard.foreign.uploads()));
+    let count = debris(&yard);
+    let before = (yard.foreign.list(""), yard.foreign.uploads());
     let told = yard.run(&["gc", "main", "--older-than", "0s"]).expect(0);
     assert_eq!(told.text().matches("  would ").count(), count, "{}", told.text());
     assert!(told.stderr.contains(&format!("{count} to do; nothing was changed: --yes does it")), "{}", told.stderr);
     // Fresh debris are left alone without being asked.
     yard.run(&["gc", "main", "--yes"]).expect(0);
-    assert_eq!((yard.foreign.list(""), wish.minio.then(|| yard.foreign.uploads())), before);
+    assert_eq!((yard.foreign.list(""), yard.foreign.uploads()), before);
 }
 
 fn data_without_a_record_go_only_when_they_are_asked_for(wish: &Wish) {

@@ -11,8 +11,6 @@ use crate::common::pattern;
 pub struct Plant {
     pub class: Class,
     pub severity: Severity,
-    /// The server must be able to hide an object, list uploads, or replace metadata.
-    pub minio_only: bool,
     pub plant: fn(&Yard, &Definition) -> Planted,
 }
 
@@ -32,21 +30,21 @@ const SIZE: usize = 5_000;
 
 #[rustfmt::skip]
 pub const PLANTS: [Plant; 15] = [
-    Plant { class: Class::DataMissing, severity: Severity::Error, minio_only: false, plant: data_missing },
-    Plant { class: Class::DataSize, severity: Severity::Error, minio_only: false, plant: data_size },
-    Plant { class: Class::DataEtag, severity: Severity::Warning, minio_only: false, plant: data_etag },
-    Plant { class: Class::DataChecksum, severity: Severity::Error, minio_only: false, plant: data_checksum },
-    Plant { class: Class::SidecarInvalid, severity: Severity::Error, minio_only: false, plant: sidecar_invalid },
-    Plant { class: Class::SidecarMismatch, severity: Severity::Error, minio_only: true, plant: sidecar_mismatch },
-    Plant { class: Class::OrphanData, severity: Severity::Warning, minio_only: false, plant: orphan_data },
-    Plant { class: Class::OrphanUpload, severity: Severity::Warning, minio_only: true, plant: orphan_upload },
-    Plant { class: Class::PendingStale, severity: Severity::Warning, minio_only: false, plant: pending_stale },
-    Plant { class: Class::DeleteUnfinished, severity: Severity::Warning, minio_only: false, plant: delete_unfinished },
-    Plant { class: Class::MetaMissing, severity: Severity::Error, minio_only: false, plant: meta_missing },
-    Plant { class: Class::Unreadable, severity: Severity::Error, minio_only: true, plant: unreadable },
-    Plant { class: Class::NetbackupOnly, severity: Severity::Error, minio_only: false, plant: netbackup_only },
-    Plant { class: Class::StoreOnly, severity: Severity::Warning, minio_only: false, plant: store_only },
-    Plant { class: Class::NetbackupSize, severity: Severity::Error, minio_only: false, plant: netbackup_size },
+    Plant { class: Class::DataMissing, severity: Severity::Error, plant: data_missing },
+    Plant { class: Class::DataSize, severity: Severity::Error, plant: data_size },
+    Plant { class: Class::DataEtag, severity: Severity::Warning, plant: data_etag },
+    Plant { class: Class::DataChecksum, severity: Severity::Error, plant: data_checksum },
+    Plant { class: Class::SidecarInvalid, severity: Severity::Error, plant: sidecar_invalid },
+    Plant { class: Class::SidecarMismatch, severity: Severity::Error, plant: sidecar_mismatch },
+    Plant { class: Class::OrphanData, severity: Severity::Warning, plant: orphan_data },
+    Plant { class: Class::OrphanUpload, severity: Severity::Warning, plant: orphan_upload },
+    Plant { class: Class::PendingStale, severity: Severity::Warning, plant: pending_stale },
+    Plant { class: Class::DeleteUnfinished, severity: Severity::Warning, plant: delete_unfinished },
+    Plant { class: Class::MetaMissing, severity: Severity::Error, plant: meta_missing },
+    Plant { class: Class::Unreadable, severity: Severity::Error, plant: unreadable },
+    Plant { class: Class::NetbackupOnly, severity: Severity::Error, plant: netbackup_only },
+    Plant { class: Class::StoreOnly, severity: Severity::Warning, plant: store_only },
+    Plant { class: Class::NetbackupSize, severity: Severity::Error, plant: netbackup_size },
 ];
 
 impl Planted {

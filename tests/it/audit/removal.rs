@@ -8,10 +8,9 @@ use aws_sdk_s3::types::{
 };
 use serde_json::json;
 use vastost::catalog::audit::report::Level;
-use vastost::config::credentials::KeyPair;
 use vastost::ost::status::STSP_EWORM;
 
-use super::{Kept, Yard};
+use super::{Kept, Yard, somebody_else};
 use crate::common::{PART, Wish, image, pattern};
 use crate::conformance::on_every_server;
 use crate::sdk::Sdk;
@@ -163,29 +162,12 @@ fn a_finished_delete_is_final(wish: &Wish) {
     assert!(told.code == 2 && told.stderr.contains("a finished delete is final"), "{}", told.stderr);
 }
 
-/// Keys of somebody who may do everything but `action`, in a configuration of their own.
-fn without(yard: &Yard, action: &str) -> std::path::PathBuf {
-    let keys = KeyPair {
-        access_key_id: "somebody-else".into(),
-        secret_access_key: "s3cret-of-the-other".into(),
-        ..yard.site.keys.clone()
-    };
-    yard.site.embedded().add_keys(&keys);
-    yard.site.embedded().deny(&keys.access_key_id, action.trim_start_matches("s3:"));
-    let file = yard.site.folder.path().join("other-keys.toml");
-    crate::common::write_private(&file, &keys.to_file_text());
-    let text = std::fs::read_to_string(&yard.site.config).unwrap().replace("keys.toml", "other-keys.toml");
-    let config = yard.site.folder.path().join("other.toml");
-    std::fs::write(&config, text).unwrap();
-    config
-}
-
 #[test]
 fn without_the_right_to_delete_versions_nothing_changes() {
     let yard = Yard::new(&Wish::default());
     versioned(&yard);
     let kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
-    let config = without(&yard, "s3:DeleteObjectVersion");
+    let config = somebody_else(&yard, &[("DeleteObjectVersion", None)]);
     let told = crate::cli::to_run(crate::cli::command(&config).args(["rm", "--yes", &target(&kept)]).output().unwrap());
     assert!(told.code != 0 && told.stderr.contains("s3:DeleteObjectVersion"), "{}", told.stderr);
     assert_whole(&yard, &kept);
