@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::audit::debris::SECOND_LOOK;
 use super::audit::report::{Count, Level};
@@ -45,7 +45,14 @@ pub async fn take(lsu: &Lsu) -> Result<Census> {
     };
     let before = lsu.usage().unwrap_or_default();
     let cancel = Arc::new(AtomicBool::new(false));
-    let scope = Arc::new(Scope { lsu: lsu.clone(), options, began: 0, cancel, limiter: None });
+    let scope = Arc::new(Scope {
+        lsu: lsu.clone(),
+        options,
+        began: 0,
+        cancel,
+        limiter: None,
+        slowest_ms: AtomicU64::default(),
+    });
     let mut groups = Groups::new(&scope, &Position::default());
     let mut census = Census::default();
     while let Some((group, _)) = groups.next_group().await? {

@@ -265,7 +265,7 @@ async fn judge_meta(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &Lis
     if judged.found.is_empty() || scope.now().saturating_sub(object.modified) > JUST_NOW_SECONDS {
         return Ok(judged);
     }
-    tokio::time::sleep(scope.options.second_look).await;
+    scope.wait_for_second_look().await;
     judge_meta_once(scope, id, attempt, object).await
 }
 
@@ -317,7 +317,7 @@ async fn is_left_behind<T>(scope: &Scope, since: u64, again: impl Future<Output 
     if scope.now().saturating_sub(since) > JUST_NOW_SECONDS {
         return Ok(true);
     }
-    tokio::time::sleep(scope.options.second_look).await;
+    scope.wait_for_second_look().await;
     Ok(again.await?.is_some())
 }
 

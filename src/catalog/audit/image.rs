@@ -1,5 +1,8 @@
 //! One image by its records: sidecar, data object, object metadata, image metadata.
 
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
 use super::super::image_id::ImageId;
 use super::super::meta::{self, Meta};
 use super::super::record::{Content, ImageState, Sidecar, object_metadata, parse_sidecar};
@@ -126,7 +129,7 @@ async fn is_left(scope: &Scope, id: &ImageId, modified: u64) -> Result<bool> {
     if scope.now().saturating_sub(modified) > debris::JUST_NOW_SECONDS {
         return Ok(true);
     }
-    tokio::time::sleep(scope.options.second_look).await;
+    scope.wait_for_second_look().await;
     Ok(matches!(read_sidecar(scope, id).await?, Read::Valid(sidecar) if sidecar.state == ImageState::Deleting))
 }
 
@@ -141,7 +144,11 @@ pub enum Read {
 
 pub(super) async fn read_sidecar(scope: &Scope, id: &ImageId) -> Result<Read> {
     let (lsu, key) = (&scope.lsu, scope.lsu.keys().sidecar(id));
-    let bytes = match lsu.record(&key).await {
+    let began = Instant::now();
+    let read = lsu.record(&key).await;
+    let took_ms = began.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
+    scope.slowest_ms.fetch_max(took_ms, Ordering::Relaxed);
+    let bytes = match read {
         Err(error) if error.kind() == Kind::Corrupt => return Ok(Read::Invalid(error.to_string())),
         Err(error) => return Err(error),
         Ok(None) => return Ok(Read::Gone),

@@ -28,7 +28,7 @@ pub mod shard;
 pub(super) mod walk;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::image_id::ImageId;
@@ -52,14 +52,17 @@ pub struct Options {
     pub filter: Filter,
     pub shard: Option<Shard>,
     pub grace_seconds: u64,
-    /// How long the audit waits before it looks again at what has only just come: [`debris::SECOND_LOOK`] beside living
-    /// writers.
+    /// How long the audit waits at least before it looks again at what has only just come: [`debris::SECOND_LOOK`] beside
+    /// living writers.
     pub second_look: Duration,
     /// Images checked at once, at least 1.
     pub jobs: usize,
     /// Bytes a second that `deep` reads at most.
     pub limit_rate: Option<u64>,
 }
+
+/// A second look comes after as long as so many readings of a sidecar take, if that is longer than it would be anyway.
+const SECOND_LOOK_READS: u64 = 20;
 
 /// One LSU under audit.
 pub(super) struct Scope {
@@ -69,6 +72,8 @@ pub(super) struct Scope {
     pub began: u64,
     pub cancel: Arc<AtomicBool>,
     pub limiter: Option<Arc<deep::Limiter>>,
+    /// The slowest reading of a sidecar so far, milliseconds.
+    pub slowest_ms: AtomicU64,
 }
 
 /// A finding, and what could be removed or mended about it.
@@ -96,6 +101,14 @@ impl Scope {
         // Times come in whole seconds: without a grace period nothing is too young.
         let grace = self.options.grace_seconds;
         grace == 0 || self.began.checked_sub(modified).is_some_and(|age| age >= grace)
+    }
+
+    /// Before something that has only just come is looked at again. Where an audit waits long for its answers, so does the
+    /// writer who may be at work.
+    async fn wait_for_second_look(&self) {
+        let shortest = self.options.second_look;
+        let paced = Duration::from_millis(self.slowest_ms.load(Ordering::Relaxed).saturating_mul(SECOND_LOOK_READS));
+        tokio::time::sleep(paced.clamp(shortest, shortest * 10)).await;
     }
 
     /// Now by the server's clock.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -171,7 +171,7 @@ impl Audit<'_> {
 
     fn scope(&self, lsu: &Lsu, began: u64) -> Scope {
         let (options, cancel, limiter) = (self.options.clone(), Arc::clone(&self.cancel), self.limiter.clone());
-        Scope { lsu: lsu.clone(), options, began, cancel, limiter }
+        Scope { lsu: lsu.clone(), options, began, cancel, limiter, slowest_ms: AtomicU64::default() }
     }
 
     fn try_audit_lsu(&mut self, lsu: &Lsu, name: &str, from: Option<Position>) -> Result<()> {
