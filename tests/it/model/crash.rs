@@ -122,6 +122,8 @@ impl Sequence {
                         let data_key = self.data_key(known.lsu, &record);
                         let found = &mut self.images[index];
                         found.data_key = data_key;
+                        // A delete may have taken its metadata.
+                        found.mended |= known.state == State::Deleting;
                         (found.state, found.record, found.data_good) = (State::Complete, Record::Good, true);
                     }
                 }
