@@ -151,6 +151,12 @@ pub(super) async fn versions(lsu: &Lsu, key: &str) -> Result<Option<Vec<ObjectVe
         return Ok(None);
     }
     match store.list_versions(bucket, key).await {
+        Ok(versions) if versions.is_empty() && versioning == Versioning::Unknown => {
+            // A plain delete of what is not there would leave a marker in a bucket that does keep versions.
+            let is_there =
+                unless_refused(store.head(bucket, key).await.if_found())?.is_none_or(|found| found.is_some());
+            Ok((!is_there).then_some(versions))
+        }
         Ok(versions) => {
             let only_null = versioning == Versioning::Unknown && versions.iter().all(|v| v.id == NULL_VERSION);
             Ok((!only_null).then_some(versions))
