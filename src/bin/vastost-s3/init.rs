@@ -58,18 +58,32 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
     files::write_new(args, &args.output, &text, 0o644)?;
     let created = if args.create { create_buckets(&config)? } else { Vec::new() };
     let keys_file = matches!(plan.keys, Keys::Pair(_)).then_some(keys_file);
+    if !global.quiet && !global.json {
+        tell(&plan, keys_file.as_deref(), &created)?;
+    }
+    // What was written is there in any case; whether it serves is seen by an image. Where it does not, `doctor` tells more.
+    let tried = doctor::try_images(&config)?;
+    for (lsu, outcome) in &tried {
+        match outcome {
+            Ok(done) if !global.quiet && !global.json => line(&format!("LSU {lsu}: {done}"))?,
+            Ok(_) => {}
+            Err(why) => complain(&format!("LSU {lsu} cannot be used yet: {why}; `vastost-s3 doctor` tells more")),
+        }
+    }
     if global.json {
+        let of = |(lsu, outcome): doctor::Tried| {
+            let usable = outcome.is_ok();
+            json!({ "lsu": lsu, "usable": usable, "detail": outcome.unwrap_or_else(|why| why) })
+        };
         output::json(&json!({
             "schema": 1,
             "config": args.output.display().to_string(),
             "keys": keys_file.map(|file| file.display().to_string()),
             "server": args.name,
             "created": created,
+            "lsus": tried.into_iter().map(of).collect::<Vec<_>>(),
         }))?;
-    } else if !global.quiet {
-        tell(&plan, keys_file.as_deref(), &created)?;
     }
-    try_images(global, &config)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -120,18 +134,6 @@ fn keys(args: &Init) -> Result<Keys, Box<dyn Error>> {
     };
     // A token in the environment belongs to the key there, which would have been taken above.
     Ok(Keys::Pair(KeyPair { access_key_id, secret_access_key, session_token: None }))
-}
-
-/// What was written is there in any case; whether it serves is seen by an image. Where it does not, `doctor` tells more.
-fn try_images(global: &Global, config: &Config) -> Result<(), Box<dyn Error>> {
-    for (lsu, tried) in doctor::try_images(config)? {
-        match tried {
-            Ok(done) if !global.quiet && !global.json => line(&format!("LSU {lsu}: {done}"))?,
-            Ok(_) => {}
-            Err(why) => complain(&format!("LSU {lsu} cannot be used yet: {why}; `vastost-s3 doctor` tells more")),
-        }
-    }
-    Ok(())
 }
 
 fn create_buckets(config: &Config) -> Result<Vec<String>, Box<dyn Error>> {

@@ -47,6 +47,10 @@ fn init_and_config_show_print_documents() {
     assert_eq!(document["config"], output.to_str().unwrap());
     assert_eq!((document["server"].as_str(), document["created"].as_array().map(Vec::len)), (Some("vast"), Some(0)));
     assert!(document["keys"].as_str().unwrap().ends_with("vast.keys.toml") && !made.text().contains("HUSH"));
+    // The server knows no such key.
+    let tried = &document["lsus"][0];
+    assert_eq!((&tried["lsu"], &tried["usable"]), (&"nightly".into(), &false.into()));
+    assert!(!tried["detail"].as_str().unwrap().is_empty() && made.stderr.contains("LSU nightly cannot be used yet"));
     let shown = finish(command(&output).args(["--json", "config", "show"])).expect(0).json();
     assert_eq!(shown["settings"]["server"]["vast"]["lsu"][0]["name"], "nightly");
     let folder = std::fs::read_dir(site.folder.path()).unwrap();
