@@ -59,6 +59,15 @@ pub async fn salvage(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
         Some((upload, parts)) => complete(lsu, pending, upload, parts).await?,
         None => finished_object(lsu, pending).await?,
     };
+    // A completion may still be under way at the store: its record must be there when the object comes.
+    if unproven.is_none() && pending.closing.is_some() {
+        let what = format!(
+            "{}/{}: neither the upload that was being completed is there nor its object; nothing was changed",
+            lsu.bucket(),
+            pending.key
+        );
+        return Err(Error::new(Kind::Unavailable, what));
+    }
     let Some((object, mut parts)) = unproven else { return Ok(None) };
     let known = lsu.capabilities().await?;
     if !lsu.wire_mode().is_proven_by(known) || !is_consistent(known, &object, &parts) {
@@ -69,14 +78,15 @@ pub async fn salvage(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
     Ok(Some(Content::new(&pending.key, &object, &parts)))
 }
 
-/// True when every part that the record of an attempt lists is on the store, in its upload or as its object.
+/// True when every part that the record of an attempt lists is on the store by number and size, in its upload or as its
+/// object. ETags are hints, and decide nothing here.
 pub async fn is_whole(lsu: &Lsu, pending: &Pending) -> Result<bool> {
     let wanted: u64 = pending.sent.iter().map(|part| part.size).sum();
     if let Some(upload) = &pending.upload_id
         && !pending.sent.is_empty()
         && let Some(parts) = lsu.store().list_parts(lsu.bucket(), &pending.key, upload).await?
     {
-        return Ok(usable(parts, &pending.sent).iter().map(|part| part.size).sum::<u64>() >= wanted);
+        return Ok(has_all(&parts, &pending.sent));
     }
     let object = lsu.store().head(lsu.bucket(), &pending.key).await.if_found()?;
     Ok(object.is_some_and(|object| object.size == wanted))
@@ -98,10 +108,26 @@ fn is_consistent(known: Capabilities, object: &ObjectInfo, parts: &[StoredPart])
     }
 }
 
-/// Completes the upload with the parts that can be used; aborts it when there are none.
+/// True when `listed` has every part of `sent`.
+fn has_all(listed: &[StoredPart], sent: &[PartRecord]) -> bool {
+    sent.iter().all(|record| listed.iter().any(|part| (part.number, part.size) == (record.number, record.size)))
+}
+
+/// Completes the upload with the parts that can be used; aborts it when there are none. An upload that was being completed
+/// is completed with exactly the parts of its record, whose CRCs prove them afterwards, or left as it is.
 async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredPart>) -> Result<Option<Unproven>> {
     let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
-    let parts = usable(parts, &pending.sent);
+    let parts = if pending.closing.is_some() {
+        if !has_all(&parts, &pending.sent) {
+            let (listed, sent) = (parts.len(), pending.sent.len());
+            let what = format!("{bucket}/{key}: {listed} parts are listed, {sent} were sent; nothing was changed");
+            return Err(Error::new(Kind::Unavailable, what));
+        }
+        let of_record = |part: &StoredPart| pending.sent.iter().any(|record| record.number == part.number);
+        parts.into_iter().filter(of_record).collect()
+    } else {
+        usable(parts, &pending.sent)
+    };
     if parts.is_empty() {
         store.abort_upload(bucket, key, upload).await?;
         return Ok(None);

@@ -221,10 +221,12 @@ impl Backup {
     /// Steps 3 to 5: all that the record needs in order to be finished by anybody, then the object.
     fn finish(&mut self, closing: Closing) -> Result<Uploaded> {
         let sent = self.seal()?;
+        // Known before anything else can fail: whoever takes the attempt over has the CRCs of its parts.
+        self.pending.sent = part_records(&sent);
         self.save_meta()?;
         // An object that is put in one piece is there or not: its record needs no more while its writer lives.
         if !sent.is_empty() {
-            (self.pending.sent, self.pending.closing) = (part_records(&sent), Some(closing));
+            self.pending.closing = Some(closing);
             self.claim.save(&self.pending)?;
         } else {
             self.claim.confirm_if_late()?;

@@ -4,6 +4,7 @@
 //! taken back: the mark goes, and the image is complete again. A store without space for the mark loses the sidecar first
 //! and the data next; data never go before the sidecar is marked or gone.
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::escape::Name;
@@ -13,7 +14,8 @@ use super::lsu::{Lsu, PendingEntry, Pendings};
 use super::meta::Meta;
 use super::record::{ImageState, Sidecar, Writer, parse_sidecar, rewrite};
 use super::remove::{
-    ask_for_locks, is_refusal, keys_with_hidden, remove_attempt, remove_key, remove_record, remove_versions,
+    ask_for_locks, has_hidden_data, is_hidden, is_refusal, keys_with_hidden, remove_attempt, remove_key, remove_record,
+    remove_versions,
 };
 use crate::error::{Error, Found, Kind, Result};
 
@@ -52,9 +54,11 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
     for PendingEntry { key, pending, .. } in &pendings {
         remove_attempt(lsu, key, pending).await?;
     }
-    // A writer elsewhere may have completed the image while its data were being removed: see `backup::confirm_data`.
+    // A writer elsewhere may have completed the image while its data were being removed: see `backup::confirm_data`. A
+    // sidecar that names other data is a successor's, and was not asked for.
     if !pendings.is_empty()
         && let Some((sidecar, bytes)) = lsu.sidecar(id).await?
+        && pendings.iter().any(|entry| entry.pending.key == sidecar.content.data.key)
     {
         delete_complete(lsu, &sidecar, &bytes).await?;
     }
@@ -85,12 +89,33 @@ async fn try_delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], began: 
         // A crash from here on leaves whole data without a sidecar, which `repair` brings back.
         remove_versions(lsu, &key, began).await?;
         lsu.count_out(sidecar.content.data.size).await;
+        if let Err(error) = remove_key(lsu, data).await {
+            return Err(put_back(lsu, sidecar, bytes, &key, error).await);
+        }
+    } else {
+        remove_versions(lsu, data, began).await?;
     }
-    remove_versions(lsu, data, began).await?;
     if let Some(meta) = meta {
         remove_record(lsu, meta).await?;
     }
     if marked { remove_key(lsu, &key).await } else { Ok(()) }
+}
+
+/// After the sidecar, which could not be marked, the data could not be removed: it is put back as it was.
+async fn put_back(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], key: &str, error: Error) -> Error {
+    let id = &sidecar.image.id;
+    match lsu.put_record(key, Bytes::copy_from_slice(bytes), false).await {
+        Ok(_) => {
+            lsu.count_in(sidecar.content.data.size).await;
+            error.context(format!("delete image {id}: refused, and its sidecar is put back"))
+        }
+        Err(left) => {
+            tracing::warn!("put {key} back: {left}");
+            error.context(format!(
+                "delete image {id}: its sidecar is gone and its data are not; `vastost-s3 repair` brings it back"
+            ))
+        }
+    }
 }
 
 /// Step 1: from now on the image is gone. False where the store takes no more records, for lack of space or of the right.
@@ -122,14 +147,16 @@ async fn take_back(lsu: &Lsu, id: &ImageId, began: bool, error: Error) -> Error 
     }
 }
 
-/// Makes an image that is marked as deleted complete again; false when it is not marked, or its data are not whole and it is
-/// not certain that nothing was removed.
+/// Makes an image that is marked as deleted complete again; false when it is not marked, or its data are not whole. Where
+/// nothing was removed (`untouched`) what is left of damaged data is enough.
 pub(super) async fn unmark(lsu: &Lsu, id: &ImageId, untouched: bool) -> Result<bool> {
     let Some((sidecar, bytes)) = lsu.sidecar(id).await? else { return Ok(false) };
     let data = &sidecar.content.data;
     let there = lsu.store().head(lsu.bucket(), &data.key).await.if_found()?;
-    let is_whole = there.is_some_and(|object| object.size == data.size);
-    if sidecar.state != ImageState::Deleting || !(is_whole || untouched) {
+    let is_whole = there.as_ref().is_some_and(|object| object.size == data.size);
+    // An answer that was lost may have been a success: what is not there at all was removed.
+    let is_as_before = untouched && (there.is_some() || is_hidden(lsu, &data.key).await?);
+    if sidecar.state != ImageState::Deleting || !(is_whole || is_as_before) {
         return Ok(false);
     }
     let again = rewrite(&sidecar, &bytes, [("state", Some(Value::from("complete")))])?;
@@ -146,7 +173,7 @@ pub(super) async fn unmark(lsu: &Lsu, id: &ImageId, untouched: bool) -> Result<b
 async fn delete_unreadable(lsu: &Lsu, id: &ImageId, error: Error) -> Result<()> {
     let way_out = if lsu.has_data(id).await? {
         "its data are there; run `vastost-s3 repair` first, or `vastost-s3 rm --unreadable`"
-    } else if !keys_with_hidden(lsu, Folder::Data, id).await?.is_empty() {
+    } else if has_hidden_data(lsu, id).await? {
         "its data are there as older versions; run `vastost-s3 undelete` first, or `vastost-s3 rm --unreadable`"
     } else {
         return remove_unreadable(lsu, id).await;
@@ -162,6 +189,17 @@ pub async fn force_delete(lsu: &Lsu, id: &ImageId) -> Result<()> {
         Err(error) if error.kind() == Kind::Corrupt => remove_unreadable(lsu, id).await,
         Ok(None) if lsu.all_pendings(id).await?.unreadable.iter().any(unread) => remove_unreadable(lsu, id).await,
         _ => delete(lsu, &ImageDef { id: id.clone(), policy: Name::default(), image_type: 0 }).await,
+    }
+}
+
+/// Keeps a record under `replaced/`; where the store has no space left, which a delete is to give, it goes.
+async fn set_aside(lsu: &Lsu, id: &ImageId, bytes: Bytes) -> Result<()> {
+    match lsu.put_record(&lsu.keys().replaced(id, &Attempt::new()), bytes, false).await {
+        Err(error) if error.kind() == Kind::NoSpace => {
+            tracing::warn!("image {id}: its record could not be kept under replaced/: {error}");
+            Ok(())
+        }
+        other => other.map(drop),
     }
 }
 
@@ -181,15 +219,18 @@ async fn remove_unreadable(lsu: &Lsu, id: &ImageId) -> Result<()> {
     for asked in data.iter().chain([&key]) {
         ask_for_locks(lsu, asked).await?;
     }
-    if let Some(bytes) = lsu.record(&key).await?
-        && parse_sidecar(lsu.keys(), id, &bytes).is_err_and(|error| error.kind() == Kind::Corrupt)
-    {
-        lsu.put_record(&lsu.keys().replaced(id, &Attempt::new()), bytes, false).await?;
+    if let Some(bytes) = lsu.record_of_any_size(&key).await? {
+        if !parse_sidecar(lsu.keys(), id, &bytes).is_err_and(|error| error.kind() == Kind::Corrupt) {
+            // It was mended meanwhile, or read wrongly before.
+            let what = format!("delete image {id}: its sidecar can be read after all; nothing was changed: try again");
+            return Err(Error::new(Kind::Busy, what));
+        }
+        set_aside(lsu, id, bytes).await?;
         remove_key(lsu, &key).await?;
     }
     for (record, _) in &unreadable {
-        if let Some(bytes) = lsu.record(record).await? {
-            lsu.put_record(&lsu.keys().replaced(id, &Attempt::new()), bytes, false).await?;
+        if let Some(bytes) = lsu.record_of_any_size(record).await? {
+            set_aside(lsu, id, bytes).await?;
         }
     }
     for PendingEntry { pending, .. } in &entries {

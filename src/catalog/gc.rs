@@ -11,8 +11,8 @@ use super::image_id::ImageId;
 use super::keys::{Attempt, Folder};
 use super::lsu::{Lsu, PendingEntry, Pendings};
 use super::meta::Meta;
-use super::record::{Closing, ImageState, Pending, parse_pending};
-use super::remove::{ask_for_locks, is_needed, remove_attempt, remove_key, remove_record};
+use super::record::{Closing, ImageState, Pending, Writer, parse_pending};
+use super::remove::{ask_for_locks, has_hidden_data, is_hidden, is_needed, remove_attempt, remove_key, remove_record};
 use crate::error::{Found, Kind, Result};
 
 /// What became of one finding.
@@ -27,6 +27,8 @@ pub enum Removed {
 
 const NEEDED: Removed =
     Removed::Kept("the image's sidecar may need it: run `vastost-s3 verify` and `vastost-s3 repair` first");
+const TOO_LARGE: Removed =
+    Removed::Kept("there is nothing in it, or more than any record has: move the object away with an S3 tool");
 const COMPLETABLE: Removed = Removed::Kept("all parts of the image are there: `vastost-s3 repair` completes it");
 
 /// What [`remove`] would do, in words; None for what is no orphan, and for data without a record unless they are asked
@@ -53,8 +55,11 @@ pub async fn remove(lsu: &Lsu, remedy: &Remedy) -> Result<Removed> {
         Remedy::OrphanUpload { key, upload } => {
             if let Some((id, attempt)) = lsu.keys().parse(Folder::Data, key) {
                 let (now, pendings) = (lsu.now().await?, lsu.pendings(&id).await?);
-                let of_writer =
-                    |entry: &PendingEntry| Some(&entry.pending.attempt) == attempt.as_ref() && entry.is_held(now);
+                // A record that a close has kept speaks for no writer, and names its upload.
+                let of_writer = |entry: &PendingEntry| {
+                    let named = entry.pending.upload_id.as_ref() == Some(upload);
+                    Some(&entry.pending.attempt) == attempt.as_ref() && (named || entry.is_held(now))
+                };
                 if pendings.iter().any(of_writer) {
                     return Ok(Removed::NotNeeded);
                 }
@@ -89,21 +94,17 @@ async fn remove_data(lsu: &Lsu, id: &ImageId, key: &str) -> Result<Removed> {
 /// A pending record that cannot be read says nothing of its data: they stay, as data without a record, which `repair`
 /// gives a sidecar.
 async fn set_aside(lsu: &Lsu, id: &ImageId, attempt: &Attempt, key: &str) -> Result<Removed> {
-    let Some(bytes) = lsu.record(key).await.or_else(too_large)? else { return Ok(Removed::NotNeeded) };
+    let Some(bytes) = lsu.record_of_any_size(key).await? else { return Ok(Removed::NotNeeded) };
     match parse_pending(lsu.keys(), id, attempt, &bytes) {
         Ok(_) => return Ok(Removed::NotNeeded),
         Err(error) if error.kind() == Kind::Unsupported => return Err(error),
+        Err(_) if bytes.is_empty() => return Ok(TOO_LARGE),
         Err(_) => {}
     }
     lsu.put_record(&lsu.keys().replaced(id, attempt), bytes, false).await?;
     abort_uploads(lsu, &lsu.keys().data(id, attempt)).await?;
     remove_record(lsu, key).await?;
     Ok(Removed::Yes)
-}
-
-/// What is too large for a record is kept in name only.
-fn too_large(error: crate::error::Error) -> Result<Option<bytes::Bytes>> {
-    if error.kind() == Kind::Corrupt { Ok(Some(bytes::Bytes::new())) } else { Err(error) }
 }
 
 /// Aborts whatever is being uploaded to `key`: a record that cannot be read does not tell the upload's id.
@@ -134,7 +135,7 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
     {
         return Ok(kept);
     }
-    let Some((_, entry)) = take_judged(lsu, judged).await? else { return Ok(Removed::NotNeeded) };
+    let Some((record, entry)) = take_judged(lsu, judged).await? else { return Ok(Removed::NotNeeded) };
     let (id, pending) = (&entry.pending.image.id, &entry.pending);
     if lsu
         .sidecar(id)
@@ -148,6 +149,13 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
     if let Some(kept) = why_kept(lsu, pending).await? {
         return Ok(kept);
     }
+    // Somebody who goes on with the image has put the record after us.
+    if let Some(mut record) = record {
+        match record.confirm(&Pending { writer: Writer::this(), ..pending.clone() }).await {
+            Err(error) if error.kind() == Kind::Busy => return Ok(Removed::NotNeeded),
+            other => other?,
+        }
+    }
     remove_attempt(lsu, &entry.key, pending).await.map(|()| Removed::Yes)
 }
 
@@ -155,13 +163,15 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
 async fn why_kept(lsu: &Lsu, pending: &Pending) -> Result<Option<Removed>> {
     let id = &pending.image.id;
     let complete = lsu.sidecar(id).await.ok().flatten();
+    let is_complete = complete.as_ref().is_some_and(|(sidecar, _)| sidecar.state == ImageState::Complete);
     if complete.is_some_and(|(sidecar, _)| sidecar.content.data.key == pending.key) {
         return Ok(None);
     }
     if is_needed(lsu, id, &pending.key).await? {
         return Ok(Some(NEEDED));
     }
-    let whole = pending.closing == Some(Closing::Complete) && is_whole(lsu, pending).await?;
+    // Beside another attempt's sidecar it will never be the image.
+    let whole = pending.closing == Some(Closing::Complete) && !is_complete && is_whole(lsu, pending).await?;
     Ok(whole.then_some(COMPLETABLE))
 }
 
@@ -178,7 +188,7 @@ pub(super) async fn take_judged(lsu: &Lsu, judged: &JudgedPending) -> Result<Opt
     match Record::take(&entry, lsu).await {
         Ok((record, _)) => Ok(Some((Some(record), entry))),
         Err(error) if error.kind() == Kind::Busy => Ok(None),
-        Err(error) if matches!(error.kind(), Kind::NoSpace | Kind::AccessDenied) => {
+        Err(error) if error.kind() == Kind::NoSpace => {
             // Nobody else could put it either; what is there must be what was judged.
             let there = lsu.store().head(lsu.bucket(), &entry.key).await.if_found()?;
             Ok(there.filter(|object| object.etag == entry.etag).map(|_| (None, entry)))
@@ -205,7 +215,8 @@ async fn remove_object(lsu: &Lsu, key: &str) -> Result<Removed> {
             !unreadable.is_empty() || entries.iter().any(|entry| Some(&entry.pending.attempt) == attempt.as_ref());
         let kept = match lsu.sidecar(&id).await {
             Ok(Some((sidecar, _))) => matches!(&sidecar.meta, Some(Meta::Object { key: own, .. }) if own == key),
-            Ok(None) => lsu.has_data(&id).await?,
+            // Delete markers hide what `undelete` brings back.
+            Ok(None) => is_hidden(lsu, &lsu.keys().sidecar(&id)).await? || has_hidden_data(lsu, &id).await?,
             // Whether it names them cannot be told.
             Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Unsupported) => true,
             Err(error) => return Err(error),

@@ -250,6 +250,19 @@ impl Lsu {
         self.store().get_small(self.bucket(), key, RECORD_SIZE_MAX).await.if_found()
     }
 
+    /// The same, but nothing of what is too large for any record, of which only the size can be told.
+    pub(super) async fn record_of_any_size(&self, key: &str) -> Result<Option<bytes::Bytes>> {
+        match self.record(key).await {
+            Err(error) if error.kind() == Kind::Corrupt => {
+                // What was read wrongly is no reason to give a record up.
+                let object = self.store().head(self.bucket(), key).await.if_found()?;
+                let is_too_large = object.is_some_and(|object| object.size > RECORD_SIZE_MAX);
+                if is_too_large { Ok(Some(bytes::Bytes::new())) } else { Err(error) }
+            }
+            other => other,
+        }
+    }
+
     /// The sidecar with its bytes, whatever its state; None when there is none.
     pub(super) async fn sidecar(&self, id: &ImageId) -> Result<Option<(Sidecar, bytes::Bytes)>> {
         let key = self.keys().sidecar(id);

@@ -31,6 +31,9 @@ pub struct Remains {
 impl Remains {
     /// Reads what can be read. A record that describes another image says nothing of this one.
     pub fn read(keys: &Keys, id: &ImageId, bytes: &[u8]) -> Self {
+        if super::shape::check(bytes).is_err() {
+            return Self::scan(bytes);
+        }
         let Ok(Value::Object(fields)) = serde_json::from_slice(bytes) else { return Self::scan(bytes) };
         let def: Option<ImageDef> = field(fields.get("image"));
         if def.as_ref().is_some_and(|def| def.id != *id) {

@@ -77,9 +77,14 @@ pub(super) async fn remove_versions(lsu: &Lsu, key: &str, began: &mut bool) -> R
     Ok(())
 }
 
-/// True when the store understood and said no: nothing of that request has happened or will.
+/// True when the store understood and said no. An earlier try of the same request may have been done all the same.
 pub(super) fn is_refusal(error: &Error) -> bool {
-    matches!(error.kind(), Kind::AccessDenied | Kind::Locked | Kind::Unauthorized | Kind::Unsupported)
+    match error.kind() {
+        Kind::AccessDenied | Kind::Locked | Kind::Unauthorized => true,
+        // And not an answer that cannot be read.
+        Kind::Unsupported => error.status().is_some_and(|status| status >= 400),
+        _ => false,
+    }
 }
 
 /// Removes a record or an object that only a record named. Where its versions may not go it is hidden by a marker at least:
@@ -118,7 +123,12 @@ pub(super) async fn remove_attempt(lsu: &Lsu, record_key: &str, pending: &Pendin
 /// True unless the data at `key` can be spared for certain: the image has no sidecar, or one that is in order and names
 /// another attempt, whose data are there.
 pub(super) async fn is_needed(lsu: &Lsu, id: &ImageId, key: &str) -> Result<bool> {
-    let Some(bytes) = lsu.record(&lsu.keys().sidecar(id)).await? else { return Ok(false) };
+    let sidecar = lsu.keys().sidecar(id);
+    let Some(bytes) = lsu.record_of_any_size(&sidecar).await? else {
+        // One answer is no verdict: a listing must say the same, and delete markers hide what `undelete` brings back.
+        let seen = lsu.store().head_fresh(lsu.bucket(), &sidecar).await.if_found()?;
+        return Ok(seen.is_some() || is_hidden(lsu, &sidecar).await?);
+    };
     match parse_sidecar(lsu.keys(), id, &bytes) {
         Ok(sidecar) if sidecar.content.data.key != key => {
             let other = lsu.store().head(lsu.bucket(), &sidecar.content.data.key).await.if_found()?;
@@ -126,6 +136,21 @@ pub(super) async fn is_needed(lsu: &Lsu, id: &ImageId, key: &str) -> Result<bool
         }
         _ => Ok(true),
     }
+}
+
+/// True when nothing is at `key` for a reader, and a version of it is there all the same.
+pub(super) async fn is_hidden(lsu: &Lsu, key: &str) -> Result<bool> {
+    match versions(lsu, key).await {
+        Ok(versions) => Ok(versions.is_some_and(|versions| versions.iter().any(|version| !version.is_marker))),
+        // Keys that may not list versions see what everybody sees.
+        Err(error) if error.kind() == Kind::AccessDenied => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// True when there is any data object of the image, though a delete marker may hide it.
+pub(super) async fn has_hidden_data(lsu: &Lsu, id: &ImageId) -> Result<bool> {
+    Ok(!keys_with_hidden(lsu, Folder::Data, id).await?.is_empty())
 }
 
 /// The keys of an image in a folder, with those that somebody's delete markers hide where the bucket tells of them.

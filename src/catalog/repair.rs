@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::adopt::{parts_of, prove, read_back, salvage};
-use super::audit::debris::{JudgedPending, Remedy};
+use super::audit::debris::{JudgedPending, Remedy, says_complete};
 use super::backup::{commit, confirm_data, sidecar};
 use super::escape::{Name, unescape};
 use super::gc::{Removed, finish_delete, take_judged};
@@ -76,6 +76,10 @@ async fn end_delete(lsu: &Lsu, id: &ImageId) -> Result<Mended> {
 async fn finish_completion(lsu: &Lsu, judged: &JudgedPending) -> Result<Mended> {
     let id = &judged.id;
     if judged.closing != Some(Closing::Complete) {
+        return Ok(Mended::NotNeeded);
+    }
+    // Beside a sidecar it is not needed, and must not be taken, which would make it new.
+    if lsu.sidecar(id).await?.is_some() {
         return Ok(Mended::NotNeeded);
     }
     let Some((record, entry)) = take_judged(lsu, judged).await? else { return Ok(Mended::NotNeeded) };
@@ -161,7 +165,11 @@ async fn record_etag(lsu: &Lsu, id: &ImageId, deep: bool) -> Result<Mended> {
 /// A sidecar from the data object, its metadata, what the server or the bytes tell of its parts, and what the old one
 /// still tells.
 async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Result<Mended> {
-    let old = lsu.record(&lsu.keys().sidecar(id)).await?;
+    let key = lsu.keys().sidecar(id);
+    let old = lsu.record(&key).await.map_err(|error| match error.kind() {
+        Kind::Corrupt => error.context(format!("{key} cannot be read: if it stays so, move it away with an S3 tool")),
+        _ => error,
+    })?;
     let mut remains = match &old {
         None => Remains::default(),
         Some(bytes) => match parse_sidecar(lsu.keys(), id, bytes) {
@@ -183,6 +191,9 @@ async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Res
     let data = choose_data(lsu, id, data, &remains, &others).await?;
     if let Some(entry) = of_image.iter().find(|entry| closing(entry) && entry.pending.key == data) {
         remains.add_pending(&entry.pending);
+    }
+    if old.is_none() {
+        refuse_torso(lsu, id, &data).await?;
     }
     let object = lsu.store().head(lsu.bucket(), &data).await?;
     let (def, created) = identity(id, &data, &object, &remains)?;
@@ -236,6 +247,21 @@ async fn content(lsu: &Lsu, data: &str, object: &ObjectInfo, remains: &Remains, 
         told_parts(lsu, data, object).await?
     };
     Ok(Content::new(data, object, &parts))
+}
+
+/// Data whose pending record `gc` has set aside: only one that says so was about to be an image.
+async fn refuse_torso(lsu: &Lsu, id: &ImageId, data: &str) -> Result<()> {
+    let Some((_, Some(attempt))) = lsu.keys().parse(Folder::Data, data) else { return Ok(()) };
+    let kept = lsu.keys().replaced(id, &attempt);
+    let Some(bytes) = lsu.record_of_any_size(&kept).await? else { return Ok(()) };
+    if says_complete(&bytes) {
+        return Ok(());
+    }
+    let what = format!(
+        "rebuild the sidecar of image {id}: {kept}, which was the record of its writing, does not say that it was ever \
+         complete; to make an image of what is there all the same, move that record away with an S3 tool and repair again"
+    );
+    Err(Error::new(Kind::Unsupported, what))
 }
 
 /// The data object that the image means: the one that the damaged sidecar still names, or the only one there is that no

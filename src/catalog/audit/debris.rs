@@ -15,7 +15,8 @@ use super::super::lsu::PendingEntry;
 use super::super::meta::Meta;
 use super::super::pages::Pages;
 use super::super::record::{Closing, ImageState, LEASE_SECONDS_MAX, Pending, PendingState, parse_pending};
-use super::image::{Read, head, read_sidecar, unreadable};
+use super::super::remove::{has_hidden_data, is_hidden};
+use super::image::{Read, head, read_sidecar, read_sidecar_alone, unreadable};
 use super::report::{Class, Foreign};
 use super::{Found, Scope};
 use crate::error::{Error, Kind, Result};
@@ -174,7 +175,7 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
     if scope.lsu.all_pendings(id).await?.entries.iter().any(|sibling| sibling.is_held(scope.now())) {
         return Ok(judged);
     }
-    if let Read::Valid(sidecar) = read_sidecar(scope, id).await?
+    if let Read::Valid(sidecar) = read_sidecar_alone(scope, id).await?
         && sidecar.state == ImageState::Complete
     {
         judged.pending = None;
@@ -212,10 +213,9 @@ fn judge_unreadable(
         found.finding.advice = "a newer version wrote it: upgrade this one; nothing is removed until then".into();
         return Judged { found: vec![found], pending: None };
     }
-    let text = bytes.map(String::from_utf8_lossy).unwrap_or_default();
-    let may_be_whole = text
-        .split_once("\"closing\"")
-        .is_some_and(|(_, rest)| rest.trim_start_matches([':', ' ']).starts_with("\"complete\""));
+    // What could not be read, or breaks off, may have been the record of a whole image as well.
+    let text = bytes.unwrap_or_default();
+    let may_be_whole = says_complete(text) || !text.trim_ascii_end().ends_with(b"}");
     found.finding.advice = if may_be_whole {
         "its image may be whole: look at it with an S3 tool; `vastost-s3 gc --orphan-data` sets it aside".into()
     } else {
@@ -223,6 +223,13 @@ fn judge_unreadable(
     };
     let remedy = Remedy::BadPending { id: id.clone(), attempt: attempt.clone(), key: key.into(), may_be_whole };
     Judged { found: vec![found.with(remedy)], pending: None }
+}
+
+/// True when the text of a pending record that cannot be used says that its image was about to be complete.
+pub fn says_complete(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let after = text.split_once("\"closing\"").map(|(_, rest)| rest.trim_start_matches([':', ' ']));
+    after.is_some_and(|rest| rest.starts_with("\"complete\""))
 }
 
 fn describe(pending: &Pending, complete: bool) -> String {
@@ -274,14 +281,16 @@ async fn judge_meta_once(scope: &Scope, id: &ImageId, attempt: &Attempt, object:
     if !scope.is_old(object.modified) || has_pending(scope, id, attempt).await? {
         return Ok(judged);
     }
-    match read_sidecar(scope, id).await? {
+    match read_sidecar_alone(scope, id).await? {
         Read::Valid(sidecar) => match &sidecar.meta {
             Some(Meta::Object { key, .. }) if *key == object.key => return Ok(judged),
             _ => {}
         },
         Read::Invalid(_) | Read::Newer(_) => return Ok(judged),
         // They go with the data, which may have lost their sidecar only.
-        Read::Gone if scope.lsu.has_data(id).await? => return Ok(judged),
+        // Delete markers may hide either.
+        Read::Gone if has_hidden_data(&scope.lsu, id).await? => return Ok(judged),
+        Read::Gone if is_hidden(&scope.lsu, &scope.lsu.keys().sidecar(id)).await? => return Ok(judged),
         Read::Gone => {}
     }
     if head(scope, &object.key).await?.is_some() {

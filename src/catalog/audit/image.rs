@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::super::image_id::ImageId;
 use super::super::meta::{self, Meta};
 use super::super::record::{Content, ImageState, Sidecar, object_metadata, parse_sidecar};
@@ -142,19 +144,36 @@ pub enum Read {
     Gone,
 }
 
+/// For who holds no room for a record, see [`crate::catalog::room`]: it is taken once its size is known, before the text
+/// is parsed, which takes far more memory than the text.
+pub(super) async fn read_sidecar_alone(scope: &Scope, id: &ImageId) -> Result<Read> {
+    let text = sidecar_text(scope, id).await;
+    let size = text.as_ref().map_or(0, |text| text.as_ref().map_or(0, Bytes::len));
+    let _room = scope.lsu.room().take(size as u64).await?;
+    parsed(scope, id, text)
+}
+
+/// For who holds room for the sidecar.
 pub(super) async fn read_sidecar(scope: &Scope, id: &ImageId) -> Result<Read> {
-    let (lsu, key) = (&scope.lsu, scope.lsu.keys().sidecar(id));
+    parsed(scope, id, sidecar_text(scope, id).await)
+}
+
+async fn sidecar_text(scope: &Scope, id: &ImageId) -> Result<Option<Bytes>> {
     let began = Instant::now();
-    let read = lsu.record(&key).await;
+    let read = scope.lsu.record(&scope.lsu.keys().sidecar(id)).await;
     let took_ms = began.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
     scope.slowest_ms.fetch_max(took_ms, Ordering::Relaxed);
-    let bytes = match read {
+    read
+}
+
+fn parsed(scope: &Scope, id: &ImageId, text: Result<Option<Bytes>>) -> Result<Read> {
+    let bytes = match text {
         Err(error) if error.kind() == Kind::Corrupt => return Ok(Read::Invalid(error.to_string())),
         Err(error) => return Err(error),
         Ok(None) => return Ok(Read::Gone),
         Ok(Some(bytes)) => bytes,
     };
-    Ok(match parse_sidecar(lsu.keys(), id, &bytes) {
+    Ok(match parse_sidecar(scope.lsu.keys(), id, &bytes) {
         Ok(sidecar) => Read::Valid(Box::new(sidecar)),
         Err(error) if error.kind() == Kind::Unsupported => Read::Newer(error.to_string()),
         Err(error) => Read::Invalid(error.to_string()),

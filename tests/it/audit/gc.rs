@@ -41,7 +41,7 @@ fn debris(yard: &Yard) -> usize {
     // A record that is none, and whose attempt has no data.
     let place = place(&image("debris", 3));
     let of = |folder: &str, suffix: &str| format!("{folder}/{place}.{ATTEMPT}.{suffix}");
-    yard.foreign.put(&of("pending", "json"), b"{", &[]);
+    yard.foreign.put(&of("pending", "json"), b"{}", &[]);
     // Image metadata whose image is gone, and what a probe left.
     yard.foreign.put(&format!("meta/{}.{ATTEMPT}.bin", super::place(&image("debris", 4))), b"meta", &[]);
     yard.foreign.put("probe/0123456789abcdef0123456789abcdef-put", b"probe", &[]);

@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 use vastost::catalog::audit::report::{Class, Level};
+use vastost::objstore::checksum::{Crc64, Md5Sum};
+use vastost::objstore::client::WireCheck;
 
 use super::{Kept, MD5, Yard, place};
 use crate::common::{PART, Wish, image, pattern};
@@ -16,6 +18,9 @@ on_every_server!(
     foreign_objects_below_probe_stay,
     a_pending_record_of_a_later_version_is_left_to_that_version,
     a_pending_record_that_cannot_be_read_costs_no_data,
+    parts_with_other_etags_are_proven_by_their_crcs,
+    an_upload_that_lists_fewer_parts_than_were_sent_is_left_as_it_is,
+    a_pending_record_that_breaks_off_costs_no_parts,
     gc_keeps_what_repair_completes,
     repair_makes_no_other_image_out_of_a_record_that_tells_size_and_crc,
     repair_keeps_metadata_that_can_still_be_read,
@@ -185,10 +190,85 @@ fn a_pending_record_that_cannot_be_read_costs_no_data(wish: &Wish) {
     });
     yard.run(&["gc", "main", "--older-than", "0s", "--yes"]).expect(0);
     assert!(!yard.foreign.list("pending/").contains_key(&key));
-    assert_eq!(yard.foreign.list("replaced/").len(), 1, "the record is kept");
+    let set_aside = yard.foreign.list("replaced/").into_keys().next().expect("the record is kept");
+    // Nothing says that it ever was an image: that is for somebody to decide.
+    let told = yard.run(&["--json", "repair", "main", "--older-than", "0s", "--deep", "--yes"]).expect(1).json();
+    assert!(told["actions"][0]["detail"].as_str().unwrap().contains(&set_aside), "{told}");
+    assert_eq!(yard.foreign.get(&kept.data_key), kept.data);
+    yard.foreign.delete(&set_aside);
     yard.run(&["repair", "main", "--older-than", "0s", "--deep", "--yes"]).expect(0);
     assert_restores(&yard, "main", &kept);
     assert_eq!(yard.findings(Level::Deep), []);
+}
+
+/// Parts of an upload that was being completed, and the record of it.
+fn closing(yard: &Yard, number: u64, sent: usize) -> (Kept, String) {
+    let (kept, key) = pending(yard, number, |record| {
+        record["sent"] = (0..sent).map(|at| part_record(at, number)).collect::<Vec<_>>().into();
+    });
+    yard.foreign.delete(&kept.data_key);
+    let (bucket, data_key) = (yard.site.bucket.clone(), kept.data_key.clone());
+    let begun = yard.site.with_store(move |store| async move {
+        let upload = store.begin_upload(&bucket, &data_key, &[], false).await?;
+        for at in 0..2 {
+            let body = bytes::Bytes::from(part(at, number));
+            let check = WireCheck::Md5(Md5Sum::of(&body));
+            store.upload_part(&bucket, &data_key, &upload, at as u32 + 1, body, check).await?;
+        }
+        Ok(upload)
+    });
+    let mut record = yard.foreign.get_json(&key);
+    record["upload_id"] = begun.expect("an upload").into();
+    put_record(yard, &key, &record);
+    let data = [part(0, number), part(1, number)].concat();
+    (Kept { data, ..kept }, key)
+}
+
+fn part(at: usize, number: u64) -> Vec<u8> {
+    pattern(PART + at, number * 10 + at as u64)
+}
+
+/// With an ETag of another making, as a bucket has whose objects are encrypted.
+fn part_record(at: usize, number: u64) -> Value {
+    let bytes = part(at, number);
+    let crc = format!("{:016x}", Crc64::of(&bytes).0);
+    json!({
+        "number": at + 1, "offset": (0..at).map(|at| PART + at).sum::<usize>(), "size": bytes.len(), "crc64nvme": crc,
+        "etag": "48ed760a74d2bd1ef0d7ea3e2ccb1ad2",
+    })
+}
+
+fn parts_with_other_etags_are_proven_by_their_crcs(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let (kept, _) = closing(&yard, 1, 2);
+    yard.run(&["gc", "main", "--older-than", "0s", "--yes"]).expect(0);
+    yard.run(&["repair", "main", "--older-than", "0s", "--yes"]).expect(0);
+    assert_restores(&yard, "main", &kept);
+}
+
+fn an_upload_that_lists_fewer_parts_than_were_sent_is_left_as_it_is(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let (kept, key) = closing(&yard, 1, 3);
+    let told = yard.run(&["--json", "repair", "main", "--older-than", "0s", "--yes"]).expect(1).json();
+    assert!(told["actions"][0]["detail"].as_str().unwrap().contains("nothing was changed"), "{told}");
+    assert_eq!(yard.foreign.uploads().len(), 1);
+    assert_eq!(yard.foreign.get_json(&key)["sent"].as_array().unwrap().len(), 3);
+    assert!(!yard.foreign.list("backups/").contains_key(&kept.data_key));
+}
+
+/// Cut within its parts, before the word that it was closing.
+fn a_pending_record_that_breaks_off_costs_no_parts(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let (kept, key) = closing(&yard, 1, 2);
+    let whole = yard.foreign.get(&key);
+    let text = String::from_utf8(whole.clone()).unwrap();
+    let cut = text.find("\"offset\"").expect("a part").min(text.find("\"closing\"").expect("closing"));
+    yard.foreign.put(&key, &whole[..cut], &[]);
+    yard.run(&["gc", "main", "--older-than", "0s", "--yes"]).expect(0);
+    assert_eq!(yard.foreign.uploads().len(), 1);
+    yard.foreign.put(&key, &whole, &[]);
+    yard.run(&["repair", "main", "--older-than", "0s", "--yes"]).expect(0);
+    assert_restores(&yard, "main", &kept);
 }
 
 fn gc_keeps_what_repair_completes(wish: &Wish) {

@@ -8,6 +8,8 @@ use aws_sdk_s3::types::{
 };
 use serde_json::json;
 use vastost::catalog::audit::report::Level;
+use vastost::embedded::{Fault, Trouble};
+use vastost::ost::abi::STSP_CLOSEF_COMPLETE;
 use vastost::ost::status::STSP_EWORM;
 
 use super::{Kept, Yard, somebody_else};
@@ -20,6 +22,7 @@ on_every_server!(
     the_mark_of_a_delete_that_is_refused_is_taken_back_after_a_crash,
     a_delete_leaves_no_version_behind_whatever_was_put_over_it,
     what_was_deleted_or_overwritten_past_us_comes_back,
+    what_markers_hide_is_not_removed,
     a_delete_that_was_only_marked_is_taken_back,
     a_finished_delete_is_final,
 );
@@ -142,6 +145,77 @@ fn what_was_deleted_or_overwritten_past_us_comes_back(wish: &Wish) {
     assert_eq!(yard.findings(Level::Deep), []);
     let again = yard.run(&["--json", "undelete", &target(data)]).expect(0).json();
     assert_eq!(again["images"][0]["outcome"], "not-needed", "{again}");
+}
+
+/// A tool that was stopped on its way through the keys: what is left visible is no debris.
+fn what_markers_hide_is_not_removed(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let sdk = versioned(&yard);
+    let images: Vec<_> =
+        (1..=2).map(|number| yard.keep(&image("v", number), pattern(900, number), &pattern(100_000, 2))).collect();
+    sdk.delete(&images[0].data_key, None).unwrap();
+    images.iter().for_each(|kept| drop(sdk.delete(&kept.sidecar_key, None).unwrap()));
+    yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"]);
+    for kept in &images {
+        yard.run(&["undelete", &target(kept)]).expect(0);
+    }
+    images.iter().for_each(|kept| assert_whole(&yard, kept));
+}
+
+fn refuse(yard: &Yard, operation: &str, key_prefix: &str, times: u32, after: bool) {
+    let (status, code) = (403, "AccessDenied".to_owned());
+    let trouble = if after { Trouble::RefuseAfter { status, code } } else { Trouble::Refuse { status, code } };
+    let (operation, key_prefix) = (operation.to_owned(), key_prefix.to_owned());
+    yard.site.embedded().plan(Fault { operation, key_prefix, skip: 0, times, trouble });
+}
+
+/// The first try was done and its answer lost, and the second one refused.
+#[test]
+fn a_delete_that_was_done_and_called_refused_is_not_taken_back() {
+    let yard = Yard::new(&Wish::default());
+    let kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
+    refuse(&yard, "DeleteObject", &kept.data_key, 1, true);
+    let error = yard.server.delete("main", &kept.def).unwrap_err();
+    assert!(!error.to_string().contains("as before"), "{error}");
+    assert_eq!(yard.foreign.get_json(&kept.sidecar_key)["state"], "deleting");
+    yard.server.delete("main", &kept.def).expect("delete");
+    assert!(yard.foreign.list("catalog/").is_empty());
+}
+
+/// The mark is refused, the sidecar goes, and then the data may not.
+#[test]
+fn a_sidecar_that_went_first_is_put_back_when_the_data_stay() {
+    let yard = Yard::new(&Wish::default());
+    let kept = yard.keep(&image("v", 1), pattern(900, 1), b"inline metadata");
+    // With a CRC, and once more without.
+    refuse(&yard, "PutObject", &kept.sidecar_key, 2, false);
+    refuse(&yard, "DeleteObject", &kept.data_key, u32::MAX, false);
+    let error = yard.server.delete("main", &kept.def).unwrap_err();
+    assert!(error.to_string().contains("put back"), "{error}");
+    yard.site.embedded().clear_faults();
+    assert_eq!(yard.foreign.get_json(&kept.sidecar_key), kept.record);
+    assert_whole(&yard, &kept);
+}
+
+/// A close that fails at the image's metadata still tells the CRCs of what it wrote.
+#[test]
+fn what_a_failed_close_keeps_has_the_crcs_of_its_parts() {
+    let yard = Yard::new(&Wish::default());
+    let (def, data) = (image("v", 1), pattern(2 * PART + 7, 1));
+    let written = yard.server.create("main", &def).unwrap();
+    crate::common::write_all(&written, &data, 0, crate::common::CALL);
+    written.write_meta(&pattern(100_000, 2), 0).unwrap();
+    refuse(&yard, "PutObject", "meta/", u32::MAX, false);
+    written.close(STSP_CLOSEF_COMPLETE).unwrap_err();
+    let key = yard.foreign.list("pending/").into_keys().next().expect("a pending record");
+    let sizes: u64 = yard.foreign.get_json(&key)["sent"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|part| part["crc64nvme"].is_string())
+        .map(|part| part["size"].as_u64().unwrap())
+        .sum();
+    assert_eq!(sizes, data.len() as u64);
 }
 
 fn a_delete_that_was_only_marked_is_taken_back(wish: &Wish) {

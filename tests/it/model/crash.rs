@@ -71,6 +71,7 @@ impl Sequence {
             data_good: true,
             given_up: false,
             held: false,
+            copied: false,
             mended: false,
         };
         let bucket = self.bucket(lsu);

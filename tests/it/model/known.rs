@@ -21,6 +21,8 @@ pub struct Known {
     pub given_up: bool,
     /// A legal hold lies on its data.
     pub held: bool,
+    /// Put here by a copy of its LSU: no older versions are here.
+    pub copied: bool,
     /// `repair` has seen it since its record or its data were damaged.
     pub mended: bool,
 }
@@ -56,9 +58,10 @@ pub enum Record {
 
 impl fmt::Debug for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lsu, id, bytes, meta, state, data_key, record, data_good, given_up, held, mended } = self;
+        let Self { lsu, id, bytes, meta, state, data_key, record, data_good, given_up, held, copied, mended } = self;
         let sizes = format!("{} bytes, {} of metadata", bytes.len(), meta.len());
-        let flags = format!("data good: {data_good}, given up: {given_up}, held: {held}, mended: {mended}");
+        let flags =
+            format!("data good: {data_good}, given up: {given_up}, held: {held}, copied: {copied}, mended: {mended}");
         write!(f, "{id} in LSU {lsu}, {sizes}, {state:?}, record {record:?}, {flags}, data at {data_key:?}")
     }
 }

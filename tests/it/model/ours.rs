@@ -97,6 +97,7 @@ impl Sequence {
             data_good: true,
             given_up: false,
             held: false,
+            copied: false,
             mended: false,
         });
     }
@@ -275,9 +276,10 @@ impl Sequence {
             told
         });
         self.told.extend(told);
+        let keeps_versions = self.keeps_versions();
         for known in self.images.iter_mut().filter(|known| known.lsu == lsu) {
-            // Asked for in so many words: nothing but its record said that these data are an image.
-            known.given_up |= orphans && known.record == Record::Missing;
+            // Asked for in so many words: nothing but its record said that these data are an image, and no version says so.
+            known.given_up |= orphans && known.record == Record::Missing && (known.copied || !keeps_versions);
         }
         self.look_again();
     }
@@ -294,9 +296,8 @@ impl Sequence {
             self.at_risk(|sequence| sequence.do_async(|_| async move { undelete::undelete(&lsu, &id).await }));
         self.tell(format!("undelete {} of LSU {}: {}", known.id, known.lsu, in_words(&done)));
         let restores = self.is_whole(&known);
-        // What was moved or copied has no older versions in its new place.
         let can = self.kind != BucketKind::Plain && known.state == State::Complete && known.record != Record::Astray;
-        if can && !known.mended && !died && !restores && !self.told.iter().any(|told| told.starts_with("copy")) {
+        if can && !known.mended && !known.copied && !died && !restores {
             self.fail(&format!("undelete does not bring {} back", known.id));
         }
         if restores {

@@ -48,7 +48,7 @@ impl Sequence {
                 state => state,
             };
             let data_key = data_key.unwrap_or_default();
-            self.images.push(Known { lsu: to, data_key, held: false, state, ..known });
+            self.images.push(Known { lsu: to, data_key, held: false, copied: true, state, ..known });
         }
         if and_remove {
             keys.iter().for_each(|key| self.remove(&bucket, key));
