@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
 use vastost::catalog::audit::report::Level;
 use vastost::catalog::delete;
 use vastost::catalog::restore::Restore;
 use vastost::error::Kind;
 
 use super::known::{Known, Record, State};
+use super::ours::any_def;
 use super::store::Sequence;
 
 impl Sequence {
     pub fn step(&mut self) {
-        match self.dice.below(24) {
+        // In a plain bucket nothing is locked and nothing comes back.
+        match self.dice.below(if self.keeps_versions() { 27 } else { 24 }) {
             0..=4 => self.put(),
             5 => self.pend(),
             6 => self.resume(),
@@ -33,24 +36,38 @@ impl Sequence {
                 let (lsu, orphans) = (self.dice.below(self.lsus.len()), self.dice.once_in(2));
                 self.gc_lsu(lsu, orphans);
             }
-            _ => self.verify(),
+            23 => self.verify(),
+            24 => self.lock_image(),
+            _ => self.undelete(),
         }
         self.check_bytes();
     }
 
     pub fn end(mut self) {
         self.verify();
+        // Whoever gives everything up need not have tidied up before.
+        if !self.dice.once_in(4) {
+            self.tidy_up();
+        }
+        self.remove_everything();
+    }
+
+    fn tidy_up(&mut self) {
         for lsu in 0..self.lsus.len() {
+            if self.dice.once_in(2) {
+                self.gc_lsu(lsu, false);
+                self.check_bytes();
+            }
             self.repair_lsu(lsu);
             self.check_bytes();
-            self.gc_lsu(lsu, false);
+            let orphans = self.dice.once_in(2);
+            self.gc_lsu(lsu, orphans);
             self.check_bytes();
             // The first of them may have died on the way.
             self.repair_lsu_alive(lsu);
         }
         self.verify();
         self.check_repaired();
-        self.remove_everything();
     }
 
     fn check_bytes(&self) {
@@ -63,10 +80,29 @@ impl Sequence {
                 self.check_restores(known);
             }
         }
+        for known in self.images.iter().filter(|known| known.record == Record::Later) {
+            self.check_later(known);
+        }
         for ((bucket, key), bytes) in &self.foreign {
             if self.get(bucket, key).as_ref() != Some(bytes) {
                 self.fail(&format!("{bucket}/{key}, which is not ours, is gone"));
             }
+        }
+    }
+
+    /// What a later version wrote stays as it is.
+    fn check_later(&self, known: &Known) {
+        let keys = match known.state {
+            State::Complete | State::Deleting => vec![self.sidecar_key(known)],
+            _ => self.pending_keys(known),
+        };
+        let bucket = self.bucket(known.lsu);
+        let is_later = |key: &String| {
+            let record = self.get(&bucket, key).and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+            record.is_some_and(|record| record["schema"] == 2)
+        };
+        if !keys.iter().any(is_later) {
+            self.fail(&format!("the record of a later version is gone or changed: {known:?}"));
         }
     }
 
@@ -153,9 +189,17 @@ impl Sequence {
                 continue;
             }
             let (lsu, id) = (self.lsus[known.lsu].clone(), known.id.clone());
+            if self.dice.once_in(2) {
+                self.delete_without_data(&known);
+            }
             let done = self.do_async(|_| async move { delete::force_delete(&lsu, &id).await });
             match done {
-                Ok(()) => {}
+                Ok(()) => {
+                    let named = matches!(known.record, Record::Good | Record::Telling | Record::Silent);
+                    if known.state == State::Complete && named {
+                        self.check_gone(&known);
+                    }
+                }
                 // Gone already, or only its data are left.
                 Err(error) if error.kind() == Kind::NotFound => {}
                 Err(error) => self.fail(&format!("{} cannot be removed: {error}: {known:?}", known.id)),
@@ -186,6 +230,18 @@ impl Sequence {
         self.dice = dice;
         self.check_bytes();
         self.check_uploads();
+    }
+
+    /// A sidecar that nobody can read any more keeps no image from being deleted once its data are gone.
+    fn delete_without_data(&self, known: &Known) {
+        let is_there = self.get(&self.bucket(known.lsu), &self.sidecar_key(known)).is_some();
+        if !is_there || !self.data_keys(known).is_empty() {
+            return;
+        }
+        let (lsu, def) = (self.lsus[known.lsu].clone(), any_def(&known.id));
+        if let Err(error) = self.do_async(|_| async move { delete::delete(&lsu, &def).await }) {
+            self.fail(&format!("{} has no data and cannot be deleted: {error}: {known:?}", known.id));
+        }
     }
 
     fn check_uploads(&self) {

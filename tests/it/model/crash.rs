@@ -10,18 +10,26 @@ use super::store::Sequence;
 
 /// Requests that a process may live through.
 const REQUESTS: usize = 12;
+/// Requests of any kind.
+pub const ANY: &str = "*";
 
 impl Sequence {
     /// Does something; at times the process dies at one of its requests, before that had its effect or after, so that no
     /// later one has any. Only the embedded server can do this; the crash sweep of the plug-in's tests kills real processes.
     pub fn at_risk<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> (T, bool) {
-        if !self.is_embedded() || !self.dice.once_in(4) {
+        self.at_risk_in(4, ANY, act)
+    }
+
+    /// The same once in so many times, and at one of the first requests of one kind.
+    pub fn at_risk_in<T>(&mut self, times: usize, operation: &str, act: impl FnOnce(&mut Self) -> T) -> (T, bool) {
+        if !self.is_embedded() || !self.dice.once_in(times) {
             return (act(self), false);
         }
-        let (skip, after) = (self.dice.below(REQUESTS), self.dice.once_in(2));
+        let is_any = operation == ANY;
+        let (skip, after) = (self.dice.below(if is_any { REQUESTS } else { 2 }), is_any && self.dice.once_in(2));
         let refusal = || (400, "InvalidURI".to_owned());
         let fault = |skip: usize, times: u32, trouble: Trouble| Fault {
-            operation: "*".into(),
+            operation: operation.into(),
             key_prefix: String::new(),
             skip: u32::try_from(skip).expect("few"),
             times,
@@ -70,6 +78,7 @@ impl Sequence {
             record: Record::Good,
             data_good: true,
             given_up: false,
+            left: true,
             held: false,
             copied: false,
             mended: false,
@@ -126,6 +135,8 @@ impl Sequence {
                         // A delete may have taken its metadata.
                         found.mended |= known.state == State::Deleting;
                         (found.state, found.record, found.data_good) = (State::Complete, Record::Good, true);
+                        // A delete without a mark began with the sidecar, and metadata within that went with it.
+                        found.mended |= !record["rebuilt"].is_null();
                     }
                 }
                 None if known.state == State::Deleting && self.get(&bucket, &known.data_key).is_none() => {

@@ -19,6 +19,8 @@ pub struct Known {
     pub data_good: bool,
     /// `gc --orphan-data` was asked for while its sidecar was missing: then nobody promises it any more.
     pub given_up: bool,
+    /// Its writer died when it was complete: the record of its writing may have been left.
+    pub left: bool,
     /// A legal hold lies on its data.
     pub held: bool,
     /// Put here by a copy of its LSU: no older versions are here.
@@ -58,10 +60,10 @@ pub enum Record {
 
 impl fmt::Debug for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lsu, id, bytes, meta, state, data_key, record, data_good, given_up, held, copied, mended } = self;
+        let Self { lsu, id, bytes, meta, state, data_key, record, data_good, given_up, left, held, copied, mended } = self;
         let sizes = format!("{} bytes, {} of metadata", bytes.len(), meta.len());
-        let flags =
-            format!("data good: {data_good}, given up: {given_up}, held: {held}, copied: {copied}, mended: {mended}");
+        let flags = format!("given up: {given_up}, left: {left}, held: {held}, copied: {copied}, mended: {mended}");
+        let flags = format!("data good: {data_good}, {flags}");
         write!(f, "{id} in LSU {lsu}, {sizes}, {state:?}, record {record:?}, {flags}, data at {data_key:?}")
     }
 }
@@ -69,8 +71,9 @@ impl fmt::Debug for Known {
 impl Known {
     /// The bytes that no command may remove.
     pub fn is_needed(&self) -> bool {
-        let later = self.state == State::Pending && self.record == Record::Later && !self.data_key.is_empty();
-        (self.state == State::Complete || later) && self.data_good && !self.given_up
+        // What was closed incomplete stays when its record cannot be read, whatever made it so.
+        let pending = self.state == State::Pending && self.record != Record::Good && !self.data_key.is_empty();
+        (self.state == State::Complete || pending) && self.data_good && !self.given_up
     }
 
     pub fn must_restore(&self) -> bool {

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::Value;
+use vastost::catalog::audit::debris::Remedy;
 use vastost::catalog::audit::report::Level;
 use vastost::catalog::audit::run::{Audited, Checkpoint, run};
 use vastost::catalog::audit::{Found, Options};
@@ -15,6 +16,7 @@ use vastost::catalog::list::Filter;
 use vastost::catalog::{delete, gc, repair, undelete};
 use vastost::error::{Error, Kind};
 
+use super::crash::ANY;
 use super::known::{Known, Record, State};
 use super::store::{BucketKind, Sequence};
 use crate::common::{DATE, PART, pattern};
@@ -30,7 +32,7 @@ fn def_of(id: &ImageId) -> ImageDef {
 }
 
 /// The definition by which NetBackup deletes: name and date alone.
-fn any_def(id: &ImageId) -> ImageDef {
+pub fn any_def(id: &ImageId) -> ImageDef {
     ImageDef { id: id.clone(), policy: Name::default(), image_type: 0 }
 }
 
@@ -46,7 +48,7 @@ impl Sequence {
         let id = ImageId::new(Name::new(name), DATE + self.count).expect("an image");
         let size = match self.dice.below(30) {
             0 | 1 => 0,
-            2 | 3 => PART + 1_000,
+            2..=4 => PART + 1_000,
             _ => 1 + self.dice.below(4_000),
         };
         let meta = match self.dice.below(6) {
@@ -61,7 +63,9 @@ impl Sequence {
         let (lsu, id, bytes, meta) = self.new_image();
         self.tell(format!("put {id} into LSU {lsu}, {} bytes, {} of metadata", bytes.len(), meta.len()));
         let (of, def) = (self.lsus[lsu].clone(), def_of(&id));
-        let (done, died) = self.at_risk(|_| {
+        // An image of several parts can be left whole and without a sidecar.
+        let times = if bytes.len() > PART { 2 } else { 4 };
+        let (done, died) = self.at_risk_in(times, ANY, |_| {
             let mut backup = Backup::create(&of, def)?;
             backup.write(&bytes, 0)?;
             backup.meta().extend_from_slice(&meta);
@@ -73,7 +77,7 @@ impl Sequence {
     fn closed(&mut self, lsu: usize, id: ImageId, bytes: Vec<u8>, meta: Vec<u8>, done: Result<u64, Error>, died: bool) {
         match done {
             // It may have died when only its pending record was left to remove.
-            Ok(_) => self.completed(lsu, id, bytes, meta),
+            Ok(_) => self.completed(lsu, id, bytes, meta, died),
             Err(error) if died => {
                 self.tell(format!("  {error}"));
                 self.after_writer(lsu, id, bytes, meta);
@@ -82,7 +86,7 @@ impl Sequence {
         }
     }
 
-    fn completed(&mut self, lsu: usize, id: ImageId, bytes: Vec<u8>, meta: Vec<u8>) {
+    fn completed(&mut self, lsu: usize, id: ImageId, bytes: Vec<u8>, meta: Vec<u8>, died: bool) {
         let text = self.get(&self.bucket(lsu), &self.lsus[lsu].keys().sidecar(&id)).expect("a sidecar");
         let record: Value = serde_json::from_slice(&text).expect("JSON");
         let data_key = self.data_key(lsu, &record);
@@ -96,6 +100,7 @@ impl Sequence {
             record: Record::Good,
             data_good: true,
             given_up: false,
+            left: died,
             held: false,
             copied: false,
             mended: false,
@@ -156,11 +161,14 @@ impl Sequence {
         let Some(index) = self.choose(|known| !matches!(known.state, State::Deleted | State::Deleting)) else { return };
         let known = self.images[index].clone();
         let bucket = self.bucket(known.lsu);
-        let full = self.is_embedded() && self.dice.once_in(5);
+        let full = self.is_embedded() && self.dice.once_in(3);
         let denied = self.is_embedded() && self.keeps_versions() && self.dice.once_in(5);
         let keys = self.site.keys.access_key_id.clone();
         let (lsu, def) = (self.lsus[known.lsu].clone(), any_def(&known.id));
-        let (done, died) = self.at_risk(|sequence| {
+        let before = self.versions_of(&known);
+        // Without a mark the order of what goes is all that tells of a delete.
+        let (times, operation) = if full { (2, "DeleteObject") } else { (4, ANY) };
+        let (done, died) = self.at_risk_in(times, operation, |sequence| {
             if full {
                 sequence.site.embedded().set_quota(&bucket, Some(1)).expect("a quota");
             }
@@ -182,11 +190,16 @@ impl Sequence {
             Ok(()) => self.deleted(index),
             Err(_) if died => {
                 if known.state == State::Complete {
+                    self.check_half_deleted(&known);
                     self.images[index].state = State::Deleting;
                     self.look_again();
                 }
             }
             Err(error) if known.held || denied => {
+                // The store is asked for locks before anything is put.
+                if known.held && known.must_restore() && self.versions_of(&known) != before {
+                    self.fail(&format!("a delete that a lock refused changed something: {known:?}"));
+                }
                 let refused = matches!(error.kind(), Kind::Locked | Kind::AccessDenied);
                 if known.must_restore() && !refused {
                     self.fail(&format!("delete: {error}"));
@@ -198,6 +211,21 @@ impl Sequence {
         }
     }
 
+    /// Versions of its sidecar and of its data.
+    fn versions_of(&self, known: &Known) -> Option<[usize; 2]> {
+        let count = |key: &str| self.versions(&self.bucket(known.lsu), key);
+        known.held.then(|| [count(&self.sidecar_key(known)), count(&known.data_key)])
+    }
+
+    /// As long as the sidecar says that the image is complete, a delete has removed nothing.
+    fn check_half_deleted(&self, known: &Known) {
+        let text = self.get(&self.bucket(known.lsu), &self.sidecar_key(known)).unwrap_or_default();
+        let record: Value = serde_json::from_slice(&text).unwrap_or_default();
+        if known.must_restore() && record["state"] == "complete" && !self.is_whole(known) {
+            self.fail(&format!("its delete died, and its sidecar speaks of data that are gone: {known:?}"));
+        }
+    }
+
     fn deleted(&mut self, index: usize) {
         let known = self.images[index].clone();
         if known.held && !known.bytes.is_empty() && self.get(&self.bucket(known.lsu), &known.data_key).is_none() {
@@ -205,11 +233,16 @@ impl Sequence {
         }
         // The data that its own record did not name come back with `repair`.
         self.images[index].state = if known.record == Record::Astray { State::Deleting } else { State::Deleted };
-        if self.keeps_versions() && known.record != Record::Astray {
-            for key in [self.sidecar_key(&known), known.data_key.clone()] {
-                if !key.is_empty() && self.versions(&self.bucket(known.lsu), &key) > 0 {
-                    self.fail(&format!("{key} was deleted and has versions"));
-                }
+        if known.record != Record::Astray {
+            self.check_gone(&known);
+        }
+    }
+
+    /// A finished delete is final: it leaves no older versions.
+    pub fn check_gone(&self, known: &Known) {
+        for key in [self.sidecar_key(known), known.data_key.clone()] {
+            if self.keeps_versions() && !key.is_empty() && self.versions(&self.bucket(known.lsu), &key) > 0 {
+                self.fail(&format!("{key} was deleted and has versions: {known:?}"));
             }
         }
     }
@@ -238,18 +271,25 @@ impl Sequence {
         let level = self.level();
         self.tell(format!("repair LSU {lsu} ({level:?})"));
         let audited = self.audited(lsu, level).expect("an audit");
-        let (told, died) = self.at_risk(|sequence| {
-            let mut told = Vec::new();
+        let ((told, refused), died) = self.at_risk(|sequence| {
+            let (mut told, mut refused) = (Vec::new(), Vec::new());
             for (of, found) in audited.found {
                 let Found { remedy: Some(remedy), .. } = found else { continue };
                 if repair::plan(&remedy).is_some() {
+                    let delete = if let Remedy::FinishDelete(id) = &remedy { Some(id.clone()) } else { None };
                     let done = sequence.do_async(|_| async move { repair::mend(&of, &remedy, true).await });
                     told.push(format!("  {}", in_words(&done)));
+                    refused.extend(delete.filter(|_| done.is_err()));
                 }
             }
-            told
+            (told, refused)
         });
         self.told.extend(told);
+        for known in self.images.iter().filter(|known| known.lsu == lsu && refused.contains(&known.id)) {
+            if !died && self.is_whole(known) {
+                self.fail(&format!("a delete was taken back, and repair calls that an error: {known:?}"));
+            }
+        }
         self.look_again();
         for known in self.images.iter_mut().filter(|known| known.lsu == lsu && known.state == State::Complete) {
             known.mended |= known.record != Record::Good || !known.data_good;
@@ -279,7 +319,11 @@ impl Sequence {
         let keeps_versions = self.keeps_versions();
         for known in self.images.iter_mut().filter(|known| known.lsu == lsu) {
             // Asked for in so many words: nothing but its record said that these data are an image, and no version says so.
-            known.given_up |= orphans && known.record == Record::Missing && (known.copied || !keeps_versions);
+            let is_orphan = match known.state {
+                State::Pending => !matches!(known.record, Record::Good | Record::Later),
+                _ => known.record == Record::Missing && (known.copied || !keeps_versions),
+            };
+            known.given_up |= orphans && is_orphan;
         }
         self.look_again();
     }

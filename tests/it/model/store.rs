@@ -185,6 +185,16 @@ impl Sequence {
         self.do_async(|store| async move { store.list_versions(&bucket, &key).await }).expect("versions").len()
     }
 
+    /// The keys of an image's data, those that only older versions have among them.
+    pub fn data_keys(&self, known: &Known) -> Vec<String> {
+        let below = self.lsus[known.lsu].keys().of_image(Folder::Data, &known.id);
+        let bucket = self.bucket(known.lsu);
+        if !self.keeps_versions() {
+            return self.keys_under(&bucket, &below);
+        }
+        self.do_async(|store| async move { store.list_versioned_keys(&bucket, &below).await }).expect("versions")
+    }
+
     pub fn hold(&self, bucket: &str, key: &str, on: bool) {
         let status = if on { ObjectLockLegalHoldStatus::On } else { ObjectLockLegalHoldStatus::Off };
         let hold = ObjectLockLegalHold::builder().status(status).build();
@@ -202,7 +212,11 @@ impl Sequence {
 
     /// Where the data lie that a record of this LSU names: in the LSU where they are now, wherever the record was written.
     pub fn data_key(&self, lsu: usize, record: &Value) -> String {
-        let stored = record["data"]["key"].as_str().expect("a key");
+        self.place_here(lsu, record["data"]["key"].as_str().expect("a key"))
+    }
+
+    /// A stored key's place under the prefix of this LSU.
+    pub fn place_here(&self, lsu: usize, stored: &str) -> String {
         let place = stored.find("backups/").map_or(stored, |at| &stored[at..]);
         format!("{}{place}", self.prefix(lsu))
     }

@@ -63,9 +63,10 @@ impl Sequence {
     }
 
     pub fn damage_record(&mut self) {
-        let Some(index) = self.choose(|known| known.state == State::Complete && known.record == Record::Good) else {
-            return;
-        };
+        let fits = |known: &Known| known.state == State::Complete && known.record == Record::Good;
+        // What the writer has left is all that tells of some of these.
+        let left = if self.dice.once_in(2) { self.choose(|known| fits(known) && known.left) } else { None };
+        let Some(index) = left.or_else(|| self.choose(fits)) else { return };
         let known = self.images[index].clone();
         let (bucket, key) = (self.bucket(known.lsu), self.sidecar_key(&known));
         let Some(text) = self.get(&bucket, &key) else { self.fail(&format!("{key} is gone")) };
@@ -95,14 +96,12 @@ impl Sequence {
         let text = self.get(&bucket, &key).expect("it is listed");
         let (damaged, record) = damage::pending(&mut self.dice, &text, &other);
         self.tell(format!("damage pending record {key}: {record:?}"));
-        if record == Record::Later {
+        if record != Record::Good {
             let pending: Value = serde_json::from_slice(&text).expect("JSON");
             // Closed incomplete, it has data that nobody may touch any more.
-            if pending["content"]["data"]["key"].is_string() {
-                let data_key = self.data_key(known.lsu, &pending["content"]);
-                if self.get(&bucket, &data_key) == Some(known.bytes) {
-                    self.images[index].data_key = data_key;
-                }
+            let data_key = self.place_here(known.lsu, pending["key"].as_str().expect("a key"));
+            if self.get(&bucket, &data_key) == Some(known.bytes) {
+                self.images[index].data_key = data_key;
             }
         }
         match damaged {
