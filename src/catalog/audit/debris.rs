@@ -219,7 +219,7 @@ fn judge_unreadable(
     found.finding.advice = if may_be_whole {
         "its image may be whole: look at it with an S3 tool; `vastost-s3 gc --orphan-data` sets it aside".into()
     } else {
-        "`vastost-s3 gc` sets it aside under replaced/; data stay, and `vastost-s3 repair` gives them a sidecar".into()
+        "`vastost-s3 gc` sets it aside under replaced/; its data stay".into()
     };
     let remedy = Remedy::BadPending { id: id.clone(), attempt: attempt.clone(), key: key.into(), may_be_whole };
     Judged { found: vec![found.with(remedy)], pending: None }
