@@ -20,16 +20,27 @@ run() {
       export DIR PORT KEY SECRET BIN=${BIN:-}
       setsid bash -c serve >"$DIR/log" 2>&1 </dev/null &
       echo $! >"$DIR/pid"
-      for _ in $(seq 1 300); do live && { echo "http://127.0.0.1:$PORT"; exit 0; }; sleep 0.2; done
+      for _ in $(seq 1 300); do
+        live && { echo "http://127.0.0.1:$PORT"; exit 0; }
+        kill -0 "$(cat "$DIR/pid")" 2>/dev/null || break
+        sleep 0.2
+      done
       echo "$0: $NAME did not come up; see $DIR/log" >&2
       exit 1 ;;
     stop)
-      # The server is the leader of a session of its own.
-      [ -f "$DIR/pid" ] && kill -- "-$(cat "$DIR/pid")" 2>/dev/null || true
+      # The server is the leader of a session of its own. What does not end at once is still writing.
+      if [ -f "$DIR/pid" ]; then
+        kill -- "-$(cat "$DIR/pid")" 2>/dev/null || true
+        for _ in $(seq 1 50); do kill -0 -- "-$(cat "$DIR/pid")" 2>/dev/null || break; sleep 0.2; done
+        kill -9 -- "-$(cat "$DIR/pid")" 2>/dev/null || true
+      fi
       rm -rf "$DIR" ;;
     *) sed -n 2,4p "$0"; exit 2 ;;
   esac
 }
+
+# True when all of these programs are there.
+have() { local name; for name in "$@"; do command -v "$name" >/dev/null || return; done; }
 
 # Builds a Go module's program once; sets BIN.
 go_program() {
