@@ -4,6 +4,7 @@ use aws_smithy_types::body::SdkBody;
 use http::{Method, Request};
 
 use super::answer::Success;
+use crate::error::Kind;
 
 /// A page of 1,000 keys of 1,024 bytes, each of them escaped twice, has some 7 MB.
 const PAGE_MAX: usize = 16 << 20;
@@ -17,6 +18,8 @@ pub const ERROR_BODY_MAX: usize = 1 << 20;
 pub struct Asked {
     method: AskedMethod,
     success: Success,
+    /// GetObjectAttributes: who does not know the call takes it for a plain GET, and sends the object.
+    attributes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +41,8 @@ impl Asked {
             Method::PUT if copies => (AskedMethod::Other, Success::DocumentOrError),
             _ => (AskedMethod::Other, Success::Nothing),
         };
-        Self { method, success }
+        let mut query = request.uri().query().unwrap_or_default().split('&');
+        Self { method, success, attributes: query.any(|pair| matches!(pair, "attributes" | "attributes=")) }
     }
 
     pub fn success(self) -> Success {
@@ -51,7 +55,12 @@ impl Asked {
 
     /// The longest body that a success can have.
     pub fn body_max(self) -> usize {
-        if self.method == AskedMethod::Get { PAGE_MAX } else { DOCUMENT_MAX }
+        if self.method == AskedMethod::Get && !self.attributes { PAGE_MAX } else { DOCUMENT_MAX }
+    }
+
+    /// What a success is that is no document, or has no end: an accident, or a store that does not know the call.
+    pub fn foreign(self) -> Kind {
+        if self.attributes { Kind::Unsupported } else { Kind::Unavailable }
     }
 }
 
@@ -71,5 +80,13 @@ mod tests {
         assert_eq!(asked("PUT", true).success(), Success::DocumentOrError);
         assert_eq!(["PUT", "DELETE", "HEAD"].map(|method| asked(method, false).success()), [Success::Nothing; 3]);
         assert!(asked("HEAD", false).is_head() && asked("PUT", false).body_max() < asked("GET", false).body_max());
+    }
+
+    #[test]
+    fn who_does_not_know_get_object_attributes_may_send_the_object() {
+        let kind = |uri: &str| Asked::of(&Request::builder().uri(uri).body(SdkBody::empty()).unwrap()).foreign();
+        assert_eq!(kind("/b/k?attributes"), Kind::Unsupported);
+        assert_eq!(kind("/b/k?attributes=&x-id=GetObjectAttributes"), Kind::Unsupported);
+        assert_eq!(["/b/k?retention", "/b/attributes", "/b"].map(kind), [Kind::Unavailable; 3]);
     }
 }

@@ -102,7 +102,8 @@ impl Landed {
             let (source, held) = (Source::Chunks(body), VecDeque::new());
             return Ok(Some(Self { lease, source, status, held, left: range.length(), keeps_alive }));
         }
-        let (lease, bytes) = collect(lease, body, usize::try_from(chunked_max).unwrap_or(usize::MAX)).await?;
+        let max = usize::try_from(chunked_max).unwrap_or(usize::MAX);
+        let (lease, bytes) = collect(lease, body, max, Kind::Unavailable).await?;
         let left = bytes.len() as u64;
         Ok(Some(Self { lease, source: Source::Held, status, held: VecDeque::from([bytes]), left, keeps_alive }))
     }
@@ -208,7 +209,12 @@ impl Landed {
 
 /// Takes in a body to its end; one that is longer than `max` is an error of its own. What it is for is small, so that the
 /// memory grows with what comes.
-pub async fn collect(mut lease: Lease, mut body: Incoming, max: usize) -> Result<(Lease, Bytes), ConnectorError> {
+pub async fn collect(
+    mut lease: Lease,
+    mut body: Incoming,
+    max: usize,
+    too_long: Kind,
+) -> Result<(Lease, Bytes), ConnectorError> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let data = match frame {
@@ -218,7 +224,7 @@ pub async fn collect(mut lease: Lease, mut body: Incoming, max: usize) -> Result
         lease.received(data.len());
         if data.len() > max.saturating_sub(bytes.len()) {
             let what = format!("{} sends more than the {max} bytes that such an answer has", lease.place());
-            return Err(ConnectorError::other(Error::new(Kind::Unavailable, what).into(), None));
+            return Err(ConnectorError::other(Error::new(too_long, what).into(), None));
         }
         bytes.extend_from_slice(&data);
     }

@@ -229,9 +229,10 @@ impl Lease {
 
     /// A body that the SDK reads: to its end, no longer than such a body can be, and a whole document where one belongs.
     async fn take_in(self, body: Incoming, asked: Asked, status: http::StatusCode) -> Result<Bytes, ConnectorError> {
-        let max = if status.is_success() { asked.body_max() } else { ERROR_BODY_MAX };
+        let success = (asked.body_max(), asked.foreign());
+        let (max, foreign) = if status.is_success() { success } else { (ERROR_BODY_MAX, Kind::Unavailable) };
         let is_endpoint = self.shared.dialler.is_endpoint(&self.origin);
-        let (lease, bytes) = collect(self, body, max).await?;
+        let (lease, bytes) = collect(self, body, max, foreign).await?;
         let doubt = judge_body(asked.success(), status.as_u16(), &bytes).err().filter(|_| is_endpoint);
         let Some(doubt) = doubt.filter(|_| !asked.is_head()) else {
             lease.give_back();
@@ -243,7 +244,10 @@ impl Lease {
         }
         let words = words(&String::from_utf8_lossy(bytes.get(..bytes.len().min(WORDS_MAX)).unwrap_or_default()));
         let what = if words.trim().is_empty() { what } else { format!("{what}; it begins with: {words}") };
-        Err(lease.doubted(Error::new(Kind::Unavailable, what)))
+        let error = Error::new(foreign, what);
+        // Asked again, a store that does not know the call says the same.
+        let is_final = foreign == Kind::Unsupported;
+        Err(if is_final { ConnectorError::other(error.into(), None) } else { lease.doubted(error) })
     }
 
     /// Tells the error path and the retry rules what they want to know, in headers.

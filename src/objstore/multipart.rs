@@ -355,7 +355,7 @@ impl Store {
     }
 
     /// GetObjectAttributes: the parts that a finished object was made of. None where the server does not tell: VAST
-    /// does not document the call, and of an object put in one piece there are none.
+    /// does not document the call, Ceph RGW sends the object itself, and of an object put in one piece there are none.
     pub async fn object_parts(&self, bucket: &str, key: &str) -> Result<Option<Vec<StoredPart>>> {
         let what = format!("get attributes of {}", path(bucket, key));
         let mut list = PartPages::new(what, self.shared.retry.operation_timeout);
