@@ -15,6 +15,7 @@ use super::record::{ImageState, RECORD_SIZE_MAX, Sidecar, parse_sidecar};
 use super::remove::versions;
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::client::SentPart;
+use crate::objstore::digest::digest_range;
 use crate::objstore::versions::ObjectVersion;
 
 /// CopyObject takes larger objects in parts only.
@@ -104,13 +105,24 @@ async fn recover_object(
     let same = |version: &&ObjectVersion| !version.is_marker && version.size == size && version.etag == etag;
     let fits = |version: &&ObjectVersion| !version.is_marker && version.size == size;
     let exact = versions.iter().rev().find(same);
-    // ETags may have changed with a copy: then the size alone tells, and whatever is current is believed first.
-    let current = now.is_some_and(|now| now.size == size && (now.etag == etag || exact.is_none()));
-    if current {
-        return Ok(());
-    }
-    let Some(version) = exact.or_else(|| versions.iter().rev().find(fits)) else {
-        let what = format!("bring back {bucket}/{key}: no version of it has {size} bytes");
+    // ETags may have changed with a copy: then the size tells, and of several versions of that size the CRCs.
+    let by_size = now.as_ref().is_some_and(|now| now.size == size);
+    let by_etag = now.is_some_and(|now| now.etag == etag);
+    let several = exact.is_none() && versions.iter().filter(fits).count() > 1;
+    let found = match image {
+        _ if by_size && (by_etag || (exact.is_none() && !several)) => return Ok(()),
+        Some(image) if several => {
+            if by_size && has_bytes(lsu, image).await? {
+                return Ok(());
+            }
+            by_crc(lsu, image, versions.iter().rev().filter(fits)).await?
+        }
+        _ if by_size && several => return Ok(()),
+        _ => exact.or_else(|| versions.iter().rev().find(fits)),
+    };
+    let Some(version) = found else {
+        let what =
+            format!("bring back {bucket}/{key}: no version of it has these {size} bytes, as far as the store tells");
         return Err(Error::new(Kind::NotFound, what));
     };
     if !uncover(lsu, key, &versions, version).await? {
@@ -118,6 +130,34 @@ async fn recover_object(
     }
     done.push(format!("{key} is back with {size} bytes"));
     Ok(())
+}
+
+/// True when the object that is there has the image's bytes: each part is read.
+async fn has_bytes(lsu: &Lsu, image: &Sidecar) -> Result<bool> {
+    for part in &image.content.parts {
+        let key = &image.content.data.key;
+        let (crc64, _) = digest_range(lsu.store(), lsu.bucket(), key, part.offset, part.size).await?;
+        if crc64 != part.crc64nvme {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The first of `versions` that the store itself says to have the image's CRC64NVME.
+async fn by_crc<'a>(
+    lsu: &Lsu,
+    image: &Sidecar,
+    versions: impl Iterator<Item = &'a ObjectVersion>,
+) -> Result<Option<&'a ObjectVersion>> {
+    let wanted = image.content.crc64nvme.to_base64();
+    for version in versions {
+        let object = lsu.store().head_version(lsu.bucket(), &image.content.data.key, &version.id).await.if_found()?;
+        if object.and_then(|object| object.crc64).is_some_and(|crc64| crc64 == wanted) {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
 }
 
 /// Makes an older version the latest one by a copy on the server, in the parts that the image was written in.
