@@ -29,14 +29,11 @@ pub async fn wire_check(
     body: &Bytes,
     crc64: Crc64,
     patience: Patience,
-) -> Result<(WireCheck, Option<Md5Sum>)> {
+) -> Result<WireCheck> {
     Ok(match spec.wire {
-        WireMode::None => (WireCheck::None, None),
-        WireMode::Crc64 => (WireCheck::Crc64(crc64), None),
-        WireMode::Md5 => {
-            let md5 = store.md5().hash(body.clone(), patience).await?;
-            (WireCheck::Md5(md5), Some(md5))
-        }
+        WireMode::None => WireCheck::None,
+        WireMode::Crc64 => WireCheck::Crc64(crc64),
+        WireMode::Md5 => WireCheck::Md5(store.md5().hash(body.clone(), patience).await?),
     })
 }
 

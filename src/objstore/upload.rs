@@ -322,7 +322,7 @@ impl Upload {
             store.tell_read_back(&spec.bucket);
         }
         let put = async move {
-            let (check, _) = wire_check(&store, &spec, &body, crc64, Patience::Pressing).await?;
+            let check = wire_check(&store, &spec, &body, crc64, Patience::Pressing).await?;
             let object = store.put(&spec.bucket, &spec.key, body, check, &spec.metadata, false).await?;
             let part = SentPart { number: 1, size, etag: object.etag.clone(), crc64 };
             // What the put itself has proven is not read again, unless HEAD contradicts it.
@@ -393,7 +393,7 @@ async fn send(
 ) -> Result<Sent> {
     let body = slot.body();
     let size = body.len() as u64;
-    let (check, _) = wire_check(store, spec, &body, crc64, patience).await?;
+    let check = wire_check(store, spec, &body, crc64, patience).await?;
     slot.enter_line().await;
     let sent = store.upload_part(&spec.bucket, &spec.key, id, number, body, check).await;
     if let Err(error) = &sent
