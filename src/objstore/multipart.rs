@@ -467,7 +467,7 @@ fn number_u32(number: Option<i32>) -> Option<u32> {
     number.and_then(|number| u32::try_from(number).ok())
 }
 
-fn etag_of(etag: Option<&str>, what: &str, bucket: &str, key: &str) -> Result<String> {
+pub(super) fn etag_of(etag: Option<&str>, what: &str, bucket: &str, key: &str) -> Result<String> {
     let etag = bare_etag(etag.unwrap_or_default());
     if etag.is_empty() {
         return Err(Error::new(Kind::Unavailable, format!("{what} {}: no ETag came back", path(bucket, key))));
