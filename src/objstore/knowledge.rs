@@ -16,12 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use super::checksum::Md5Sum;
 use super::client::Store;
-use super::probe::{Capabilities, probe};
+use super::probe::{Capabilities, Probed, probe};
 use crate::error::{Kind, Result};
 use crate::files;
 
 /// A cluster may be upgraded: ask again after so long.
 const VALID: Duration = Duration::from_secs(7 * 24 * 3600);
+/// So soon where the probe met answers that may have nothing to do with what it tried.
+const UNSETTLED_VALID: Duration = Duration::from_secs(10 * 60);
 /// The form of the file; one of another form is not read.
 const FORMAT: u32 = 2;
 /// How the names of the files begin and end.
@@ -204,12 +206,17 @@ impl Store {
             }
             found = probe(self, bucket, prefix).await;
         }
-        let found = found?;
+        let Probed { capabilities, is_settled } = found?;
         let buckets = &self.shared.buckets;
-        if keep || buckets.file(bucket, RECORD).exists() {
-            buckets.save(bucket, found);
+        if !is_settled {
+            // The other processes find out for themselves; what an earlier probe found does not count against this one.
+            buckets.discard(bucket);
+            return Ok(Known::good_for(UNSETTLED_VALID, capabilities));
         }
-        Ok(Known::good_for(VALID, found))
+        if keep || buckets.file(bucket, RECORD).exists() {
+            buckets.save(bucket, capabilities);
+        }
+        Ok(Known::good_for(VALID, capabilities))
     }
 
     /// What is known of the bucket now, without asking; nothing is proven where nothing is known. A job goes on with what

@@ -60,8 +60,12 @@ pub fn is_refusal(error: &Error) -> bool {
         Kind::AccessDenied,
         Kind::Unauthorized,
     ];
-    // A gateway's 400 has no code that says more. 408 and 429 say nothing of the request itself.
-    let by_status = error.status().is_some_and(|status| (400..500).contains(&status) && status != 408 && status != 429);
+    // 408, 409 and 429 say nothing of the request itself, whatever their codes.
+    if error.status().is_some_and(|status| [408, 409, 429].contains(&status)) {
+        return false;
+    }
+    // A gateway's 400 has no code that says more.
+    let by_status = error.status().is_some_and(|status| (400..500).contains(&status));
     refusals.contains(&error.kind()) || (error.kind() == Kind::Unavailable && by_status)
 }
 

@@ -25,6 +25,8 @@ on_every_server!(
     a_store_that_insists_on_a_checksum_takes_every_put,
     no_header_is_empty,
     only_a_writer_probes,
+    a_probe_that_meets_a_busy_store_or_a_firewall_is_not_kept,
+    a_conflict_with_another_request_is_waited_out,
 );
 
 /// VAST's own ETag of an object that was written over NFS.
@@ -358,4 +360,36 @@ fn only_a_writer_probes(wish: &Wish) {
     }
     let writes = |request: &Request| request.folder() == "probe" && ["PUT", "POST"].contains(&request.method.as_str());
     assert!(!proxy.recent().iter().any(writes));
+}
+
+fn a_probe_that_meets_a_busy_store_or_a_firewall_is_not_kept(wish: &Wish) {
+    for (number, status, code) in [(1, 403, "AccessDenied"), (2, 409, "Conflict"), (3, 401, "Denied")] {
+        let (site, proxy) = behind_proxy(wish);
+        // The third put of the probe has a wrong MD5.
+        proxy.script(move |request| match request.is("PutObject", "probe") && request.nth == 3 {
+            true => Action::Answer(Answer::error(status, code)),
+            false => Action::Forward,
+        });
+        let (server, data) = (site.open(), pattern(70_000, number));
+        backup(&server, &image("busy", number), &data, CALL);
+        assert_eq!(proxy.faults(), 1, "{status}");
+        assert_eq!(known(&site), None, "{status} proves nothing for a week");
+        assert!(restore(&server, &image("busy", number), CALL) == data);
+    }
+    let (site, proxy) = behind_proxy(wish);
+    proxy.forward_all();
+    backup(&site.open(), &image("calm", 1), b"x", CALL);
+    let found = known(&site).unwrap();
+    assert_eq!((&found["content_md5"], &found["conditional_put"]), (&true.into(), &true.into()), "{found}");
+}
+
+fn a_conflict_with_another_request_is_waited_out(wish: &Wish) {
+    let field = Field::new(wish);
+    for (number, code) in [(1, "ConditionalRequestConflict"), (2, "OperationAborted")] {
+        field.proxy.script(move |request| match request.is("PutObject", "catalog") && request.nth <= 2 {
+            true => Action::Answer(Answer::error(409, code)),
+            false => Action::Forward,
+        });
+        field.survives(&image("conflict", number), &pattern(70_000, number), code);
+    }
 }
