@@ -120,16 +120,26 @@ impl Store {
         }
     }
 
-    /// One version of a small object. A body that breaks is asked for again.
+    /// One version of a small object. A body that breaks is asked for again, and so is one of which nothing tells that no
+    /// byte flipped on the way, until it comes twice alike.
     pub async fn get_version(&self, bucket: &str, key: &str, version: &str, size_max: u64) -> Result<Bytes> {
         let mut left = QUERY_ATTEMPTS_MAX;
+        let mut unproven: Option<Bytes> = None;
         loop {
             left -= 1;
-            match self.try_get_small(bucket, key, Some(version), size_max, self.patience(size_max)).await? {
-                Small::Whole { bytes, .. } => return Ok(bytes),
-                Small::Broken(error) if left == 0 => return Err(error),
-                Small::Broken(error) => tracing::debug!("try again: {error}"),
+            let error = match self.try_get_small(bucket, key, Some(version), size_max, self.patience(size_max)).await? {
+                Small::Whole { bytes, is_proven } if is_proven || unproven.as_ref() == Some(&bytes) => return Ok(bytes),
+                Small::Whole { bytes, .. } => {
+                    unproven = Some(bytes);
+                    let what = format!("get {}: the bytes do not have the ETag for MD5", path(bucket, key));
+                    Error::new(Kind::Corrupt, what)
+                }
+                Small::Broken(error) => error,
+            };
+            if left == 0 {
+                return Err(error);
             }
+            tracing::debug!("try again: {error}");
             pause(&self.shared.retry).await;
         }
     }
