@@ -115,9 +115,7 @@ impl Store {
         let send = || self.try_upload_part(bucket, key, upload, number, body.clone(), check);
         // Where an ETag is no MD5 each try may have its own: the loser that lands last would make ours wrong.
         let is_same_twice = self.known(bucket).etag_is_md5;
-        let race = || async {
-            if is_same_twice { hedges.race("UploadPart", size, send).await } else { send().await }
-        };
+        let race = || async { if is_same_twice { hedges.race("UploadPart", size, send).await } else { send().await } };
         let sent = self.send_until_clear(bucket, check, |part: &PartAnswer| &part.etag, race).await;
         sent.inspect(|_| hedges.earn(size))
     }
