@@ -83,7 +83,8 @@ impl Record {
             let what = format!("image {} was {how} by another process while this one was silent", pending.image.id);
             Err(Error::new(Kind::Busy, what))
         };
-        match self.lsu.store().head(self.lsu.bucket(), &self.key).await {
+        // One front-end of a cluster that does not know the record yet must not end a job of hours.
+        match self.lsu.store().head_fresh(self.lsu.bucket(), &self.key).await {
             // Where every object may have the same ETag, or none, only the record itself tells.
             Ok(found) if found.etag == self.etag && self.lsu.store().known(self.lsu.bucket()).etag_changes => Ok(()),
             Ok(found) if self.is_by(pending).await? => {
@@ -99,7 +100,12 @@ impl Record {
 
     /// True when the record on the store has the same writer.
     async fn is_by(&self, pending: &Pending) -> Result<bool> {
-        let bytes = self.lsu.store().get_small(self.lsu.bucket(), &self.key, RECORD_SIZE_MAX).await?;
+        let read = self.lsu.store().get_small(self.lsu.bucket(), &self.key, RECORD_SIZE_MAX).await;
+        let bytes = read.map_err(|error| match error.kind() {
+            // HEAD has just had it: nobody may take that for a record that was removed.
+            Kind::NotFound => error.context("HEAD has the record").with_kind(Kind::Unavailable),
+            _ => error,
+        })?;
         let found = parse_pending(self.lsu.keys(), &pending.image.id, &pending.attempt, &bytes);
         Ok(found.is_ok_and(|found| found.writer == pending.writer))
     }

@@ -13,7 +13,7 @@ use super::record::{
     ImageState, LEASE_SECONDS_MAX, Pending, PendingState, RECORD_SIZE_MAX, Sidecar, parse_pending, parse_sidecar,
     to_bytes,
 };
-use super::room::Room;
+use super::room::{Room, Taken};
 use super::usage::{Usage, UsageFile};
 use crate::config::{self, Config, Server, WireChoice};
 use crate::error::{Error, Found, Kind, Result, ResultExt};
@@ -28,6 +28,9 @@ pub const LABEL_MAX: usize = 255;
 
 /// How long an answer to whether the bucket keeps versions is good: somebody may turn it on.
 const VERSIONING_VALID: Duration = Duration::from_secs(60);
+
+/// Room that is taken for a sidecar before its size is known; an image of some five hundred parts has one as long.
+const RECORD_USUAL: u64 = 64 << 10;
 
 /// An LSU of an open server; clones share everything.
 #[derive(Clone)]
@@ -263,11 +266,29 @@ impl Lsu {
         }
     }
 
+    /// A record's bytes, for which room was taken before they came: for `expected` bytes first, and again for more where
+    /// there are more.
+    async fn record_in_room(&self, key: &str, expected: u64) -> Result<Option<(bytes::Bytes, Taken)>> {
+        let mut size = expected;
+        while size < RECORD_SIZE_MAX {
+            let room = self.room().take(size).await?;
+            match self.store().get_small_or_size(self.bucket(), key, size).await.if_found()? {
+                None => return Ok(None),
+                Some(Ok(bytes)) => return Ok(Some((bytes, room))),
+                // The room is given back here: nobody may wait for more while holding some.
+                Some(Err(larger)) => size = larger,
+            }
+        }
+        // What is larger still is refused for its size.
+        let room = self.room().take(RECORD_SIZE_MAX).await?;
+        Ok(self.record(key).await?.map(|bytes| (bytes, room)))
+    }
+
     /// The sidecar with its bytes, whatever its state; None when there is none.
     pub(super) async fn sidecar(&self, id: &ImageId) -> Result<Option<(Sidecar, bytes::Bytes)>> {
-        let key = self.keys().sidecar(id);
-        let Some(bytes) = self.record(&key).await? else { return Ok(None) };
-        let _room = self.room().take(bytes.len() as u64).await?;
+        let Some((bytes, _room)) = self.record_in_room(&self.keys().sidecar(id), RECORD_USUAL).await? else {
+            return Ok(None);
+        };
         Ok(Some((parse_sidecar(self.keys(), id, &bytes)?, bytes)))
     }
 
@@ -285,14 +306,11 @@ impl Lsu {
     /// Every pending record of an image, also those that cannot be read.
     pub(super) async fn all_pendings(&self, id: &ImageId) -> Result<Pendings> {
         let mut found = Pendings::default();
-        for ListedObject { key, modified, etag, .. } in self.objects_of(Folder::Pending, id).await? {
+        for ListedObject { key, size, modified, etag } in self.objects_of(Folder::Pending, id).await? {
             let Some((_, Some(attempt))) = self.keys().parse(Folder::Pending, &key) else { continue };
-            let parsed = match self.record(&key).await {
+            let parsed = match self.record_in_room(&key, size).await {
                 Ok(None) => continue,
-                Ok(Some(bytes)) => {
-                    let _room = self.room().take(bytes.len() as u64).await?;
-                    parse_pending(self.keys(), id, &attempt, &bytes)
-                }
+                Ok(Some((bytes, _room))) => parse_pending(self.keys(), id, &attempt, &bytes),
                 Err(error) if error.kind() == Kind::Corrupt => Err(error),
                 Err(error) => return Err(error),
             };

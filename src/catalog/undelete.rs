@@ -172,6 +172,8 @@ async fn copy_up(lsu: &Lsu, key: &str, version: &ObjectVersion, image: Option<&S
         return store.copy_version(bucket, key, &version.id, version.size).await;
     };
     let metadata = super::record::object_metadata(&image.image, &image.created);
+    // What lies over the version may be as long as it.
+    let before = store.head(bucket, key).await.if_found()?;
     let upload = store.begin_upload(bucket, key, &metadata, false).await?;
     let mut sent = Vec::with_capacity(parts.len());
     for (part, span) in parts.iter().zip(image.content.spans()) {
@@ -185,5 +187,5 @@ async fn copy_up(lsu: &Lsu, key: &str, version: &ObjectVersion, image: Option<&S
         };
         sent.push(SentPart { number: part.number, size: part.size, etag, crc64: part.crc64nvme });
     }
-    store.complete_upload(bucket, key, &upload, &sent, None).await.map(drop)
+    store.complete_upload_over(bucket, key, &upload, &sent, before.as_ref()).await.map(drop)
 }

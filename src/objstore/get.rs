@@ -60,6 +60,8 @@ enum Small {
     },
     /// The answer came, its body did not.
     Broken(Error),
+    /// More bytes than may come; none was read.
+    TooLong(u64),
 }
 
 /// The ETag that the first answer to one reader had. Ranges of two objects do not make up one, and small ranges have no
@@ -82,6 +84,18 @@ impl Store {
     /// A small object as a whole, refused above `size_max` bytes. Its requests are counted together, those for an answer and
     /// those for a body that broke.
     pub async fn get_small(&self, bucket: &str, key: &str, size_max: u64) -> Result<Bytes> {
+        let read = self.get_small_or_size(bucket, key, size_max).await?;
+        read.map_err(|len| too_long(bucket, key, len, size_max))
+    }
+
+    /// The same for a caller who has room for `size_max` bytes and can make more: of a larger object the size comes back,
+    /// and none of its bytes was read.
+    pub async fn get_small_or_size(
+        &self,
+        bucket: &str,
+        key: &str,
+        size_max: u64,
+    ) -> Result<std::result::Result<Bytes, u64>> {
         let retry = &self.shared.retry;
         let patient = is_patient();
         let attempts = if patient { retry.attempts } else { retry.attempts.min(QUERY_ATTEMPTS_MAX) };
@@ -97,14 +111,15 @@ impl Store {
             };
             let ask = || self.try_get_small(bucket, key, None, size_max, patience());
             let error = match self.shared.hedges.ask("GetObject", ask).await? {
-                Small::Whole { bytes, is_proven: true } => return Ok(bytes),
+                Small::Whole { bytes, is_proven: true } => return Ok(Ok(bytes)),
+                Small::TooLong(len) => return Ok(Err(len)),
                 Small::Whole { bytes, is_proven: false } => {
                     // Not every ETag is an MD5. What comes twice alike, and in two pieces, did not change on the way.
                     if unproven.as_ref() == Some(&bytes)
                         && (self.has_other_etags(bucket) || self.is_same_in_pieces(bucket, key, &bytes).await?)
                     {
                         self.note_other_etags(bucket);
-                        return Ok(bytes);
+                        return Ok(Ok(bytes));
                     }
                     unproven = Some(bytes);
                     let what = format!("get {}: the bytes do not have the ETag for MD5", path(bucket, key));
@@ -120,16 +135,29 @@ impl Store {
         }
     }
 
-    /// One version of a small object. A body that breaks is asked for again.
+    /// One version of a small object. A body that breaks is asked for again, and so is one of which nothing tells that no
+    /// byte flipped on the way, until it comes twice alike.
     pub async fn get_version(&self, bucket: &str, key: &str, version: &str, size_max: u64) -> Result<Bytes> {
         let mut left = QUERY_ATTEMPTS_MAX;
+        let mut unproven: Option<Bytes> = None;
         loop {
             left -= 1;
-            match self.try_get_small(bucket, key, Some(version), size_max, self.patience(size_max)).await? {
-                Small::Whole { bytes, .. } => return Ok(bytes),
-                Small::Broken(error) if left == 0 => return Err(error),
-                Small::Broken(error) => tracing::debug!("try again: {error}"),
+            let error = match self.try_get_small(bucket, key, Some(version), size_max, self.patience(size_max)).await? {
+                Small::Whole { bytes, is_proven } if is_proven || unproven.as_ref() == Some(&bytes) => {
+                    return Ok(bytes);
+                }
+                Small::Whole { bytes, .. } => {
+                    unproven = Some(bytes);
+                    let what = format!("get {}: the bytes do not have the ETag for MD5", path(bucket, key));
+                    Error::new(Kind::Corrupt, what)
+                }
+                Small::Broken(error) => error,
+                Small::TooLong(len) => return Err(too_long(bucket, key, len, size_max)),
+            };
+            if left == 0 {
+                return Err(error);
             }
+            tracing::debug!("try again: {error}");
             pause(&self.shared.retry).await;
         }
     }
@@ -151,8 +179,7 @@ impl Store {
             return Err(Error::new(Kind::Unavailable, what));
         }
         if len > size_max {
-            let what = format!("get {}: {len} bytes; at most {size_max} are read here", path(bucket, key));
-            return Err(Error::new(Kind::Corrupt, what));
+            return Ok(Small::TooLong(len));
         }
         let etag = bare_etag(reply.e_tag().unwrap_or_default()).to_owned();
         let mut bytes =
@@ -246,6 +273,11 @@ impl Store {
             _ => Ok(body),
         }
     }
+}
+
+fn too_long(bucket: &str, key: &str, len: u64, size_max: u64) -> Error {
+    let what = format!("get {}: {len} bytes; at most {size_max} are read here", path(bucket, key));
+    Error::new(Kind::Corrupt, what)
 }
 
 fn other_size(total: u64, size: u64) -> String {

@@ -16,12 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use super::checksum::Md5Sum;
 use super::client::Store;
-use super::probe::{Capabilities, probe};
+use super::probe::{Capabilities, Probed, probe};
 use crate::error::{Kind, Result};
 use crate::files;
 
 /// A cluster may be upgraded: ask again after so long.
 const VALID: Duration = Duration::from_secs(7 * 24 * 3600);
+/// So soon where the probe met answers that may have nothing to do with what it tried.
+const UNSETTLED_VALID: Duration = Duration::from_secs(10 * 60);
 /// The form of the file; one of another form is not read.
 const FORMAT: u32 = 2;
 /// How the names of the files begin and end.
@@ -45,13 +47,21 @@ pub struct Buckets {
 /// What this process knows of one bucket.
 #[derive(Default)]
 pub struct Bucket {
-    known: Mutex<Option<Capabilities>>,
+    known: Mutex<Option<Known>>,
     /// Held while it is being probed.
     probing: tokio::sync::Mutex<()>,
     /// It was said that nothing proves the bytes on the wire.
     told: AtomicBool,
     /// It has objects whose ETag is not their MD5.
     other_etags: AtomicBool,
+}
+
+/// What a probe proved, here or in another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    capabilities: Capabilities,
+    /// When the next job probes again.
+    until: Instant,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,13 +92,14 @@ impl Buckets {
         self.state_dir.join(format!("{stem}-{name}-{digest}.{suffix}"))
     }
 
-    fn load(&self, bucket: &str) -> Option<Capabilities> {
+    fn load(&self, bucket: &str) -> Option<Known> {
         let record: Record =
             serde_json::from_slice(&files::read(&self.file(bucket, RECORD), FILE_SIZE_MAX).ok()?).ok()?;
         let ours = record.format == FORMAT && record.endpoint == self.endpoint && record.bucket == bucket;
         // A clock that was set back makes a file of the future: nobody knows how old that is.
         let age = now().checked_sub(record.probed)?;
-        (ours && age < VALID.as_secs()).then_some(record.capabilities)
+        let left = VALID.checked_sub(Duration::from_secs(age)).filter(|left| ours && !left.is_zero())?;
+        Some(Known::good_for(left, record.capabilities))
     }
 
     /// A file that cannot be kept costs a probe in each process and no backup.
@@ -132,8 +143,19 @@ impl Buckets {
 }
 
 impl Bucket {
-    fn lock(&self) -> MutexGuard<'_, Option<Capabilities>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known and not too old: a process may live for longer than that.
+    fn valid(&self) -> Option<Capabilities> {
+        self.lock().filter(|known| Instant::now() < known.until).map(|known| known.capabilities)
+    }
+}
+
+impl Known {
+    fn good_for(time: Duration, capabilities: Capabilities) -> Self {
+        Self { capabilities, until: Instant::now() + time }
     }
 }
 
@@ -141,11 +163,11 @@ impl Store {
     /// What the bucket is proven to do: known to this process or this host, else probed under `prefix`.
     pub async fn capabilities(&self, bucket: &str, prefix: &str) -> Result<Capabilities> {
         let state = self.shared.buckets.get(bucket);
-        if let Some(known) = *state.lock() {
+        if let Some(known) = state.valid() {
             return Ok(known);
         }
         let _one = state.probing.lock().await;
-        if let Some(known) = *state.lock() {
+        if let Some(known) = state.valid() {
             return Ok(known);
         }
         let mut found = self.shared.buckets.load(bucket);
@@ -161,7 +183,7 @@ impl Store {
         };
         drop(lock);
         *state.lock() = Some(known);
-        Ok(known)
+        Ok(known.capabilities)
     }
 
     /// Probes whatever is known, and remembers what it finds; where this host has kept no file of the bucket and `keep`
@@ -171,10 +193,10 @@ impl Store {
         let _one = state.probing.lock().await;
         let known = self.probe_and_save(bucket, prefix, keep).await?;
         *state.lock() = Some(known);
-        Ok(known)
+        Ok(known.capabilities)
     }
 
-    async fn probe_and_save(&self, bucket: &str, prefix: &str, keep: bool) -> Result<Capabilities> {
+    async fn probe_and_save(&self, bucket: &str, prefix: &str, keep: bool) -> Result<Known> {
         let mut found = probe(self, bucket, prefix).await;
         for _ in 0..PROBES_AGAIN {
             match found {
@@ -184,28 +206,37 @@ impl Store {
             }
             found = probe(self, bucket, prefix).await;
         }
-        let found = found?;
+        let Probed { capabilities, is_settled } = found?;
         let buckets = &self.shared.buckets;
-        if keep || buckets.file(bucket, RECORD).exists() {
-            buckets.save(bucket, found);
+        if !is_settled {
+            // The other processes find out for themselves; what an earlier probe found does not count against this one.
+            buckets.discard(bucket);
+            return Ok(Known::good_for(UNSETTLED_VALID, capabilities));
         }
-        Ok(found)
+        if keep || buckets.file(bucket, RECORD).exists() {
+            buckets.save(bucket, capabilities);
+        }
+        Ok(Known::good_for(VALID, capabilities))
     }
 
-    /// What is known of the bucket now, without asking; nothing is proven where nothing is known.
+    /// What is known of the bucket now, without asking; nothing is proven where nothing is known. A job goes on with what
+    /// it began with, however old that gets meanwhile.
     pub fn known(&self, bucket: &str) -> Capabilities {
-        self.shared.buckets.get(bucket).lock().unwrap_or_default()
+        self.shared.buckets.get(bucket).lock().map(|known| known.capabilities).unwrap_or_default()
     }
 
     /// The store did something else than what is known of the bucket: `correct` says what no longer counts. The file goes,
     /// so that the next job probes.
     pub fn contradicted(&self, bucket: &str, what: &str, correct: impl FnOnce(&mut Capabilities)) {
         let state = self.shared.buckets.get(bucket);
-        let mut known = state.lock();
-        let Some(capabilities) = known.as_mut() else { return };
-        let before = *capabilities;
-        correct(capabilities);
-        if *capabilities != before {
+        let change = |known: &mut Known| {
+            let before = known.capabilities;
+            correct(&mut known.capabilities);
+            known.capabilities != before
+        };
+        // Not held while the file is removed, which may lie on a slow disk: every part asks what is known.
+        let changed = state.lock().as_mut().is_some_and(change);
+        if changed {
             tracing::warn!("bucket {bucket}: {what}; what was known of it is discarded, the next job probes again");
             self.shared.buckets.discard(bucket);
         }

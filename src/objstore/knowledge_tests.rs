@@ -28,7 +28,8 @@ fn save_at(buckets: &Buckets, probed: u64) {
 fn what_is_known_of_a_bucket_counts_for_no_other_one() {
     let (_folder, buckets) = buckets();
     buckets.save("one", ALL);
-    assert_eq!((buckets.load("one"), buckets.load("two")), (Some(ALL), None));
+    let load = |bucket| buckets.load(bucket).map(|known| known.capabilities);
+    assert_eq!((load("one"), load("two")), (Some(ALL), None));
     let other = Buckets::new("http://vast:9001".into(), &buckets.state_dir);
     assert_eq!(other.load("one"), None);
     buckets.discard("one");
@@ -41,6 +42,19 @@ fn what_is_a_week_old_or_of_the_future_is_asked_again() {
     for (probed, known) in [(now(), true), (now() - VALID.as_secs(), false), (now() + 100, false), (u64::MAX, false)] {
         save_at(&buckets, probed);
         assert_eq!(buckets.load("one").is_some(), known, "{probed}");
+    }
+}
+
+#[test]
+fn a_process_that_lives_on_asks_again_when_the_week_is_over() {
+    let (_folder, buckets) = buckets();
+    save_at(&buckets, now() - VALID.as_secs() + 10);
+    let (loaded, bucket) = (buckets.load("one").unwrap(), Bucket::default());
+    // What came from a file is not good for another week.
+    assert!(loaded.until <= Instant::now() + Duration::from_secs(10));
+    for (known, valid) in [(loaded, Some(ALL)), (Known::good_for(Duration::ZERO, ALL), None)] {
+        *bucket.lock() = Some(known);
+        assert_eq!(bucket.valid(), valid);
     }
 }
 

@@ -20,6 +20,7 @@ use super::dial::Origin;
 use super::effort::Effort;
 use super::landing::{Landed, Landing, collect};
 use super::line::Line;
+use super::server_clock;
 use super::transport::{ADDRESS_HEADER, LAST_HEADER, SKEWED_HEADER, Shared, chain};
 use crate::clean::{WORDS_MAX, words};
 use crate::error::{Error, Kind};
@@ -74,6 +75,12 @@ fn count_refusal(effort: Option<&Effort>, headers: &mut HeaderMap) {
     if effort.is_some_and(Effort::refused) {
         headers.insert(LAST_HEADER, HeaderValue::from_static("true"));
     }
+}
+
+/// True for a success, and for a refusal in S3's own words or, as HEAD has none, in no words at all.
+fn is_of_the_store(status: http::StatusCode, body: &[u8]) -> bool {
+    let refuses = status.is_client_error() && (body.is_empty() || Form::of(body) == Form::Whole("Error"));
+    status.is_success() || refuses
 }
 
 /// No address of the server could be reached. That is no refusal: as long as the operation has time, it is tried again.
@@ -198,7 +205,9 @@ impl Lease {
         self.watch.answered(response.status());
         let (mut parts, body) = response.into_parts();
         self.ticket.answered(parts.status.as_u16());
-        self.mark(parts.status, &mut parts.headers);
+        let date = self.date(&parts.headers);
+        self.mark(parts.status, date, &mut parts.headers);
+        let shared = Arc::clone(&self.shared);
         // A refusal tells nothing about the pace of what was sent.
         self.sent = if parts.status.is_success() { self.sent } else { 0 };
         let body = match landing.filter(|_| parts.status.is_success()) {
@@ -206,6 +215,7 @@ impl Lease {
                 if let Some(body) = Landed::take(self, &parts, body, landing.chunked_max()).await? {
                     landing.put(body);
                 }
+                date.into_iter().for_each(|date| shared.clock.hear(date));
                 SdkBody::empty()
             }
             None => {
@@ -215,6 +225,10 @@ impl Lease {
                 let may_refuse = parts.status.is_success() && asked.success() == Success::DocumentOrError;
                 if may_refuse && Form::of(&bytes) == Form::Whole("Error") {
                     count_refusal(effort.as_ref(), &mut parts.headers);
+                }
+                // Believed by now. The errors of a proxy tell the proxy's time.
+                if is_of_the_store(parts.status, &bytes) {
+                    date.into_iter().for_each(|date| shared.clock.hear(date));
                 }
                 SdkBody::from(bytes)
             }
@@ -250,10 +264,13 @@ impl Lease {
         Err(if is_final { ConnectorError::other(error.into(), None) } else { lease.doubted(error) })
     }
 
+    /// The time that an answer of the endpoint tells.
+    fn date(&self, headers: &HeaderMap) -> Option<u64> {
+        server_clock::date_of(headers).filter(|_| self.shared.dialler.is_endpoint(&self.origin))
+    }
+
     /// Tells the error path and the retry rules what they want to know, in headers.
-    fn mark(&self, status: http::StatusCode, headers: &mut HeaderMap) {
-        let is_endpoint = self.shared.dialler.is_endpoint(&self.origin);
-        let now = if is_endpoint { self.shared.clock.hear(headers) } else { None };
+    fn mark(&self, status: http::StatusCode, now: Option<u64>, headers: &mut HeaderMap) {
         if let (http::StatusCode::FORBIDDEN, Some(now), Some(signed)) = (status, now, self.signed)
             && now.abs_diff(signed) > SKEW_MAX_SECONDS
         {
@@ -311,6 +328,23 @@ impl Drop for Lease {
             Stage::Waiting => {}
             // How fast the address moved what the request was for, also if that was cut because it came too slowly.
             Stage::Receiving => self.ticket.moved(self.sent.max(self.watch.received_bytes()), time),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_proxy_is_not_the_stores() {
+        let status = |code: u16| http::StatusCode::from_u16(code).unwrap();
+        let error: &[u8] = b"<Error><Code>SlowDown</Code></Error>";
+        for (code, body) in [(200, &b"<ListBucketResult/>"[..]), (204, b""), (404, b""), (404, error), (412, error)] {
+            assert!(is_of_the_store(status(code), body), "{code}");
+        }
+        for (code, body) in [(502, &b""[..]), (503, error), (403, b"<html>blocked</html>"), (302, b"")] {
+            assert!(!is_of_the_store(status(code), body), "{code}");
         }
     }
 }

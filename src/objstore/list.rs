@@ -22,7 +22,7 @@ use crate::clean::words;
 use crate::error::{Error, Kind, Result};
 
 /// How often a page that contradicts itself is asked for.
-const PAGE_ASKS: u32 = 3;
+pub(super) const PAGE_ASKS: u32 = 3;
 /// Pages without a key that may follow each other.
 const EMPTY_PAGES_MAX: u32 = 1_000;
 

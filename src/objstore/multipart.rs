@@ -113,7 +113,9 @@ impl Store {
     ) -> Result<PartAnswer> {
         let (hedges, size) = (&self.shared.hedges, body.len() as u64);
         let send = || self.try_upload_part(bucket, key, upload, number, body.clone(), check);
-        let race = || hedges.race("UploadPart", size, send);
+        // Where an ETag is no MD5 each try may have its own: the loser that lands last would make ours wrong.
+        let is_same_twice = self.known(bucket).etag_is_md5;
+        let race = || async { if is_same_twice { hedges.race("UploadPart", size, send).await } else { send().await } };
         let sent = self.send_until_clear(bucket, check, |part: &PartAnswer| &part.etag, race).await;
         sent.inspect(|_| hedges.earn(size))
     }
@@ -171,45 +173,98 @@ impl Store {
         parts: &[SentPart],
         crc64: Option<Crc64>,
     ) -> Result<ObjectInfo> {
-        let size: u64 = parts.iter().map(|part| part.size).sum();
-        let (began, mut wait) = (Instant::now(), SETTLE_FIRST);
+        let completion = Completion { bucket, key, upload, crc64, before: None };
+        self.complete(completion, parts, false).await.map(|(object, _)| object)
+    }
+
+    /// The same of a key that has an object already, as HEAD showed it `before` the upload was begun, or none: HEAD settles
+    /// a lost answer only when it shows another one, by version or by ETag.
+    pub async fn complete_upload_over(
+        &self,
+        bucket: &str,
+        key: &str,
+        upload: &str,
+        parts: &[SentPart],
+        before: Option<&ObjectInfo>,
+    ) -> Result<ObjectInfo> {
+        let completion = Completion { bucket, key, upload, crc64: None, before };
+        self.complete(completion, parts, false).await.map(|(object, _)| object)
+    }
+
+    /// [`Store::complete_upload`] for a caller who reads parts back. A try of a part that was given up may land after the
+    /// one that was answered, with an ETag of its own. So where the server lists the same parts with other ETags, they are
+    /// what is completed: given back in place of what was sent, for the bytes to prove.
+    pub(super) async fn complete_upload_or_doubt(
+        &self,
+        (bucket, key, upload): (&str, &str, &str),
+        parts: &[SentPart],
+        crc64: Option<Crc64>,
+    ) -> Result<(ObjectInfo, Option<Vec<SentPart>>)> {
+        let completion = Completion { bucket, key, upload, crc64, before: None };
+        self.complete(completion, parts, true).await
+    }
+
+    async fn complete(
+        &self,
+        completion: Completion<'_>,
+        sent: &[SentPart],
+        may_doubt: bool,
+    ) -> Result<(ObjectInfo, Option<Vec<SentPart>>)> {
+        let Completion { bucket, key, upload, crc64, .. } = completion;
+        let size: u64 = sent.iter().map(|part| part.size).sum();
+        let (began, mut wait, mut other) = (Instant::now(), SETTLE_FIRST, None::<Vec<SentPart>>);
         let time = self.shared.retry.operation_timeout;
         // A share of the time stays for looking whether the object has appeared.
         let effort = self.effort(time - time / COMPLETE_SHARES);
         loop {
+            let parts = other.as_deref().unwrap_or(sent);
             let error = match resend(|| self.try_complete_upload(bucket, key, upload, parts, crc64, &effort)).await {
-                Ok(object) => return Ok(object),
+                Ok(object) => return Ok((object, other)),
                 Err(error) => error,
             };
             // The answer may have been lost; then the upload is gone, which each server says in its own way. Nothing but
             // its completion makes an object of this key, so the object itself tells.
-            if let Some(found) = self.completed(bucket, key, size).await {
-                return Ok(found);
+            if let Some(found) = self.completed(&completion, size).await {
+                return Ok((found, other));
             }
             let in_time = began.elapsed() + wait < time / COMPLETE_SHARES;
-            let again = error.kind() == Kind::Corrupt && in_time && self.has_parts(bucket, key, upload, parts).await;
-            if !again && is_final(&error, effort.tries()) {
-                return Err(error);
+            let listed = if error.kind() == Kind::Corrupt && in_time {
+                same_parts(parts, &self.list_parts(bucket, key, upload).await.ok().flatten().unwrap_or_default())
+            } else {
+                None
+            };
+            match listed {
+                // The parts are there as they were sent: a node that is back from an outage refuses a completion until it
+                // has caught up.
+                Some(listed) if listed == parts => {
+                    tracing::warn!("the parts are there; again in {wait:?}: {error}");
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                }
+                Some(listed) if may_doubt && other.is_none() => {
+                    tracing::warn!("parts have other ETags by now; with these, and then read back: {error}");
+                    other = Some(listed);
+                }
+                _ if is_final(&error, effort.tries()) => return Err(error),
+                _ => {
+                    let found = self.settle_completion(&completion, size, began + time, error).await?;
+                    return Ok((found, other));
+                }
             }
-            if !again {
-                return self.settle_completion(bucket, key, size, began + time, error).await;
-            }
-            tracing::warn!("the parts are there; again in {wait:?}: {error}");
-            tokio::time::sleep(wait).await;
-            wait *= 2;
         }
     }
 
     /// The object, if it has appeared.
-    async fn completed(&self, bucket: &str, key: &str, size: u64) -> Option<ObjectInfo> {
-        self.head(bucket, key).await.ok().filter(|found| found.size == size)
+    async fn completed(&self, completion: &Completion<'_>, size: u64) -> Option<ObjectInfo> {
+        let found = self.head(completion.bucket, completion.key).await.ok()?;
+        let is_new = completion.before.is_none_or(|before| is_another(before, &found));
+        (found.size == size && is_new).then_some(found)
     }
 
     /// Waits for an object that may still be put together; `error` is why that is not known.
     async fn settle_completion(
         &self,
-        bucket: &str,
-        key: &str,
+        completion: &Completion<'_>,
         size: u64,
         until: Instant,
         error: Error,
@@ -222,25 +277,16 @@ impl Store {
                 break;
             }
             tokio::time::sleep(wait.min(left.max(SETTLE_FIRST))).await;
-            if let Some(found) = self.completed(bucket, key, size).await {
+            if let Some(found) = self.completed(completion, size).await {
                 return Ok(found);
             }
             wait = (wait * 2).min(self.shared.retry.backoff_max.max(SETTLE_FIRST));
         }
         // "No such upload" would be taken for an image that is not there.
         let kind = if error.kind() == Kind::NotFound { Kind::Unavailable } else { error.kind() };
-        let what = format!("complete {}: no object has appeared, but it still may", path(bucket, key));
+        let place = path(completion.bucket, completion.key);
+        let what = format!("complete {place}: no object has appeared, but it still may");
         Err(error.context(what).with_kind(kind).with_unknown_outcome())
-    }
-
-    /// True when the server itself lists every part as it was sent: a node that is back from an outage refuses a
-    /// completion until it has caught up.
-    async fn has_parts(&self, bucket: &str, key: &str, upload: &str, parts: &[SentPart]) -> bool {
-        let Ok(Some(stored)) = self.list_parts(bucket, key, upload).await else { return false };
-        let same = |part: &SentPart| {
-            stored.iter().any(|is| (is.number, is.size, &is.etag) == (part.number, part.size, &part.etag))
-        };
-        parts.iter().all(same)
     }
 
     /// One request to complete an upload; the answer may have no ETag.
@@ -443,6 +489,36 @@ impl PartPages {
     }
 }
 
+/// What is to be completed.
+#[derive(Clone, Copy)]
+struct Completion<'a> {
+    bucket: &'a str,
+    key: &'a str,
+    upload: &'a str,
+    crc64: Option<Crc64>,
+    /// What the key showed before the upload was begun.
+    before: Option<&'a ObjectInfo>,
+}
+
+/// The parts that were sent with the ETags that the server lists, if it lists these numbers with these sizes and CRCs. It
+/// may list others too, of tries that were given up.
+fn same_parts(sent: &[SentPart], listed: &[StoredPart]) -> Option<Vec<SentPart>> {
+    let same = |part: &SentPart| {
+        let listed = listed.iter().find(|listed| listed.number == part.number)?;
+        let agrees = listed.size == part.size && listed.crc64.is_none_or(|crc64| crc64 == part.crc64);
+        let etag = Some(listed.etag.clone()).filter(|etag| agrees && !etag.is_empty())?;
+        Some(SentPart { etag, ..part.clone() })
+    };
+    sent.iter().map(same).collect()
+}
+
+/// True when it is certain that an object is not the one that was there before.
+fn is_another(before: &ObjectInfo, now: &ObjectInfo) -> bool {
+    let versions = before.version_id.as_ref().zip(now.version_id.as_ref());
+    let etags = !before.etag.is_empty() && !now.etag.is_empty() && before.etag != now.etag;
+    etags || versions.is_some_and(|(before, now)| before != now)
+}
+
 /// True when the store has said no to the only completion that was ever sent: none can be under way.
 fn is_final(error: &Error, tries: u32) -> bool {
     let answered = !matches!(error.kind(), Kind::Network | Kind::Timeout | Kind::Unavailable);
@@ -467,7 +543,7 @@ fn number_u32(number: Option<i32>) -> Option<u32> {
     number.and_then(|number| u32::try_from(number).ok())
 }
 
-fn etag_of(etag: Option<&str>, what: &str, bucket: &str, key: &str) -> Result<String> {
+pub(super) fn etag_of(etag: Option<&str>, what: &str, bucket: &str, key: &str) -> Result<String> {
     let etag = bare_etag(etag.unwrap_or_default());
     if etag.is_empty() {
         return Err(Error::new(Kind::Unavailable, format!("{what} {}: no ETag came back", path(bucket, key))));
@@ -482,4 +558,47 @@ pub(super) fn escape_path(key: &str) -> String {
 
 fn number_i32(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(number: u32, etag: &str) -> SentPart {
+        SentPart { number, size: 5, etag: etag.into(), crc64: Crc64(u64::from(number)) }
+    }
+
+    fn listed(number: u32, etag: &str, crc64: Option<u64>) -> StoredPart {
+        StoredPart { number, size: 5, etag: etag.into(), crc64: crc64.map(Crc64) }
+    }
+
+    #[test]
+    fn listed_parts_take_the_place_of_the_same_parts_alone() {
+        let ours = [sent(1, "a"), sent(2, "b")];
+        let same = same_parts(&ours, &[listed(1, "a", Some(1)), listed(2, "x", None), listed(3, "y", None)]);
+        assert_eq!(same, Some(vec![sent(1, "a"), sent(2, "x")]));
+        for others in [
+            vec![listed(1, "a", None)],
+            vec![listed(1, "a", None), listed(3, "b", None)],
+            vec![listed(1, "a", None), StoredPart { size: 6, ..listed(2, "b", None) }],
+            vec![listed(1, "a", None), listed(2, "b", Some(7))],
+            vec![listed(1, "a", None), listed(2, "", None)],
+        ] {
+            assert_eq!(same_parts(&ours, &others), None, "{others:?}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_another_one_by_its_etag_or_its_version() {
+        let object = |etag: &str, version: Option<&str>| ObjectInfo {
+            etag: etag.into(),
+            version_id: version.map(Into::into),
+            ..ObjectInfo::default()
+        };
+        let before = object("a", Some("1"));
+        assert!(is_another(&before, &object("a", Some("2"))) && is_another(&before, &object("b", None)));
+        for same in [object("a", Some("1")), object("a", None), object("", None)] {
+            assert!(!is_another(&before, &same), "{same:?}");
+        }
+    }
 }

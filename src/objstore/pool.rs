@@ -103,6 +103,8 @@ impl BufferPool {
 
     /// Takes a promise of one buffer of `bytes` for a stream that is being opened. While the budget is promised, waits a
     /// moment for a stream that is being closed: hosts open the next image when they have asked for the last one's end.
+    /// Fails as [`Kind::NoMemory`] where others have the room, and as [`Kind::Config`] where no waiting would help: the
+    /// whole budget is smaller.
     pub fn promise(self: &Arc<Self>, bytes: u64) -> Result<Promise> {
         self.promise_by(bytes, Instant::now() + CLOSING)
     }
@@ -115,9 +117,12 @@ impl BufferPool {
     fn promise_by(self: &Arc<Self>, bytes: u64, deadline: Instant) -> Result<Promise> {
         let bytes = page_aligned(bytes)?;
         let mut state = self.lock();
-        while state.promised_bytes + bytes > state.budget_bytes {
+        while state.promised_bytes.saturating_add(bytes) > state.budget_bytes {
+            if bytes > state.budget_bytes {
+                return Err(state.too_small_for(bytes));
+            }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || bytes > state.budget_bytes {
+            if left.is_zero() {
                 return Err(state.promised_to_others(bytes));
             }
             state = self.returned.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -285,6 +290,12 @@ impl Drop for Promise {
 }
 
 impl State {
+    fn too_small_for(&self, bytes: usize) -> Error {
+        let (budget, part) = (size_text(self.budget_bytes as u64), size_text(bytes as u64));
+        let what = format!("a part of {part} is larger than [pool] budget {budget}: raise it above the part");
+        Error::new(Kind::Config, what)
+    }
+
     fn promised_to_others(&self, bytes: usize) -> Error {
         let (budget, part) = (size_text(self.budget_bytes as u64), size_text(bytes as u64));
         let streams = self.promised_bytes / bytes.max(1);

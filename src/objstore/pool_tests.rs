@@ -25,6 +25,16 @@ fn more_streams_than_the_budget_holds_are_refused_by_name() {
 }
 
 #[test]
+fn a_part_above_the_whole_budget_is_refused_at_once() {
+    let (pool, began) = (BufferPool::new(PART), Instant::now());
+    let error = pool.promise(PART + 1).err().unwrap();
+    assert_eq!(error.kind(), Kind::Config, "nobody waits for that");
+    assert!(error.to_string().contains("is larger than [pool] budget 64 KiB"), "{error}");
+    assert!(began.elapsed() < CLOSING);
+    assert!(pool.promise(PART).is_ok());
+}
+
+#[test]
 fn a_new_stream_waits_for_one_that_is_just_being_closed() {
     let pool = BufferPool::new(PART);
     let closing = pool.promise(PART).unwrap();

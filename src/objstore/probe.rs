@@ -3,9 +3,12 @@
 //! A server that ignores a header it does not know answers 200, so a capability counts only when the server *refuses*
 //! what it must refuse: a wrong checksum, a second conditional put. And only when it gets right what it says: an upload of
 //! two parts is completed, since some stores check each part and get the checksum or the ETag of several wrong. What is
-//! found is kept by [`super::knowledge`]. The probe's objects lie under `probe/` and are removed again. Each put has
+//! found is kept by [`super::knowledge`]. A refusal counts for one only where no busy store and no firewall gives it: a
+//! checksum is called wrong by status 400, a condition by 412. What met 401, 403, 409 or 5xx is not kept for long: they may
+//! have nothing to do with what was tried. The probe's objects lie under `probe/` and are removed again. Each put has
 //! Content-MD5 or a checksum, since buckets with Object Lock insist on one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -71,11 +74,19 @@ impl WireMode {
     }
 }
 
-/// Tries every capability against the server.
-pub async fn probe(store: &Store, bucket: &str, prefix: &str) -> Result<Capabilities> {
+/// What a probe has found.
+#[derive(Clone, Copy, Debug)]
+pub struct Probed {
+    pub capabilities: Capabilities,
+    /// False when an answer on the way may be one of a busy store or a firewall: another probe may find more.
+    pub is_settled: bool,
+}
+
+/// Tries every capability against the server. Fails where plain requests do.
+pub async fn probe(store: &Store, bucket: &str, prefix: &str) -> Result<Probed> {
     let stem = format!("{prefix}probe/{}", uuid::Uuid::new_v4().simple());
     let metadata = vec![(METADATA.0.to_owned(), METADATA.1.to_owned())];
-    let probe = Probe { store, bucket, metadata, versions: Mutex::default() };
+    let probe = Probe { store, bucket, metadata, versions: Mutex::default(), is_unsettled: AtomicBool::new(false) };
     let found = probe.all(&stem).await;
     // Clean up whatever the outcome, and let the first error speak.
     for suffix in ["put", "crc", "upload"] {
@@ -83,7 +94,8 @@ pub async fn probe(store: &Store, bucket: &str, prefix: &str) -> Result<Capabili
             tracing::warn!("remove probe object: {error}");
         }
     }
-    found
+    let is_settled = !probe.is_unsettled.load(Ordering::Relaxed);
+    found.map(|capabilities| Probed { capabilities, is_settled })
 }
 
 struct Probe<'a> {
@@ -92,6 +104,8 @@ struct Probe<'a> {
     metadata: Vec<(String, String)>,
     /// Keys and versions that puts have made: in a bucket that keeps versions each is removed by itself.
     versions: Mutex<Vec<(String, String)>>,
+    /// An answer came that may not be about what was tried.
+    is_unsettled: AtomicBool,
 }
 
 /// What an upload of two parts showed.
@@ -162,7 +176,7 @@ impl Probe<'_> {
         let damaged = self.store.try_put(self.bucket, key, first.clone(), WireCheck::Md5(wrong), &[], false).await;
         let damaged = damaged.inspect(|object| self.keep(key, object));
         Ok(Capabilities {
-            content_md5: refused(damaged)?,
+            content_md5: self.is_called_wrong(damaged)?,
             etag_is_md5: etags_are_md5 && is_md5(&seen.etag, second),
             // PUT and HEAD must agree on what an object is called, too.
             etag_changes: !seen.etag.is_empty() && etags.first() != etags.last() && etags.last() == Some(&seen.etag),
@@ -181,8 +195,9 @@ impl Probe<'_> {
         for _ in 0..CONDITIONAL_PUTS {
             match self.put_once(key, body, Md5Sum::of(body), true).await {
                 Ok(_) => {}
-                Err(error) if error.kind() == Kind::PreconditionFailed => return Ok(true),
+                Err(error) if error.status() == Some(412) => return Ok(true),
                 Err(error) => {
+                    self.note(&error);
                     tracing::debug!("conditional put is not supported: {error}");
                     break;
                 }
@@ -198,17 +213,17 @@ impl Probe<'_> {
             self.store.try_put(self.bucket, key, body.clone(), WireCheck::Crc64(crc), &self.metadata, false)
         };
         let kept = |object: &ObjectInfo| self.keep(key, object);
-        if !refused(put(Crc64(!right.0)).await.inspect(kept))? {
+        if !self.is_called_wrong(put(Crc64(!right.0)).await.inspect(kept))? {
             return Ok(false);
         }
-        let stored = accepted(resend(|| put(right)).await.inspect(kept))?;
+        let stored = self.accepted(resend(|| put(right)).await.inspect(kept))?;
         Ok(stored.is_some_and(|object| is_right(object.crc64.as_deref(), right)))
     }
 
     /// Two parts, proven by CRC64NVME or by MD5; None when the server does not do that, or gets it wrong.
     async fn upload(&self, key: &str, crc: bool) -> Result<Option<Upload>> {
         let begun = self.store.begin_upload(self.bucket, key, &self.metadata, crc).await;
-        let Some(upload) = accepted(begun)? else { return Ok(None) };
+        let Some(upload) = self.accepted(begun)? else { return Ok(None) };
         let seen = self.upload_parts(key, &upload, crc).await;
         if !matches!(seen, Ok(Some(_))) {
             // An upload that was completed is none any more: no error.
@@ -229,7 +244,7 @@ impl Probe<'_> {
             let (md5, crc64, size) = (Md5Sum::of(&body), Crc64::of(&body), body.len() as u64);
             let check = if crc { WireCheck::Crc64(crc64) } else { WireCheck::Md5(md5) };
             let send = || self.store.try_upload_part(self.bucket, key, upload, number, body.clone(), check);
-            let Some(sent) = accepted(resend(send).await)? else { return Ok(None) };
+            let Some(sent) = self.accepted(resend(send).await)? else { return Ok(None) };
             if crc && !is_right(sent.crc64.as_deref(), crc64) {
                 return Ok(None);
             }
@@ -250,9 +265,36 @@ impl Probe<'_> {
         Ok(Some(Upload { part_etags_are_md5: etags_are_md5, composite_etag: usual && etags_are_md5 }))
     }
 
+    /// True when what was sent with a wrong checksum was refused for that, false when it was taken, or refused for
+    /// anything else: then nothing is proven.
+    fn is_called_wrong<T>(&self, answer: Result<T>) -> Result<bool> {
+        match answer {
+            Err(error) if calls_wrong(&error) => Ok(true),
+            other => self.accepted(other).map(|_| false),
+        }
+    }
+
+    /// None when it was refused, or met a conflict that lasts: what was tried is left out then.
+    fn accepted<T>(&self, answer: Result<T>) -> Result<Option<T>> {
+        match answer {
+            Err(error) if is_refusal(&error) || error.status() == Some(409) => {
+                self.note(&error);
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
+    fn note(&self, error: &Error) {
+        if error.status().is_none_or(is_beside_the_point) {
+            tracing::warn!("probe bucket {}: what it does is not settled: {error}", self.bucket);
+            self.is_unsettled.store(true, Ordering::Relaxed);
+        }
+    }
+
     async fn refuses_wrong_part(&self, key: &str, upload: &str, body: &Bytes) -> Result<bool> {
         let wrong = WireCheck::Crc64(Crc64(!Crc64::of(body).0));
-        refused(self.store.try_upload_part(self.bucket, key, upload, 2, body.clone(), wrong).await)
+        self.is_called_wrong(self.store.try_upload_part(self.bucket, key, upload, 2, body.clone(), wrong).await)
     }
 
     /// The object as its completion and as HEAD tell of it.
@@ -265,7 +307,7 @@ impl Probe<'_> {
     ) -> Result<Option<(ObjectInfo, ObjectInfo)>> {
         let effort = self.store.effort(self.store.retry().operation_timeout);
         let once = self.store.try_complete_upload(self.bucket, key, upload, parts, whole, &effort).await;
-        let done = match accepted(once) {
+        let done = match self.accepted(once) {
             Ok(None) => return Ok(None),
             Ok(Some(done)) => done,
             // The answer may have been lost, which this settles.
@@ -287,16 +329,15 @@ fn is_right(told: Option<&str>, crc64: Crc64) -> bool {
     told.is_none_or(|told| told == crc64.to_base64())
 }
 
-/// True when it was refused, false when it was taken.
-fn refused<T>(answer: Result<T>) -> Result<bool> {
-    accepted(answer).map(|taken| taken.is_none())
+/// True for answers that a busy store, or something before it, gives whatever was asked. 501 is no such answer: it says
+/// that the store does not know what was tried.
+fn is_beside_the_point(status: u16) -> bool {
+    matches!(status, 401 | 403 | 409 | 500 | 502..)
 }
 
-fn accepted<T>(answer: Result<T>) -> Result<Option<T>> {
-    match answer {
-        Err(error) if is_refusal(&error) => Ok(None),
-        other => other.map(Some),
-    }
+/// True when the store says that the bytes are not those of the checksum.
+fn calls_wrong(error: &Error) -> bool {
+    error.status() == Some(400) || (error.kind() == Kind::Corrupt && !error.status().is_some_and(is_beside_the_point))
 }
 
 fn pattern(len: usize) -> Result<Bytes> {
@@ -305,4 +346,26 @@ fn pattern(len: usize) -> Result<Bytes> {
     fits.map_err(|_| Error::new(Kind::NoMemory, format!("allocate {len} bytes to probe with")))?;
     body.extend((0..len).map(|at| (at % 251) as u8));
     Ok(body.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_is_called_wrong_by_400_or_its_code_alone() {
+        let error = |kind, status| Error::new(kind, "put b/k").with_status(status);
+        for yes in [error(Kind::Corrupt, 400), error(Kind::Unavailable, 400), error(Kind::Corrupt, 422)] {
+            assert!(calls_wrong(&yes), "{yes:?}");
+        }
+        for no in [
+            error(Kind::PreconditionFailed, 409),
+            error(Kind::AccessDenied, 403),
+            error(Kind::Unsupported, 501),
+            error(Kind::Unavailable, 503),
+            Error::new(Kind::Unsupported, "a success that cannot be read"),
+        ] {
+            assert!(!calls_wrong(&no), "{no:?}");
+        }
+    }
 }

@@ -29,14 +29,11 @@ pub async fn wire_check(
     body: &Bytes,
     crc64: Crc64,
     patience: Patience,
-) -> Result<(WireCheck, Option<Md5Sum>)> {
+) -> Result<WireCheck> {
     Ok(match spec.wire {
-        WireMode::None => (WireCheck::None, None),
-        WireMode::Crc64 => (WireCheck::Crc64(crc64), None),
-        WireMode::Md5 => {
-            let md5 = store.md5().hash(body.clone(), patience).await?;
-            (WireCheck::Md5(md5), Some(md5))
-        }
+        WireMode::None => WireCheck::None,
+        WireMode::Crc64 => WireCheck::Crc64(crc64),
+        WireMode::Md5 => WireCheck::Md5(store.md5().hash(body.clone(), patience).await?),
     })
 }
 
@@ -63,8 +60,12 @@ pub fn is_refusal(error: &Error) -> bool {
         Kind::AccessDenied,
         Kind::Unauthorized,
     ];
-    // A gateway's 400 has no code that says more. 408 and 429 say nothing of the request itself.
-    let by_status = error.status().is_some_and(|status| (400..500).contains(&status) && status != 408 && status != 429);
+    // 408, 409 and 429 say nothing of the request itself, whatever their codes.
+    if error.status().is_some_and(|status| [408, 409, 429].contains(&status)) {
+        return false;
+    }
+    // A gateway's 400 has no code that says more.
+    let by_status = error.status().is_some_and(|status| (400..500).contains(&status));
     refusals.contains(&error.kind()) || (error.kind() == Kind::Unavailable && by_status)
 }
 

@@ -13,6 +13,9 @@ use aws_smithy_types::retry::ErrorKind;
 
 use super::transport::{LAST_HEADER, SKEWED_HEADER};
 
+/// What S3 answers when another request for the object is under way: to be sent again, as its documentation says.
+const CONFLICTS: [&str; 2] = ["<Code>ConditionalRequestConflict</Code>", "<Code>OperationAborted</Code>"];
+
 /// Refines what the SDK's classifiers decide; runs after them.
 #[derive(Debug)]
 pub struct ServerHints;
@@ -38,6 +41,9 @@ impl ClassifyRetry for ServerHints {
                 retry(kind, retry_after.or(after))
             }
             (RetryAction::NoActionIndicated, 408) => retry(ErrorKind::TransientError, after),
+            (RetryAction::NoActionIndicated, 409) if is_conflict(response.body().bytes()) => {
+                retry(ErrorKind::ServerError, after)
+            }
             (RetryAction::NoActionIndicated, 429) => retry(ErrorKind::ThrottlingError, after),
             // The SDK has learned the server's time from this very answer and signs the next attempt with it. It retries
             // by the S3 code, which an answer to HEAD cannot have.
@@ -54,6 +60,11 @@ impl ClassifyRetry for ServerHints {
         // The last of the SDK's own.
         RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
     }
+}
+
+fn is_conflict(body: Option<&[u8]>) -> bool {
+    let text = String::from_utf8_lossy(body.unwrap_or_default());
+    CONFLICTS.iter().any(|code| text.contains(code))
 }
 
 fn retry(kind: ErrorKind, retry_after: Option<Duration>) -> RetryAction {
@@ -73,7 +84,16 @@ mod tests {
     use aws_smithy_types::body::SdkBody;
 
     fn classify(status: u16, header: Option<(&'static str, &'static str)>, previous: &RetryAction) -> RetryAction {
-        let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+        classify_body(status, "", header, previous)
+    }
+
+    fn classify_body(
+        status: u16,
+        body: &'static str,
+        header: Option<(&'static str, &'static str)>,
+        previous: &RetryAction,
+    ) -> RetryAction {
+        let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
         if let Some((name, value)) = header {
             response.headers_mut().insert(name, value);
         }
@@ -100,6 +120,22 @@ mod tests {
         let refused = RetryAction::transient_error();
         assert_eq!(classify(500, None, &refused), retry(ErrorKind::ServerError, None));
         assert_eq!(classify(500, Some((LAST_HEADER, "true")), &refused), RetryAction::RetryForbidden);
+    }
+
+    #[test]
+    fn a_conflict_with_another_request_is_tried_again_and_no_other_conflict() {
+        let none = RetryAction::NoActionIndicated;
+        for (status, code, again) in [
+            (409, "<Error><Code>ConditionalRequestConflict</Code></Error>", true),
+            (409, "<Error><Code>OperationAborted</Code></Error>", true),
+            (409, "<Error><Code>BucketNotEmpty</Code></Error>", false),
+            (409, "", false),
+            (412, "<Error><Code>PreconditionFailed</Code></Error>", false),
+        ] {
+            assert_eq!(classify_body(status, code, None, &none).should_retry(), again, "{status} {code}");
+        }
+        let last = Some((LAST_HEADER, "true"));
+        assert_eq!(classify_body(409, CONFLICTS[0], last, &none), RetryAction::RetryForbidden);
     }
 
     #[test]

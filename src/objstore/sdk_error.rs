@@ -134,7 +134,9 @@ fn kind_of(reply: &Reply<'_>) -> Kind {
         | "RequestTimeTooSkewed"
         | "AuthorizationHeaderMalformed" => Kind::Unauthorized,
         "AccessDenied" | "AllAccessDisabled" => Kind::AccessDenied,
-        "PreconditionFailed" | "ConditionalRequestConflict" => Kind::PreconditionFailed,
+        "PreconditionFailed" => Kind::PreconditionFailed,
+        // Another request was under way: no condition was looked at.
+        "ConditionalRequestConflict" | "OperationAborted" => Kind::Unavailable,
         "BucketAlreadyExists" | "BucketAlreadyOwnedByYou" => Kind::AlreadyExists,
         "InvalidRange"
         | "BadDigest"
@@ -208,6 +210,8 @@ mod tests {
         assert_eq!(kind(403, ""), Kind::AccessDenied);
         assert_eq!(kind(507, "XMinioStorageFull"), Kind::NoSpace);
         assert_eq!(kind(500, ""), Kind::Unavailable);
+        assert_eq!(kind(412, ""), Kind::PreconditionFailed);
+        assert_eq!([kind(409, "ConditionalRequestConflict"), kind(409, "OperationAborted")], [Kind::Unavailable; 2]);
     }
 
     #[test]

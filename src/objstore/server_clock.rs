@@ -1,4 +1,5 @@
-//! What time it is for the server, from the `Date` header of its answers.
+//! What time it is for the server, from the `Date` header of its answers. A proxy before it may have a clock of its own:
+//! what is not the store's own answer is not heard ([`super::lease`] decides).
 //!
 //! Ages of objects, and with them whether a writer is alive, are counted by the server's clock on both ends: neither the
 //! clock of the host that writes nor that of the host that judges matters.
@@ -24,12 +25,10 @@ struct Shared {
 }
 
 impl ServerClock {
-    /// Takes the time that an answer tells, and gives it.
-    pub fn hear(&self, headers: &HeaderMap) -> Option<u64> {
-        let seconds = parse_http_date(headers.get(DATE)?.to_str().ok()?)?;
+    /// Takes the time that an answer tells, seconds since 1970.
+    pub fn hear(&self, seconds: u64) {
         let start = *self.shared.start.get_or_init(Instant::now);
         self.shared.at_start.store(seconds.saturating_sub(start.elapsed().as_secs()), Ordering::Relaxed);
-        Some(seconds)
     }
 
     /// Seconds since 1970.
@@ -38,6 +37,11 @@ impl ServerClock {
         let at_start = self.shared.at_start.load(Ordering::Relaxed);
         (at_start > 0).then(|| at_start + start.elapsed().as_secs())
     }
+}
+
+/// The time that an answer tells, seconds since 1970; None where it tells none.
+pub fn date_of(headers: &HeaderMap) -> Option<u64> {
+    parse_http_date(headers.get(DATE)?.to_str().ok()?)
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`, the one form that servers send: RFC 9110, 5.6.7.
@@ -60,11 +64,10 @@ mod tests {
     fn the_last_answer_tells_the_time() {
         let (clock, mut headers) = (ServerClock::default(), HeaderMap::new());
         assert_eq!(clock.now(), None);
-        clock.hear(&headers);
-        assert_eq!(clock.now(), None);
+        assert_eq!(date_of(&headers), None);
         for (date, seconds) in [("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777), ("nonsense", 784_111_777)] {
             headers.insert(DATE, date.parse().unwrap());
-            clock.hear(&headers);
+            date_of(&headers).into_iter().for_each(|seconds| clock.hear(seconds));
             assert!(clock.now().is_some_and(|now| (seconds..seconds + 5).contains(&now)), "{date}");
         }
     }

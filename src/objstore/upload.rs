@@ -278,9 +278,10 @@ impl Upload {
         let (id, list) = (self.id.clone().unwrap_or_default(), parts.clone());
         let proof = (spec.wire == WireMode::Crc64).then_some(crc64);
         let completed = async move { complete_upload(&store, &spec, &id, &list, proof).await };
-        let (object, trusted) = self.store.run(self.tally.scope(completed))?;
+        let Completed { object, trusted, other_parts } = self.store.run(self.tally.scope(completed))?;
         // There is an object now and no upload any more that could be aborted.
         self.id = None;
+        let parts = other_parts.unwrap_or(parts);
         let unproven: Vec<u32> = if trusted {
             self.progress.lock().unproven.iter().copied().collect()
         } else {
@@ -322,7 +323,7 @@ impl Upload {
             store.tell_read_back(&spec.bucket);
         }
         let put = async move {
-            let (check, _) = wire_check(&store, &spec, &body, crc64, Patience::Pressing).await?;
+            let check = wire_check(&store, &spec, &body, crc64, Patience::Pressing).await?;
             let object = store.put(&spec.bucket, &spec.key, body, check, &spec.metadata, false).await?;
             let part = SentPart { number: 1, size, etag: object.etag.clone(), crc64 };
             // What the put itself has proven is not read again, unless HEAD contradicts it.
@@ -393,7 +394,7 @@ async fn send(
 ) -> Result<Sent> {
     let body = slot.body();
     let size = body.len() as u64;
-    let (check, _) = wire_check(store, spec, &body, crc64, patience).await?;
+    let check = wire_check(store, spec, &body, crc64, patience).await?;
     slot.enter_line().await;
     let sent = store.upload_part(&spec.bucket, &spec.key, id, number, body, check).await;
     if let Err(error) = &sent
@@ -410,31 +411,41 @@ async fn send(
     Ok(Sent { proven: judged.proven && told, ..judged })
 }
 
+/// An upload that is complete, as far as the store says.
+struct Completed {
+    object: ObjectInfo,
+    /// False where only the bytes can prove it.
+    trusted: bool,
+    /// What was completed in place of the parts that were sent: see [`Store::complete_upload_or_doubt`].
+    other_parts: Option<Vec<SentPart>>,
+}
+
 /// CompleteMultipartUpload. A store that calls the whole's CRC64NVME wrong may have damaged a part, or may get the CRCs
-/// of several parts wrong: then it is completed without, and false says that the bytes must tell.
+/// of several parts wrong: then it is completed without, and the bytes must tell.
 async fn complete_upload(
     store: &Store,
     spec: &UploadSpec,
     id: &str,
     parts: &[SentPart],
     proof: Option<Crc64>,
-) -> Result<(ObjectInfo, bool)> {
-    let (bucket, key) = (spec.bucket.as_str(), spec.key.as_str());
-    match store.complete_upload(bucket, key, id, parts, proof).await {
+) -> Result<Completed> {
+    let bucket = spec.bucket.as_str();
+    let complete = |proof| store.complete_upload_or_doubt((bucket, spec.key.as_str(), id), parts, proof);
+    match complete(proof).await {
         Err(error) if proof.is_some() && error.kind() == Kind::Corrupt => {
             tracing::warn!("without the CRC64NVME of the whole, and then read back: {error}");
             store.contradicted(bucket, "it calls the CRC64NVME of a whole upload wrong", |known| {
                 known.crc64nvme = false
             });
-            match store.complete_upload(bucket, key, id, parts, None).await {
-                Ok(object) => Ok((object, false)),
+            match complete(None).await {
+                Ok((object, other_parts)) => Ok(Completed { object, trusted: false, other_parts }),
                 Err(second) => {
                     tracing::warn!("{second}");
                     Err(error)
                 }
             }
         }
-        other => other.map(|object| (object, true)),
+        other => other.map(|(object, other_parts)| Completed { object, trusted: other_parts.is_none(), other_parts }),
     }
 }
 

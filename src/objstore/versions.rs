@@ -4,12 +4,17 @@
 
 use std::time::Instant;
 
-use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode};
+use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, EncodingType};
 
 use super::checksum::bare_etag;
 use super::client::{ObjectInfo, Store, path, seconds};
 use super::download::PartSpan;
+use super::list::{PAGE_ASKS, url_decode};
+use super::multipart::etag_of;
 use super::sdk_error;
+use crate::clean::words;
 use crate::error::{Error, Kind, Result};
 
 /// Pages of versions of one key; each has up to 1,000.
@@ -69,9 +74,7 @@ impl Store {
     pub async fn list_versions(&self, bucket: &str, key: &str) -> Result<Vec<ObjectVersion>> {
         // Longer keys that begin with this one come behind it.
         let found = self.versions_below(bucket, key, |next| next > key).await?;
-        let mut found: Vec<_> = found.into_iter().filter(|(of, _)| of == key).map(|(_, version)| version).collect();
-        found.sort_by_key(|version: &ObjectVersion| (version.is_latest, version.modified));
-        Ok(found)
+        Ok(oldest_first(found.into_iter().filter(|(of, _)| of == key).map(|(_, version)| version).collect()))
     }
 
     /// The keys below `prefix` that have a version, though a marker may hide it, in order.
@@ -91,33 +94,51 @@ impl Store {
         prefix: &str,
         is_past: impl Fn(&str) -> bool,
     ) -> Result<Vec<(String, ObjectVersion)>> {
-        let (mut found, mut marker) = (Vec::new(), None::<(String, Option<String>)>);
+        let (mut found, mut marker) = (Vec::new(), None);
         let deadline = Instant::now() + self.shared.retry.operation_timeout;
-        let keyed = |key: Option<&str>, version: Option<ObjectVersion>| Some((key?.to_owned(), version?));
         for _ in 0..PAGES_MAX {
-            let page = || async {
-                let mut request = self.shared.client.list_object_versions().bucket(bucket).prefix(prefix);
-                if let Some((key, version)) = marker.clone() {
-                    request = request.key_marker(key).set_version_id_marker(version);
+            let page = self.version_page(bucket, prefix, marker.as_ref()).await?;
+            found.extend(page.entries);
+            match page.next {
+                Some(next) if !is_past(&next.key) => {
+                    if marker.as_ref() == Some(&next) || Instant::now() > deadline {
+                        break;
+                    }
+                    marker = Some(next);
                 }
-                request.send().await.map_err(|e| sdk_error::convert("list versions of", &path(bucket, prefix), &e))
-            };
-            let reply = self.shared.hedges.ask("ListObjectVersions", page).await?;
-            found.extend(reply.versions().iter().filter_map(|v| keyed(v.key(), version(v))));
-            found.extend(reply.delete_markers().iter().filter_map(|m| keyed(m.key(), delete_marker(m))));
-            let next =
-                reply.next_key_marker().map(|key| (key.to_owned(), reply.next_version_id_marker().map(Into::into)));
-            let past = next.as_ref().is_none_or(|(next, _)| is_past(next));
-            if past || !reply.is_truncated().unwrap_or_default() {
-                return Ok(found);
+                _ => return Ok(found),
             }
-            if next == marker || Instant::now() > deadline {
-                break;
-            }
-            marker = next;
         }
         let what = format!("list versions of {}: the list does not end", path(bucket, prefix));
         Err(Error::new(Kind::Unavailable, what))
+    }
+
+    /// One page of ListObjectVersions, held to the rules of [`super::list`].
+    async fn version_page(&self, bucket: &str, prefix: &str, marker: Option<&VersionMarker>) -> Result<VersionPage> {
+        let ask = || async {
+            let request = self.shared.client.list_object_versions().bucket(bucket).prefix(prefix);
+            let mut request = request.encoding_type(EncodingType::Url);
+            if let Some(VersionMarker { key, id }) = marker.cloned() {
+                request = request.key_marker(key).set_version_id_marker(id);
+            }
+            request.send().await.map_err(|e| sdk_error::convert("list versions of", &path(bucket, prefix), &e))
+        };
+        let mut asks = 1;
+        loop {
+            let reply = self.shared.hedges.ask("ListObjectVersions", ask).await?;
+            match page_of(&reply, prefix, marker.map(|marker| marker.key.as_str())) {
+                Ok(page) => return Ok(page),
+                Err(why) if asks < PAGE_ASKS => {
+                    tracing::warn!("list versions of {bucket}/{prefix}: ask again: {why}");
+                    asks += 1;
+                    tokio::time::sleep(self.shared.retry.backoff_initial).await;
+                }
+                Err(why) => {
+                    let what = format!("list versions of {}: the answer contradicts itself", path(bucket, prefix));
+                    return Err(Error::new(Kind::Unavailable, format!("{what}: {why}")));
+                }
+            }
+        }
     }
 
     /// HEAD of one version.
@@ -156,8 +177,7 @@ impl Store {
         let sent = request.customize().config_override(self.patience(span.size)).send().await;
         let what = format!("bring back part {} of version {version} of", span.number);
         let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
-        let etag = reply.copy_part_result().and_then(|result| result.e_tag()).unwrap_or_default();
-        Ok(bare_etag(etag).to_owned())
+        etag_of(reply.copy_part_result().and_then(|result| result.e_tag()), &what, bucket, key)
     }
 }
 
@@ -173,9 +193,11 @@ impl ObjectInfo {
     }
 }
 
-/// True for the answers of stores without the call and of keys without the right.
+/// True for the refusals of stores without the call and of keys without the right. An answer of success that cannot be
+/// read is none: it tells nothing of either.
 pub fn does_not_tell(error: &Error) -> bool {
-    matches!(error.kind(), Kind::AccessDenied | Kind::Unsupported | Kind::InvalidArgument)
+    let refused = error.status().is_some_and(|status| status >= 400);
+    refused && matches!(error.kind(), Kind::AccessDenied | Kind::Unsupported | Kind::InvalidArgument)
 }
 
 fn version_source(bucket: &str, key: &str, version: &str) -> String {
@@ -183,24 +205,107 @@ fn version_source(bucket: &str, key: &str, version: &str) -> String {
     format!("{bucket}/{}?versionId={version}", super::multipart::escape_path(key))
 }
 
-fn version(version: &aws_sdk_s3::types::ObjectVersion) -> Option<ObjectVersion> {
-    Some(ObjectVersion {
-        id: version.version_id()?.to_owned(),
+/// Where the next page of versions begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct VersionMarker {
+    key: String,
+    id: Option<String>,
+}
+
+#[derive(Debug)]
+struct VersionPage {
+    /// In the server's order, the versions before the markers.
+    entries: Vec<(String, ObjectVersion)>,
+    next: Option<VersionMarker>,
+}
+
+/// The page, or what is wrong with it. Of one key there may be many versions, so keys need not rise, but never fall.
+fn page_of(
+    reply: &ListObjectVersionsOutput,
+    prefix: &str,
+    after: Option<&str>,
+) -> std::result::Result<VersionPage, String> {
+    let encoded = reply.encoding_type() == Some(&EncodingType::Url);
+    let decoded = |text: &str| if encoded { url_decode(text) } else { text.as_bytes().to_vec() };
+    let readable = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
+    if let Some(of) = reply.prefix().filter(|of| !of.is_empty() && *of != prefix && decoded(of) != prefix.as_bytes()) {
+        return Err(format!("it is of prefix {}", words(of)));
+    }
+    // What a name that is no UTF-8 was turned into is not where the server goes on from.
+    let after = after.filter(|after| !after.contains(char::REPLACEMENT_CHARACTER)).map(str::as_bytes);
+    let versions = reply.versions().iter().map(|one| (one.key(), version(one)));
+    let markers = reply.delete_markers().iter().map(|one| (one.key(), delete_marker(one)));
+    let mut entries = Vec::with_capacity(reply.versions().len() + reply.delete_markers().len());
+    for list in [versions.collect::<Vec<_>>(), markers.collect()] {
+        let mut last = after.map(<[u8]>::to_vec);
+        for (key, entry) in list {
+            let key = decoded(key.ok_or("an entry has no key")?);
+            let shown = words(&readable(&key));
+            let entry = entry.map_err(|why| format!("an entry of key {shown} has no {why}"))?;
+            if !key.starts_with(prefix.as_bytes()) {
+                return Err(format!("key {shown} was not asked for"));
+            }
+            if let Some(last) = last.replace(key.clone()).filter(|last| *last > key) {
+                return Err(format!("keys fall: {} comes before {shown}", words(&readable(&last))));
+            }
+            entries.push((readable(&key), entry));
+        }
+    }
+    let id = reply.next_version_id_marker().filter(|id| !id.is_empty()).map(ToOwned::to_owned);
+    let marker = reply.next_key_marker().filter(|key| !key.is_empty());
+    let marker = marker.map(|key| VersionMarker { key: readable(&decoded(key)), id });
+    let next = match (reply.is_truncated(), marker) {
+        (Some(true), None) => return Err("it is truncated and names no next page".into()),
+        (Some(false), _) | (None, None) => None,
+        (_, marker) => marker,
+    };
+    if let (Some(next), Some(after)) = (&next, after)
+        && next.key.as_bytes() < after
+    {
+        return Err(format!("it goes back to key {}", words(&next.key)));
+    }
+    Ok(VersionPage { entries, next })
+}
+
+/// The versions of one key from the newest on, as lists have them, turned round. Times are told in seconds: of two
+/// versions with the same time the order of the list decides, and a marker counts as the later one, since the lists of
+/// versions and of markers come apart.
+fn oldest_first(found: Vec<ObjectVersion>) -> Vec<ObjectVersion> {
+    let (mut markers, mut versions): (Vec<_>, Vec<_>) = found.into_iter().partition(|version| version.is_marker);
+    versions.reverse();
+    markers.reverse();
+    versions.append(&mut markers);
+    versions.sort_by_key(|version| (version.is_latest, version.modified));
+    versions
+}
+
+/// The version, or what it lacks.
+fn version(version: &aws_sdk_s3::types::ObjectVersion) -> std::result::Result<ObjectVersion, &'static str> {
+    Ok(ObjectVersion {
+        id: version.version_id().filter(|id| !id.is_empty()).ok_or("VersionId")?.to_owned(),
         is_marker: false,
         is_latest: version.is_latest().unwrap_or_default(),
-        size: version.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
+        size: version.size().and_then(|size| u64::try_from(size).ok()).ok_or("size")?,
         etag: bare_etag(version.e_tag().unwrap_or_default()).to_owned(),
-        modified: seconds(version.last_modified()),
+        modified: told(version.last_modified())?,
     })
 }
 
-fn delete_marker(marker: &aws_sdk_s3::types::DeleteMarkerEntry) -> Option<ObjectVersion> {
-    Some(ObjectVersion {
-        id: marker.version_id()?.to_owned(),
+fn delete_marker(marker: &aws_sdk_s3::types::DeleteMarkerEntry) -> std::result::Result<ObjectVersion, &'static str> {
+    Ok(ObjectVersion {
+        id: marker.version_id().filter(|id| !id.is_empty()).ok_or("VersionId")?.to_owned(),
         is_marker: true,
         is_latest: marker.is_latest().unwrap_or_default(),
         size: 0,
         etag: String::new(),
-        modified: seconds(marker.last_modified()),
+        modified: told(marker.last_modified())?,
     })
 }
+
+fn told(modified: Option<&DateTime>) -> std::result::Result<u64, &'static str> {
+    Some(seconds(modified)).filter(|seconds| *seconds > 0).ok_or("LastModified")
+}
+
+#[cfg(test)]
+#[path = "versions_tests.rs"]
+mod tests;

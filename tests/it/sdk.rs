@@ -9,6 +9,7 @@ use aws_sdk_s3::config::{
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use vastost::config::credentials::KeyPair;
@@ -28,6 +29,14 @@ pub struct Refusal {
     pub status: u16,
     pub code: String,
     pub headers: Vec<(String, String)>,
+}
+
+/// From now on the site's bucket keeps versions.
+pub fn keep_versions(site: &Site) {
+    let (sdk, status) = (Sdk::new(site), BucketVersioningStatus::Enabled);
+    let configuration = VersioningConfiguration::builder().status(status).build();
+    let set = sdk.client.put_bucket_versioning().bucket(&sdk.bucket).versioning_configuration(configuration);
+    sdk.run(set.send()).expect("a bucket that keeps versions");
 }
 
 impl Sdk {

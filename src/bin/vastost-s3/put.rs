@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use vastost::catalog::escape::Name;
 use vastost::catalog::image_id::ImageId;
-use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_II_IMAGE_CREATED, STSP_NAME_SIZE};
+use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_NAME_SIZE};
 use vastost::ost::host::{Definition, HostImage, HostServer};
 use vastost::ost::status::{STSP_EBUSY, STSP_EEXIST, STSP_ENOENT};
 
@@ -130,11 +130,19 @@ fn write_all(image: &HostImage, reading: &Reading, progress: &Progress) -> Resul
 }
 
 /// Leaves nothing behind of an image that is not complete, and gives back the first error with what else went wrong. A
-/// complete image of that name is another writer's, or ours whose last answer was lost: it stays.
+/// complete image of that name is another writer's, or ours whose last answer was lost: it stays. So only what the store
+/// has just told to be pending is removed: no image was there, and none pending, when this one was created.
 fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error>) -> Box<dyn Error> {
     let name = full_name(lsu, &def.basename, def.date);
-    if is_complete(server, lsu, def) {
-        return complete_or(server, lsu, def, first);
+    match server.info(lsu, def) {
+        Ok(info) if info.flags & STSP_II_IMAGE_PENDING != 0 => {}
+        Ok(_) => return more(first, &left_alone(&name)),
+        Err(gone) if gone.code == STSP_ENOENT => return first,
+        Err(second) => {
+            let left =
+                format!("`vastost-s3 info {name}` tells, and if it is pending, `vastost-s3 rm {name}` removes it");
+            return more(first, &format!("nobody knows what is left of it, so nothing was removed: {second}; {left}"));
+        }
     }
     match server.delete(lsu, def) {
         Ok(()) => first,
@@ -154,12 +162,14 @@ fn more(first: Box<dyn Error>, second: &str) -> Box<dyn Error> {
 
 /// The first error, with what is there when a complete image of that name is.
 fn complete_or(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error>) -> Box<dyn Error> {
-    if !is_complete(server, lsu, def) {
-        return first;
+    match server.info(lsu, def) {
+        Ok(info) if info.flags & STSP_II_IMAGE_CREATED != 0 => {
+            more(first, &left_alone(&full_name(lsu, &def.basename, def.date)))
+        }
+        _ => first,
     }
-    more(first, &format!("a complete image {} is there, and was left alone", full_name(lsu, &def.basename, def.date)))
 }
 
-fn is_complete(server: &HostServer, lsu: &str, def: &Definition) -> bool {
-    server.info(lsu, def).is_ok_and(|info| info.flags & STSP_II_IMAGE_CREATED != 0)
+fn left_alone(name: &str) -> String {
+    format!("a complete image {name} is there, and was left alone")
 }

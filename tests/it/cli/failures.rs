@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use super::{Run, command, finish, run, run_with, site};
 use crate::common::{Site, write_private};
+use crate::proxy::{Action, Answer, Proxy};
 
 /// The site's configuration with one text replaced, in a file of its own.
 fn changed(site: &Site, from: &str, to: &str) -> PathBuf {
@@ -123,4 +124,26 @@ fn an_image_that_is_not_a_name_or_a_file_that_is_a_folder_is_refused() {
     assert!(told.contains("is a folder"), "{told}");
     let told = one_line(run(&site, &["put", "/no/such/file", "main/a"]));
     assert!(told.contains("/no/such/file"), "{told}");
+}
+
+#[test]
+fn a_put_that_cannot_look_removes_nothing() {
+    let site = site();
+    let proxy = Proxy::start(&site.url);
+    site.point_at(&[proxy.url()]);
+    // The first look is that of the create, the second that of the clean-up.
+    proxy.script(|request| match request.is("GetObject", "catalog") && request.nth == 2 {
+        true => Action::Answer(Answer::error(403, "AccessDenied")),
+        false => Action::Forward,
+    });
+    let put = ["put", "--command", "main/a:1795305600", "--", "sh", "-c", "head -c 1000 /dev/zero; exit 3"];
+    let told = run(&site, &put).expect(1).stderr;
+    assert!(told.contains("nothing was removed") && told.contains("vastost-s3 rm main/a:1795305600"), "{told}");
+    assert_eq!(proxy.faults(), 1);
+    assert!(!proxy.requests().iter().any(|request| request.is("DeleteObject", "backups")));
+    // Without the fault the next one cleans up, and leaves what is another's.
+    run(&site, &["rm", "--yes", "main/a:1795305600"]).expect(0);
+    let told = run(&site, &put).expect(1).stderr;
+    assert!(!told.contains("removed"), "{told}");
+    assert_eq!(site.keys_under(""), [""; 0]);
 }

@@ -29,6 +29,7 @@ on_every_server!(
     requests_without_a_body_say_so,
     without_a_date_header_only_ages_are_unknown,
     a_store_that_pauses_within_a_body_is_waited_for,
+    a_list_of_versions_that_contradicts_itself_deletes_nothing,
 );
 
 /// Ends the text before the `nth` occurrence of a tag.
@@ -412,4 +413,45 @@ fn minio_keys_with_control_characters_stop_no_listing() {
 #[cfg(feature = "minio-tests")]
 fn bytes_of(text: &'static str) -> bytes::Bytes {
     bytes::Bytes::from_static(text.as_bytes())
+}
+
+fn a_list_of_versions_that_contradicts_itself_deletes_nothing(wish: &Wish) {
+    let (field, def, data) = (Field::new(wish), image("versions", 1), pattern(70_000, 9));
+    crate::sdk::keep_versions(&field.site);
+    // What a server handle was told of the bucket is good for a minute.
+    let server = field.site.open();
+    backup(&server, &def, &data, CALL);
+    let faults: [(&str, Fault, i32, &str); 4] = [
+        (
+            "another document",
+            || Action::edit_text(|text| text.replace("ListVersionsResult", "SomethingResult")),
+            STSP_ENOTSUP,
+            "<SomethingResult> came",
+        ),
+        (
+            "no next page",
+            || Action::edit_text(|text| text.replace("<IsTruncated>false", "<IsTruncated>true")),
+            STSP_EUNAVAIL,
+            "names no next page",
+        ),
+        (
+            "no ids",
+            || Action::edit_text(|text| text.replace("VersionId>", "OtherId>")),
+            STSP_EUNAVAIL,
+            "has no VersionId",
+        ),
+        ("prefix", || Action::edit_text(|text| text.replace("versions", "other")), STSP_EUNAVAIL, ""),
+    ];
+    for (name, fault, code, why) in faults {
+        field.proxy.script(move |request| if request.query("versions").is_some() { fault() } else { Action::Forward });
+        let error = server.delete("main", &def).unwrap_err();
+        assert_eq!(error.code, code, "{name}: {error}");
+        assert!(error.message.contains(why) && !error.message.contains("s3:ListBucketVersions"), "{name}: {error}");
+        assert!(field.proxy.recent().iter().all(|request| !request.is("DeleteObject", "backups")), "{name}");
+        field.proxy.forward_all();
+        assert!(restore(&server, &def, CALL) == data, "{name}");
+    }
+    server.delete("main", &def).unwrap();
+    let listed: Vec<_> = field.proxy.requests().into_iter().filter(|r| r.query("versions").is_some()).collect();
+    assert!(!listed.is_empty() && listed.iter().all(|request| request.query("encoding-type") == Some("url")));
 }

@@ -1,6 +1,9 @@
 //! What a store proves, and what becomes of an image where it does not.
 
+use bytes::Bytes;
 use serde_json::Value;
+use vastost::objstore::checksum::Crc64;
+use vastost::objstore::client::{SentPart, WireCheck};
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_WRITE};
 use vastost::ost::host::Definition;
 use vastost::ost::status::{STSP_EBUSY, STSP_ECORRUPT, STSP_ENOENT};
@@ -25,6 +28,9 @@ on_every_server!(
     a_store_that_insists_on_a_checksum_takes_every_put,
     no_header_is_empty,
     only_a_writer_probes,
+    a_probe_that_meets_a_busy_store_or_a_firewall_is_not_kept,
+    a_conflict_with_another_request_is_waited_out,
+    a_part_that_landed_twice_is_completed_and_read_back,
 );
 
 /// VAST's own ETag of an object that was written over NFS.
@@ -128,7 +134,7 @@ fn a_writer_whose_record_was_taken_over_notices_where_all_etags_are_alike(wish: 
         let mut record: Value = serde_json::from_slice(&store.get_small(&bucket, &key, 1 << 20).await?).unwrap();
         record["writer"]["host"] = "another".into();
         let body = serde_json::to_vec(&record).unwrap().into();
-        store.put(&bucket, &key, body, vastost::objstore::client::WireCheck::None, &[], false).await
+        store.put(&bucket, &key, body, WireCheck::None, &[], false).await
     });
     taken.unwrap();
     assert_eq!(image.close(STSP_CLOSEF_COMPLETE).unwrap_err().code, STSP_EBUSY);
@@ -358,4 +364,89 @@ fn only_a_writer_probes(wish: &Wish) {
     }
     let writes = |request: &Request| request.folder() == "probe" && ["PUT", "POST"].contains(&request.method.as_str());
     assert!(!proxy.recent().iter().any(writes));
+}
+
+fn a_probe_that_meets_a_busy_store_or_a_firewall_is_not_kept(wish: &Wish) {
+    for (number, status, code) in [(1, 403, "AccessDenied"), (2, 409, "Conflict"), (3, 401, "Denied")] {
+        let (site, proxy) = behind_proxy(wish);
+        // The third put of the probe has a wrong MD5.
+        proxy.script(move |request| match request.is("PutObject", "probe") && request.nth == 3 {
+            true => Action::Answer(Answer::error(status, code)),
+            false => Action::Forward,
+        });
+        let (server, data) = (site.open(), pattern(70_000, number));
+        backup(&server, &image("busy", number), &data, CALL);
+        assert_eq!(proxy.faults(), 1, "{status}");
+        assert_eq!(known(&site), None, "{status} proves nothing for a week");
+        assert!(restore(&server, &image("busy", number), CALL) == data);
+    }
+    let (site, proxy) = behind_proxy(wish);
+    proxy.forward_all();
+    backup(&site.open(), &image("calm", 1), b"x", CALL);
+    let found = known(&site).unwrap();
+    assert_eq!((&found["content_md5"], &found["conditional_put"]), (&true.into(), &true.into()), "{found}");
+}
+
+fn a_conflict_with_another_request_is_waited_out(wish: &Wish) {
+    let field = Field::new(wish);
+    for (number, code) in [(1, "ConditionalRequestConflict"), (2, "OperationAborted")] {
+        field.proxy.script(move |request| match request.is("PutObject", "catalog") && request.nth <= 2 {
+            true => Action::Answer(Answer::error(409, code)),
+            false => Action::Forward,
+        });
+        field.survives(&image("conflict", number), &pattern(70_000, number), code);
+    }
+}
+
+fn a_part_that_landed_twice_is_completed_and_read_back(wish: &Wish) {
+    let (site, proxy) = behind_proxy(wish);
+    proxy.script(encrypted);
+    let server = site.open();
+    backup(&server, &image("before", 1), b"x", CALL);
+    assert_eq!(known(&site).unwrap()["etag_is_md5"], false);
+    // The store has another ETag of part 1 than was answered, as of a try that was given up and landed last.
+    let late = |request: &Request| match request.is("UploadPart", "backups") && request.query("partNumber") == Some("1")
+    {
+        true => Action::edit(constant_etag),
+        false => encrypted(request),
+    };
+    proxy.script(late);
+    let (def, data) = (image("late", 1), several_parts(1));
+    backup(&server, &def, &data, CALL);
+    assert!(reads_of(&proxy, "backups") >= 3, "only the bytes can tell");
+    assert!(restore(&server, &def, CALL) == data);
+    // And they do.
+    proxy.script(move |request| match request.is("GetObject", "backups") {
+        true => Action::FlipAnswer(40),
+        false => late(request),
+    });
+    let written = server.create("main", &image("late", 2)).unwrap();
+    write_all(&written, &data, 0, CALL);
+    assert_eq!(written.close(STSP_CLOSEF_COMPLETE).unwrap_err().code, STSP_ECORRUPT);
+}
+
+#[test]
+fn what_lay_there_before_settles_no_completion() {
+    use vastost::embedded::{Fault, Trouble};
+    let site = Site::new(&Wish::default().with(RETRY));
+    let refuse = Trouble::Refuse { status: 500, code: "InternalError".into() };
+    let operation = "CompleteMultipartUpload".into();
+    site.embedded().plan(Fault { operation, key_prefix: String::new(), skip: 0, times: u32::MAX, trouble: refuse });
+    let bucket = site.bucket.clone();
+    let done = site.with_store(move |store| async move {
+        store.put(&bucket, "k", vec![1; 1000].into(), WireCheck::None, &[], false).await?;
+        let before = store.head(&bucket, "k").await?;
+        let (body, crc64) = (Bytes::from(vec![2; 1000]), Crc64::of(&[2; 1000]));
+        let upload = store.begin_upload(&bucket, "k", &[], false).await?;
+        let etag = store.upload_part(&bucket, "k", &upload, 1, body, WireCheck::None).await?.etag;
+        let parts = [SentPart { number: 1, size: 1000, etag, crc64 }];
+        // By its size alone the junk would be taken for what was completed.
+        let by_size = store.complete_upload(&bucket, "k", &upload, &parts, None).await?;
+        Ok((
+            by_size.etag == before.etag,
+            store.complete_upload_over(&bucket, "k", &upload, &parts, Some(&before)).await,
+        ))
+    });
+    let (is_junk, over) = done.unwrap();
+    assert!(is_junk && over.unwrap_err().outcome_is_unknown());
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use vastost::objstore::client::WireCheck;
 use vastost::ost::abi::STSP_OPEN_READ;
 use vastost::ost::host::HostFilter;
 use vastost::ost::status::{STSP_ECORRUPT, STSP_ENETWORK, STSP_ETIMEOUT, STSP_EUNAVAIL};
@@ -17,6 +18,7 @@ on_every_server!(
     a_byte_that_always_flips_on_the_way_in_is_never_returned_as_good,
     a_small_read_never_returns_a_flipped_byte,
     a_record_with_a_flipped_byte_is_never_believed,
+    a_record_larger_than_usual_is_read_in_its_own_room,
     a_restore_that_cannot_go_on_ends_with_the_right_code,
 );
 
@@ -150,4 +152,27 @@ fn a_restore_that_cannot_go_on_ends_with_the_right_code(wish: &Wish) {
     }
     field.proxy.forward_all();
     assert!(restore(&field.server, &def, CALL) == data);
+}
+
+fn a_record_larger_than_usual_is_read_in_its_own_room(wish: &Wish) {
+    let (field, def) = (Field::new(wish), image("large", 1));
+    backup(&field.server, &def, b"some bytes", CALL);
+    let key = field.site.keys_under("catalog/").into_iter().find(|key| key.contains("large")).unwrap();
+    // White space behind a document counts for nothing, but for its length.
+    for (spaces, requests) in [(0, 1), (70 << 10, 2), (17 << 20, 2)] {
+        let (bucket, key) = (field.site.bucket.clone(), key.clone());
+        let grown = field.site.with_store(move |store| async move {
+            let bytes = store.get_small(&bucket, &key, 1 << 20).await?;
+            let body = [&bytes[..], &vec![b' '; spaces]].concat().into();
+            store.put(&bucket, &key, body, WireCheck::None, &[], false).await
+        });
+        grown.unwrap();
+        field.proxy.forward_all();
+        match field.server.info("main", &def) {
+            Ok(info) => assert_eq!(info.size, 10),
+            Err(error) => assert!(spaces > 16 << 20 && error.code == STSP_ECORRUPT, "{spaces}: {error}"),
+        }
+        let asked = field.proxy.recent().iter().filter(|request| request.is("GetObject", "catalog")).count();
+        assert_eq!(asked, requests, "{spaces}");
+    }
 }

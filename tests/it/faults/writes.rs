@@ -1,9 +1,10 @@
+use vastost::ost::abi::STSP_CLOSEF_COMPLETE;
 use vastost::ost::status::{STSP_ECORRUPT, STSP_ENETWORK, STSP_ETIMEOUT, STSP_EUNAVAIL};
 
-use super::{BROKEN, Fault, Field, REFUSED, SILENT, several_parts};
-use crate::common::{CALL, PART, Wish, image, pattern, restore};
+use super::{BROKEN, Fault, Field, REFUSED, RETRY, SILENT, several_parts};
+use crate::common::{CALL, PART, Site, Wish, image, pattern, restore, write_all};
 use crate::conformance::on_every_server;
-use crate::proxy::{Action, Answer, When};
+use crate::proxy::{Action, Answer, Proxy, When};
 
 on_every_server!(
     any_request_of_a_backup_may_break_once,
@@ -14,6 +15,7 @@ on_every_server!(
     a_byte_that_flips_once_on_the_way_out_is_sent_again,
     a_byte_that_always_flips_on_the_way_out_is_never_stored_as_good,
     image_metadata_survive_what_the_image_survives,
+    a_record_that_is_not_found_at_first_ends_no_job,
 );
 
 /// The requests of a backup in their order, and whether the image is one part.
@@ -156,4 +158,21 @@ fn image_metadata_survive_what_the_image_survives(wish: &Wish) {
         assert!(seen == meta, "{name}");
         opened.close(0).unwrap();
     }
+}
+
+fn a_record_that_is_not_found_at_first_ends_no_job(wish: &Wish) {
+    let site = Site::new(&wish.small_parts().with("writer_lease = \"1 s\"\n").with(RETRY));
+    let proxy = Proxy::start(&site.url);
+    site.point_at(&[proxy.url()]);
+    let (server, def, data) = (site.open(), image("late", 1), several_parts(1));
+    let written = server.create("main", &def).unwrap();
+    write_all(&written, &data, 0, CALL);
+    // Each renewal that comes late looks first, and asks a front-end that does not know the record yet.
+    proxy.script(|request| match request.is("HeadObject", "pending") && request.nth <= 2 {
+        true => Action::Answer(Answer { status: 404, ..Answer::default() }),
+        false => Action::Forward,
+    });
+    crate::writer::until("two looks at the record", || proxy.faults() == 2);
+    written.close(STSP_CLOSEF_COMPLETE).expect("close");
+    assert!(restore(&server, &def, CALL) == data);
 }

@@ -27,7 +27,7 @@ impl Sequence {
         }
         let is_any = operation == ANY;
         let (skip, after) = (self.dice.below(if is_any { REQUESTS } else { 2 }), is_any && self.dice.once_in(2));
-        let refusal = || (400, "InvalidURI".to_owned());
+        let refusal = || (403, "AccessDenied".to_owned());
         let fault = |skip: usize, times: u32, trouble: Trouble| Fault {
             operation: operation.into(),
             key_prefix: String::new(),
