@@ -1,5 +1,7 @@
 //! What a store proves, and what becomes of an image where it does not.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use serde_json::Value;
 use vastost::objstore::checksum::Crc64;
@@ -31,6 +33,7 @@ on_every_server!(
     a_probe_that_meets_a_busy_store_or_a_firewall_is_not_kept,
     a_conflict_with_another_request_is_waited_out,
     a_part_that_landed_twice_is_completed_and_read_back,
+    a_version_with_a_flipped_byte_is_read_again,
 );
 
 /// VAST's own ETag of an object that was written over NFS.
@@ -423,6 +426,24 @@ fn a_part_that_landed_twice_is_completed_and_read_back(wish: &Wish) {
     let written = server.create("main", &image("late", 2)).unwrap();
     write_all(&written, &data, 0, CALL);
     assert_eq!(written.close(STSP_CLOSEF_COMPLETE).unwrap_err().code, STSP_ECORRUPT);
+}
+
+fn a_version_with_a_flipped_byte_is_read_again(wish: &Wish) {
+    let (site, proxy) = behind_proxy(wish);
+    crate::sdk::keep_versions(&site);
+    let (server, def, data) = (site.open(), image("hidden", 1), pattern(70_000, 1));
+    backup(&server, &def, &data, CALL);
+    let sidecar = site.keys_under("catalog/").remove(0);
+    crate::sdk::Sdk::new(&site).delete(&sidecar, None).unwrap();
+    let flipped = AtomicBool::new(false);
+    proxy.script(move |request| {
+        let reads = request.query("versionId").is_some() && request.is("GetObject", "catalog");
+        if reads && !flipped.swap(true, Ordering::Relaxed) { Action::FlipAnswer(0) } else { Action::Forward }
+    });
+    let name = format!("main/{}:{}", String::from_utf8_lossy(&def.basename), def.date);
+    run(&site, &["undelete", &name]).expect(0);
+    assert_eq!(proxy.faults(), 1);
+    assert!(restore(&server, &def, CALL) == data);
 }
 
 #[test]
