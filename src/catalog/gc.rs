@@ -26,7 +26,7 @@ pub enum Removed {
 }
 
 const NEEDED: Removed =
-    Removed::Kept("the image's sidecar may need it: run `vastost-s3 verify` and `vastost-s3 repair` first");
+    Removed::Kept("the image's sidecar, or a version of it, may need it: run `vastost-s3 undelete` or `repair` first");
 const TOO_LARGE: Removed =
     Removed::Kept("there is nothing in it, or more than any record has: move the object away with an S3 tool");
 const COMPLETABLE: Removed = Removed::Kept("all parts of the image are there: `vastost-s3 repair` completes it");

@@ -126,8 +126,7 @@ pub(super) async fn is_needed(lsu: &Lsu, id: &ImageId, key: &str) -> Result<bool
     let sidecar = lsu.keys().sidecar(id);
     let Some(bytes) = lsu.record_of_any_size(&sidecar).await? else {
         // One answer is no verdict: a listing must say the same, and delete markers hide what `undelete` brings back.
-        let seen = lsu.store().head_fresh(lsu.bucket(), &sidecar).await.if_found()?;
-        return Ok(seen.is_some() || is_hidden(lsu, &sidecar).await?);
+        return Ok(lsu.store().find(lsu.bucket(), &sidecar).await?.is_some() || is_hidden(lsu, &sidecar).await?);
     };
     match parse_sidecar(lsu.keys(), id, &bytes) {
         Ok(sidecar) if sidecar.content.data.key != key => {

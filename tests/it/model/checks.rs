@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use vastost::catalog::audit::report::Level;
-use vastost::catalog::delete;
+use vastost::catalog::image_id::ImageId;
+use vastost::catalog::lsu::Lsu;
 use vastost::catalog::restore::Restore;
+use vastost::catalog::{delete, undelete};
 use vastost::error::Kind;
 
 use super::known::{Known, Record, State};
@@ -200,8 +202,8 @@ impl Sequence {
                         self.check_gone(&known);
                     }
                 }
-                // Gone already, or only its data are left.
-                Err(error) if error.kind() == Kind::NotFound => {}
+                // Gone already, or only its data are left; or a marker lies over its sidecar, which is taken away first.
+                Err(error) if error.kind() == Kind::NotFound => self.remove_hidden(&known),
                 Err(error) => self.fail(&format!("{} cannot be removed: {error}: {known:?}", known.id)),
             }
         }
@@ -241,6 +243,15 @@ impl Sequence {
         let (lsu, def) = (self.lsus[known.lsu].clone(), any_def(&known.id));
         if let Err(error) = self.do_async(|_| async move { delete::delete(&lsu, &def).await }) {
             self.fail(&format!("{} has no data and cannot be deleted: {error}: {known:?}", known.id));
+        }
+    }
+
+    fn remove_hidden(&self, known: &Known) {
+        let (lsu, id) = (self.lsus[known.lsu].clone(), known.id.clone());
+        if self.keeps_versions() {
+            let back = |lsu: Lsu, id: ImageId| async move { undelete::undelete(&lsu, &id).await };
+            let _ = self.do_async(|_| back(lsu.clone(), id.clone()));
+            let _ = self.do_async(|_| async move { delete::force_delete(&lsu, &id).await });
         }
     }
 
