@@ -78,18 +78,51 @@ pub async fn salvage(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
     Ok(Some(Content::new(&pending.key, &object, &parts)))
 }
 
-/// True when every part that the record of an attempt lists is on the store by number and size, in its upload or as its
-/// object. ETags are hints, and decide nothing here.
-pub async fn is_whole(lsu: &Lsu, pending: &Pending) -> Result<bool> {
+/// What is on the store of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum There {
+    /// Every part of its record by number and size, in its upload or as its object. ETags are hints, and decide nothing.
+    All,
+    /// Something that is not what the record says.
+    Some,
+    /// Neither an upload nor an object, as two questions say.
+    Nothing,
+}
+
+/// What is on the store of an attempt that was being completed. One answer alone never says that nothing is.
+pub async fn what_is_there(lsu: &Lsu, pending: &Pending) -> Result<There> {
+    let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
     let wanted: u64 = pending.sent.iter().map(|part| part.size).sum();
     if let Some(upload) = &pending.upload_id
         && !pending.sent.is_empty()
-        && let Some(parts) = lsu.store().list_parts(lsu.bucket(), &pending.key, upload).await?
+        && let Some(parts) = store.list_parts(bucket, key, upload).await?
     {
-        return Ok(has_all(&parts, &pending.sent));
+        return Ok(if has_all(&parts, &pending.sent) { There::All } else { There::Some });
     }
-    let object = lsu.store().head(lsu.bucket(), &pending.key).await.if_found()?;
-    Ok(object.is_some_and(|object| object.size == wanted))
+    if let Some(object) = store.head(bucket, key).await.if_found()? {
+        return Ok(if object.size == wanted { There::All } else { There::Some });
+    }
+    let listed = store.find(bucket, key).await?.is_some();
+    let uploading = pending.upload_id.is_some() && is_being_uploaded(lsu, key).await?;
+    Ok(if listed || uploading { There::Some } else { There::Nothing })
+}
+
+/// True when any upload to `key` is listed; false too where uploads cannot be listed.
+async fn is_being_uploaded(lsu: &Lsu, key: &str) -> Result<bool> {
+    let mut after = None;
+    loop {
+        let page = match lsu.store().list_uploads(lsu.bucket(), after).await {
+            Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Unsupported) => return Ok(false),
+            other => other?,
+        };
+        if page.uploads.iter().any(|upload| upload.key == key) {
+            return Ok(true);
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(false),
+        }
+    }
 }
 
 /// True when the object says itself that it is made of these parts: by its CRC, or by its ETag where the bucket is known to

@@ -18,6 +18,8 @@ use super::remove::{
     remove_versions,
 };
 use crate::error::{Error, Found, Kind, Result};
+use crate::objstore::bucket_rules::Locking;
+use crate::objstore::versions::Versioning;
 
 /// Removes the image that answers to `def`, complete or pending; finishes a delete that was interrupted.
 pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
@@ -84,7 +86,12 @@ async fn try_delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], began: 
     for asked in [Some(data), meta, Some(&key)].into_iter().flatten() {
         ask_for_locks(lsu, asked).await?;
     }
-    let marked = sidecar.state == ImageState::Deleting || mark(lsu, sidecar, bytes, &key).await?;
+    // A mark that the bucket itself locks could not be removed again.
+    let marked = sidecar.state == ImageState::Deleting
+        || (!locks_what_is_put(lsu).await? && mark(lsu, sidecar, bytes, &key).await?);
+    if marked && lsu.versioning().await? != Versioning::Off {
+        ask_for_locks(lsu, &key).await?;
+    }
     if !marked {
         // A crash from here on leaves whole data without a sidecar, which `repair` brings back.
         remove_versions(lsu, &key, began).await?;
@@ -116,6 +123,14 @@ async fn put_back(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], key: &str, error: 
             ))
         }
     }
+}
+
+/// True when the bucket has a default retention. Keys that may not ask find out by the mark itself.
+async fn locks_what_is_put(lsu: &Lsu) -> Result<bool> {
+    if lsu.versioning().await? == Versioning::Off {
+        return Ok(false);
+    }
+    Ok(matches!(lsu.store().locking(lsu.bucket()).await, Ok(Locking::ByDefault(_))))
 }
 
 /// Step 1: from now on the image is gone. False where the store takes no more records, for lack of space or of the right.

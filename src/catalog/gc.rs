@@ -3,16 +3,17 @@
 //! Data go only when no sidecar of their image can need them: see [`super::remove::is_needed`]. A record that cannot be read
 //! is set aside under `replaced/`, and the data that it may have spoken for stay; one of a newer version is never touched.
 
-use super::adopt::is_whole;
+use super::adopt::{There, what_is_there};
 use super::audit::debris::{JudgedPending, Remedy};
 use super::claim::Record;
 use super::delete::delete_complete;
 use super::image_id::ImageId;
 use super::keys::{Attempt, Folder};
 use super::lsu::{Lsu, PendingEntry, Pendings};
-use super::meta::Meta;
 use super::record::{Closing, ImageState, Pending, Writer, parse_pending};
-use super::remove::{ask_for_locks, has_hidden_data, is_hidden, is_needed, remove_attempt, remove_key, remove_record};
+use super::remove::{
+    ask_for_locks, has_hidden_data, is_hidden, is_needed, needs_meta, remove_attempt, remove_key, remove_record,
+};
 use crate::error::{Found, Kind, Result};
 
 /// What became of one finding.
@@ -27,6 +28,8 @@ pub enum Removed {
 
 const NEEDED: Removed =
     Removed::Kept("the image's sidecar, or a version of it, may need it: run `vastost-s3 undelete` or `repair` first");
+const CONTRADICTED: Removed =
+    Removed::Kept("what is on the store is not what its record says: try again later; `vastost-s3 rm` gives it up");
 const TOO_LARGE: Removed =
     Removed::Kept("there is nothing in it, or more than any record has: move the object away with an S3 tool");
 const COMPLETABLE: Removed = Removed::Kept("all parts of the image are there: `vastost-s3 repair` completes it");
@@ -38,7 +41,7 @@ pub fn plan(remedy: &Remedy, orphan_data: bool) -> Option<&'static str> {
         Remedy::OrphanData { .. } => orphan_data.then_some("remove the data object"),
         Remedy::OrphanObject { .. } => Some("remove the object"),
         Remedy::OrphanUpload { .. } => Some("abort the upload"),
-        Remedy::Pending(judged) if judged.is_whole => None,
+        Remedy::Pending(judged) if judged.is_there => None,
         Remedy::Pending(_) => Some("remove the pending image: its upload, its data and its record"),
         Remedy::BadPending { may_be_whole: true, .. } if !orphan_data => None,
         Remedy::BadPending { .. } => Some("set the pending record that cannot be read aside, and abort its upload"),
@@ -55,10 +58,11 @@ pub async fn remove(lsu: &Lsu, remedy: &Remedy) -> Result<Removed> {
         Remedy::OrphanUpload { key, upload } => {
             if let Some((id, attempt)) = lsu.keys().parse(Folder::Data, key) {
                 let (now, pendings) = (lsu.now().await?, lsu.pendings(&id).await?);
-                // A record that a close has kept speaks for no writer, and names its upload.
+                // A record that a close has kept speaks for no writer, and its upload is the image.
                 let of_writer = |entry: &PendingEntry| {
                     let named = entry.pending.upload_id.as_ref() == Some(upload);
-                    Some(&entry.pending.attempt) == attempt.as_ref() && (named || entry.is_held(now))
+                    let closing = entry.pending.closing == Some(Closing::Complete);
+                    Some(&entry.pending.attempt) == attempt.as_ref() && (named || closing || entry.is_held(now))
                 };
                 if pendings.iter().any(of_writer) {
                     return Ok(Removed::NotNeeded);
@@ -171,8 +175,14 @@ async fn why_kept(lsu: &Lsu, pending: &Pending) -> Result<Option<Removed>> {
         return Ok(Some(NEEDED));
     }
     // Beside another attempt's sidecar it will never be the image.
-    let whole = pending.closing == Some(Closing::Complete) && !is_complete && is_whole(lsu, pending).await?;
-    Ok(whole.then_some(COMPLETABLE))
+    if pending.closing != Some(Closing::Complete) || is_complete {
+        return Ok(None);
+    }
+    Ok(match what_is_there(lsu, pending).await? {
+        There::All => Some(COMPLETABLE),
+        There::Some => Some(CONTRADICTED),
+        There::Nothing => None,
+    })
 }
 
 /// Makes an attempt ours, if it still is what was judged and no living writer has the image: one that goes on with an
@@ -214,7 +224,7 @@ async fn remove_object(lsu: &Lsu, key: &str) -> Result<Removed> {
         let named =
             !unreadable.is_empty() || entries.iter().any(|entry| Some(&entry.pending.attempt) == attempt.as_ref());
         let kept = match lsu.sidecar(&id).await {
-            Ok(Some((sidecar, _))) => matches!(&sidecar.meta, Some(Meta::Object { key: own, .. }) if own == key),
+            Ok(Some((sidecar, _))) => needs_meta(lsu, &sidecar, key).await?,
             // Delete markers hide what `undelete` brings back.
             Ok(None) => is_hidden(lsu, &lsu.keys().sidecar(&id)).await? || has_hidden_data(lsu, &id).await?,
             // Whether it names them cannot be told.

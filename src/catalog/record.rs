@@ -324,7 +324,10 @@ fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T> {
     }
     super::shape::check(bytes).map_err(|why| invalid(key, &why))?;
     let versioned: Versioned = serde_json::from_slice(bytes).map_err(|e| invalid(key, &e.to_string()))?;
-    if versioned.schema != SCHEMA {
+    if versioned.schema < SCHEMA {
+        return Err(invalid(key, &format!("there is no schema {}", versioned.schema)));
+    }
+    if versioned.schema > SCHEMA {
         let what = format!("record {key} has schema {}, this version reads {SCHEMA}", versioned.schema);
         return Err(Error::new(Kind::Unsupported, what));
     }

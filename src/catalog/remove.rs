@@ -8,7 +8,7 @@ use super::image_id::ImageId;
 use super::keys::Folder;
 use super::lsu::Lsu;
 use super::meta::Meta;
-use super::record::{Pending, parse_sidecar};
+use super::record::{Pending, Sidecar, parse_sidecar};
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::versions::{Lock, ObjectVersion, Versioning, does_not_tell};
 
@@ -131,9 +131,26 @@ pub(super) async fn is_needed(lsu: &Lsu, id: &ImageId, key: &str) -> Result<bool
     match parse_sidecar(lsu.keys(), id, &bytes) {
         Ok(sidecar) if sidecar.content.data.key != key => {
             let other = lsu.store().head(lsu.bucket(), &sidecar.content.data.key).await.if_found()?;
-            Ok(other.is_none_or(|other| other.size != sidecar.content.data.size))
+            // An ETag that is another one is a question, and until it is answered nothing goes.
+            let data = &sidecar.content.data;
+            Ok(other.is_none_or(|other| other.size != data.size || other.etag != data.etag))
         }
         _ => Ok(true),
+    }
+}
+
+/// True unless the metadata object at `key` can be spared: the sidecar names another one that is there, or has its metadata
+/// itself. A sidecar without metadata may have lost the word of those that were written with its data.
+pub(super) async fn needs_meta(lsu: &Lsu, sidecar: &Sidecar, key: &str) -> Result<bool> {
+    match &sidecar.meta {
+        Some(Meta::Object { key: own, .. }) if own == key => Ok(true),
+        Some(Meta::Object { key: own, .. }) => Ok(lsu.store().head(lsu.bucket(), own).await.if_found()?.is_none()),
+        Some(_) => Ok(false),
+        None => {
+            let attempt = |folder, key: &str| lsu.keys().parse(folder, key).and_then(|(_, attempt)| attempt);
+            let of_data = attempt(Folder::Data, &sidecar.content.data.key);
+            Ok(of_data.is_some() && of_data == attempt(Folder::Meta, key))
+        }
     }
 }
 
@@ -181,6 +198,14 @@ pub(super) async fn versions(lsu: &Lsu, key: &str) -> Result<Option<Vec<ObjectVe
                 unless_refused(store.head(bucket, key).await.if_found())?.is_none_or(|found| found.is_some());
             Ok((!is_there).then_some(versions))
         }
+        Ok(versions) if versions.is_empty() => match unless_refused(store.find(bucket, key).await)?.flatten() {
+            // Some answers are no such list and look like an empty one.
+            Some(_) => {
+                let what = format!("list versions of {bucket}/{key}: none is listed, and the object is there");
+                Err(Error::new(Kind::Unavailable, what))
+            }
+            None => Ok(Some(versions)),
+        },
         Ok(versions) => {
             let only_null = versioning == Versioning::Unknown && versions.iter().all(|v| v.id == NULL_VERSION);
             Ok((!only_null).then_some(versions))

@@ -55,7 +55,7 @@ impl UsageFile {
 
     /// Counts one image in.
     pub fn added(&self, bytes: u64) {
-        self.adjust(|usage| Usage { bytes: usage.bytes.saturating_add(bytes), images: usage.images + 1 });
+        self.adjust(|usage| Usage { bytes: usage.bytes.saturating_add(bytes), images: usage.images.saturating_add(1) });
     }
 
     /// Counts one image out.

@@ -1,4 +1,5 @@
-//! What a bucket does to objects by itself: locks that it sets, versions that it keeps. Asked by `doctor` alone.
+//! What a bucket does to objects by itself: locks that it sets, versions that it keeps. Asked by `doctor`, and by deletes
+//! where a bucket keeps versions.
 
 use super::client::{Store, path};
 use super::sdk_error;

@@ -256,7 +256,8 @@ fn page_of(
     let marker = marker.map(|key| VersionMarker { key: readable(&decoded(key)), id });
     let next = match (reply.is_truncated(), marker) {
         (Some(true), None) => return Err("it is truncated and names no next page".into()),
-        (Some(false), _) | (None, None) => None,
+        (Some(false), _) => None,
+        (None, None) => return Err("it does not say whether it is whole".into()),
         (_, marker) => marker,
     };
     if let (Some(next), Some(after)) = (&next, after)

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesOrdered, StreamExt};
+use serde_json::Value;
 
-use super::super::adopt::is_whole;
+use super::super::adopt::{There, what_is_there};
 use super::super::image_id::ImageId;
 use super::super::keys::{Attempt, Folder};
 use super::super::list::pages;
 use super::super::lsu::PendingEntry;
-use super::super::meta::Meta;
 use super::super::pages::Pages;
 use super::super::record::{Closing, ImageState, LEASE_SECONDS_MAX, Pending, PendingState, parse_pending};
-use super::super::remove::{has_hidden_data, is_hidden};
+use super::super::remove::{has_hidden_data, is_hidden, needs_meta};
 use super::image::{Read, head, read_sidecar, read_sidecar_alone, unreadable};
 use super::report::{Class, Foreign};
 use super::{Found, Scope};
@@ -69,7 +69,7 @@ pub struct JudgedPending {
     pub etag: String,
     pub closing: Option<Closing>,
     /// It was about to be complete, and all its parts are on the store.
-    pub is_whole: bool,
+    pub is_there: bool,
 }
 
 /// What one leftover, or one pending image, tells.
@@ -181,16 +181,25 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
         judged.pending = None;
     }
     let closing = entry.pending.closing;
-    let is_whole = judged.pending.is_some()
-        && closing == Some(Closing::Complete)
-        && is_whole(&scope.lsu, &entry.pending).await.unwrap_or(true);
+    let there = match judged.pending.is_some() && closing == Some(Closing::Complete) {
+        true => what_is_there(&scope.lsu, &entry.pending).await.unwrap_or(There::Some),
+        false => There::Nothing,
+    };
     let found = describe(&entry.pending, judged.pending.is_none());
     let mut found = scope.found(Class::PendingStale, Some(id), Some(key), "a living writer, or no record", found);
-    if is_whole {
-        found.finding.advice = "`vastost-s3 repair` completes it: all its parts are on the store".into();
+    match there {
+        There::All => {
+            found.finding.advice = "`vastost-s3 repair` completes it: all its parts are on the store".into();
+        }
+        There::Some => {
+            let advice = "what is on the store is not what its record says: audit again later, or look at both; `vastost-s3 \
+                          rm` gives it up";
+            found.finding.advice = advice.into();
+        }
+        There::Nothing => {}
     }
     let PendingEntry { key, etag, .. } = entry;
-    let remedy = JudgedPending { id: id.clone(), key, etag, closing, is_whole };
+    let remedy = JudgedPending { id: id.clone(), key, etag, closing, is_there: there != There::Nothing };
     judged.found.push(found.with(Remedy::Pending(remedy)));
     Ok(judged)
 }
@@ -213,9 +222,7 @@ fn judge_unreadable(
         found.finding.advice = "a newer version wrote it: upgrade this one; nothing is removed until then".into();
         return Judged { found: vec![found], pending: None };
     }
-    // What could not be read, or breaks off, may have been the record of a whole image as well.
-    let text = bytes.unwrap_or_default();
-    let may_be_whole = says_complete(text) || !text.trim_ascii_end().ends_with(b"}");
+    let may_be_whole = may_have_been_complete(bytes.unwrap_or_default());
     found.finding.advice = if may_be_whole {
         "its image may be whole: look at it with an S3 tool; `vastost-s3 gc --orphan-data` sets it aside".into()
     } else {
@@ -227,9 +234,17 @@ fn judge_unreadable(
 
 /// True when the text of a pending record that cannot be used says that its image was about to be complete.
 pub fn says_complete(text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text);
-    let after = text.split_once("\"closing\"").map(|(_, rest)| rest.trim_start_matches([':', ' ']));
-    after.is_some_and(|rest| rest.starts_with("\"complete\""))
+    let fields: Option<serde_json::Map<String, Value>> = serde_json::from_slice(text).ok();
+    fields.is_some_and(|fields| fields.get("closing").is_some_and(|closing| closing == "complete"))
+}
+
+/// False only for a whole JSON object that says of no closing, or of an incomplete one, and says it once: whatever breaks
+/// off, cannot be read, or contradicts itself may have been the record of a whole image.
+fn may_have_been_complete(text: &[u8]) -> bool {
+    let Ok(fields) = serde_json::from_slice::<serde_json::Map<String, Value>>(text) else { return true };
+    let innocent = fields.get("closing").is_none_or(|closing| closing.is_null() || closing == "incomplete");
+    let raw = String::from_utf8_lossy(text);
+    !innocent || raw.contains("\\u") || raw.matches("\"closing\"").count() > 1
 }
 
 fn describe(pending: &Pending, complete: bool) -> String {
@@ -282,10 +297,8 @@ async fn judge_meta_once(scope: &Scope, id: &ImageId, attempt: &Attempt, object:
         return Ok(judged);
     }
     match read_sidecar_alone(scope, id).await? {
-        Read::Valid(sidecar) => match &sidecar.meta {
-            Some(Meta::Object { key, .. }) if *key == object.key => return Ok(judged),
-            _ => {}
-        },
+        Read::Valid(sidecar) if needs_meta(&scope.lsu, &sidecar, &object.key).await? => return Ok(judged),
+        Read::Valid(_) => {}
         Read::Invalid(_) | Read::Newer(_) => return Ok(judged),
         // They go with the data, which may have lost their sidecar only.
         // Delete markers may hide either.

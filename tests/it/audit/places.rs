@@ -21,6 +21,8 @@ on_every_server!(
     parts_with_other_etags_are_proven_by_their_crcs,
     an_upload_that_lists_fewer_parts_than_were_sent_is_left_as_it_is,
     a_pending_record_that_breaks_off_costs_no_parts,
+    a_pending_record_that_contradicts_costs_no_parts,
+    metadata_stay_while_the_sidecar_lost_their_name,
     gc_keeps_what_repair_completes,
     repair_makes_no_other_image_out_of_a_record_that_tells_size_and_crc,
     repair_keeps_metadata_that_can_still_be_read,
@@ -256,6 +258,35 @@ fn an_upload_that_lists_fewer_parts_than_were_sent_is_left_as_it_is(wish: &Wish)
     assert!(!yard.foreign.list("backups/").contains_key(&kept.data_key));
 }
 
+/// Records that are wrong in one field, or say two things: what they may have spoken for stays.
+fn a_pending_record_that_contradicts_costs_no_parts(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let mut uploads = 0;
+    let edits: [fn(String) -> String; 7] = [
+        |text| text.replacen("\"closing\":\"complete\"", "\"closing\":\n\t\"complete\",\"lease_seconds\":-1", 1),
+        |text| text.replacen("\"closing\":\"complete\"", "\"closin\\u0067\":\"complete\",\"lease_seconds\":-1", 1),
+        |text| text.replacen("\"closing\":", "\"closing\":\"incomplete\",\"closing\":", 1),
+        |text| {
+            text.replacen("\"closing\":\"complete\"", "\"policy\":\"closing\",\"closing\":\"complete\",\"schema\":1", 1)
+        },
+        // Readable.
+        |text| text.replacen(&format!("\"size\":{}", PART + 1), &format!("\"size\":{}", PART + 2), 1),
+        |text| text.replacen("\"upload_id\":\"", "\"upload_id\":\"nonsense", 1),
+        |text| text.replacen("\"sent\":", "\"nothing\":", 1),
+    ];
+    for (number, edit) in (1..).zip(edits) {
+        let (_, key) = closing(&yard, number, 2);
+        let text = String::from_utf8(yard.foreign.get(&key)).unwrap();
+        let edited = edit(text.clone());
+        assert_ne!(edited, text);
+        yard.foreign.put(&key, edited.as_bytes(), &[]);
+        yard.run(&["gc", "main", "--older-than", "0s", "--yes"]);
+        uploads += 1;
+        assert_eq!(yard.foreign.uploads().len(), uploads, "edit {number}");
+        assert!(yard.foreign.list("pending/").contains_key(&key), "edit {number}");
+    }
+}
+
 /// Cut within its parts, before the word that it was closing.
 fn a_pending_record_that_breaks_off_costs_no_parts(wish: &Wish) {
     let yard = Yard::new(wish);
@@ -302,6 +333,22 @@ fn repair_makes_no_other_image_out_of_a_record_that_tells_size_and_crc(wish: &Wi
     yard.run(&["repair", "main", "--older-than", "0s", "--deep", "--yes"]).expect(0);
     assert_restores(&yard, "main", &kept);
     assert!(yard.foreign.get_json(&kept.sidecar_key)["rebuilt"].is_string());
+}
+
+fn metadata_stay_while_the_sidecar_lost_their_name(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let kept = yard.keep(&image("a", 1), pattern(600, 1), &pattern(100_000, 2));
+    let meta = kept.record["meta"]["key"].as_str().expect("an object").to_owned();
+    let attempt = kept.data_key.rsplit('.').nth(1).unwrap();
+    let mut other = kept.record.clone();
+    other["meta"]["key"] = meta.replace(attempt, "00112233445566ff").into();
+    let mut without = kept.record.clone();
+    without.as_object_mut().unwrap().remove("meta");
+    for wrong in [other, without] {
+        put_record(&yard, &kept.sidecar_key, &wrong);
+        yard.run(&[&["gc", "main"], &GC_ALL[..]].concat());
+        assert!(yard.foreign.list("meta/").contains_key(&meta));
+    }
 }
 
 fn repair_keeps_metadata_that_can_still_be_read(wish: &Wish) {

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{
-    BucketVersioningStatus, ObjectLockRetention, ObjectLockRetentionMode, VersioningConfiguration,
+    BucketVersioningStatus, DefaultRetention, ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRetention,
+    ObjectLockRetentionMode, ObjectLockRule, VersioningConfiguration,
 };
 use serde_json::json;
 use vastost::catalog::audit::report::Level;
@@ -23,6 +24,7 @@ on_every_server!(
     a_delete_leaves_no_version_behind_whatever_was_put_over_it,
     what_was_deleted_or_overwritten_past_us_comes_back,
     what_markers_hide_is_not_removed,
+    a_bucket_that_locks_what_is_put_keeps_no_mark,
     a_delete_that_was_only_marked_is_taken_back,
     a_finished_delete_is_final,
 );
@@ -216,6 +218,26 @@ fn what_a_failed_close_keeps_has_the_crcs_of_its_parts() {
         .map(|part| part["size"].as_u64().unwrap())
         .sum();
     assert_eq!(sizes, data.len() as u64);
+}
+
+/// The bucket got a default retention after the image: a mark would be locked, and is not put.
+fn a_bucket_that_locks_what_is_put_keeps_no_mark(wish: &Wish) {
+    let yard = Yard::new(&wish.locked());
+    let sdk = Sdk::new(&yard.site);
+    let kept = yard.keep(&image("worm", 1), pattern(900, 1), b"meta");
+    let set = |days: Option<i32>| {
+        let retention = DefaultRetention::builder().mode(ObjectLockRetentionMode::Governance).set_days(days).build();
+        let rule = days.map(|_| ObjectLockRule::builder().default_retention(retention).build());
+        let rules = ObjectLockConfiguration::builder().object_lock_enabled(ObjectLockEnabled::Enabled).set_rule(rule);
+        let put = sdk.client.put_object_lock_configuration().bucket(&sdk.bucket);
+        sdk.run(put.object_lock_configuration(rules.build()).send()).expect("a default retention");
+    };
+    set(Some(1));
+    yard.server.delete("main", &kept.def).expect("delete");
+    set(None);
+    for folder in ["backups/", "catalog/", "meta/"] {
+        assert_eq!(versions(&sdk, folder), [""; 0]);
+    }
 }
 
 fn a_delete_that_was_only_marked_is_taken_back(wish: &Wish) {

@@ -53,11 +53,13 @@ fn constant_etag(reply: &mut Reply) {
 
 /// Puts another text between the tags of an element that occurs once.
 fn edit_xml(reply: &mut Reply, tag: &str, text: &str) {
+    if !reply.body.starts_with(b"<?xml") {
+        return;
+    }
     let body = String::from_utf8_lossy(&reply.body).into_owned();
     let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
     if let Some((before, rest)) = body.split_once(&open)
         && let Some((_, after)) = rest.split_once(&close)
-        && body.starts_with("<?xml")
     {
         reply.body = format!("{before}{open}{text}{close}{after}").into_bytes();
     }
@@ -71,8 +73,8 @@ fn encrypted(request: &Request) -> Action {
     Action::edit(|reply| {
         constant_etag(reply);
         edit_xml(reply, "ChecksumCRC64NVME", "");
-        let body = String::from_utf8_lossy(&reply.body).replace("<ChecksumCRC64NVME></ChecksumCRC64NVME>", "");
         if reply.body.starts_with(b"<?xml") {
+            let body = String::from_utf8_lossy(&reply.body).replace("<ChecksumCRC64NVME></ChecksumCRC64NVME>", "");
             reply.body = body.into_bytes();
         }
         reply.drop("x-amz-checksum-crc64nvme");
