@@ -28,6 +28,7 @@ impl Store {
         };
         let mode = default.mode().map_or("some mode", |mode| mode.as_str());
         let time = match (default.days(), default.years()) {
+            (Some(1), _) => "1 day".to_owned(),
             (Some(days), _) => format!("{days} days"),
             (None, Some(years)) => format!("{years} years"),
             (None, None) => "some time".to_owned(),
