@@ -108,21 +108,34 @@ async fn try_delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], began: 
     if marked { remove_key(lsu, &key).await } else { Ok(()) }
 }
 
-/// After the sidecar, which could not be marked, the data could not be removed: it is put back as it was.
+/// After the sidecar, which could not be marked, the data could not be removed: it is put back as it was, unless the data
+/// went all the same.
 async fn put_back(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], key: &str, error: Error) -> Error {
     let id = &sidecar.image.id;
-    match lsu.put_record(key, Bytes::copy_from_slice(bytes), false).await {
-        Ok(_) => {
+    let back = async {
+        let there = is_there_or_hidden(lsu, &sidecar.content.data.key).await?;
+        if there {
+            lsu.put_record(key, Bytes::copy_from_slice(bytes), false).await?;
             lsu.count_in(sidecar.content.data.size).await;
-            error.context(format!("delete image {id}: refused, and its sidecar is put back"))
         }
-        Err(left) => {
+        Ok(there)
+    };
+    match back.await {
+        Ok(true) => error.context(format!("delete image {id}: refused, and its sidecar is put back")),
+        Ok(false) => error.context(format!("delete image {id}")),
+        Err::<_, Error>(left) => {
             tracing::warn!("put {key} back: {left}");
             error.context(format!(
                 "delete image {id}: its sidecar is gone and its data are not; `vastost-s3 repair` brings it back"
             ))
         }
     }
+}
+
+/// True when an object is there, or a delete marker hides one.
+async fn is_there_or_hidden(lsu: &Lsu, key: &str) -> Result<bool> {
+    let there = lsu.store().head(lsu.bucket(), key).await.if_found()?;
+    Ok(there.is_some() || is_hidden(lsu, key).await?)
 }
 
 /// True when the bucket has a default retention. Keys that may not ask find out by the mark itself.
@@ -170,7 +183,7 @@ pub(super) async fn unmark(lsu: &Lsu, id: &ImageId, untouched: bool) -> Result<b
     let there = lsu.store().head(lsu.bucket(), &data.key).await.if_found()?;
     let is_whole = there.as_ref().is_some_and(|object| object.size == data.size);
     // An answer that was lost may have been a success: what is not there at all was removed.
-    let is_as_before = untouched && (there.is_some() || is_hidden(lsu, &data.key).await?);
+    let is_as_before = untouched && is_there_or_hidden(lsu, &data.key).await?;
     if sidecar.state != ImageState::Deleting || !(is_whole || is_as_before) {
         return Ok(false);
     }

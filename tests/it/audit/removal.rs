@@ -199,6 +199,20 @@ fn a_sidecar_that_went_first_is_put_back_when_the_data_stay() {
     assert_whole(&yard, &kept);
 }
 
+/// The same, but the data went although the store said no.
+#[test]
+fn a_sidecar_that_went_first_is_not_put_back_without_data() {
+    let yard = Yard::new(&Wish::default());
+    let kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
+    refuse(&yard, "PutObject", &kept.sidecar_key, 2, false);
+    refuse(&yard, "DeleteObject", &kept.data_key, 1, true);
+    let error = yard.server.delete("main", &kept.def).unwrap_err();
+    assert!(!error.to_string().contains("put back"), "{error}");
+    for folder in ["backups/", "catalog/"] {
+        assert!(yard.foreign.list(folder).is_empty(), "{folder}");
+    }
+}
+
 /// A close that fails at the image's metadata still tells the CRCs of what it wrote.
 #[test]
 fn what_a_failed_close_keeps_has_the_crcs_of_its_parts() {
