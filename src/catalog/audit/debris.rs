@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesOrdered, StreamExt};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::adopt::{There, what_is_there};
 use super::super::image_id::ImageId;
@@ -16,6 +16,7 @@ use super::super::lsu::PendingEntry;
 use super::super::pages::Pages;
 use super::super::record::{Closing, ImageState, LEASE_SECONDS_MAX, Pending, PendingState, parse_pending};
 use super::super::remove::{has_hidden_data, is_hidden, needs_meta};
+use super::super::shape;
 use super::image::{Read, head, read_sidecar, read_sidecar_alone, unreadable};
 use super::report::{Class, Foreign};
 use super::{Found, Scope};
@@ -68,7 +69,7 @@ pub struct JudgedPending {
     pub key: String,
     pub etag: String,
     pub closing: Option<Closing>,
-    /// It was about to be complete, and all its parts are on the store.
+    /// It was about to be complete, and something of it is on the store, all of it or not.
     pub is_there: bool,
 }
 
@@ -234,17 +235,22 @@ fn judge_unreadable(
 
 /// True when the text of a pending record that cannot be used says that its image was about to be complete.
 pub fn says_complete(text: &[u8]) -> bool {
-    let fields: Option<serde_json::Map<String, Value>> = serde_json::from_slice(text).ok();
-    fields.is_some_and(|fields| fields.get("closing").is_some_and(|closing| closing == "complete"))
+    fields_of(text).is_some_and(|fields| fields.get("closing").is_some_and(|closing| closing == "complete"))
 }
 
 /// False only for a whole JSON object that says of no closing, or of an incomplete one, and says it once: whatever breaks
 /// off, cannot be read, or contradicts itself may have been the record of a whole image.
 fn may_have_been_complete(text: &[u8]) -> bool {
-    let Ok(fields) = serde_json::from_slice::<serde_json::Map<String, Value>>(text) else { return true };
+    let Some(fields) = fields_of(text) else { return true };
     let innocent = fields.get("closing").is_none_or(|closing| closing.is_null() || closing == "incomplete");
     let raw = String::from_utf8_lossy(text);
     !innocent || raw.contains("\\u") || raw.matches("\"closing\"").count() > 1
+}
+
+/// The fields of a JSON object that is no larger than a record can be once it is parsed.
+fn fields_of(text: &[u8]) -> Option<Map<String, Value>> {
+    shape::check(text).ok()?;
+    serde_json::from_slice(text).ok()
 }
 
 fn describe(pending: &Pending, complete: bool) -> String {
