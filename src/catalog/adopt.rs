@@ -103,26 +103,8 @@ pub async fn what_is_there(lsu: &Lsu, pending: &Pending) -> Result<There> {
         return Ok(if object.size == wanted { There::All } else { There::Some });
     }
     let listed = store.find(bucket, key).await?.is_some();
-    let uploading = pending.upload_id.is_some() && is_being_uploaded(lsu, key).await?;
+    let uploading = pending.upload_id.is_some() && !lsu.uploads_to(key).await?.is_empty();
     Ok(if listed || uploading { There::Some } else { There::Nothing })
-}
-
-/// True when any upload to `key` is listed; false too where uploads cannot be listed.
-async fn is_being_uploaded(lsu: &Lsu, key: &str) -> Result<bool> {
-    let mut after = None;
-    loop {
-        let page = match lsu.store().list_uploads(lsu.bucket(), after).await {
-            Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Unsupported) => return Ok(false),
-            other => other?,
-        };
-        if page.uploads.iter().any(|upload| upload.key == key) {
-            return Ok(true);
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(false),
-        }
-    }
 }
 
 /// True when the object says itself that it is made of these parts: by its CRC, or by its ETag where the bucket is known to

@@ -106,28 +106,13 @@ async fn set_aside(lsu: &Lsu, id: &ImageId, attempt: &Attempt, key: &str) -> Res
         Err(_) => {}
     }
     lsu.put_record(&lsu.keys().replaced(id, attempt), bytes, false).await?;
-    abort_uploads(lsu, &lsu.keys().data(id, attempt)).await?;
+    // A record that cannot be read does not tell the upload's id.
+    let data = lsu.keys().data(id, attempt);
+    for upload in lsu.uploads_to(&data).await? {
+        lsu.store().abort_upload(lsu.bucket(), &data, &upload).await?;
+    }
     remove_record(lsu, key).await?;
     Ok(Removed::Yes)
-}
-
-/// Aborts whatever is being uploaded to `key`: a record that cannot be read does not tell the upload's id.
-async fn abort_uploads(lsu: &Lsu, key: &str) -> Result<()> {
-    let mut after = None;
-    loop {
-        let page = match lsu.store().list_uploads(lsu.bucket(), after).await {
-            // The next audit names what is left.
-            Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Unsupported) => return Ok(()),
-            other => other?,
-        };
-        for upload in page.uploads.iter().filter(|upload| upload.key == key) {
-            lsu.store().abort_upload(lsu.bucket(), key, &upload.id).await?;
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(()),
-        }
-    }
 }
 
 /// Removes an attempt unless somebody took it over since it was judged, or builds on it.

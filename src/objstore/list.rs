@@ -22,7 +22,7 @@ use crate::clean::words;
 use crate::error::{Error, Kind, Result};
 
 /// How often a page that contradicts itself is asked for.
-pub(super) const PAGE_ASKS: u32 = 3;
+const PAGE_ASKS: u32 = 3;
 /// Pages without a key that may follow each other.
 const EMPTY_PAGES_MAX: u32 = 1_000;
 
@@ -96,20 +96,31 @@ impl Store {
             let sent = request.set_start_after(start_after.map(ToOwned::to_owned)).send().await;
             sent.map_err(|e| sdk_error::convert("list", &path(bucket, prefix), &e))
         };
+        // Behind a token nothing is known of the first key but what the whole listing knows.
+        let after = start_after.filter(|after| token.is_none() && !after.contains(char::REPLACEMENT_CHARACTER));
+        let what = format!("list {}", path(bucket, prefix));
+        self.ask_page("ListObjectsV2", &what, ask, |reply| page_of(reply, prefix, after)).await
+    }
+
+    /// Asks for a page until `read` finds nothing wrong with it, [`PAGE_ASKS`] times at most.
+    pub(super) async fn ask_page<Reply, Page, F: Future<Output = Result<Reply>>>(
+        &self,
+        operation: &'static str,
+        what: &str,
+        ask: impl Fn() -> F,
+        read: impl Fn(&Reply) -> std::result::Result<Page, String>,
+    ) -> Result<Page> {
         let mut asks = 1;
         loop {
-            let reply = self.shared.hedges.ask("ListObjectsV2", ask).await?;
-            // Behind a token nothing is known of the first key but what the whole listing knows.
-            let after = start_after.filter(|after| token.is_none() && !after.contains(char::REPLACEMENT_CHARACTER));
-            match page_of(&reply, prefix, after) {
+            match read(&self.shared.hedges.ask(operation, &ask).await?) {
                 Ok(page) => return Ok(page),
                 Err(why) if asks < PAGE_ASKS => {
-                    tracing::warn!("list {bucket}/{prefix}: ask again: {why}");
+                    tracing::warn!("{what}: ask again: {why}");
                     asks += 1;
                     tokio::time::sleep(self.shared.retry.backoff_initial).await;
                 }
                 Err(why) => {
-                    let what = format!("list {}: the answer contradicts itself: {why}", path(bucket, prefix));
+                    let what = format!("{what}: the answer contradicts itself: {why}");
                     return Err(Error::new(Kind::Unavailable, what));
                 }
             }

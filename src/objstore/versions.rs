@@ -11,7 +11,7 @@ use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, EncodingType};
 use super::checksum::bare_etag;
 use super::client::{ObjectInfo, Store, path, seconds};
 use super::download::PartSpan;
-use super::list::{PAGE_ASKS, url_decode};
+use super::list::url_decode;
 use super::multipart::etag_of;
 use super::sdk_error;
 use crate::clean::words;
@@ -123,22 +123,8 @@ impl Store {
             }
             request.send().await.map_err(|e| sdk_error::convert("list versions of", &path(bucket, prefix), &e))
         };
-        let mut asks = 1;
-        loop {
-            let reply = self.shared.hedges.ask("ListObjectVersions", ask).await?;
-            match page_of(&reply, prefix, marker.map(|marker| marker.key.as_str())) {
-                Ok(page) => return Ok(page),
-                Err(why) if asks < PAGE_ASKS => {
-                    tracing::warn!("list versions of {bucket}/{prefix}: ask again: {why}");
-                    asks += 1;
-                    tokio::time::sleep(self.shared.retry.backoff_initial).await;
-                }
-                Err(why) => {
-                    let what = format!("list versions of {}: the answer contradicts itself", path(bucket, prefix));
-                    return Err(Error::new(Kind::Unavailable, format!("{what}: {why}")));
-                }
-            }
-        }
+        let (what, after) = (format!("list versions of {}", path(bucket, prefix)), marker.map(|m| m.key.as_str()));
+        self.ask_page("ListObjectVersions", &what, ask, |reply| page_of(reply, prefix, after)).await
     }
 
     /// HEAD of one version.
