@@ -1,6 +1,8 @@
 //! What a bucket does to objects by itself: locks that it sets, versions that it keeps. Asked by `doctor`, and by deletes
 //! where a bucket keeps versions.
 
+use futures::FutureExt;
+
 use super::client::{Store, path};
 use super::sdk_error;
 use crate::error::{Found, Kind, Result};
@@ -19,7 +21,7 @@ pub enum Locking {
 impl Store {
     /// GetObjectLockConfiguration.
     pub async fn locking(&self, bucket: &str) -> Result<Locking> {
-        let sent = self.shared.client.get_object_lock_configuration().bucket(bucket).send().await;
+        let sent = self.shared.client.get_object_lock_configuration().bucket(bucket).send().boxed().await;
         let asked = sent.map_err(|e| sdk_error::convert("get the lock configuration of", bucket, &e));
         let Some(reply) = asked.if_found()? else { return Ok(Locking::Off) };
         let Some(rules) = reply.object_lock_configuration() else { return Ok(Locking::Off) };
@@ -39,9 +41,9 @@ impl Store {
     /// GetObjectRetention and GetObjectLegalHold: an error says that a lock could not be seen. That there is none is said
     /// in many ways.
     pub async fn see_locks(&self, bucket: &str, key: &str) -> Result<()> {
-        let sent = self.shared.client.get_object_retention().bucket(bucket).key(key).send().await;
+        let sent = self.shared.client.get_object_retention().bucket(bucket).key(key).send().boxed().await;
         let retention = sent.map(drop).map_err(|e| sdk_error::convert("get retention of", &path(bucket, key), &e));
-        let sent = self.shared.client.get_object_legal_hold().bucket(bucket).key(key).send().await;
+        let sent = self.shared.client.get_object_legal_hold().bucket(bucket).key(key).send().boxed().await;
         let hold = sent.map(drop).map_err(|e| sdk_error::convert("get legal hold of", &path(bucket, key), &e));
         let hidden = [Kind::AccessDenied, Kind::Unauthorized, Kind::Network, Kind::Timeout];
         let seen = |asked: Result<()>| asked.or_else(|e| if hidden.contains(&e.kind()) { Err(e) } else { Ok(()) });
@@ -50,14 +52,14 @@ impl Store {
 
     /// How many versions and delete markers there are under a prefix, at most 1,000.
     pub async fn count_versions(&self, bucket: &str, prefix: &str) -> Result<usize> {
-        let sent = self.shared.client.list_object_versions().bucket(bucket).prefix(prefix).send().await;
+        let sent = self.shared.client.list_object_versions().bucket(bucket).prefix(prefix).send().boxed().await;
         let reply = sent.map_err(|e| sdk_error::convert("list versions of", &path(bucket, prefix), &e))?;
         Ok(reply.versions().len() + reply.delete_markers().len())
     }
 
     /// Removes up to 1,000 versions and delete markers under a prefix that nobody else has.
     pub async fn remove_versions(&self, bucket: &str, prefix: &str) -> Result<()> {
-        let sent = self.shared.client.list_object_versions().bucket(bucket).prefix(prefix).send().await;
+        let sent = self.shared.client.list_object_versions().bucket(bucket).prefix(prefix).send().boxed().await;
         let reply = sent.map_err(|e| sdk_error::convert("list versions of", &path(bucket, prefix), &e))?;
         let versions = reply.versions().iter().map(|version| (version.key(), version.version_id()));
         let markers = reply.delete_markers().iter().map(|marker| (marker.key(), marker.version_id()));

@@ -18,6 +18,7 @@ use aws_sdk_s3::types::{ChecksumMode, ObjectLockLegalHoldStatus, StorageClass};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime::client::retries::TokenBucket;
 use bytes::Bytes;
+use futures::FutureExt;
 
 use super::checksum::{Crc64, Md5Sum, bare_etag};
 use super::dial::Dialler;
@@ -277,7 +278,7 @@ impl Store {
             request = request.if_none_match("*");
         }
         let sent = request.body(ByteStream::from(body)).customize().disable_payload_signing();
-        let sent = sent.config_override(self.patience(size)).send().await;
+        let sent = sent.config_override(self.patience(size)).send().boxed().await;
         let reply = sent.map_err(|e| sdk_error::convert("put", &path(bucket, key), &e))?;
         Ok(ObjectInfo {
             size,
@@ -295,7 +296,7 @@ impl Store {
     async fn try_head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
         // Without the mode a server that knows the object's checksum does not tell it.
         let request = self.shared.client.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled);
-        let sent = request.customize().config_override(self.patience(0)).send().await;
+        let sent = request.customize().config_override(self.patience(0)).send().boxed().await;
         let reply = sent.map_err(|e| sdk_error::convert("head", &path(bucket, key), &e))?;
         let size = match reply.content_length().and_then(|len| u64::try_from(len).ok()) {
             Some(size) => size,
@@ -332,7 +333,7 @@ impl Store {
     pub async fn delete(&self, bucket: &str, key: &str, version_id: Option<&str>) -> Result<()> {
         let request = self.shared.client.delete_object().bucket(bucket).key(key);
         let request = request.set_version_id(version_id.map(ToOwned::to_owned));
-        let sent = request.customize().config_override(self.patience(0)).send().await;
+        let sent = request.customize().config_override(self.patience(0)).send().boxed().await;
         sent.map_err(|e| sdk_error::convert("delete", &path(bucket, key), &e)).if_found().map(drop)
     }
 
@@ -341,7 +342,7 @@ impl Store {
     }
 
     async fn try_head_bucket(&self, bucket: &str) -> Result<()> {
-        let sent = self.shared.client.head_bucket().bucket(bucket).send().await;
+        let sent = self.shared.client.head_bucket().bucket(bucket).send().boxed().await;
         sent.map(drop).map_err(|e| match sdk_error::convert("head bucket", bucket, &e) {
             // HEAD has no body, so no S3 code: the status alone says it.
             error if error.kind() == Kind::NotFound => error.with_kind(Kind::LsuNotFound),
@@ -350,7 +351,7 @@ impl Store {
     }
 
     pub async fn create_bucket(&self, bucket: &str) -> Result<()> {
-        let sent = self.shared.client.create_bucket().bucket(bucket).send().await;
+        let sent = self.shared.client.create_bucket().bucket(bucket).send().boxed().await;
         sent.map(drop).map_err(|e| sdk_error::convert("create bucket", bucket, &e))
     }
 
@@ -361,7 +362,7 @@ impl Store {
     async fn try_list_buckets(&self) -> Result<Vec<String>> {
         let (mut buckets, mut token) = (Vec::new(), None);
         for _ in 0..BUCKET_PAGES_MAX {
-            let sent = self.shared.client.list_buckets().set_continuation_token(token).send().await;
+            let sent = self.shared.client.list_buckets().set_continuation_token(token).send().boxed().await;
             let reply = sent.map_err(|e| sdk_error::convert("list buckets of", &self.shared.endpoint, &e))?;
             for bucket in reply.buckets() {
                 let nameless = || Error::new(Kind::Unavailable, "list buckets: one has no name");

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use bytes::Bytes;
+use futures::FutureExt;
 
 use super::answer::{ContentRange, Ranged, judge_range};
 use super::checksum::{Md5Sum, bare_etag};
@@ -294,7 +295,7 @@ async fn ask(
 ) -> Result<(GetObjectOutput, Landed)> {
     let place = landing.clone();
     let request = request.customize().mutate_request(move |request| request.add_extension(place.clone()));
-    let sent = request.config_override(patience).send().await;
+    let sent = request.config_override(patience).send().boxed().await;
     let reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
     let body = landing.take().ok_or_else(|| no_length(bucket, key))?;
     Ok((reply, body))

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::EncodingType;
+use futures::FutureExt;
 
 use super::checksum::bare_etag;
 use super::client::{ListedObject, Page, Store, path, seconds};
@@ -93,7 +94,7 @@ impl Store {
                 request = request.delimiter("/");
             }
             let request = request.encoding_type(EncodingType::Url).set_continuation_token(token.clone());
-            let sent = request.set_start_after(start_after.map(ToOwned::to_owned)).send().await;
+            let sent = request.set_start_after(start_after.map(ToOwned::to_owned)).send().boxed().await;
             sent.map_err(|e| sdk_error::convert("list", &path(bucket, prefix), &e))
         };
         // Behind a token nothing is known of the first key but what the whole listing knows.

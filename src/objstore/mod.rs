@@ -11,6 +11,8 @@
 //!
 //! How it fails: an operation is retried inside the SDK up to `[retry] attempts`; what comes out is final and names
 //! bucket, key, HTTP status, S3 code, request id and address. Limits are in [`crate::config`].
+//!
+//! The SDK's futures are boxed where they are awaited: their types are so deep that rustc refuses ours around them.
 
 mod addresses;
 #[doc(hidden)]

@@ -7,6 +7,7 @@ use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, EncodingType, ObjectAttributes,
 };
 use bytes::Bytes;
+use futures::FutureExt;
 
 use super::checksum::{Crc64, bare_etag};
 use super::client::{ObjectInfo, SentPart, Store, WireCheck, len_i64, path, seconds};
@@ -89,7 +90,7 @@ impl Store {
         if crc64 {
             request = request.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).checksum_type(ChecksumType::FullObject);
         }
-        let sent = request.customize().config_override(self.patience(0)).send().await;
+        let sent = request.customize().config_override(self.patience(0)).send().boxed().await;
         let reply = sent.map_err(|e| sdk_error::convert("begin upload of", &path(bucket, key), &e))?;
         let id = reply.upload_id().unwrap_or_default();
         if id.is_empty() {
@@ -139,7 +140,7 @@ impl Store {
             WireCheck::Md5(md5) => request.content_md5(md5.to_base64()),
         };
         let sent = request.body(ByteStream::from(body)).customize().disable_payload_signing();
-        let sent = sent.config_override(self.patience(size)).send().await;
+        let sent = sent.config_override(self.patience(size)).send().boxed().await;
         let what = format!("send part {number} of");
         let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
         let etag = etag_of(reply.e_tag(), &what, bucket, key)?;
@@ -152,7 +153,7 @@ impl Store {
         let request = self.shared.client.upload_part_copy().bucket(bucket).key(key).upload_id(upload);
         let request = request.part_number(number_i32(number)).copy_source(format!("{bucket}/{}", escape_path(from)));
         let request = request.copy_source_range(format!("bytes={offset}-{}", offset + len.saturating_sub(1)));
-        let sent = request.customize().config_override(self.patience(len)).send().await;
+        let sent = request.customize().config_override(self.patience(len)).send().boxed().await;
         let what = format!("copy part {number} of");
         let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
         etag_of(reply.copy_part_result().and_then(|r| r.e_tag()), &what, bucket, key)
@@ -313,7 +314,7 @@ impl Store {
         // time is kept for those that were never asked: their address died with the request.
         let time = self.shared.retry.operation_timeout;
         let patience = self.patience_within(time / COMPLETE_SHARES, time - time / COMPLETE_SHARES, effort);
-        let sent = request.multipart_upload(list).customize().config_override(patience).send().await;
+        let sent = request.multipart_upload(list).customize().config_override(patience).send().boxed().await;
         let reply = sent.map_err(|e| sdk_error::convert("complete upload of", &path(bucket, key), &e))?;
         Ok(ObjectInfo {
             size: parts.iter().map(|part| part.size).sum(),
@@ -327,7 +328,7 @@ impl Store {
     /// AbortMultipartUpload; aborting what is not there is no error.
     pub async fn abort_upload(&self, bucket: &str, key: &str, upload: &str) -> Result<()> {
         let request = self.shared.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(upload);
-        let sent = request.customize().config_override(self.patience(0)).send().await;
+        let sent = request.customize().config_override(self.patience(0)).send().boxed().await;
         sent.map_err(|e| sdk_error::convert("abort upload of", &path(bucket, key), &e)).if_found().map(drop)
     }
 
@@ -339,7 +340,7 @@ impl Store {
             if let Some(UploadMarker { key, id, .. }) = after.clone() {
                 request = request.key_marker(key).set_upload_id_marker(id);
             }
-            request.send().await.map_err(|e| sdk_error::convert("list uploads of", bucket, &e))
+            request.send().boxed().await.map_err(|e| sdk_error::convert("list uploads of", bucket, &e))
         };
         let reply = self.shared.hedges.ask("ListMultipartUploads", page).await?;
         let decoded = |text: &str| match reply.encoding_type() {
@@ -387,7 +388,7 @@ impl Store {
         loop {
             let page = || async {
                 let request = self.shared.client.list_parts().bucket(bucket).key(key).upload_id(upload);
-                let sent = request.set_part_number_marker(list.marker()).send().await;
+                let sent = request.set_part_number_marker(list.marker()).send().boxed().await;
                 sent.map_err(|e| sdk_error::convert("list parts of", &path(bucket, key), &e))
             };
             let asked = self.shared.hedges.ask("ListParts", page).await;
@@ -409,7 +410,7 @@ impl Store {
             let page = || async {
                 let request = self.shared.client.get_object_attributes().bucket(bucket).key(key);
                 let request = request.object_attributes(ObjectAttributes::ObjectParts).max_parts(1_000);
-                let sent = request.set_part_number_marker(list.marker()).send().await;
+                let sent = request.set_part_number_marker(list.marker()).send().boxed().await;
                 sent.map_err(|e| sdk_error::convert("get attributes of", &path(bucket, key), &e))
             };
             let reply = match self.shared.hedges.ask("GetObjectAttributes", page).await {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, EncodingType};
+use futures::FutureExt;
 
 use super::checksum::bare_etag;
 use super::client::{ObjectInfo, Store, path, seconds};
@@ -56,7 +57,7 @@ impl Store {
     /// GetBucketVersioning.
     pub async fn versioning(&self, bucket: &str) -> Result<Versioning> {
         let ask = || async {
-            let sent = self.shared.client.get_bucket_versioning().bucket(bucket).send().await;
+            let sent = self.shared.client.get_bucket_versioning().bucket(bucket).send().boxed().await;
             sent.map_err(|e| sdk_error::convert("get versioning of", bucket, &e))
         };
         match self.shared.hedges.ask("GetBucketVersioning", ask).await {
@@ -121,7 +122,7 @@ impl Store {
             if let Some(VersionMarker { key, id }) = marker.cloned() {
                 request = request.key_marker(key).set_version_id_marker(id);
             }
-            request.send().await.map_err(|e| sdk_error::convert("list versions of", &path(bucket, prefix), &e))
+            request.send().boxed().await.map_err(|e| sdk_error::convert("list versions of", &path(bucket, prefix), &e))
         };
         let (what, after) = (format!("list versions of {}", path(bucket, prefix)), marker.map(|m| m.key.as_str()));
         self.ask_page("ListObjectVersions", &what, ask, |reply| page_of(reply, prefix, after)).await
@@ -132,7 +133,7 @@ impl Store {
         let ask = || async {
             let request = self.shared.client.head_object().bucket(bucket).key(key).version_id(version);
             let request = request.checksum_mode(ChecksumMode::Enabled);
-            let sent = request.customize().config_override(self.patience(0)).send().await;
+            let sent = request.customize().config_override(self.patience(0)).send().boxed().await;
             let reply = sent.map_err(|e| sdk_error::convert("head a version of", &path(bucket, key), &e))?;
             Ok(ObjectInfo::of_head(&reply))
         };
@@ -143,7 +144,7 @@ impl Store {
     pub async fn copy_version(&self, bucket: &str, key: &str, version: &str, size: u64) -> Result<()> {
         let request = self.shared.client.copy_object().bucket(bucket).key(key);
         let request = request.copy_source(version_source(bucket, key, version));
-        let sent = request.customize().config_override(self.patience(size)).send().await;
+        let sent = request.customize().config_override(self.patience(size)).send().boxed().await;
         let what = format!("bring back version {version} of");
         sent.map(drop).map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))
     }
@@ -160,7 +161,7 @@ impl Store {
         let request = request.part_number(number).copy_source(version_source(bucket, key, version));
         let last = span.offset + span.size.saturating_sub(1);
         let request = request.copy_source_range(format!("bytes={}-{last}", span.offset));
-        let sent = request.customize().config_override(self.patience(span.size)).send().await;
+        let sent = request.customize().config_override(self.patience(span.size)).send().boxed().await;
         let what = format!("bring back part {} of version {version} of", span.number);
         let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
         etag_of(reply.copy_part_result().and_then(|result| result.e_tag()), &what, bucket, key)
