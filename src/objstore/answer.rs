@@ -60,6 +60,8 @@ pub enum Doubt<'a> {
     NoDocument,
     /// The status says success, the body is an error.
     ErrorInside,
+    /// Words for people came where nothing belongs.
+    Page,
     /// "Not found", but by something that is no S3 server: of the store's objects that tells nothing.
     NotTheStore,
 }
@@ -70,7 +72,9 @@ pub fn judge_body(success: Success, status: u16, body: &[u8]) -> Result<(), Doub
     let form = Form::of(body);
     match (status, success, form) {
         (200..=299, Success::Nothing | Success::Document, Form::Whole("Error")) => Err(Doubt::ErrorInside),
-        (200..=299, Success::Nothing, _) | (200..=299, _, Form::Whole(_)) => Ok(()),
+        (200..=299, _, Form::Whole(_)) => Ok(()),
+        (200..=299, Success::Nothing, Form::Foreign) if body.trim_ascii().is_empty() => Ok(()),
+        (200..=299, Success::Nothing, Form::Foreign) => Err(Doubt::Page),
         (200..=299, _, Form::Broken(root)) => Err(Doubt::Cut(root)),
         (200..=299, _, Form::Foreign) => Err(Doubt::NoDocument),
         (400..=599, _, Form::Broken("Error")) => Err(Doubt::Cut("Error")),
@@ -87,6 +91,7 @@ impl fmt::Display for Doubt<'_> {
             Self::Cut(root) => write!(f, "the answer was cut: its document has no end of <{}>", words(root)),
             Self::NoDocument => f.write_str("no XML document came, as S3 answers this request"),
             Self::ErrorInside => f.write_str("the status says success, the body is an error"),
+            Self::Page => f.write_str("a page came, and S3 answers this request with no body"),
             Self::NotTheStore => f.write_str("\"not found\" was not said by an S3 server"),
         }
     }

@@ -250,7 +250,7 @@ impl Store {
         } else {
             object
         };
-        self.settle_put(bucket, key, &body, check, &object.etag).await?;
+        self.settle_put(bucket, key, &body, check, &object).await?;
         Ok(object)
     }
 
@@ -473,7 +473,8 @@ fn archive_of(reply: &HeadObjectOutput) -> Option<String> {
 
 /// Seconds since 1970; 0 for a time that the server left out.
 pub(super) fn seconds(time: Option<&aws_sdk_s3::primitives::DateTime>) -> u64 {
-    time.and_then(|time| u64::try_from(time.secs()).ok()).unwrap_or_default()
+    // A time before 1970 is one: it is as old as can be.
+    time.map_or(0, |time| u64::try_from(time.secs()).unwrap_or_default().max(1))
 }
 
 pub(super) fn path(bucket: &str, key: &str) -> String {

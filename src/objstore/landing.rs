@@ -103,8 +103,13 @@ impl Landed {
             return Ok(Some(Self { lease, source, status, held, left: range.length(), keeps_alive }));
         }
         let max = usize::try_from(chunked_max).unwrap_or(usize::MAX);
-        let (lease, bytes) = collect(lease, body, max, Kind::Unavailable).await?;
-        let left = bytes.len() as u64;
+        let (lease, bytes) = collect(lease, body, max).await?;
+        let (bytes, left) = match bytes {
+            Some(bytes) => (bytes.clone(), bytes.len() as u64),
+            // The caller finds it too long, and knows what to do.
+            None if max > 0 => (Bytes::new(), chunked_max.saturating_add(1)),
+            None => return Err(too_long(&lease, max, Kind::Unavailable)),
+        };
         Ok(Some(Self { lease, source: Source::Held, status, held: VecDeque::from([bytes]), left, keeps_alive }))
     }
 
@@ -207,14 +212,13 @@ impl Landed {
     }
 }
 
-/// Takes in a body to its end; one that is longer than `max` is an error of its own. What it is for is small, so that the
-/// memory grows with what comes.
+/// Takes in a body to its end; None when that is longer than `max`. What it is for is small, so that the memory grows with
+/// what comes.
 pub async fn collect(
     mut lease: Lease,
     mut body: Incoming,
     max: usize,
-    too_long: Kind,
-) -> Result<(Lease, Bytes), ConnectorError> {
+) -> Result<(Lease, Option<Bytes>), ConnectorError> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let data = match frame {
@@ -223,12 +227,17 @@ pub async fn collect(
         };
         lease.received(data.len());
         if data.len() > max.saturating_sub(bytes.len()) {
-            let what = format!("{} sends more than the {max} bytes that such an answer has", lease.place());
-            return Err(ConnectorError::other(Error::new(too_long, what).into(), None));
+            return Ok((lease, None));
         }
         bytes.extend_from_slice(&data);
     }
-    Ok((lease, bytes.freeze()))
+    Ok((lease, Some(bytes.freeze())))
+}
+
+/// The error of a body that is longer than what it is for can be.
+pub fn too_long(lease: &Lease, max: usize, kind: Kind) -> ConnectorError {
+    let what = format!("{} sends more than the {max} bytes that such an answer has", lease.place());
+    ConnectorError::other(Error::new(kind, what).into(), None)
 }
 
 /// HTTP/1.1 keeps a connection unless it says otherwise.

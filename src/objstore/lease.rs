@@ -18,7 +18,7 @@ use super::answer::{Doubt, Form, Success, judge_body};
 use super::asked::{Asked, ERROR_BODY_MAX};
 use super::dial::Origin;
 use super::effort::Effort;
-use super::landing::{Landed, Landing, collect};
+use super::landing::{Landed, Landing, collect, too_long};
 use super::line::Line;
 use super::server_clock;
 use super::transport::{ADDRESS_HEADER, LAST_HEADER, SKEWED_HEADER, Shared, chain};
@@ -207,7 +207,7 @@ impl Lease {
         self.ticket.answered(parts.status.as_u16());
         let date = self.date(&parts.headers);
         self.mark(parts.status, date, &mut parts.headers);
-        let shared = Arc::clone(&self.shared);
+        let (shared, address) = (Arc::clone(&self.shared), self.ticket.address());
         // A refusal tells nothing about the pace of what was sent.
         self.sent = if parts.status.is_success() { self.sent } else { 0 };
         let body = match landing.filter(|_| parts.status.is_success()) {
@@ -215,7 +215,7 @@ impl Lease {
                 if let Some(body) = Landed::take(self, &parts, body, landing.chunked_max()).await? {
                     landing.put(body);
                 }
-                date.into_iter().for_each(|date| shared.clock.hear(date));
+                date.into_iter().for_each(|date| shared.clock.hear(address, date));
                 SdkBody::empty()
             }
             None => {
@@ -228,7 +228,7 @@ impl Lease {
                 }
                 // Believed by now. The errors of a proxy tell the proxy's time.
                 if is_of_the_store(parts.status, &bytes) {
-                    date.into_iter().for_each(|date| shared.clock.hear(date));
+                    date.into_iter().for_each(|date| shared.clock.hear(address, date));
                 }
                 SdkBody::from(bytes)
             }
@@ -246,7 +246,8 @@ impl Lease {
         let success = (asked.body_max(), asked.foreign());
         let (max, foreign) = if status.is_success() { success } else { (ERROR_BODY_MAX, Kind::Unavailable) };
         let is_endpoint = self.shared.dialler.is_endpoint(&self.origin);
-        let (lease, bytes) = collect(self, body, max, foreign).await?;
+        let (lease, bytes) = collect(self, body, max).await?;
+        let Some(bytes) = bytes else { return Err(too_long(&lease, max, foreign)) };
         let doubt = judge_body(asked.success(), status.as_u16(), &bytes).err().filter(|_| is_endpoint);
         let Some(doubt) = doubt.filter(|_| !asked.is_head()) else {
             lease.give_back();

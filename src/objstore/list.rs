@@ -100,7 +100,7 @@ impl Store {
         // Behind a token nothing is known of the first key but what the whole listing knows.
         let after = start_after.filter(|after| token.is_none() && !after.contains(char::REPLACEMENT_CHARACTER));
         let what = format!("list {}", path(bucket, prefix));
-        self.ask_page("ListObjectsV2", &what, ask, |reply| page_of(reply, prefix, after)).await
+        self.ask_page("ListObjectsV2", &what, ask, |reply| page_of(reply, (bucket, prefix), after)).await
     }
 
     /// Asks for a page until `read` finds nothing wrong with it, [`PAGE_ASKS`] times at most.
@@ -146,13 +146,26 @@ impl Store {
     }
 }
 
+/// Refuses an answer that says itself to be of another bucket: each has the same folders, and a gateway may mix them up.
+pub(super) fn is_of(bucket: &str, told: Option<&str>) -> std::result::Result<(), String> {
+    match told.filter(|told| !told.is_empty() && *told != bucket) {
+        Some(other) => Err(format!("it is of bucket {}", words(other))),
+        None => Ok(()),
+    }
+}
+
 /// The page, or what is wrong with it.
-fn page_of(reply: &ListObjectsV2Output, prefix: &str, after: Option<&str>) -> std::result::Result<Page, String> {
+fn page_of(
+    reply: &ListObjectsV2Output,
+    (bucket, prefix): (&str, &str),
+    after: Option<&str>,
+) -> std::result::Result<Page, String> {
     let encoded = reply.encoding_type() == Some(&EncodingType::Url);
     let decoded = |text: &str| if encoded { url_decode(text) } else { text.as_bytes().to_vec() };
     if let Some(of) = reply.prefix().filter(|of| !of.is_empty() && *of != prefix && decoded(of) != prefix.as_bytes()) {
         return Err(format!("it is of prefix {}", words(of)));
     }
+    is_of(bucket, reply.name())?;
     let mut keys = Vec::with_capacity(reply.contents().len());
     let mut objects = Vec::with_capacity(reply.contents().len());
     for object in reply.contents() {

@@ -14,7 +14,7 @@ fn listing(keys: &[&str]) -> ListObjectsV2OutputBuilder {
 }
 
 fn page(builder: ListObjectsV2OutputBuilder) -> std::result::Result<Page, String> {
-    page_of(&builder.build(), "p/", Some("p/a"))
+    page_of(&builder.build(), ("b", "p/"), Some("p/a"))
 }
 
 #[test]
@@ -25,6 +25,7 @@ fn a_page_that_contradicts_itself_is_refused_and_says_why() {
         (listing(&["p/a"]), "keys do not rise"),
         (listing(&["q/b"]), "q/b was not asked for"),
         (listing(&["p/b"]).prefix("q/"), "it is of prefix q/"),
+        (listing(&["p/b"]).name("other"), "it is of bucket other"),
         (listing(&["p/b"]).key_count(8), "it counts 8 keys and has 1"),
         (listing(&["p/b"]).is_truncated(true), "names no next page"),
         (listing(&["p/b"]).is_truncated(true).next_continuation_token(""), "names no next page"),
@@ -95,4 +96,15 @@ proptest::proptest! {
     fn the_checks_of_keys_hold_for_any_text(text in "[ab%0\\n]{0,40}") {
         hold_to_rules(&text);
     }
+}
+
+#[test]
+fn a_time_before_1970_is_as_old_as_can_be_and_none_is_no_time() {
+    for (time, modified) in [(0, Some(1)), (-5, Some(1)), (7, Some(7))] {
+        let object = Object::builder().key("p/b").size(1).last_modified(DateTime::from_secs(time)).build();
+        let read = page(listing(&["p/b"]).set_contents(Some(vec![object]))).unwrap();
+        assert_eq!(read.objects.first().map(|object| object.modified), modified, "{time}");
+    }
+    let object = Object::builder().key("p/b").size(1).build();
+    assert!(page(listing(&["p/b"]).set_contents(Some(vec![object]))).unwrap_err().contains("no LastModified"));
 }

@@ -13,7 +13,7 @@ use super::checksum::{Crc64, bare_etag};
 use super::client::{ObjectInfo, SentPart, Store, WireCheck, len_i64, path, seconds};
 use super::download::PartSpan;
 use super::effort::Effort;
-use super::list::url_decode;
+use super::list::{is_of, url_decode};
 use super::proof::resend;
 use super::sdk_error;
 use crate::clean::words;
@@ -348,6 +348,7 @@ impl Store {
             _ => text.to_owned(),
         };
         let refuse = |why: &str| Error::new(Kind::Unavailable, format!("list uploads of {bucket}: {why}"));
+        is_of(bucket, reply.bucket()).map_err(|why| refuse(&why))?;
         let mut uploads = Vec::with_capacity(reply.uploads().len());
         for upload in reply.uploads() {
             let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else {
@@ -393,6 +394,11 @@ impl Store {
             };
             let asked = self.shared.hedges.ask("ListParts", page).await;
             let Some(reply) = asked.if_found()? else { return Ok(None) };
+            let of_another = reply.upload_id().filter(|id| !id.is_empty() && *id != upload);
+            let is_other = of_another.map_or(Ok(()), |id| Err(format!("it is of upload {}", words(id))));
+            is_of(bucket, reply.bucket())
+                .and(is_other)
+                .map_err(|why| Error::new(Kind::Unavailable, format!("list parts of {}: {why}", path(bucket, key))))?;
             let parts = reply.parts().iter().map(StoredPart::of);
             let next = (reply.is_truncated(), reply.next_part_number_marker());
             if let Some(parts) = list.take(parts, next)? {

@@ -4,38 +4,52 @@
 //! Ages of objects, and with them whether a writer is alive, are counted by the server's clock on both ends: neither the
 //! clock of the host that writes nor that of the host that judges matters.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::header::DATE;
 use http::{HeaderMap, HeaderValue};
 
-/// Remembers the last `Date`; clones share it. Monotonic time carries it on between answers.
+/// How long the clock of an address that says no more counts beside the others.
+const RECENT: Duration = Duration::from_secs(600);
+
+/// Remembers the last `Date` of each address; clones share it. Monotonic time carries it on between answers.
+///
+/// The nodes of a cluster may disagree. The earliest time counts: by it everything is younger, and a writer that one node
+/// would call dead lives.
 #[derive(Clone, Default)]
 pub struct ServerClock {
-    shared: Arc<Shared>,
+    told: Arc<Mutex<HashMap<SocketAddr, Told>>>,
 }
 
-#[derive(Default)]
-struct Shared {
-    start: OnceLock<Instant>,
-    /// The server's seconds since 1970 at `start`; 0 before the first answer.
-    at_start: AtomicU64,
+/// What an address said, seconds since 1970, and when.
+#[derive(Clone, Copy)]
+struct Told {
+    seconds: u64,
+    heard: Instant,
+}
+
+impl Told {
+    fn now(self) -> u64 {
+        self.seconds.saturating_add(self.heard.elapsed().as_secs())
+    }
 }
 
 impl ServerClock {
     /// Takes the time that an answer tells, seconds since 1970.
-    pub fn hear(&self, seconds: u64) {
-        let start = *self.shared.start.get_or_init(Instant::now);
-        self.shared.at_start.store(seconds.saturating_sub(start.elapsed().as_secs()), Ordering::Relaxed);
+    pub fn hear(&self, address: SocketAddr, seconds: u64) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        // Addresses come and go with the name's answers.
+        told.retain(|_, told| told.heard.elapsed() <= RECENT);
+        told.insert(address, Told { seconds, heard: Instant::now() });
     }
 
     /// Seconds since 1970.
     pub fn now(&self) -> Option<u64> {
-        let start = self.shared.start.get()?;
-        let at_start = self.shared.at_start.load(Ordering::Relaxed);
-        (at_start > 0).then(|| at_start + start.elapsed().as_secs())
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.values().map(|told| told.now()).min()
     }
 }
 
@@ -61,15 +75,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_answer_tells_the_time() {
+    fn the_last_answer_of_an_address_tells_the_time() {
         let (clock, mut headers) = (ServerClock::default(), HeaderMap::new());
+        let address = "192.0.2.1:80".parse().unwrap();
         assert_eq!(clock.now(), None);
         assert_eq!(date_of(&headers), None);
         for (date, seconds) in [("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777), ("nonsense", 784_111_777)] {
             headers.insert(DATE, date.parse().unwrap());
-            date_of(&headers).into_iter().for_each(|seconds| clock.hear(seconds));
+            date_of(&headers).into_iter().for_each(|seconds| clock.hear(address, seconds));
             assert!(clock.now().is_some_and(|now| (seconds..seconds + 5).contains(&now)), "{date}");
         }
+        clock.hear(address, 784_115_377);
+        assert!(clock.now().is_some_and(|now| now >= 784_115_377));
+    }
+
+    #[test]
+    fn of_several_addresses_the_earliest_time_counts() {
+        let clock = ServerClock::default();
+        let addresses = ["192.0.2.1:80", "192.0.2.2:80", "[2001:db8::1]:80"].map(|text| text.parse().unwrap());
+        for (address, seconds) in addresses.into_iter().zip([784_111_777, 784_112_617, 784_111_778]) {
+            clock.hear(address, seconds);
+        }
+        assert!(clock.now().is_some_and(|now| (784_111_777..784_111_782).contains(&now)));
     }
 
     #[test]

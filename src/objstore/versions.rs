@@ -12,7 +12,7 @@ use futures::FutureExt;
 use super::checksum::bare_etag;
 use super::client::{ObjectInfo, Store, path, seconds};
 use super::download::PartSpan;
-use super::list::url_decode;
+use super::list::{is_of, url_decode};
 use super::multipart::etag_of;
 use super::sdk_error;
 use crate::clean::words;
@@ -125,7 +125,7 @@ impl Store {
             request.send().boxed().await.map_err(|e| sdk_error::convert("list versions of", &path(bucket, prefix), &e))
         };
         let (what, after) = (format!("list versions of {}", path(bucket, prefix)), marker.map(|m| m.key.as_str()));
-        self.ask_page("ListObjectVersions", &what, ask, |reply| page_of(reply, prefix, after)).await
+        self.ask_page("ListObjectVersions", &what, ask, |reply| page_of(reply, (bucket, prefix), after)).await
     }
 
     /// HEAD of one version.
@@ -209,7 +209,7 @@ struct VersionPage {
 /// The page, or what is wrong with it. Of one key there may be many versions, so keys need not rise, but never fall.
 fn page_of(
     reply: &ListObjectVersionsOutput,
-    prefix: &str,
+    (bucket, prefix): (&str, &str),
     after: Option<&str>,
 ) -> std::result::Result<VersionPage, String> {
     let encoded = reply.encoding_type() == Some(&EncodingType::Url);
@@ -218,6 +218,7 @@ fn page_of(
     if let Some(of) = reply.prefix().filter(|of| !of.is_empty() && *of != prefix && decoded(of) != prefix.as_bytes()) {
         return Err(format!("it is of prefix {}", words(of)));
     }
+    is_of(bucket, reply.name())?;
     // What a name that is no UTF-8 was turned into is not where the server goes on from.
     let after = after.filter(|after| !after.contains(char::REPLACEMENT_CHARACTER)).map(str::as_bytes);
     let versions = reply.versions().iter().map(|one| (one.key(), version(one)));

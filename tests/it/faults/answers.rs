@@ -141,6 +141,16 @@ fn a_proxy_that_takes_lengths_away_costs_nothing(wish: &Wish) {
     assert!(restore(&field.server, &def, CALL) == data);
     backup(&field.server, &image("chunked", 2), b"", CALL);
     assert!(restore(&field.server, &image("chunked", 2), CALL).is_empty());
+    // A sidecar that is longer than what is asked for first.
+    let (def, meta) = (image("chunked", 3), pattern(60_000, 3));
+    let written = field.server.create("main", &def).unwrap();
+    write_all(&written, b"data", 0, CALL);
+    written.write_meta(&meta, 0).unwrap();
+    written.close(STSP_CLOSEF_COMPLETE).unwrap();
+    let opened = field.server.open("main", &def, STSP_OPEN_READ).unwrap();
+    let mut read = vec![0; 60_000];
+    assert_eq!(opened.read_meta(&mut read, 0).unwrap(), 60_000);
+    assert!(read == meta);
 }
 
 fn a_body_without_an_end_is_refused_and_costs_no_data(wish: &Wish) {

@@ -16,6 +16,7 @@ on_every_server!(
     a_byte_that_always_flips_on_the_way_out_is_never_stored_as_good,
     image_metadata_survive_what_the_image_survives,
     a_record_that_is_not_found_at_first_ends_no_job,
+    a_success_that_is_not_the_stores_is_not_believed,
 );
 
 /// The requests of a backup in their order, and whether the image is one part.
@@ -175,4 +176,18 @@ fn a_record_that_is_not_found_at_first_ends_no_job(wish: &Wish) {
     crate::writer::until("two looks at the record", || proxy.faults() == 2);
     written.close(STSP_CLOSEF_COMPLETE).expect("close");
     assert!(restore(&server, &def, CALL) == data);
+}
+
+/// A gateway that says yes of its own accord, and stores nothing.
+fn a_success_that_is_not_the_stores_is_not_believed(wish: &Wish) {
+    let field = Field::new(wish);
+    let stored = REQUESTS.into_iter().filter(|(operation, ..)| ["PutObject", "UploadPart"].contains(operation));
+    for (number, (operation, folder, small)) in (1..).zip(stored) {
+        let (def, data) = (image("believed", number), data_of(small, number));
+        field.fail_all(operation, folder, || Action::Answer(Answer { status: 200, ..Answer::default() }));
+        let done = field.try_backup(&def, &data);
+        assert!(done.is_err(), "{operation} {folder}: reported good");
+        assert!(field.proxy.faults() > 0, "{operation} {folder}");
+        field.is_consistent(&def, &data, &format!("{operation} {folder}"));
+    }
 }
