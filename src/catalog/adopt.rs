@@ -10,6 +10,7 @@
 use super::claim::Record;
 use super::lsu::{Lsu, PendingEntry};
 use super::record::{Content, PartRecord, Pending, PendingState};
+use super::remove::is_hidden;
 use crate::config::PARTS_MAX;
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::checksum::{Crc64, Md5Sum, composite_etag};
@@ -19,6 +20,8 @@ use crate::objstore::multipart::StoredPart;
 use crate::objstore::part_plan::PartPlan;
 use crate::objstore::probe::Capabilities;
 
+/// How often an upload's parts are listed before it counts as gone.
+const LISTINGS: u32 = 2;
 /// Readings of a part at most.
 const READINGS: u32 = 3;
 
@@ -52,7 +55,7 @@ pub async fn salvage(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
         return Ok(Some(content.clone()));
     }
     let uploaded = match &pending.upload_id {
-        Some(upload) => lsu.store().list_parts(lsu.bucket(), &pending.key, upload).await?.map(|parts| (upload, parts)),
+        Some(upload) => uploaded_parts(lsu, pending, upload).await?.map(|parts| (upload, parts)),
         None => None,
     };
     let unproven = match uploaded {
@@ -78,6 +81,31 @@ pub async fn salvage(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
     Ok(Some(Content::new(&pending.key, &object, &parts)))
 }
 
+/// The parts of an attempt's upload; None when there is no such upload. What tells of fewer parts than the record is no
+/// verdict: what is not used of an upload is lost.
+async fn uploaded_parts(lsu: &Lsu, pending: &Pending, upload: &str) -> Result<Option<Vec<StoredPart>>> {
+    let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
+    let lacks = |parts: &[StoredPart]| {
+        pending.sent.iter().filter(|record| parts.iter().all(|part| part.number != record.number)).count()
+    };
+    let mut gone = true;
+    for _ in 0..LISTINGS {
+        match store.list_parts(bucket, key, upload).await? {
+            Some(parts) if lacks(&parts) == 0 => return Ok(Some(parts)),
+            None if pending.sent.is_empty() || store.head(bucket, key).await.if_found()?.is_some() => return Ok(None),
+            None => {}
+            Some(_) => gone = false,
+        }
+    }
+    if gone && !lsu.uploads_to(key).await?.iter().any(|id| id == upload) {
+        return Ok(None);
+    }
+    let known = pending.sent.len();
+    let what =
+        format!("{bucket}/{key}: the store does not list all of {known} parts that were sent; nothing was changed");
+    Err(Error::new(Kind::Unavailable, what))
+}
+
 /// What is on the store of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum There {
@@ -85,7 +113,7 @@ pub enum There {
     All,
     /// Something that is not what the record says.
     Some,
-    /// Neither an upload nor an object, as two questions say.
+    /// Neither an upload nor an object, as two questions say, nor a version of one below a delete marker.
     Nothing,
 }
 
@@ -104,7 +132,7 @@ pub async fn what_is_there(lsu: &Lsu, pending: &Pending) -> Result<There> {
     }
     let listed = store.find(bucket, key).await?.is_some();
     let uploading = pending.upload_id.is_some() && !lsu.uploads_to(key).await?.is_empty();
-    Ok(if listed || uploading { There::Some } else { There::Nothing })
+    Ok(if listed || uploading || is_hidden(lsu, key).await? { There::Some } else { There::Nothing })
 }
 
 /// True when the object says itself that it is made of these parts: by its CRC, or by its ETag where the bucket is known to

@@ -13,7 +13,7 @@ use super::record::{
     Closing, Content, ImageState, Pending, PendingState, SCHEMA, Sidecar, Writer, now_text, object_metadata,
     parse_sidecar, part_records, to_bytes,
 };
-use super::remove::{remove_attempt, remove_record};
+use super::remove::{is_hidden, remove_attempt, remove_record};
 use crate::config::WireChoice;
 use crate::error::{Error, Found, Kind, Result};
 use crate::metrics::image::Tally;
@@ -298,11 +298,14 @@ impl Backup {
         ))
     }
 
-    /// True when neither HEAD nor a listing has the data object.
+    /// True when neither HEAD nor a listing has the data object, and no delete marker hides it.
     fn is_data_gone(&self) -> bool {
         let (lsu, key) = (self.lsu.clone(), self.pending.key.clone());
-        let asked = self.lsu.store().run(async move { lsu.store().head_fresh(lsu.bucket(), &key).await.if_found() });
-        matches!(asked, Ok(None))
+        let asked = self.lsu.store().run(async move {
+            let found = lsu.store().head_fresh(lsu.bucket(), &key).await.if_found()?;
+            Ok(found.is_some() || is_hidden(&lsu, &key).await?)
+        });
+        matches!(asked, Ok(false))
     }
 
     pub(super) fn give_up(self, error: Error) -> Error {
@@ -391,6 +394,13 @@ pub(super) async fn commit(lsu: &Lsu, sidecar: &Sidecar, conditional: bool) -> R
 pub(super) async fn confirm_data(lsu: &Lsu, sidecar: &Sidecar) -> Result<()> {
     let data = &sidecar.content.data.key;
     match lsu.store().head_fresh(lsu.bucket(), data).await {
+        Err(error) if error.kind() == Kind::NotFound && is_hidden(lsu, data).await? => {
+            let what = format!(
+                "a delete marker hides the data of image {}: `vastost-s3 undelete` takes it away",
+                sidecar.image.id
+            );
+            Err(error.context(what).with_kind(Kind::Unavailable))
+        }
         Err(error) if error.kind() == Kind::NotFound => {
             // Only our own record: a successor's image has data of its own.
             if lsu.sidecar(&sidecar.image.id).await?.is_some_and(|(now, _)| now.content.data.key == *data) {

@@ -134,7 +134,7 @@ async fn put_back(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], key: &str, error: 
 
 /// True when an object is there, or a delete marker hides one.
 async fn is_there_or_hidden(lsu: &Lsu, key: &str) -> Result<bool> {
-    let there = lsu.store().head(lsu.bucket(), key).await.if_found()?;
+    let there = lsu.store().head_fresh(lsu.bucket(), key).await.if_found()?;
     Ok(there.is_some() || is_hidden(lsu, key).await?)
 }
 

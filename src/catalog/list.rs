@@ -109,10 +109,8 @@ impl Listing {
         self.filter.client.is_some() && last.is_some_and(|id| id.day() > day_of(self.filter.date_to))
     }
 
+    /// Asked whatever the filter says: what is named pending may be removed on that word.
     fn is_complete(&self, id: &ImageId) -> Result<bool> {
-        if !self.filter.complete {
-            return Ok(false);
-        }
         let (lsu, key) = (self.lsu.clone(), self.lsu.keys().sidecar(id));
         self.lsu.store().run(async move { Ok(lsu.store().head(lsu.bucket(), &key).await.if_found()?.is_some()) })
     }

@@ -212,9 +212,18 @@ impl Lsu {
         if self.store().find(self.bucket(), &key).await?.is_none() {
             return Ok(String::new());
         }
-        let bytes = self.store().get_small(self.bucket(), &key, RECORD_SIZE_MAX).await?;
-        let record: LabelRecord = serde_json::from_slice(&bytes).or_kind(Kind::Corrupt, || format!("read {key}"))?;
-        Ok(record.label)
+        let read = self.store().get_small(self.bucket(), &key, RECORD_SIZE_MAX).await.and_then(|bytes| {
+            serde_json::from_slice::<LabelRecord>(&bytes).or_kind(Kind::Corrupt, || format!("read {key}"))
+        });
+        match read {
+            Ok(record) => Ok(record.label),
+            // Only a name for people: the LSU works without it, and the next one that is set takes its place.
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::AccessDenied) => {
+                tracing::warn!("LSU {} has no label that can be read: {error}", self.config().name);
+                Ok(String::new())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     pub async fn set_label(&self, label: String) -> Result<()> {
@@ -276,7 +285,8 @@ impl Lsu {
                 None => return Ok(None),
                 Some(Ok(bytes)) => return Ok(Some((bytes, room))),
                 // The room is given back here: nobody may wait for more while holding some.
-                Some(Err(larger)) => size = larger,
+                // Where only its end tells the length, this is no more than that it is longer.
+                Some(Err(larger)) => size = larger.max(size.saturating_mul(2)),
             }
         }
         // What is larger still is refused for its size.
@@ -395,7 +405,7 @@ impl Lsu {
         }
         // A writer of which nobody can tell is taken for alive.
         let now = if pendings.is_empty() { None } else { self.now_if_told().await? };
-        let held = pendings.iter().any(|entry| entry.is_held(now.unwrap_or_default()));
+        let held = pendings.iter().any(|entry| entry.is_held(now.unwrap_or(entry.modified)));
         let best = pendings.into_iter().map(|entry| entry.pending).max_by_key(progress);
         let image = best.map(|record| Image::Pending { record: Box::new(record), held });
         image.map(Described::Here).ok_or_else(|| self.not_found(id))
@@ -411,7 +421,7 @@ impl PendingEntry {
     pub fn is_held(&self, now: u64) -> bool {
         let writing = self.pending.state == PendingState::Writing;
         let lease = self.pending.lease_seconds.min(LEASE_SECONDS_MAX);
-        let fresh = now.saturating_sub(self.modified) <= lease;
+        let fresh = now.saturating_sub(self.modified) <= lease && !is_of_the_future(self.modified, now);
         // A record without a lease speaks for nobody: what a close has kept.
         writing && fresh && lease > 0 && !self.pending.writer.is_dead()
     }
@@ -421,6 +431,13 @@ impl PendingEntry {
     pub fn is_held_by_another(&self, now: u64) -> bool {
         self.is_held(now) && (!self.pending.writer.is_this() || claim::is_live(&self.pending.attempt))
     }
+}
+
+/// True for a time that is further ahead than any clock of a cluster: the store's was wrong when it was noted, and what it
+/// was noted for would never grow old. Our own clock is a witness too: the store's may have gone back meanwhile.
+pub(super) fn is_of_the_future(modified: u64, now: u64) -> bool {
+    let own = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+    modified.saturating_sub(now.max(own)) > LEASE_SECONDS_MAX
 }
 
 /// Of several attempts at one image, the one that an incomplete close kept and that has most is the image.

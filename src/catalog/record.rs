@@ -249,7 +249,10 @@ pub fn parse_pending(keys: &Keys, id: &ImageId, attempt: &Attempt, bytes: &[u8])
     if let Some(content) = &pending.content {
         content.check().map_err(refuse)?;
     }
-    own_meta(keys, id, &mut pending.meta).map_err(refuse)?;
+    // What goes with the attempt must be its own: another one may be the image.
+    if own_meta(keys, id, &mut pending.meta).map_err(refuse)?.is_some_and(|of| of != *attempt) {
+        return Err(refuse("it names the image metadata of another attempt".into()));
+    }
     Ok(pending)
 }
 
@@ -261,11 +264,11 @@ fn own_key(keys: &Keys, folder: Folder, id: &ImageId, key: &mut String) -> std::
     Ok(attempt)
 }
 
-/// The same for image metadata that have an object of their own.
-pub fn own_meta(keys: &Keys, id: &ImageId, meta: &mut Option<Meta>) -> std::result::Result<(), String> {
+/// The same for image metadata; None where they have no object of their own.
+pub fn own_meta(keys: &Keys, id: &ImageId, meta: &mut Option<Meta>) -> std::result::Result<Option<Attempt>, String> {
     match meta {
-        Some(Meta::Object { key, .. }) => own_key(keys, Folder::Meta, id, key).map(drop),
-        Some(Meta::Inline { .. }) | None => Ok(()),
+        Some(Meta::Object { key, .. }) => own_key(keys, Folder::Meta, id, key).map(Some),
+        Some(Meta::Inline { .. }) | None => Ok(None),
     }
 }
 
@@ -318,19 +321,20 @@ pub fn to_bytes(record: &impl Serialize) -> Result<bytes::Bytes> {
 }
 
 fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T> {
+    // A newer version may have larger records and larger numbers, so this comes first; it keeps nothing of the rest.
     #[derive(Deserialize)]
     struct Versioned {
-        schema: u32,
+        schema: serde_json::Number,
     }
-    super::shape::check(bytes).map_err(|why| invalid(key, &why))?;
-    let versioned: Versioned = serde_json::from_slice(bytes).map_err(|e| invalid(key, &e.to_string()))?;
-    if versioned.schema < SCHEMA {
-        return Err(invalid(key, &format!("there is no schema {}", versioned.schema)));
-    }
-    if versioned.schema > SCHEMA {
-        let what = format!("record {key} has schema {}, this version reads {SCHEMA}", versioned.schema);
+    let Versioned { schema } = serde_json::from_slice(bytes).map_err(|e| invalid(key, &e.to_string()))?;
+    if schema.as_f64().is_some_and(|schema| schema > f64::from(SCHEMA)) {
+        let what = format!("record {key} has schema {schema}, this version reads {SCHEMA}");
         return Err(Error::new(Kind::Unsupported, what));
     }
+    if schema.as_u64() != Some(SCHEMA.into()) {
+        return Err(invalid(key, &format!("there is no schema {schema}")));
+    }
+    super::shape::check(bytes).map_err(|why| invalid(key, &why))?;
     serde_json::from_slice(bytes).map_err(|e| invalid(key, &e.to_string()))
 }
 

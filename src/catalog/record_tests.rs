@@ -70,6 +70,24 @@ fn records_that_no_reader_could_work_with_are_refused() {
 }
 
 #[test]
+fn a_record_of_a_newer_version_is_one_whatever_else_is_in_it() {
+    let values = "0,".repeat(300_000);
+    for text in [
+        "{\"schema\":2}".to_owned(),
+        "{\"schema\":4294967297}".into(),
+        "{\"schema\":1e30}".into(),
+        "{\"schema\":1.5}".into(),
+        format!("{{\"many\":[{values}0],\"schema\":2}}"),
+    ] {
+        assert_eq!(read(text.as_bytes()).unwrap_err().kind(), Kind::Unsupported, "{:.40}", text);
+    }
+    for text in ["{\"schema\":0}", "{\"schema\":-1}", "{\"schema\":\"2\"}", "{}", "{\"schema\":1,\"schema\":2}"] {
+        assert_eq!(read(text.as_bytes()).unwrap_err().kind(), Kind::Corrupt, "{text}");
+    }
+    assert_eq!(read(format!("{{\"schema\":1,\"many\":[{values}0]}}").as_bytes()).unwrap_err().kind(), Kind::Corrupt);
+}
+
+#[test]
 fn a_record_of_a_copied_lsu_is_read_and_rewritten_with_the_keys_of_where_it_lies() {
     let there = Keys::new("copy/of/");
     let text = serde_json::to_vec(&sidecar(&[5], b"")).unwrap();
@@ -112,6 +130,11 @@ fn a_pending_record_speaks_for_its_own_attempt_alone() {
         *bad.pointer_mut(pointer).unwrap() = foreign.clone();
         assert!(parse(&bad, &attempt).unwrap_err().to_string().contains("another attempt"), "{pointer}");
     }
+    let mut bad = good.clone();
+    bad["meta"] = serde_json::json!({ "key": keys.meta(&id(), &other), "size": 1, "crc64nvme": "0000000000000000" });
+    assert!(parse(&bad, &attempt).unwrap_err().to_string().contains("metadata of another attempt"));
+    bad["meta"]["key"] = keys.meta(&id(), &attempt).into();
+    assert!(parse(&bad, &attempt).is_ok());
     let mut bad = good;
     *bad.pointer_mut("/sent/1/size").unwrap() = Value::from(u64::MAX);
     assert!(parse(&bad, &attempt).unwrap_err().to_string().contains("64 bits"));

@@ -79,11 +79,13 @@ pub(super) async fn remove_versions(lsu: &Lsu, key: &str, began: &mut bool) -> R
 
 /// True when the store understood and said no. An earlier try of the same request may have been done all the same.
 pub(super) fn is_refusal(error: &Error) -> bool {
-    match error.kind() {
-        Kind::AccessDenied | Kind::Locked | Kind::Unauthorized => true,
+    match (error.kind(), error.status()) {
+        (Kind::AccessDenied | Kind::Locked | Kind::Unauthorized, _) => true,
         // And not an answer that cannot be read.
-        Kind::Unsupported => error.status().is_some_and(|status| status >= 400),
-        _ => false,
+        (Kind::Unsupported, status) => status.is_some_and(|status| status >= 400),
+        // 404 is no refusal; 408, 429, and 409 for another request that was under way, are for another try.
+        (Kind::Unavailable, Some(409)) | (_, Some(404 | 408 | 429)) => false,
+        (_, status) => status.is_some_and(|status| (400..500).contains(&status)),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::objstore::download::{PartSpan, ReadSpec, Reader};
 use crate::objstore::in_flight::Sent;
 use crate::objstore::part_plan::PartPlan;
 use crate::objstore::probe::WireMode;
+use crate::objstore::proof::is_refusal;
 use crate::objstore::upload::UploadSpec;
 
 /// Parts copied at once when an image is opened for write again.
@@ -102,10 +103,14 @@ impl Backup {
         let (store, spec) = (self.lsu.store().clone(), self.upload.spec().clone());
         let (from, upload) = (content.data.key.clone(), id.clone());
         let jobs: Vec<_> = spans.iter().copied().zip(content.parts.iter().map(|part| part.etag.clone())).collect();
+        let size = content.data.size;
         let parts = self.lsu.store().run(async move {
             let (store, spec, from, upload) = (&store, &spec, &from, &upload);
             let copies = jobs.into_iter().map(|(span, etag)| copy_part(store, spec, from, upload, span, etag));
-            futures::stream::iter(copies).buffered(COPIES_IN_FLIGHT).try_collect::<Vec<Sent>>().await
+            match futures::stream::iter(copies).buffered(COPIES_IN_FLIGHT).try_collect::<Vec<Sent>>().await {
+                Err(error) if is_refusal(&error) => Err(why_refused(store, &spec.bucket, from, size, error).await),
+                other => other,
+            }
         })?;
         self.upload.resume(&id, parts);
         Ok(())
@@ -131,6 +136,17 @@ async fn unheld(lsu: &Lsu, def: &ImageDef) -> Result<Vec<PendingEntry>> {
     }
     pendings.sort_by_key(|entry| progress(&entry.pending));
     Ok(pendings)
+}
+
+/// A store that refuses a range may not have it: then the data are damaged, and asking again is of no use.
+async fn why_refused(store: &Store, bucket: &str, key: &str, size: u64, refusal: Error) -> Error {
+    match store.head_fresh(bucket, key).await {
+        Ok(seen) if seen.size != size => {
+            let what = format!("{bucket}/{key} has {} bytes, and its record says {size}", seen.size);
+            refusal.context(what).with_kind(Kind::Corrupt)
+        }
+        _ => refusal,
+    }
 }
 
 async fn copy_part(

@@ -19,6 +19,7 @@ use super::record::{
 };
 use super::remains::Remains;
 use super::remove::remove_record;
+use super::undelete::last_sidecar;
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::objstore::checksum::{Crc64, composite_etag};
 use crate::objstore::client::{ObjectInfo, SentPart};
@@ -191,6 +192,14 @@ async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Res
     let data = choose_data(lsu, id, data, &remains, &others).await?;
     if let Some(entry) = of_image.iter().find(|entry| closing(entry) && entry.pending.key == data) {
         remains.add_pending(&entry.pending);
+    }
+    // What was written first tells more than anything that could be rebuilt.
+    if let Some((sidecar, bytes)) = last_sidecar(lsu, id).await?.filter(|(sidecar, _)| sidecar.content.data.key == data)
+    {
+        return Ok(match replace_sidecar(lsu, old, bytes, &sidecar).await? {
+            true => Mended::Yes("the last version of the sidecar that can be read is back".into()),
+            false => Mended::NotNeeded,
+        });
     }
     if old.is_none() {
         refuse_torso(lsu, id, &data).await?;

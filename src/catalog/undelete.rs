@@ -60,16 +60,42 @@ async fn recover_sidecar(lsu: &Lsu, id: &ImageId, done: &mut Vec<String>) -> Res
     let Some(versions) = versions(lsu, &key).await? else {
         return Err(final_delete(lsu, id, "it has no sidecar, and the bucket keeps no versions"));
     };
+    let Some((version, sidecar, bytes)) = latest_readable(lsu, id, &versions).await? else {
+        return Err(final_delete(lsu, id, "no version of its sidecar can be read"));
+    };
+    if !uncover(lsu, &key, &versions, version).await? {
+        lsu.put_record(&key, bytes, false).await?;
+    }
+    done.push("the sidecar is back".into());
+    Ok(sidecar)
+}
+
+/// The latest version of an image's sidecar that is one.
+async fn latest_readable<'a>(
+    lsu: &Lsu,
+    id: &ImageId,
+    versions: &'a [ObjectVersion],
+) -> Result<Option<(&'a ObjectVersion, Sidecar, Bytes)>> {
+    let key = lsu.keys().sidecar(id);
     for version in versions.iter().rev().filter(|version| !version.is_marker) {
         let bytes = read_version(lsu, &key, version).await?;
-        let Ok(sidecar) = parse_sidecar(lsu.keys(), id, &bytes) else { continue };
-        if !uncover(lsu, &key, &versions, version).await? {
-            lsu.put_record(&key, bytes, false).await?;
+        if let Ok(sidecar) = parse_sidecar(lsu.keys(), id, &bytes) {
+            return Ok(Some((version, sidecar, bytes)));
         }
-        done.push("the sidecar is back".into());
-        return Ok(sidecar);
     }
-    Err(final_delete(lsu, id, "no version of its sidecar can be read"))
+    Ok(None)
+}
+
+/// The last sidecar that a versioned bucket still has below one that cannot be read, or below a delete marker; None where
+/// there is none, or it is the mark of a delete.
+pub(super) async fn last_sidecar(lsu: &Lsu, id: &ImageId) -> Result<Option<(Sidecar, Bytes)>> {
+    let versions = match versions(lsu, &lsu.keys().sidecar(id)).await {
+        Err(error) if error.kind() == Kind::AccessDenied => None,
+        other => other?,
+    };
+    let versions = versions.unwrap_or_default();
+    let found = latest_readable(lsu, id, &versions).await?;
+    Ok(found.map(|(_, sidecar, bytes)| (sidecar, bytes)).filter(|(sidecar, _)| sidecar.state == ImageState::Complete))
 }
 
 async fn read_version(lsu: &Lsu, key: &str, version: &ObjectVersion) -> Result<Bytes> {
@@ -102,28 +128,35 @@ async fn recover_object(
     let (store, bucket) = (lsu.store(), lsu.bucket());
     let now = store.head(bucket, key).await.if_found()?;
     let versions = versions(lsu, key).await?.unwrap_or_default();
-    let same = |version: &&ObjectVersion| !version.is_marker && version.size == size && version.etag == etag;
-    let fits = |version: &&ObjectVersion| !version.is_marker && version.size == size;
-    let exact = versions.iter().rev().find(same);
+    let fits: Vec<_> = versions.iter().rev().filter(|version| !version.is_marker && version.size == size).collect();
+    let exact = fits.iter().find(|version| version.etag == etag).copied();
     // ETags may have changed with a copy: then the size tells, and of several versions of that size the CRCs.
+    let several = exact.is_none() && fits.len() > 1;
     let by_size = now.as_ref().is_some_and(|now| now.size == size);
     let by_etag = now.is_some_and(|now| now.etag == etag);
-    let several = exact.is_none() && versions.iter().filter(fits).count() > 1;
+    if by_size && (by_etag || (exact.is_none() && !several)) {
+        return Ok(());
+    }
     let found = match image {
-        _ if by_size && (by_etag || (exact.is_none() && !several)) => return Ok(()),
         Some(image) if several => {
             if by_size && has_bytes(lsu, image).await? {
                 return Ok(());
             }
-            by_crc(lsu, image, versions.iter().rev().filter(fits)).await?
+            by_crc(lsu, image, &fits).await?
         }
-        _ if by_size && several => return Ok(()),
-        _ => exact.or_else(|| versions.iter().rev().find(fits)),
+        // Of image metadata no version is known to be better than what is there.
+        None if several && by_size => return Ok(()),
+        _ => exact.or(fits.first().copied()),
     };
     let Some(version) = found else {
-        let what =
-            format!("bring back {bucket}/{key}: no version of it has these {size} bytes, as far as the store tells");
-        return Err(Error::new(Kind::NotFound, what));
+        let what = match versions.as_slice() {
+            [] => {
+                format!("{bucket}/{key} has not the {size} bytes that it should, and the bucket keeps no version of it")
+            }
+            _ => format!("no version of {bucket}/{key} has the {size} bytes that it should, as far as the store tells"),
+        };
+        let way_out = "a snapshot or a replica may have it";
+        return Err(Error::new(Kind::NotFound, format!("undelete: {what}; {way_out}")));
     };
     if !uncover(lsu, key, &versions, version).await? {
         copy_up(lsu, key, version, image).await?;
@@ -145,13 +178,9 @@ async fn has_bytes(lsu: &Lsu, image: &Sidecar) -> Result<bool> {
 }
 
 /// The first of `versions` that the store itself says to have the image's CRC64NVME.
-async fn by_crc<'a>(
-    lsu: &Lsu,
-    image: &Sidecar,
-    versions: impl Iterator<Item = &'a ObjectVersion>,
-) -> Result<Option<&'a ObjectVersion>> {
+async fn by_crc<'a>(lsu: &Lsu, image: &Sidecar, versions: &[&'a ObjectVersion]) -> Result<Option<&'a ObjectVersion>> {
     let wanted = image.content.crc64nvme.to_base64();
-    for version in versions {
+    for version in versions.iter().copied() {
         let object = lsu.store().head_version(lsu.bucket(), &image.content.data.key, &version.id).await.if_found()?;
         if object.and_then(|object| object.crc64).is_some_and(|crc64| crc64 == wanted) {
             return Ok(Some(version));

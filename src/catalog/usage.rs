@@ -5,7 +5,7 @@
 //! processes honour. The figure starts at what this host has seen; [`super::census`] sets it right.
 
 use std::fs::{File, TryLockError};
-use std::io::{Seek, Write};
+use std::io::Seek;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,8 @@ pub struct UsageFile {
 
 impl UsageFile {
     pub fn new(state_dir: &Path, server: &str, lsu: &str) -> Self {
+        // A dash in the server's name would let two LSUs of two servers share a file.
+        let server = server.replace('-', "=");
         Self { path: state_dir.join(format!("usage-{server}-{lsu}.json")) }
     }
 
@@ -55,12 +57,18 @@ impl UsageFile {
 
     /// Counts one image in.
     pub fn added(&self, bytes: u64) {
-        self.adjust(|usage| Usage { bytes: usage.bytes.saturating_add(bytes), images: usage.images.saturating_add(1) });
+        self.adjust(|usage| {
+            let usage = usage.unwrap_or_default();
+            Some(Usage { bytes: usage.bytes.saturating_add(bytes), images: usage.images.saturating_add(1) })
+        });
     }
 
-    /// Counts one image out.
+    /// Counts one image out; where none was counted in, that tells nothing.
     pub fn removed(&self, bytes: u64) {
-        self.adjust(|usage| Usage { bytes: usage.bytes.saturating_sub(bytes), images: usage.images.saturating_sub(1) });
+        self.adjust(|usage| {
+            let usage = usage?;
+            Some(Usage { bytes: usage.bytes.saturating_sub(bytes), images: usage.images.saturating_sub(1) })
+        });
     }
 
     /// Takes over the figures of a census that began when the file had `before`: what was counted in and out since then
@@ -69,14 +77,17 @@ impl UsageFile {
         let carry = |then: u64, now: u64, counted: u64| {
             (counted + now.saturating_sub(then)).saturating_sub(then.saturating_sub(now))
         };
-        self.adjust(|now| Usage {
-            bytes: carry(before.bytes, now.bytes, census.bytes),
-            images: carry(before.images, now.images, census.images),
+        self.adjust(|now| {
+            let now = now.unwrap_or_default();
+            Some(Usage {
+                bytes: carry(before.bytes, now.bytes, census.bytes),
+                images: carry(before.images, now.images, census.images),
+            })
         });
     }
 
     /// A figure that cannot be kept must not fail a backup: the log and the host are told, and it goes on.
-    fn adjust(&self, change: impl FnOnce(Usage) -> Usage) {
+    fn adjust(&self, change: impl FnOnce(Option<Usage>) -> Option<Usage>) {
         if let Err(error) = self.try_adjust(change) {
             self.complain("keep", &error);
         }
@@ -88,17 +99,17 @@ impl UsageFile {
         log::tell_host(&text);
     }
 
-    fn try_adjust(&self, change: impl FnOnce(Usage) -> Usage) -> std::io::Result<()> {
+    fn try_adjust(&self, change: impl FnOnce(Option<Usage>) -> Option<Usage>) -> std::io::Result<()> {
         if let Some(folder) = self.path.parent() {
             files::make_folder(folder)?;
         }
         let mut locked = Locked::take(files::update(&self.path, files::STATE_MODE)?, File::try_lock)?;
         let file = &mut locked.0;
-        let usage = change(read_from(file)?.unwrap_or_default());
+        let Some(usage) = change(read_from(file)?) else { return Ok(()) };
         // Written over and then cut: a crash between the two leaves the new figures with an old tail.
         let text = serde_json::to_vec(&usage)?;
         file.rewind()?;
-        file.write_all(&text)?;
+        files::write(file, &text)?;
         file.set_len(text.len() as u64)
     }
 }
@@ -144,6 +155,7 @@ mod tests {
     fn images_are_counted_in_and_out_by_many_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let file = UsageFile::new(&folder.path().join("new"), "v", "l");
+        file.removed(3);
         assert_eq!(file.read(), None);
         std::thread::scope(|scope| {
             for _ in 0..8 {
@@ -162,6 +174,14 @@ mod tests {
         assert_eq!(file.read(), Some(Usage { bytes: 993, images: 9 }));
         (0..500).for_each(|_| file.removed(3));
         assert_eq!(file.read(), Some(Usage::default()));
+    }
+
+    #[test]
+    fn no_two_lsus_share_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |server, lsu| UsageFile::new(folder.path(), server, lsu);
+        file("vast", "dr-nightly").added(5);
+        assert_eq!((file("vast", "dr-nightly").read().is_some(), file("vast-dr", "nightly").read()), (true, None));
     }
 
     #[test]

@@ -41,7 +41,10 @@ pub struct HostError {
 
 impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.message.is_empty() { f.write_str(&describe(self.code)) } else { f.write_str(&self.message) }
+        // Which C function it was is of no use to a person.
+        let call = self.message.split_once(": ").filter(|(call, _)| call.starts_with("stsp_"));
+        let text = call.map_or(self.message.as_str(), |(_, text)| text);
+        if text.is_empty() { f.write_str(&describe(self.code)) } else { f.write_str(text) }
     }
 }
 

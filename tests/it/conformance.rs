@@ -20,7 +20,7 @@ mod pending;
 /// Every code that a caller can provoke.
 mod status;
 /// What becomes of an image whose writer died or fell silent; other processes are `vastost-s3 put`.
-mod takeover;
+pub mod takeover;
 /// Buckets that keep versions.
 mod versions;
 /// Where writes may go.

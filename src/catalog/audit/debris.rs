@@ -12,9 +12,11 @@ use super::super::adopt::{There, what_is_there};
 use super::super::image_id::ImageId;
 use super::super::keys::{Attempt, Folder};
 use super::super::list::pages;
-use super::super::lsu::PendingEntry;
+use super::super::lsu::{PendingEntry, is_of_the_future};
 use super::super::pages::Pages;
-use super::super::record::{Closing, ImageState, LEASE_SECONDS_MAX, Pending, PendingState, parse_pending};
+use super::super::record::{
+    Closing, ImageState, LEASE_SECONDS_MAX, Pending, PendingState, parse_pending, seconds_text,
+};
 use super::super::remove::{has_hidden_data, is_hidden, needs_meta};
 use super::super::shape;
 use super::image::{Read, head, read_sidecar, read_sidecar_alone, unreadable};
@@ -187,6 +189,8 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
         false => There::Nothing,
     };
     let found = describe(&entry.pending, judged.pending.is_none());
+    let ahead = is_of_the_future(entry.modified, scope.now());
+    let found = if ahead { format!("{found}; its record is dated {}", seconds_text(entry.modified)) } else { found };
     let mut found = scope.found(Class::PendingStale, Some(id), Some(key), "a living writer, or no record", found);
     match there {
         There::All => {
@@ -264,14 +268,30 @@ fn describe(pending: &Pending, complete: bool) -> String {
     format!("{what}; written by {who}")
 }
 
-/// A data object that the sidecar of its image does not name; seen before everything that is asked here.
+/// A data object that the sidecar of its image does not name; seen before everything that is asked here. A writer's own
+/// record comes before its data and goes after its sidecar, so that one which is younger than the grace period is named
+/// too: it may be an image that has just lost its sidecar. Only nothing is done about it yet.
 pub(super) async fn judge_data(
     scope: &Scope,
     id: &ImageId,
     attempt: &Attempt,
     object: &ListedObject,
 ) -> Result<Option<Found>> {
-    if !scope.is_old(object.modified) || has_pending(scope, id, attempt).await? {
+    let found = judge_data_once(scope, id, attempt, object).await?;
+    if found.is_none() || scope.now().saturating_sub(object.modified) > JUST_NOW_SECONDS {
+        return Ok(found);
+    }
+    scope.wait_for_second_look().await;
+    judge_data_once(scope, id, attempt, object).await
+}
+
+async fn judge_data_once(
+    scope: &Scope,
+    id: &ImageId,
+    attempt: &Attempt,
+    object: &ListedObject,
+) -> Result<Option<Found>> {
+    if has_pending(scope, id, attempt).await? {
         return Ok(None);
     }
     match read_sidecar(scope, id).await? {
@@ -282,7 +302,13 @@ pub(super) async fn judge_data(
     }
     let Some(now) = head(scope, &object.key).await? else { return Ok(None) };
     let found = format!("{} bytes that neither a sidecar nor a pending record names", now.size);
-    let found = scope.found(Class::OrphanData, Some(id), Some(&object.key), "a record, or no object", found);
+    let mut found = scope.found(Class::OrphanData, Some(id), Some(&object.key), "a record, or no object", found);
+    if !scope.is_old(object.modified) {
+        found.finding.advice = "younger than the grace period, and left alone until then: if its sidecar was lost, \
+                                `vastost-s3 undelete` brings it back, or `vastost-s3 repair --older-than 0s` rebuilds it"
+            .into();
+        return Ok(Some(found));
+    }
     Ok(Some(found.with(Remedy::OrphanData { id: id.clone(), key: object.key.clone() })))
 }
 

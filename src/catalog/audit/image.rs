@@ -190,7 +190,14 @@ async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: 
             Some(of_listing(listed))
         }
         // A listing may be older than the sidecar, and only HEAD has the object's metadata.
-        _ => head(scope, &data.key).await?,
+        (listed, _) => match head(scope, &data.key).await? {
+            // One answer against the listing is no verdict.
+            None if listed.is_some() => head_again(scope, &data.key).await?,
+            Some(seen) if seen.size != data.size && listed.is_some_and(|listed| listed.size == data.size) => {
+                head_again(scope, &data.key).await?
+            }
+            seen => seen,
+        },
     };
     let Some(object) = object else {
         if !is_still_there(scope, &sidecar).await? {
@@ -343,7 +350,10 @@ async fn check_image_meta(scope: &Scope, sidecar: &Sidecar, checked: &mut Checke
             }
         }
         Some(Meta::Object { key, size, crc64nvme }) => {
-            let object = head(scope, key).await?;
+            let object = match head(scope, key).await? {
+                None => head_again(scope, key).await?,
+                seen => seen,
+            };
             if let Some(found) = object.as_ref().and_then(|object| archived(scope, id, key, object)) {
                 checked.found.push(found);
                 return Ok(());
@@ -373,6 +383,11 @@ async fn check_image_meta(scope: &Scope, sidecar: &Sidecar, checked: &mut Checke
 /// The object, or None when there is none.
 pub(super) async fn head(scope: &Scope, key: &str) -> Result<Option<ObjectInfo>> {
     scope.lsu.store().head(scope.lsu.bucket(), key).await.if_found()
+}
+
+/// The same, asked some times, and a listing too, before the object counts as gone.
+async fn head_again(scope: &Scope, key: &str) -> Result<Option<ObjectInfo>> {
+    scope.lsu.store().head_fresh(scope.lsu.bucket(), key).await.if_found()
 }
 
 /// False when the image was deleted, or its metadata rewritten, while we looked: then nothing is missing.

@@ -323,6 +323,14 @@ impl Report {
         }
     }
 
+    /// How bad the worst finding of a class is.
+    pub fn severity(&self, class: Class) -> Severity {
+        let listed =
+            self.findings.iter().filter(|finding| finding.class == class).map(|finding| finding.severity).min();
+        let counted = self.summary.left_out.contains_key(&class).then(|| class.severity());
+        listed.into_iter().chain(counted).min().unwrap_or(class.severity())
+    }
+
     /// Sorts the findings and counts them into the summary.
     pub fn seal(&mut self) {
         self.schema = REPORT_SCHEMA;

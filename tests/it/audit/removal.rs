@@ -25,6 +25,7 @@ on_every_server!(
     what_was_deleted_or_overwritten_past_us_comes_back,
     what_markers_hide_is_not_removed,
     a_bucket_that_locks_what_is_put_keeps_no_mark,
+    a_sidecar_that_has_older_versions_is_not_rebuilt,
     a_delete_that_was_only_marked_is_taken_back,
     a_finished_delete_is_final,
 );
@@ -303,4 +304,75 @@ fn deletes_free_a_bucket_whose_quota_is_full() {
     for folder in ["backups/", "catalog/", "pending/"] {
         assert!(yard.foreign.list(folder).is_empty(), "{folder}");
     }
+}
+
+/// A close that could not put its sidecar keeps data and record; a marker over the data is not their end.
+#[test]
+fn what_a_close_keeps_is_not_gone_below_a_marker() {
+    let yard = Yard::new(&Wish::default());
+    let sdk = versioned(&yard);
+    let (def, data) = (image("v", 1), pattern(900, 1));
+    let written = yard.server.create("main", &def).unwrap();
+    crate::common::write_all(&written, &data, 0, crate::common::CALL);
+    refuse(&yard, "PutObject", "catalog/", u32::MAX, false);
+    written.close(STSP_CLOSEF_COMPLETE).unwrap_err();
+    yard.site.embedded().clear_faults();
+    let key = yard.foreign.list("backups/").into_keys().next().expect("the data");
+    sdk.delete(&key, None).unwrap();
+    yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"]).expect(0);
+    assert_eq!(versions(&sdk, "backups/").len(), 2, "the data and the marker");
+    assert_eq!(yard.foreign.list("pending/").len(), 1);
+    let marker = versions(&sdk, &key).pop().expect("a marker");
+    sdk.delete(&key, marker.split(' ').next_back()).unwrap();
+    yard.run(&["repair", "main", "--older-than", "0s", "--yes"]).expect(0);
+    assert!(crate::common::restore(&yard.server, &def, crate::common::CALL) == data);
+}
+
+/// Whatever a store calls its refusal.
+#[test]
+fn a_delete_that_is_refused_by_any_name_leaves_the_image_complete() {
+    let yard = Yard::new(&Wish::default());
+    let kept = yard.keep(&image("v", 1), pattern(900, 1), b"inline metadata");
+    for (status, code) in [(423, "Locked"), (409, "Conflict"), (412, "SomethingNew"), (451, ""), (400, "SomethingNew")]
+    {
+        let trouble = Trouble::Refuse { status, code: code.to_owned() };
+        let (operation, key_prefix) = ("DeleteObject".to_owned(), kept.data_key.clone());
+        yard.site.embedded().plan(Fault { operation, key_prefix, skip: 0, times: u32::MAX, trouble });
+        let error = yard.server.delete("main", &kept.def).unwrap_err();
+        assert!(error.to_string().contains("as before"), "{status} {code}: {error}");
+        yard.site.embedded().clear_faults();
+        assert_whole(&yard, &kept);
+    }
+}
+
+/// What was written first is better than what could be rebuilt.
+fn a_sidecar_that_has_older_versions_is_not_rebuilt(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let sdk = versioned(&yard);
+    let images: Vec<_> =
+        (1..=2).map(|number| yard.keep(&image("v", number), pattern(900, number), b"inline")).collect();
+    sdk.delete(&images[0].sidecar_key, None).unwrap();
+    sdk.put(&images[1].sidecar_key, b"{");
+    yard.run(&["repair", "main", "--older-than", "0s", "--yes"]).expect(0);
+    for kept in &images {
+        assert_eq!(yard.foreign.get_json(&kept.sidecar_key), kept.record);
+        assert_whole(&yard, kept);
+    }
+}
+
+/// It names the image metadata of the attempt that has become the image.
+#[test]
+fn a_dead_record_does_not_take_the_metadata_of_the_image() {
+    let yard = Yard::new(&Wish::default());
+    let kept = yard.keep(&image("v", 1), pattern(900, 1), &pattern(100_000, 2));
+    let place = super::place(&kept.def);
+    let stale = json!({
+        "schema": 1, "state": "writing", "attempt": "8899aabbccddeeff", "lease_seconds": 0,
+        "key": format!("backups/{place}.8899aabbccddeeff.nbk"), "image": kept.record["image"], "meta": kept.record["meta"],
+        "created": "2026-11-22T00:00:00Z", "started": "2026-11-22T00:00:00Z",
+        "writer": { "host": "gone", "pid": 7, "version": "0.1.0" },
+    });
+    yard.foreign.put(&format!("pending/{place}.8899aabbccddeeff.json"), stale.to_string().as_bytes(), &[]);
+    yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"]).expect(0);
+    assert_whole(&yard, &kept);
 }

@@ -33,6 +33,12 @@ fn labels_are_kept_on_the_store(wish: &Wish) {
     assert_eq!(site.open().lsu("main").unwrap().label, "Köln, Schrank 4");
     server.label("main", "").unwrap();
     assert_eq!(server.lsu("main").unwrap().label, "");
+    // What strangers put there takes no LSU away.
+    crate::foreign::Foreign::new(&site).put("lsu.json", b"{\"label\":[]}", &[]);
+    assert_eq!(site.open().lsus().unwrap().len(), 3);
+    assert_eq!(site.open().lsu("main").unwrap().label, "");
+    server.label("main", "again").unwrap();
+    assert_eq!(site.open().lsu("main").unwrap().label, "again");
 }
 
 fn usage_follows_completed_and_deleted_images(wish: &Wish) {

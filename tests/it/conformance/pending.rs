@@ -1,9 +1,11 @@
+use bytes::Bytes;
+use vastost::objstore::client::WireCheck;
 use vastost::ost::abi::{
     STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_OPEN_READ,
     STSP_OPEN_WRITE,
 };
 use vastost::ost::host::HostFilter;
-use vastost::ost::status::{STSP_EACCESS, STSP_EBUSY, STSP_EEXIST, STSP_ENOENT};
+use vastost::ost::status::{STSP_EACCESS, STSP_EBUSY, STSP_ECORRUPT, STSP_EEXIST, STSP_ENOENT};
 
 use super::on_every_server;
 use crate::common::{CALL, PART, Site, Wish, image, pattern, read_all, restore, write_all};
@@ -14,6 +16,7 @@ on_every_server!(
     flags_follow_the_life_of_an_image,
     a_pending_image_can_be_deleted,
     a_complete_image_is_never_writable_again,
+    an_image_whose_data_were_cut_is_not_gone_on_with,
     an_image_deleted_elsewhere_while_it_is_written_is_not_complete_without_data,
 );
 
@@ -112,5 +115,24 @@ fn an_image_deleted_elsewhere_while_it_is_written_is_not_complete_without_data(w
     removed.unwrap();
     written.close(STSP_CLOSEF_COMPLETE).unwrap_err();
     assert_eq!(server.info("main", &def).unwrap_err().code, STSP_ENOENT);
+    assert_eq!(site.keys_under(""), [""; 0]);
+}
+
+fn an_image_whose_data_were_cut_is_not_gone_on_with(wish: &Wish) {
+    let site = Site::new(&wish.small_parts());
+    let (server, def, data) = (site.open(), image("cut", 1), pattern(2 * PART + 1000, 3));
+    let written = server.create("main", &def).unwrap();
+    write_all(&written, &data, 0, CALL);
+    written.close(0).unwrap();
+    let key = site.keys_under("backups/").remove(0);
+    let cut = Bytes::from(data[..PART + 1].to_vec());
+    let bucket = site.bucket.clone();
+    site.with_store(|store| async move { store.put(&bucket, &key, cut, WireCheck::None, &[], false).await }).unwrap();
+    let error = server.open("main", &def, STSP_OPEN_WRITE).map(drop).unwrap_err();
+    assert_eq!(error.code, STSP_ECORRUPT, "{error}");
+    assert!(error.message.contains(&format!("has {} bytes", PART + 1)), "{error}");
+    // What is left of it stays, and can be removed.
+    assert_eq!(site.keys_under("backups/").len(), 1);
+    server.delete("main", &def).unwrap();
     assert_eq!(site.keys_under(""), [""; 0]);
 }

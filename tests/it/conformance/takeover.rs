@@ -33,7 +33,7 @@ fn def() -> Definition {
 }
 
 /// How many parts the server has of the one upload that the pending record names.
-fn parts_on(site: &Site) -> usize {
+pub fn parts_on(site: &Site) -> usize {
     let (bucket, keys) = (site.bucket.clone(), site.keys_under("pending/"));
     let counted = site.with_store(move |store| async move {
         let Some(key) = keys.first() else { return Ok(0) };

@@ -4,17 +4,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use serde_json::Value;
-use vastost::objstore::checksum::Crc64;
+use vastost::objstore::checksum::{Crc64, Md5Sum};
 use vastost::objstore::client::{SentPart, WireCheck};
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_WRITE};
 use vastost::ost::host::Definition;
 use vastost::ost::status::{STSP_EBUSY, STSP_ECORRUPT, STSP_ENOENT};
 
 use super::{Fault, Field, RETRY, several_parts};
-use crate::cli::run;
+use crate::cli::{command, run};
 use crate::common::{CALL, PART, Site, Wish, backup, image, pattern, restore, write_all};
 use crate::conformance::on_every_server;
+use crate::conformance::takeover::parts_on;
+use crate::foreign::Foreign;
 use crate::proxy::{Action, Answer, Proxy, Reply, Request};
+use crate::writer::{Writer, until};
 
 on_every_server!(
     images_live_in_a_bucket_whose_etags_are_no_md5s,
@@ -34,6 +37,8 @@ on_every_server!(
     a_conflict_with_another_request_is_waited_out,
     a_part_that_landed_twice_is_completed_and_read_back,
     a_version_with_a_flipped_byte_is_read_again,
+    a_list_of_parts_that_lacks_what_was_sent_loses_nothing,
+    a_record_of_the_future_holds_no_image,
 );
 
 /// VAST's own ETag of an object that was written over NFS.
@@ -472,4 +477,77 @@ fn what_lay_there_before_settles_no_completion() {
     });
     let (is_junk, over) = done.unwrap();
     assert!(is_junk && over.unwrap_err().outcome_is_unknown());
+}
+
+/// The record of a dead writer knows of two parts; one answer that knows of fewer is no verdict.
+fn a_list_of_parts_that_lacks_what_was_sent_loses_nothing(wish: &Wish) {
+    const NAME: &str = "db01_1795305600_C1_F1";
+    let (field, data) = (Field::new(wish), pattern(2 * PART, 8));
+    let mut writer = Writer::start(&field.site, command(&field.site.config), NAME);
+    writer.write(&data);
+    writer.write(&[0; 1 << 20]);
+    until("two parts", || parts_on(&field.site) == 2);
+    writer.kill();
+    let foreign = Foreign::new(&field.site);
+    let key = foreign.list("pending/").into_keys().next().expect("a pending record");
+    let mut record = foreign.get_json(&key);
+    let part = |number: usize| {
+        let bytes = &data[(number - 1) * PART..number * PART];
+        let crc = format!("{:016x}", Crc64::of(bytes).0);
+        let etag = Md5Sum::of(bytes).to_hex();
+        serde_json::json!({ "number": number, "offset": (number - 1) * PART, "size": PART, "etag": etag, "crc64nvme": crc })
+    };
+    record["sent"] = Value::from(vec![part(1), part(2)]);
+    foreign.put(&key, record.to_string().as_bytes(), &[]);
+    let def = Definition::new(NAME, crate::common::DATE);
+    let without = |from: usize| {
+        move || {
+            Action::edit(move |reply: &mut Reply| {
+                let body = String::from_utf8_lossy(&reply.body).into_owned();
+                let at = body.match_indices("<Part>").nth(from).map_or(body.len(), |(at, _)| at);
+                reply.body = format!("{}</ListPartsResult>", &body[..at]).into_bytes();
+            })
+        }
+    };
+    let faults: [Box<dyn Fn() -> Action + Send + Sync>; 3] =
+        [Box::new(|| Action::Answer(Answer::error(404, "NoSuchUpload"))), Box::new(without(0)), Box::new(without(1))];
+    let faults = std::sync::Arc::new(faults);
+    for index in 0..faults.len() {
+        let faults = std::sync::Arc::clone(&faults);
+        field.proxy.script(move |request| match request.operation() {
+            "ListParts" => faults[index](),
+            _ => Action::Forward,
+        });
+        let error = field.server.open("main", &def, STSP_OPEN_WRITE).map(drop).unwrap_err();
+        assert!(error.message.contains("nothing was changed"), "{index}: {error:?}");
+        assert_eq!(foreign.get_json(&key)["sent"], record["sent"], "{index}");
+    }
+    field.fail_first(1, "ListParts", "backups", || Action::Answer(Answer::error(404, "NoSuchUpload")));
+    let again = field.server.open("main", &def, STSP_OPEN_WRITE).unwrap();
+    assert_eq!(again.info().unwrap().size, data.len() as u64);
+    again.close(STSP_CLOSEF_COMPLETE).unwrap();
+    assert!(restore(&field.server, &def, CALL) == data);
+}
+
+/// The store's clock was years ahead when the record was put.
+fn a_record_of_the_future_holds_no_image(wish: &Wish) {
+    let field = Field::new(wish);
+    let def = image("ahead", 1);
+    let place = crate::audit::place(&def);
+    let key = format!("pending/{place}.8899aabbccddeeff.json");
+    let record = serde_json::json!({
+        "schema": 1, "state": "writing", "attempt": "8899aabbccddeeff", "lease_seconds": 600,
+        "key": format!("backups/{place}.8899aabbccddeeff.nbk"),
+        "image": { "basename": String::from_utf8_lossy(&def.basename), "date": def.date },
+        "created": "2026-11-22T00:00:00Z", "started": "2026-11-22T00:00:00Z",
+        "writer": { "host": "elsewhere", "pid": 7, "version": "0.1.0" },
+    });
+    Foreign::new(&field.site).put(&key, record.to_string().as_bytes(), &[]);
+    assert_eq!(field.server.delete("main", &def).unwrap_err().code, STSP_EBUSY);
+    let ahead = || Action::edit(|reply: &mut Reply| edit_xml(reply, "LastModified", "2099-01-01T00:00:00.000Z"));
+    field.fail_all("ListObjectsV2", "pending", ahead);
+    let told = run(&field.site, &["verify", "main"]).expect(0).text();
+    assert!(told.contains("its record is dated 2099-01-01T00:00:00Z"), "{told}");
+    field.server.delete("main", &def).expect("delete");
+    assert_eq!(field.site.keys_under("pending/"), [""; 0]);
 }

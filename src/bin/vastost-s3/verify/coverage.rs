@@ -41,7 +41,7 @@ fn lost_records(name: &str, lsu: &LsuSummary) -> Option<String> {
     (complete(lsu) == 0 && lsu.unrecorded > 0).then(|| {
         format!(
             "LSU {name} has data of images and not one sidecar, so nothing tells what the data should be; \
-             `vastost-s3 repair {name}` rebuilds sidecars"
+             `vastost-s3 repair {name} --older-than 0s` rebuilds sidecars, with --deep where the server knows no CRC64NVME"
         )
     })
 }

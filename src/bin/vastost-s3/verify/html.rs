@@ -124,7 +124,7 @@ fn classes(report: &Report) -> String {
         return String::new();
     }
     let row = |(class, number): (&Class, &u64)| {
-        let (name, severity) = (class.name(), words::severity(class.severity()));
+        let (name, severity) = (class.name(), words::severity(report.severity(*class)));
         format!(
             "<tr><td><span class=\"tag {severity}\">{severity}</span></td>\
              <td><button type=\"button\" class=\"link\" data-class=\"{name}\">{name}</button></td>\
@@ -134,7 +134,7 @@ fn classes(report: &Report) -> String {
         )
     };
     let mut ordered: Vec<_> = found.iter().collect();
-    ordered.sort_by_key(|(class, _)| (class.severity(), **class));
+    ordered.sort_by_key(|(class, _)| (report.severity(**class), **class));
     format!(
         "<section aria-labelledby=\"classes\"><h2 id=\"classes\">What was found</h2><div class=\"scroll\"><table>\
          <thead><tr><th scope=\"col\">Severity</th><th scope=\"col\">Class</th><th scope=\"col\" class=\"number\">Findings</th>\

@@ -106,14 +106,15 @@ fn lsus(report: &Report, style: Style, lines: &mut Vec<String>) {
 
 fn classes(report: &Report, style: Style, lines: &mut Vec<String>) {
     let mut classes: Vec<_> = report.summary.classes.iter().collect();
-    classes.sort_by_key(|(class, _)| (class.severity(), **class));
+    classes.sort_by_key(|(class, _)| (report.severity(**class), **class));
     if classes.is_empty() {
         return;
     }
     lines.push(String::new());
     lines.push(format!("{:<8}  {:<17}  {:>8}  MEANING", "SEVERITY", "CLASS", "FINDINGS"));
     for (class, number) in classes {
-        let severity = style.severity(class.severity(), &format!("{:<8}", words::severity(class.severity())));
+        let worst = report.severity(*class);
+        let severity = style.severity(worst, &format!("{:<8}", words::severity(worst)));
         lines.push(format!("{severity}  {:<17}  {:>8}  {}", class.name(), grouped(*number), meaning(*class)));
     }
 }

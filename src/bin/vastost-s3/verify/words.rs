@@ -24,11 +24,11 @@ pub struct Verdict {
 pub fn verdict(report: &Report) -> Verdict {
     let summary = &report.summary;
     let (errors, warnings) = (summary.errors, summary.warnings);
+    let is_unverified = !summary.unverified.is_empty();
+    let nothing = is_unverified && all(&total(report)).images == 0;
     let (mood, mut line) = match (errors, warnings) {
-        (0, 0) if !summary.unverified.is_empty() => {
-            let what = if all(&total(report)).images == 0 { "Nothing" } else { "Not everything" };
-            (Mood::Warning, format!("{what} was verified"))
-        }
+        (0, _) if nothing => (Mood::Warning, "Nothing was verified".to_owned()),
+        (0, 0) if is_unverified => (Mood::Warning, "Not everything was verified".to_owned()),
         (0, 0) if summary.interrupted => (Mood::Warning, "Nothing wrong in what was looked at".to_owned()),
         (0, 0) => (Mood::Fine, "Nothing wrong".to_owned()),
         (0, _) => (Mood::Warning, format!("No error, {}", counted(warnings, "warning"))),
@@ -37,7 +37,7 @@ pub fn verdict(report: &Report) -> Verdict {
     };
     if summary.interrupted {
         line.push_str("; the audit is incomplete");
-    } else if !summary.unverified.is_empty() && errors + warnings > 0 {
+    } else if is_unverified && errors + warnings > 0 && !(nothing && errors == 0) {
         line.push_str("; not everything was verified");
     }
     let total = total(report);
