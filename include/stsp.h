@@ -22,7 +22,7 @@
  *           use one thread per image. stsp_terminate ends calls that other threads are in with STSP_EABORT.
  * Fork      The child may go on with server handles; images and lists of the parent give STSP_EHANDLE in it. Fork from
  *           a thread that is not inside a call. The parent notices nothing.
- * Signals   The plug-in installs no handler; its threads block all signals. Nothing raises SIGPIPE in yours.
+ * Signals   The plug-in installs no handler; its threads block all signals. Nothing raises SIGPIPE or SIGXFSZ in yours.
  * Copies    A process may load two copies of the plug-in. A handle of the one gives STSP_EHANDLE in the other, and what
  *           the one writes the other neither opens for write nor deletes.
  * Memory    A call that begins with less than 32 MiB left of RLIMIT_AS, RLIMIT_DATA or the control group's memory limit

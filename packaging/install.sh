@@ -6,6 +6,8 @@
 # DESTDIR, when set, stands before every path. STATE_OWNER, such as nbwebsvc:nbwebgrp, owns the state folder when
 # NetBackup's processes do not run as root. Restart NetBackup's services afterwards, so that they load the plug-in.
 set -eu
+# What is installed is for every user, whatever the shell that installs it is set to.
+umask 022
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=${DESTDIR:-}
 plugins=$root/usr/openv/lib/ost-plugins

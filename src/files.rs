@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::geteuid;
 
 /// State that every process of the host shares; it holds no secret.
@@ -69,12 +71,28 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     let (draft, mut file) = create_draft(path, mode)?;
-    let replaced = file.write_all(bytes).and_then(|()| fs::rename(&draft, path));
+    let replaced = write(&mut file, bytes).and_then(|()| fs::rename(&draft, path));
     if replaced.is_err() {
         // The first error is the one to tell.
         let _ = fs::remove_file(&draft);
     }
     replaced
+}
+
+/// Writes to an open file of ours. Where a file may not grow any further (RLIMIT_FSIZE) the kernel also sends a signal that
+/// ends a host which does not expect it: held back and taken here, all that is left is an error.
+pub fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    let only = SigSet::from(Signal::SIGXFSZ);
+    let before = only.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let written = file.write_all(bytes);
+    let is_ours = !before.contains(Signal::SIGXFSZ);
+    if is_ours && written.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EFBIG)) {
+        // None waits where the host ignores it.
+        let taken = SignalFd::with_flags(&only, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
+        let _ = taken.and_then(|signals| signals.read_signal());
+    }
+    before.thread_set_mask()?;
+    written
 }
 
 /// Makes a folder and those above it that are missing.

@@ -11,7 +11,7 @@ use super::credentials::Source;
 use super::folders::{LSU_FOLDERS, folder_around};
 use super::value::{Size, Time, parse_size, size_text, time_text};
 use super::{Config, Endpoint, Integrity, Log, Lsu, Metrics, PART_SIZE_MAX, PART_SIZE_MIN, Pool, Retry, Server, Tls};
-use super::{LogFormat, PARTS_MAX, Rotation, STATE_DIR_DEFAULT, Transfer, WireChoice};
+use super::{LogFormat, PARTS_MAX, Rotation, STATE_DIR_DEFAULT, Transfer, WireChoice, is_bucket_name};
 use crate::error::{Error, Kind, Result};
 use crate::objstore::part_plan::PartPlan;
 
@@ -312,8 +312,7 @@ impl File<'_> {
         let name = raw.name.into_inner();
         self.word(&format!("{key}.name"), &name, start)?;
         let bucket = raw.bucket.map_or_else(|| name.clone(), Spanned::into_inner);
-        let fits = (3..=63).contains(&bucket.len());
-        if !fits || !bucket.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b)) {
+        if !is_bucket_name(&bucket) {
             let valid = "an S3 bucket name: 3 to 63 characters of a-z 0-9 . -";
             return Err(self.refuse(start, &format!("{key}.bucket"), &format!("{bucket:?}"), valid));
         }

@@ -113,3 +113,14 @@ fn an_lsu_inside_a_folder_of_another_one_is_refused() {
     let discovered = format!("{SERVER}bucket_prefix = \"sha\"\n{}", lsu("p", "probe"));
     assert!(refusal(&discovered).contains("outside probe/"));
 }
+
+/// The names are the store's word: what is no bucket name would lead out of the state folder.
+#[test]
+fn only_bucket_names_are_discovered() {
+    let text = "[server.v]\nendpoints = [\"http://127.0.0.1:9\"]\nbucket_prefix = \"nbu-\"\n";
+    let config = Config::parse(text, Path::new("vastost.toml")).unwrap();
+    let server = config.server("v").unwrap();
+    let told = ["nbu-a", "nbu-/../../../etc/docker/daemon", "nbu-A", "other", "nbu-..", "nbu-a.b"];
+    let found: Vec<_> = server.discoveries(told.map(str::to_owned).to_vec()).into_iter().map(|lsu| lsu.name).collect();
+    assert_eq!(found, ["nbu-a", "nbu-..", "nbu-a.b"]);
+}

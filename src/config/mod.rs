@@ -247,7 +247,8 @@ impl Server {
     /// The LSU that discovery makes of `bucket`, when the prefix is configured and fits.
     pub fn discovered(&self, bucket: &str) -> Option<Lsu> {
         let prefix = self.bucket_prefix.as_deref()?;
-        bucket.starts_with(prefix).then(|| Lsu {
+        // The name is the store's word, and becomes part of a file's name.
+        (bucket.starts_with(prefix) && is_bucket_name(bucket)).then(|| Lsu {
             name: bucket.into(),
             bucket: bucket.into(),
             prefix: String::new(),
@@ -285,7 +286,10 @@ impl Config {
             return Self::load(Path::new(&path));
         }
         let places = places();
-        match places.iter().find(|p| p.exists()) {
+        // One that cannot be looked at is named by the error of reading it.
+        let is_missing =
+            |place: &Path| place.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        match places.iter().find(|place| !is_missing(place)) {
             Some(path) => Self::load(path),
             None => {
                 let tried: Vec<_> = places.iter().map(|p| p.display().to_string()).collect();
@@ -303,6 +307,12 @@ impl Config {
             Error::new(Kind::ServerNotFound, what)
         })
     }
+}
+
+/// What S3 allows for new buckets, but for where dots and dashes may stand.
+pub fn is_bucket_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+    (3..=63).contains(&name.len()) && name.bytes().all(fits)
 }
 
 /// Where a configuration file is looked for, first match wins.

@@ -12,8 +12,13 @@ pub fn warnings(config: &Config) -> Vec<String> {
         Source::File(path) => Some(("credentials file", path.as_path())),
         _ => None,
     });
-    let given = [("configuration file", config.path.as_path())].into_iter().chain(keys);
+    let authorities = config.servers.values().filter_map(|server| Some(("CA file", server.tls.ca_file.as_deref()?)));
+    let given = [("configuration file", config.path.as_path())].into_iter().chain(keys).chain(authorities.clone());
     let mut warnings: Vec<_> = given.filter_map(|(what, path)| distrust(what, path)).collect();
+    // Without it no server of the configuration can be opened.
+    warnings.extend(authorities.filter_map(|(what, path)| {
+        std::fs::metadata(path).err().map(|error| format!("{what} {}: {error}", path.display()))
+    }));
     warnings.extend(config.log.file.as_deref().and_then(of_log));
     warnings.extend(of_state(&config.state_dir));
     warnings

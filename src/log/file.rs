@@ -9,7 +9,7 @@
 //! Only a regular file of ours is written or renamed, see [`crate::files`]: not a device, and not what a link leads to.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -37,7 +37,7 @@ impl LogFile {
     /// Appends whole lines, in one write.
     pub fn append(&self, lines: &[u8]) -> io::Result<()> {
         self.rotate_if_due(SystemTime::now());
-        files::append(&self.path, files::LOG_MODE)?.write_all(lines)
+        files::write(&mut files::append(&self.path, files::LOG_MODE)?, lines)
     }
 
     /// A rotation that does not succeed, in a folder that only another user may write to, leaves the file to grow.

@@ -5,6 +5,8 @@
 //! the parent's. Open servers keep their numbers there (with connections of their own); images and lists do not.
 
 use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,9 @@ static CURRENT: ArcSwapOption<Process> = ArcSwapOption::const_empty();
 
 /// What terminate waits for calls under way in other threads; they end at once unless the host itself holds them.
 const LAST_CALLS: Duration = Duration::from_secs(30);
+
+/// The last of the descriptors that have a meaning of their own.
+const STDERR: RawFd = 2;
 
 /// All that belongs to one process.
 pub struct Process {
@@ -73,6 +78,7 @@ pub struct OpenImage {
 
 impl Process {
     fn new(handles: HandleTable) -> Self {
+        fill_standard_streams();
         Self { pid: std::process::id(), handles, engine: Mutex::default(), open: Mutex::default() }
     }
 
@@ -140,6 +146,18 @@ impl Drop for OpenImage {
         if count.writers + count.readers == 0 {
             open.remove(&self.key);
         }
+    }
+}
+
+/// A daemon may have closed its standard streams. What we open would get their numbers, and a stray `printf` of the host
+/// would go into a connection to the store: /dev/null takes their places.
+fn fill_standard_streams() {
+    while let Ok(file) = OpenOptions::new().read(true).write(true).open("/dev/null") {
+        if file.as_raw_fd() > STDERR {
+            return;
+        }
+        // Left open for good.
+        let _ = file.into_raw_fd();
     }
 }
 

@@ -174,7 +174,7 @@ int main(int argc, char **argv) {
         { "shared", shared_handle }, { "close", close_races }, { "terminate", terminate_races },
         { "stalled", stalled }, { "broken", broken }, { "chatty", chatty },
         { "few-threads", few_threads }, { "little-memory", little_memory }, { "cancelled", cancelled },
-        { "stack", small_stack }, { "copies", two_copies },
+        { "stack", small_stack }, { "copies", two_copies }, { "closed-streams", closed_streams },
         { "one", step_one }, { "many-parts", step_many }, { "incomplete", step_incomplete }, { "finish", step_finish },
         { "delete", step_delete }, { "overwrite", step_overwrite }, { "rewrite", step_rewrite },
         { "check", check_state }, { "resume", resume },

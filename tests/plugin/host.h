@@ -67,6 +67,7 @@ void little_memory(uint64_t calls);
 void cancelled(uint64_t unused);
 void small_stack(uint64_t size);
 void two_copies(uint64_t size);
+void closed_streams(uint64_t size);
 /* Steps for the crash tests; the number names the image. */
 void step_one(uint64_t number);
 void step_many(uint64_t number);

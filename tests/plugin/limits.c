@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "host.h"
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pthread.h>
 #include <signal.h>
@@ -289,4 +290,32 @@ void two_copies(uint64_t size) {
     OK(server_prop());
     OK(api.close_server(server));
     OK(api.terminate());
+}
+
+/* A daemon without standard streams: no descriptor of the plug-in gets their numbers. */
+void closed_streams(uint64_t size) {
+    stsp_image_def_t def = definition("streams", 1);
+    char path[32], target[32];
+    int out;
+    load();
+    out = fcntl(1, F_DUPFD, 10);
+    CHECK(out >= 10);
+    for (int fd = 0; fd < 3; fd++)
+        CHECK(close(fd) == 0);
+    init();
+    server = open_server();
+    backup(server, &def, size, 1);
+    for (int fd = 0; fd < 3; fd++) {
+        ssize_t length;
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        length = readlink(path, target, sizeof target - 1);
+        CHECK(length > 0);
+        target[length] = 0;
+        CHECK(strcmp(target, "/dev/null") == 0);
+    }
+    restore(server, &def, size, 1);
+    OK(api.close_server(server));
+    OK(api.terminate());
+    /* The streams are the host's: they stay open, and it may put others in their places. */
+    CHECK(dup2(out, 1) == 1);
 }

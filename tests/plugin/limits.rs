@@ -66,6 +66,11 @@ fn two_copies_in_one_process_keep_out_of_each_others_way() {
 }
 
 #[test]
+fn a_host_without_standard_streams_prints_into_no_connection() {
+    case(&site("[log]\nfile = \"plugin.log\"\n"), &plugin(), "closed-streams", 11 * MIB, "", &[]);
+}
+
+#[test]
 fn every_call_fits_the_stack_that_the_header_names() {
     // VASTOST_PLUGIN names the one that ships; what is built without optimisation needs a multiple of that.
     let shipped = std::env::var_os("VASTOST_PLUGIN").map(std::path::PathBuf::from);
@@ -129,4 +134,13 @@ fn files_that_somebody_has_planted_are_left_alone_and_hold_nothing_up() {
     for expected in ["plugin.log is not written: it is a FIFO", "usage-t-main.json: it is a symbolic link"] {
         assert!(said.contains(expected), "{said}");
     }
+}
+
+/// The log and the metrics of a host may not grow any further.
+#[test]
+fn a_file_that_may_not_grow_costs_its_lines_and_no_host() {
+    let site = site("[log]\nfile = \"plugin.log\"\nlevel = \"trace\"\n[metrics]\ndir = \"metrics\"\n");
+    case(&site, &plugin(), "life", 11 * MIB, "ulimit -f 1;", &[]);
+    let log = std::fs::metadata(site.folder.path().join("plugin.log")).unwrap();
+    assert!(log.len() <= 1024, "{} bytes", log.len());
 }
