@@ -147,7 +147,7 @@ fn what_cannot_be_measured_is_refused_before_anything_is_written() {
 #[test]
 fn a_combination_that_the_budget_forbids_is_left_out_and_one_that_comes_too_late_is_counted() {
     let site = site(&Wish::default());
-    let report = finish(tiny(&site, &["--streams=1,250", "--time=0s"])).expect(0);
+    let report = finish(tiny(&site, &["--streams=1,250", "--time=0s"])).expect(2);
     let json = report.json();
     assert!(json["left_out"][0].as_str().unwrap().contains("250 streams"), "{json:#}");
     assert_eq!(

@@ -106,7 +106,7 @@ const INIT_HELP: &str = "Keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_
 const DOCTOR_HELP: &str = "Small objects are written under probe/ of each LSU and removed again.\n\n\
     Examples:\n  vastost-s3 doctor\n  vastost-s3 doctor --json | jq '.checks[] | select(.status != \"pass\")'";
 
-const LS_HELP: &str = "With --quiet it prints names alone: of images that `get` can read, or with --pending of all that are not complete. \
+const LS_HELP: &str = "With --quiet it prints names alone: of images that `get` can read, or with --pending of all that were never complete. \
     They are escaped as in object keys (=XX for a byte), which every command accepts.\n\n\
     Examples:\n  vastost-s3 ls\n  vastost-s3 ls nightly/db01_ --since 2026-11-01\n  \
     vastost-s3 ls nightly --client db01 --pending\n  vastost-s3 ls -0 nightly | xargs -0 -r -n 1 vastost-s3 info";

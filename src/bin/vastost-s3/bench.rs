@@ -27,7 +27,7 @@ use crate::args::Global;
 use crate::output::{self, counted, hint, human_size, line};
 use crate::progress::Progress;
 use crate::site::{Catalog, Site};
-use crate::{Outcome, interrupt};
+use crate::{COULD_NOT_RUN, Outcome, interrupt};
 use advice::Advice;
 use guard::{Guard, Swept};
 use noise::Noise;
@@ -222,6 +222,8 @@ impl Bench<'_> {
         let advice = Advice::of(runs, config, cpus());
         let wanted = plan.combinations.len() * self.options.mode.directions();
         let not_measured = wanted.saturating_sub(runs.len());
+        // Nothing measured is no success.
+        let code = if runs.is_empty() { ExitCode::from(COULD_NOT_RUN) } else { ExitCode::SUCCESS };
         if self.global.json {
             let runs: Vec<_> = runs.iter().map(Run::to_json).collect();
             output::json(&json!({
@@ -232,7 +234,7 @@ impl Bench<'_> {
                 "runs": runs, "left_out": plan.left_out, "not_measured": not_measured,
                 "advice": advice.as_ref().map(Advice::to_json),
             }))?;
-            return Ok(ExitCode::SUCCESS);
+            return Ok(code);
         }
         if not_measured > 0 {
             hint(&format!(
@@ -241,7 +243,7 @@ impl Bench<'_> {
             ));
         }
         advice.map_or(Ok(()), |advice| advice.print(config))?;
-        Ok(ExitCode::SUCCESS)
+        Ok(code)
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
+use vastost::config::credentials::{KeyPair, Source};
 use vastost::config::warnings::warnings;
 use vastost::config::{Config, show};
 
@@ -34,18 +35,29 @@ fn show_all(global: &Global) -> Result<(), Box<dyn Error>> {
 
 fn check(global: &Global, file: Option<&Path>) -> Outcome {
     let found = Config::find(file);
-    let warnings = found.as_ref().map(warnings).unwrap_or_default();
+    let mut warnings = found.as_ref().map(warnings).unwrap_or_default();
+    warnings.extend(found.iter().flat_map(unusable_keys));
     if global.json {
         let error = found.as_ref().err().map(|error| chain(error));
-        output::json(&json!({ "schema": 1, "valid": error.is_none(), "error": error, "warnings": warnings }))?;
+        let document = json!({ "schema": 1, "valid": error.is_none(), "error": error, "warnings": warnings });
+        output::unread_is_fine(output::json(&document))?;
     } else {
         warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
         match &found {
-            Ok(config) => line(&describe(config))?,
+            Ok(config) => output::unread_is_fine(line(&describe(config)))?,
             Err(error) => complain(&chain(error)),
         }
     }
     Ok(if found.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_PROBLEMS) })
+}
+
+/// Credentials files that no server could be opened with.
+fn unusable_keys(config: &Config) -> Vec<String> {
+    let files = config.servers.values().filter_map(|server| match &server.credentials {
+        Source::File(path) => Some(path),
+        _ => None,
+    });
+    files.filter_map(|path| KeyPair::load(path).err().map(|error| chain(&error))).collect()
 }
 
 fn describe(config: &Config) -> String {

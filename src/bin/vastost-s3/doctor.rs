@@ -107,8 +107,13 @@ fn check_server(config: &Config, server: &Server, engine: &Engine, report: &mut 
     if addresses.is_empty() || !clock::check(config, server, engine, &addresses, report)? {
         return Ok(());
     }
-    // Without keys nothing can be signed; the credentials check has said so.
-    let Some(given) = keys else { return Ok(()) };
+    let Some(given) = keys else {
+        // Without keys nothing can be signed; the credentials check has said so.
+        return server.lsus.iter().try_for_each(|lsu| {
+            let advice = "give doctor keys, as the credentials check says";
+            report.warn(&format!("{} list", lsu.name), "not checked: there are no keys".into(), advice)
+        });
+    };
     let store = match Store::new(engine, config, server, given) {
         Ok(store) => store,
         Err(error) => return report.fail("client", error.to_string(), "correct what the message names"),

@@ -1,6 +1,7 @@
 //! A file that is written under a name of its own, in the folder where it belongs, and appears under its real name only
 //! when it is whole. The name is new and random, so no file that is there is ever touched.
 
+use std::error::Error;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -39,8 +40,12 @@ impl Draft {
         self.file.as_ref().ok_or_else(|| io::Error::other("the draft is closed"))
     }
 
-    /// Puts the file in its place, in exchange for one that is there.
+    /// Puts the file in its place, in exchange for a regular file or a link that is there.
     pub fn replace(mut self) -> io::Result<File> {
+        let stands = self.target.symlink_metadata();
+        if stands.is_ok_and(|found| !found.is_file() && !found.is_symlink()) {
+            return Err(io::Error::other("no regular file stands there"));
+        }
         let file = self.close()?;
         let renamed = std::fs::rename(&self.path, &self.target);
         if renamed.is_err() {
@@ -71,6 +76,21 @@ impl Draft {
             let _ = std::fs::remove_file(&self.path);
         }
         synced.map(|()| file)
+    }
+}
+
+/// The file itself, behind all symbolic links; refuses what is no regular file.
+pub fn regular(file: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let name = file.display();
+    match std::fs::metadata(file) {
+        Ok(found) if found.is_file() => Ok(file.canonicalize().map_err(|error| format!("open {name}: {error}"))?),
+        Ok(found) if found.is_dir() => Err(format!("{name} is a folder; a file is needed").into()),
+        Ok(_) => Err(format!("{name} is a device or a pipe; a regular file is needed").into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match file.symlink_metadata() {
+            Ok(_) => Err(format!("{name} is a symbolic link that leads nowhere").into()),
+            Err(_) => Ok(file.into()),
+        },
+        Err(error) => Err(format!("open {name}: {error}").into()),
     }
 }
 
@@ -108,5 +128,10 @@ mod tests {
         assert_eq!((std::fs::read(&target).unwrap(), names(folder.path())), (b"whole".to_vec(), 1));
         Draft::create(&target, 0o644).unwrap().replace().unwrap();
         assert_eq!((std::fs::read(&target).unwrap(), names(folder.path())), (Vec::new(), 1));
+        // What stands there may be a device by now.
+        std::fs::remove_file(&target).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+        assert!(Draft::create(&folder.path().join("socket"), 0o644).unwrap().replace().is_err());
+        assert_eq!(names(folder.path()), 1);
     }
 }

@@ -5,13 +5,15 @@
 mod writer;
 
 use std::error::Error;
-use std::fs::{File, OpenOptions};
-use std::io;
+use std::fs::{File, Metadata, OpenOptions, Permissions};
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use nix::libc;
 use vastost::ost::abi::STSP_OPEN_READ;
 use vastost::ost::host::{Definition, HostImage, HostServer};
 
@@ -66,8 +68,8 @@ enum Target {
     Direct(PathBuf),
     /// A file that is new.
     New(PathBuf),
-    /// A file that is there, and is to be replaced.
-    Replaced(PathBuf),
+    /// A file that is there, and is to be replaced by one of the same mode.
+    Replaced(PathBuf, Permissions),
 }
 
 impl Target {
@@ -75,14 +77,17 @@ impl Target {
         if path == Path::new("-") {
             return Ok(Self::Stdout);
         }
+        let open = |error: io::Error| format!("open {}: {error}", path.display());
         match std::fs::metadata(path) {
+            Ok(found) if is_stdout(&found) => Ok(Self::Stdout),
             Ok(found) if found.is_dir() => Err(format!("{} is a folder; name a file in it", path.display())),
             Ok(found) if !found.is_file() => Ok(Self::Direct(path.into())),
             Ok(_) if !force => Err(format!("{} exists; --force overwrites it", path.display())),
-            Ok(_) => Ok(Self::Replaced(path.into())),
-            _ if force => Ok(Self::Replaced(path.into())),
+            // A link stays, and leads to the new file.
+            Ok(found) => Ok(Self::Replaced(path.canonicalize().map_err(open)?, found.permissions())),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(open(error)),
             _ if path.symlink_metadata().is_ok() => {
-                Err(format!("{} is a symbolic link that leads nowhere; --force replaces it", path.display()))
+                Err(format!("{} is a symbolic link that leads nowhere; remove it, or name the file", path.display()))
             }
             _ => Ok(Self::New(path.into())),
         }
@@ -113,20 +118,43 @@ fn deliver(image: &HostImage, size: u64, target: &Target, progress: &Progress) -
             // Not io::stdout: it would look for line ends in the image.
             let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(|error| format!("open stdout: {error}"))?;
             let copied = copy(image, size, File::from(stdout), progress, stdout_error);
-            copied.map(|(len, _)| len).map_err(|error| taken_away(error, size))
+            let (len, file) = copied.map_err(|error| taken_away(error, size))?;
+            stdout_error(settle(&file))?;
+            Ok(len)
         }
         Target::Direct(path) => {
             let opened = OpenOptions::new().write(true).open(path);
-            copy(image, size, named(path, opened)?, progress, |written| named(path, written)).map(|(len, _)| len)
+            let (len, file) = copy(image, size, named(path, opened)?, progress, |written| named(path, written))?;
+            named(path, settle(&file))?;
+            Ok(len)
         }
-        Target::New(path) | Target::Replaced(path) => {
+        Target::New(path) | Target::Replaced(path, _) => {
             let draft = named(path, Draft::create(path, FILE_MODE))?;
+            if let Target::Replaced(_, mode) = target {
+                named(path, draft.file().and_then(|file| file.set_permissions(mode.clone())))?;
+            }
             interrupt::set_partial(Some(draft.path()));
             let copied = to_file(image, size, path, draft, matches!(target, Target::New(_)), progress);
             interrupt::set_partial(None);
             copied
         }
     }
+}
+
+/// Waits until a file or a device has the bytes; pipes and terminals have no such thing.
+fn settle(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EROFS | libc::ENOTSUP)) => Ok(()),
+        other => other,
+    }
+}
+
+/// True for what our stdout leads to, by whatever name: nothing but the image may be written there.
+fn is_stdout(found: &Metadata) -> bool {
+    let stdout = io::stdout().as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata());
+    let place = |metadata: &Metadata| (metadata.dev(), metadata.ino());
+    // A terminal may be asked for by name, and shows our words as well.
+    !io::stdout().is_terminal() && stdout.is_ok_and(|stdout| place(&stdout) == place(found))
 }
 
 /// A reader that ends before the image does has not got it.

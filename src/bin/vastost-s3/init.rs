@@ -128,12 +128,14 @@ fn keys(args: &Init) -> Result<Keys, Box<dyn Error>> {
             ask::until_valid("Access key id", source, |_| Ok(()))?
         }
     };
-    let secret_access_key = match variable("AWS_SECRET_ACCESS_KEY") {
-        Some(secret) => secret,
-        None => ask::secret("Secret access key (not shown)", "AWS_SECRET_ACCESS_KEY")?,
+    let Some(secret_access_key) = variable("AWS_SECRET_ACCESS_KEY") else {
+        let secret_access_key = ask::secret("Secret access key (not shown)", "AWS_SECRET_ACCESS_KEY")?;
+        return Ok(Keys::Pair(KeyPair { access_key_id, secret_access_key, session_token: None }));
     };
-    // A token in the environment belongs to the key there, which would have been taken above.
-    Ok(Keys::Pair(KeyPair { access_key_id, secret_access_key, session_token: None }))
+    // A token beside the secret is of the same keys, unless the environment names others.
+    let is_same = variable("AWS_ACCESS_KEY_ID").is_none_or(|id| id == access_key_id);
+    let session_token = variable("AWS_SESSION_TOKEN").filter(|_| is_same);
+    Ok(Keys::Pair(KeyPair { access_key_id, secret_access_key, session_token }))
 }
 
 fn create_buckets(config: &Config) -> Result<Vec<String>, Box<dyn Error>> {

@@ -1,9 +1,16 @@
-//! Ctrl-C (and SIGTERM, SIGHUP): the first asks the work to end and clean up, the second ends the process at once.
+//! Ctrl-C (and SIGTERM, SIGHUP): the first asks the work to end and clean up, the second ends the process at once. What
+//! `nohup` has started goes on when its terminal is gone.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::output::complain;
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 /// What even a process that exits at once can still remove.
@@ -12,16 +19,41 @@ static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
 /// What shells report for a process that SIGINT ended.
 const EXIT_AT_ONCE: i32 = 130;
 
+/// How long a clean end may take without a word.
+const SILENT: Duration = Duration::from_secs(3);
+
 /// From now on the first signal only sets the flag that [`check`] reads.
 pub fn watch() -> Result<(), Box<dyn Error>> {
-    let handler = || {
-        if ASKED.swap(true, Ordering::SeqCst) {
-            let partial = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner).take();
-            partial.map(std::fs::remove_file);
-            std::process::exit(EXIT_AT_ONCE);
+    let hangup = (!is_hangup_ignored()).then_some(SIGHUP);
+    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup))
+        .map_err(|error| format!("watch for Ctrl-C: {error}"))?;
+    let watch = move || {
+        for _ in signals.forever() {
+            heard();
         }
     };
-    ctrlc::set_handler(handler).map_err(|error| format!("watch for Ctrl-C: {error}").into())
+    std::thread::Builder::new().name("vastost-signals".into()).spawn(watch)?;
+    Ok(())
+}
+
+fn heard() {
+    if ASKED.swap(true, Ordering::SeqCst) {
+        let partial = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner).take();
+        partial.map(std::fs::remove_file);
+        std::process::exit(EXIT_AT_ONCE);
+    }
+    // A store that does not answer is asked for minutes, for the clean-up too.
+    std::thread::spawn(|| {
+        std::thread::sleep(SILENT);
+        complain("still ending what is under way; once more ends at once");
+    });
+}
+
+/// True when whoever started us has asked that SIGHUP be ignored, as `nohup` does.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
 }
 
 /// An error once the user has asked to end.

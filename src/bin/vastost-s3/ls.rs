@@ -103,7 +103,7 @@ enum Form {
 /// Prints images as they come, and what is to be said at the end.
 struct Printer {
     form: Form,
-    /// Names of images that nobody can read yet are asked for.
+    /// Only images that were never complete are asked for.
     pending: bool,
     /// Only complete images are asked for.
     complete: bool,
@@ -130,7 +130,9 @@ impl Printer {
     }
 
     fn print(&mut self, image: &Shown) -> Done {
-        if self.complete && image.state != "complete" {
+        // It may have become so since it was listed.
+        let is_complete = image.state == "complete";
+        if (self.complete && !is_complete) || (self.pending && is_complete) {
             return Ok(());
         }
         match self.form {
@@ -179,7 +181,10 @@ impl Printer {
 
     fn end(&self, lsu: &Lsu) -> Outcome {
         if self.form == Form::Json {
-            raw(b"\n]}\n")?;
+            let records = counted(self.unreadable, "record");
+            let error = output::json_text(&format!("the list is not complete: {records} cannot be read"))?;
+            let end = if self.unreadable == 0 { "\n]}\n".to_owned() } else { format!("\n],\"error\":{error}}}\n") };
+            raw(end.as_bytes())?;
         } else if self.count == 0 && !self.quiet {
             output::hint(&format!("no image in LSU {} is one that was asked for", lsu.config().name));
         } else if self.form == Form::Table && std::io::stderr().is_terminal() {

@@ -35,8 +35,10 @@ mod verify;
 use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
+use signal_hook::consts::SIGXFSZ;
 
 use args::{Cli, Command, Global};
 
@@ -65,6 +67,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
+    // A file that may not grow (`ulimit -f`) is an error of its write, and no end of the process.
+    drop(signal_hook::flag::register(SIGXFSZ, Arc::default()));
     start_log(&cli.global);
     let outcome = run(&cli);
     warn_at_end();

@@ -58,7 +58,8 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
         }
     })?;
     interrupt::check()?;
-    let listed = unlisted(&audited.report)?;
+    let unlisted = unlisted(&audited.report)?;
+    unlisted.iter().for_each(|what| complain(what));
     let (mut rows, mut deaf) = (Vec::new(), false);
     for (lsu, found) in &audited.found {
         let Some(plan) = (acts.plan)(found) else { continue };
@@ -77,7 +78,10 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
     }
     if global.json {
         let actions: Vec<_> = rows.iter().map(|(found, plan, done)| to_json(found, plan, done.as_ref())).collect();
-        let printed = output::json(&json!({ "schema": 1, "dry_run": !args.yes, "actions": actions }));
+        let mut errors = unlisted.clone();
+        errors.extend(interrupt::check().err().map(|error| error.to_string()));
+        let document = json!({ "schema": 1, "dry_run": !args.yes, "actions": actions });
+        let printed = output::json(&output::with_error(document, &errors));
         output::unread_is_fine(printed)?;
     } else if !global.quiet {
         match (rows.len(), args.yes) {
@@ -85,10 +89,18 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
             (count, false) => hint(&format!("{count} to do; nothing was changed: --yes does it")),
             _ => {}
         }
+        let is_young = |found: &Found| found.finding.class == Class::OrphanData && found.remedy.is_none();
+        let young = audited.found.iter().filter(|(_, found)| is_young(found)).count();
+        if young > 0 {
+            let objects = output::counted(young as u64, "data object");
+            hint(&format!("left alone, without a record but younger than --older-than: {objects}"));
+        }
     }
     // What was done until then has been told.
     interrupt::check()?;
-    if let Some(client) = args.client.as_ref().filter(|_| rows.is_empty() && listed && saw_nothing(&audited.report)) {
+    if let Some(client) =
+        args.client.as_ref().filter(|_| rows.is_empty() && unlisted.is_empty() && saw_nothing(&audited.report))
+    {
         let client = client.to_string_lossy();
         let lsus: Vec<_> = audited.report.summary.lsus.keys().map(String::as_str).collect();
         return Err(
@@ -96,25 +108,22 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
         );
     }
     let failed = rows.iter().any(|(_, _, done)| matches!(done, Some(Done::Failed(_))));
-    Ok(if failed || !listed { ExitCode::from(FOUND_PROBLEMS) } else { ExitCode::SUCCESS })
+    Ok(if failed || !unlisted.is_empty() { ExitCode::from(FOUND_PROBLEMS) } else { ExitCode::SUCCESS })
 }
 
-/// Tells what could not be looked at; false when there is such a thing. An LSU of which nothing could be listed at all
-/// is an error.
-fn unlisted(report: &Report) -> Result<bool, Box<dyn Error>> {
+/// What could not be looked at. An LSU of which nothing could be listed at all is an error.
+fn unlisted(report: &Report) -> Result<Vec<String>, Box<dyn Error>> {
     let unreadable: Vec<_> = report.findings.iter().filter(|f| f.class == Class::Unreadable).collect();
-    for finding in &unreadable {
-        complain(&format!("{}: {}", finding.lsu, finding.found));
-    }
     let lsus = report.summary.lsus.len();
     let dead = unreadable.iter().filter(|finding| finding.image.is_none()).count();
+    let told: Vec<_> = unreadable.iter().map(|finding| format!("{}: {}", finding.lsu, finding.found)).collect();
     if dead > 0 && dead == lsus {
-        return Err("no LSU could be listed".into());
+        return Err(format!("no LSU could be listed: {}", told.join("; ")).into());
     }
     for (name, lsu) in &report.summary.lsus {
         lsu.notes.iter().for_each(|note| complain(&format!("{name}: {note}")));
     }
-    Ok(unreadable.is_empty())
+    Ok(told)
 }
 
 /// True when nothing of what was asked for is there, not even debris: its name may be wrong.

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use vastost::clean::is_unfit;
 
 /// The longest message on stderr, in characters: a store may quote megabytes.
@@ -69,6 +69,14 @@ pub fn flush() -> Result<(), Box<dyn Error>> {
 /// A value as one JSON document on stdout.
 pub fn json(value: &impl Serialize) -> Result<(), Box<dyn Error>> {
     painted(&json_safe(&serde_json::to_string_pretty(value)?))
+}
+
+/// A document that is not all that was asked for says so: who reads stdout alone must see that.
+pub fn with_error(mut document: Value, errors: &[String]) -> Value {
+    if let (false, Some(fields)) = (errors.is_empty(), document.as_object_mut()) {
+        fields.insert("error".into(), clip(&errors.join("; "), MESSAGE_MAX).into());
+    }
+    document
 }
 
 /// A value as JSON on one line.

@@ -17,17 +17,18 @@ pub fn run(global: &Global, args: &Undelete) -> Outcome {
     let catalog = Site::open(global)?.catalog()?;
     let (mut images, mut failed) = (Vec::new(), false);
     for name in &names {
-        let shown = format!("{}/{}", name.lsu, shown(&name.basename));
-        let lsu = catalog.lsu(&name.lsu)?;
-        let done = name.find_in(&lsu, false).and_then(|id| {
-            let owned = lsu.clone();
+        let date = name.date.map(|date| format!(":{date}")).unwrap_or_default();
+        let shown = format!("{}/{}{date}", name.lsu, shown(&name.basename));
+        let done = catalog.lsu(&name.lsu).and_then(|lsu| {
+            let (owned, id) = (lsu.clone(), name.find_in(&lsu, false)?);
             Ok(lsu.store().run(async move { undelete(&owned, &id).await })?)
         });
         match done {
             Ok(done) => {
                 if !global.json && !global.quiet {
                     let what = if done.is_empty() { "it is complete as it is".to_owned() } else { done.join("; ") };
-                    line(&format!("{shown}: {what}"))?;
+                    // The others come back whether somebody reads of it or not.
+                    output::unread_is_fine(line(&format!("{shown}: {what}")))?;
                 }
                 images.push(json!({ "image": shown, "outcome": if done.is_empty() { "not-needed" } else { "done" }, "detail": done }));
             }
@@ -40,7 +41,7 @@ pub fn run(global: &Global, args: &Undelete) -> Outcome {
         }
     }
     if global.json {
-        output::json(&json!({ "schema": 1, "images": images }))?;
+        output::unread_is_fine(output::json(&json!({ "schema": 1, "images": images })))?;
     }
     Ok(if failed { ExitCode::from(COULD_NOT_RUN) } else { ExitCode::SUCCESS })
 }

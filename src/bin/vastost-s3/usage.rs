@@ -28,7 +28,7 @@ pub fn run(global: &Global, args: &Usage) -> Outcome {
     }
     let printed = if global.json {
         let lsus: Vec<_> = counted.iter().map(|(name, capacity, census)| to_json(name, *capacity, census)).collect();
-        output::json(&json!({ "schema": 1, "lsus": lsus }))
+        output::json(&output::with_error(json!({ "schema": 1, "lsus": lsus }), &failures))
     } else {
         table(&counted, args)
     };

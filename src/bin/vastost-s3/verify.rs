@@ -32,7 +32,8 @@ pub fn run(global: &Global, args: &Verify) -> Outcome {
 }
 
 fn audit(global: &Global, args: &Verify) -> Outcome {
-    let page = page(&args.output)?;
+    let inputs: Vec<_> = args.audit.against.iter().map(PathBuf::as_path).collect();
+    let page = page(&args.output, &inputs)?;
     let ended = audit::audit(global, &args.audit)?;
     let (code, is_delivered) = end(global, &ended.report, &args.output, page)?;
     if is_delivered
@@ -45,7 +46,8 @@ fn audit(global: &Global, args: &Verify) -> Outcome {
 }
 
 fn join(global: &Global, files: &[PathBuf], output: &VerifyOutput) -> Outcome {
-    let page = page(output)?;
+    let inputs: Vec<_> = files.iter().map(PathBuf::as_path).collect();
+    let page = page(output, &inputs)?;
     let mut reports = Vec::with_capacity(files.len());
     for file in files {
         reports.push((file.display().to_string(), read(file)?));
@@ -53,8 +55,8 @@ fn join(global: &Global, files: &[PathBuf], output: &VerifyOutput) -> Outcome {
     end(global, &merge::merge(reports)?, output, page).map(|(code, _)| code)
 }
 
-fn page(output: &VerifyOutput) -> Result<Option<PageFile>, Box<dyn Error>> {
-    output.html.as_deref().map(PageFile::create).transpose()
+fn page(output: &VerifyOutput, inputs: &[&Path]) -> Result<Option<PageFile>, Box<dyn Error>> {
+    output.html.as_deref().map(|file| PageFile::create(file, inputs)).transpose()
 }
 
 fn read(file: &Path) -> Result<Report, Box<dyn Error>> {

@@ -1,5 +1,7 @@
 //! Images from the command line and back.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::{keys, run, run_with, site};
 use crate::common::pattern;
 
@@ -144,4 +146,39 @@ fn get_overwrites_only_with_force_and_leaves_no_partial_file() {
     assert_eq!(std::fs::read(&to).unwrap(), b"new");
     let names = std::fs::read_dir(site.folder.path()).unwrap().map(|e| e.unwrap().file_name());
     assert!(!names.into_iter().any(|name| name.to_string_lossy().contains("part-")));
+}
+
+#[test]
+fn a_link_stays_a_link_and_a_file_keeps_its_mode() {
+    let site = site();
+    run_with(&site, &["put", "-", NAME], b"restored").expect(0);
+    let at = |name: &str| site.folder.path().join(name);
+    std::fs::write(at("there"), "old").unwrap();
+    std::fs::set_permissions(at("there"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink("there", at("link")).unwrap();
+    run(&site, &["get", NAME, at("link").to_str().unwrap()]).expect(2);
+    run(&site, &["get", NAME, at("link").to_str().unwrap(), "--force"]).expect(0);
+    assert!(std::fs::symlink_metadata(at("link")).unwrap().is_symlink());
+    assert_eq!(std::fs::read_to_string(at("there")).unwrap(), "restored");
+    assert_eq!(std::fs::metadata(at("there")).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn stdout_by_any_name_carries_the_image_alone() {
+    let site = site();
+    run_with(&site, &["put", "-", NAME], b"restored").expect(0);
+    for target in ["-", "/dev/stdout", "/proc/self/fd/1"] {
+        for force in [&[][..], &["--force"]] {
+            assert_eq!(
+                run(&site, &[&["get", NAME, target], force].concat()).expect(0).stdout(),
+                b"restored",
+                "{target}"
+            );
+        }
+    }
+    let file = site.folder.path().join("file");
+    let mut get = crate::cli::command(&site.config);
+    get.args(["get", NAME, "/dev/stdout", "--force"]).stdout(std::fs::File::create(&file).unwrap());
+    crate::cli::to_run(get.output().unwrap()).expect(0);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "restored");
 }

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -71,4 +71,21 @@ fn a_get_whose_reader_stalls_ends() {
 
 fn count(folder: &Path) -> usize {
     std::fs::read_dir(folder).unwrap().count()
+}
+
+#[test]
+fn what_nohup_started_goes_on_without_its_terminal() {
+    let site = site();
+    let mut put = Command::new("sh");
+    put.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(env!("CARGO_BIN_EXE_vastost-s3"));
+    put.arg("--config").arg(&site.config).args(["put", "-", "main/a"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = put.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&vec![5; 40 << 20]).unwrap();
+    wait_until("pending record", || keys(&site).iter().any(|key| key.contains("pending")));
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGHUP).unwrap();
+    stdin.write_all(&[6; 1000]).unwrap();
+    drop(stdin);
+    to_run(child.wait_with_output().unwrap()).expect(0);
+    assert_eq!(run(&site, &["-q", "ls", "main"]).expect(0).text().lines().count(), 1);
 }

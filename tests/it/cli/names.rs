@@ -162,3 +162,25 @@ fn rm_goes_on_when_nobody_reads_what_it_says() {
     assert!(child.wait().unwrap().success());
     assert!(keys(&site).is_empty());
 }
+
+/// A writer that died between its sidecar and the end of its own record has left that: `rm` of what is pending must not
+/// mean the image.
+#[test]
+fn a_complete_image_is_never_listed_as_pending() {
+    let site = site();
+    put(&site, "main/whole:1");
+    let foreign = crate::foreign::Foreign::new(&site);
+    let sidecar = keys(&site).into_iter().find(|key| key.starts_with("catalog/")).expect("a sidecar");
+    let record = foreign.get_json(&sidecar);
+    let data = record["data"]["key"].as_str().expect("a key").to_owned();
+    let attempt = data.rsplit('.').nth(1).expect("an attempt");
+    let pending = serde_json::json!({
+        "schema": 1, "state": "writing", "attempt": attempt, "closing": "complete", "key": data, "image": record["image"],
+        "created": record["created"], "started": record["created"], "writer": record["writer"], "lease_seconds": 600,
+    });
+    foreign.put(&data.replace("backups/", "pending/").replace(".nbk", ".json"), pending.to_string().as_bytes(), &[]);
+    for args in [&["-q", "ls", "main", "--pending"][..], &["ls", "-0", "main", "--pending"]] {
+        assert_eq!(run(&site, args).expect(0).text(), "");
+    }
+    assert_eq!(run(&site, &["-q", "ls", "main"]).expect(0).text(), "main/whole:1\n");
+}

@@ -146,3 +146,14 @@ fn a_part_of_a_file_on_standard_input_is_a_whole_source() {
     to_run(std::process::Command::new("sh").args(["-c", &shell]).output().unwrap()).expect(0);
     assert_eq!(run(&site, &["get", "main/a", "-"]).expect(0).stdout, b"and tail");
 }
+
+#[test]
+fn a_device_that_brings_nothing_is_no_source() {
+    let site = site();
+    // As cron gives it: nothing.
+    let refused = run(&site, &["put", "/dev/stdin", "main/empty:1"]).expect(1);
+    assert!(refused.stderr.contains("/dev/stdin"), "{}", refused.stderr);
+    nothing_is_stored(&site, &refused);
+    run(&site, &["put", "/dev/stdin", "main/empty:1", "--allow-empty"]).expect(0);
+    run(&site, &["put", "/dev/null", "main/empty:2"]).expect(0);
+}

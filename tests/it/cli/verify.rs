@@ -329,3 +329,41 @@ fn records_that_are_bombs_take_a_bounded_amount_of_memory() {
     assert!(text.len() < 1 << 20, "a report of {} bytes", text.len());
     assert!(peak < 400 << 20, "{} MiB", peak >> 20);
 }
+
+#[test]
+fn the_page_takes_no_other_files_place() {
+    let yard = yard();
+    keep(&yard, 1);
+    let report = file(&yard, "shard.json");
+    std::fs::write(&report, yard.run(&["--json", "verify", "main"]).expect(0).text()).unwrap();
+    let before = std::fs::read(&report).unwrap();
+    let (name, page) = (report.to_str().unwrap(), file(&yard, "page.html"));
+    for args in [&["verify", "merge", name, "--html", name][..], &["verify", "main", "--html", name]] {
+        let told = yard.run(args).expect(2).stderr;
+        assert!(told.contains("is no page of an audit"), "{told}");
+        assert!(std::fs::read(&report).unwrap() == before);
+    }
+    std::fs::write(&page, "").unwrap();
+    for _ in 0..2 {
+        yard.run(&["verify", "main", "--html", page.to_str().unwrap()]).expect(0);
+        assert!(std::fs::read_to_string(&page).unwrap().starts_with("<!doctype html>"));
+    }
+}
+
+/// A node that does not know an object which the listing has.
+#[test]
+fn one_answer_against_the_listing_is_no_verdict() {
+    let yard = yard();
+    let kept = keep(&yard, 1);
+    let proxy = Proxy::start(&yard.site.url);
+    yard.site.point_at(&[proxy.url()]);
+    proxy.script(|request| match request.operation() == "HeadObject" && request.nth == 1 {
+        true => Action::Answer(Answer { status: 404, ..Answer::default() }),
+        false => Action::Forward,
+    });
+    let (code, report) = yard.audit(&["main"]);
+    assert_eq!((code, seen(&report)), (0, vec![]), "{report:?}");
+    proxy.forward_all();
+    yard.foreign.delete(&kept.data_key);
+    assert_eq!(yard.audit(&["main"]).0, 1);
+}

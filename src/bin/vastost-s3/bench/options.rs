@@ -7,7 +7,7 @@ use serde::Serialize;
 use vastost::config::{PART_SIZE_MIN, WireChoice};
 use vastost::objstore::probe::Capabilities;
 
-use crate::args::{age, jobs, size};
+use crate::args::{age, jobs, size, some_size};
 
 /// The largest `part_size` that a configuration may have.
 const PART_SIZE_MAX: u64 = 1 << 30;
@@ -33,7 +33,7 @@ pub struct Options {
     #[arg(long, default_value = "both")]
     pub mode: Mode,
     /// Bytes of each stream; when left out, as many as five seconds bring
-    #[arg(long, value_parser = size)]
+    #[arg(long, value_parser = some_size)]
     pub size: Option<u64>,
     /// Begin no run after so long, and end the one under way: a number with s, min, h or d
     #[arg(long, value_name = "TIME", default_value = "15min", value_parser = age)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Done;
 use crate::args::Global;
 use crate::interrupt;
-use crate::output::{self, line, painted, printable};
+use crate::output::{self, line, painted, printable, unread_is_fine};
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -66,7 +66,8 @@ impl Report {
         let check =
             Check { check: format!("{}{check}", self.scope), status, seen, advice: advice.map(ToOwned::to_owned) };
         if !self.json && (!self.quiet || status != Status::Pass) {
-            self.show(&check)?;
+            // The verdict is the same whether somebody reads of it or not.
+            unread_is_fine(self.show(&check))?;
         }
         self.checks.push(check);
         interrupt::check()
@@ -90,10 +91,11 @@ impl Report {
         let count = |status| self.checks.iter().filter(|check| check.status == status).count();
         let (passed, warned, failed) = (count(Status::Pass), count(Status::Warn), count(Status::Fail));
         if self.json {
-            output::json(&Document { schema: 1, checks: &self.checks })?;
+            unread_is_fine(output::json(&Document { schema: 1, checks: &self.checks }))?;
         } else if !self.quiet {
-            line("")?;
-            line(&format!("{passed} passed, {warned} warned, {failed} failed"))?;
+            unread_is_fine(
+                line("").and_then(|()| line(&format!("{passed} passed, {warned} warned, {failed} failed"))),
+            )?;
         }
         Ok(failed > 0)
     }

@@ -1,15 +1,16 @@
 //! The files that `init` writes: never over others, and secrets never readable by others, not even for a moment.
 
 use std::error::Error;
+use std::fs::Permissions;
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use vastost::config::STATE_DIR_DEFAULT;
 
 use super::{Keys, Plan};
 use crate::args::Init;
-use crate::draft::Draft;
+use crate::draft::{Draft, regular};
 
 /// The keys lie beside the configuration.
 pub fn keys_path(args: &Init) -> PathBuf {
@@ -39,7 +40,11 @@ pub fn write_new(args: &Init, path: &Path, text: &str, mode: u32) -> Result<(), 
 
 /// Writes a whole file, so that nobody ever reads half of it.
 pub fn write(path: &Path, text: &str, mode: u32, overwrite: bool) -> Result<(), Box<dyn Error>> {
+    // A link that is there stays, and leads to the new file.
+    let path = &if overwrite { regular(path)? } else { path.to_path_buf() };
     let written = Draft::create(path, mode).and_then(|draft| {
+        // Whatever the umask.
+        draft.file()?.set_permissions(Permissions::from_mode(mode))?;
         draft.file()?.write_all(text.as_bytes())?;
         if overwrite { draft.replace() } else { draft.place_new() }
     });

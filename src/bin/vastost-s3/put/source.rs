@@ -8,7 +8,7 @@ use std::error::Error;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -82,7 +82,8 @@ impl Source {
         if kind.is_dir() {
             return Err(format!("{name} is a folder; an image is one file, or - for standard input").into());
         }
-        let is_unmeasured = is_stdin || kind.is_fifo() || kind.is_socket();
+        // Whoever names /dev/null means nothing; /dev/stdin may lead there unseen.
+        let is_unmeasured = is_stdin || (!kind.is_file() && file != Path::new("/dev/null"));
         let before = if kind.is_file() { Some((metadata, opened.stream_position().map_err(wrong)?)) } else { None };
         Ok(Self::File(Input { file: opened, name, before, is_unmeasured }))
     }

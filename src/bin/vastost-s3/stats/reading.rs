@@ -6,10 +6,14 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::Serialize;
+use vastost::files;
 use vastost::metrics::export;
 use vastost::metrics::exposition::{Buckets, Sample, parse};
 
-use crate::output::utc;
+use crate::output::{complain, utc};
+
+/// A file that the plug-in writes has some kilobytes for each operation and address.
+const METRICS_MAX: u64 = 64 << 20;
 
 /// What the folder says at one moment; the document of `stats --json`.
 #[derive(Default, Serialize)]
@@ -103,14 +107,14 @@ pub struct Images {
 
 impl Reading {
     pub fn take(dir: &Path) -> Result<Self, Box<dyn Error>> {
-        let files = export::files(dir).map_err(|error| format!("read metrics folder {}: {error}", dir.display()))?;
+        let exported = export::files(dir).map_err(|error| format!("read metrics folder {}: {error}", dir.display()))?;
         let mut reading = Self { schema: 1, ..Self::default() };
-        for file in files {
-            match std::fs::read_to_string(&file) {
-                Ok(text) => reading.add(&parse(&text)),
+        for file in exported {
+            match files::read_given(&file, METRICS_MAX) {
+                Ok((text, _)) => reading.add(&parse(&String::from_utf8_lossy(&text))),
                 // Its process has ended long ago, and another one has just removed it.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(format!("read {}: {error}", file.display()).into()),
+                Err(error) => complain(&format!("not read: {}: {error}", file.display())),
             }
         }
         Ok(reading)

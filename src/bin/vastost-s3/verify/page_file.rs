@@ -2,13 +2,15 @@
 //! cannot be written to.
 
 use std::error::Error;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::Path;
 
-use super::resume::regular;
-use crate::draft::Draft;
+use crate::draft::{Draft, regular};
 
 const MODE: u32 = 0o644;
+/// What every page begins with.
+const PAGE_BEGINS: &[u8] = b"<!doctype html>";
 
 pub struct PageFile {
     name: String,
@@ -16,9 +18,15 @@ pub struct PageFile {
 }
 
 impl PageFile {
-    pub fn create(file: &Path) -> Result<Self, Box<dyn Error>> {
+    /// `inputs` are the files that the page is made from. A file that is there and is no page, or is one of them, stays.
+    pub fn create(file: &Path, inputs: &[&Path]) -> Result<Self, Box<dyn Error>> {
         let name = file.display().to_string();
-        let draft = Draft::create(&regular(file)?, MODE).map_err(|error| format!("write {name}: {error}"))?;
+        let target = regular(file)?;
+        let is_input = |input: &&Path| input.canonicalize().is_ok_and(|input| input == target);
+        if inputs.iter().any(is_input) || !is_page_or_empty(&target) {
+            return Err(format!("{name} is there and is no page of an audit: name another file for --html").into());
+        }
+        let draft = Draft::create(&target, MODE).map_err(|error| format!("write {name}: {error}"))?;
         Ok(Self { name, draft })
     }
 
@@ -28,4 +36,12 @@ impl PageFile {
         let placed = written.and_then(|()| draft.replace());
         placed.map(drop).map_err(|error| format!("write {name}: {error}").into())
     }
+}
+
+/// True for what an earlier audit wrote, for an empty file, and where nothing is.
+fn is_page_or_empty(file: &Path) -> bool {
+    let Ok(file) = File::open(file) else { return !file.exists() };
+    let mut begin = Vec::new();
+    let read = file.take(PAGE_BEGINS.len() as u64).read_to_end(&mut begin);
+    read.is_ok() && (begin.is_empty() || begin.eq_ignore_ascii_case(PAGE_BEGINS))
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use vastost::catalog::audit::report::{Level, Selection};
 use vastost::catalog::audit::run::Checkpoint;
 
-use crate::draft::Draft;
+use crate::draft::{Draft, regular};
 use crate::output::complain;
 
 /// The largest file that is read back.
@@ -152,21 +152,6 @@ impl Drop for ResumeFile {
         if !self.is_noted && is_at(&self.file, &self.path) {
             let _ = std::fs::remove_file(&self.path);
         }
-    }
-}
-
-/// The file itself, behind all symbolic links; refuses what is no regular file.
-pub fn regular(file: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let name = file.display();
-    match std::fs::metadata(file) {
-        Ok(found) if found.is_file() => Ok(file.canonicalize().map_err(|error| format!("open {name}: {error}"))?),
-        Ok(found) if found.is_dir() => Err(format!("{name} is a folder; a file is needed").into()),
-        Ok(_) => Err(format!("{name} is a device or a pipe; a regular file is needed").into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match file.symlink_metadata() {
-            Ok(_) => Err(format!("{name} is a symbolic link that leads nowhere").into()),
-            Err(_) => Ok(file.into()),
-        },
-        Err(error) => Err(format!("open {name}: {error}").into()),
     }
 }
 
