@@ -83,16 +83,20 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// ends a host which does not expect it: held back and taken here, all that is left is an error.
 pub fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     let only = SigSet::from(Signal::SIGXFSZ);
-    let before = only.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let mut before = only.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let written = file.write_all(bytes);
     let is_ours = !before.contains(Signal::SIGXFSZ);
     if is_ours && written.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EFBIG)) {
         // None waits where the host ignores it.
-        let taken = SignalFd::with_flags(&only, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
-        let _ = taken.and_then(|signals| signals.read_signal());
+        let taken = SignalFd::with_flags(&only, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+            .and_then(|signals| signals.read_signal());
+        if taken.is_err() {
+            // No descriptor is free: it must go on waiting.
+            before.add(Signal::SIGXFSZ);
+        }
     }
-    before.thread_set_mask()?;
-    written
+    let restored = before.thread_set_mask();
+    written.and(restored.map_err(io::Error::from))
 }
 
 /// Makes a folder and those above it that are missing.

@@ -20,8 +20,6 @@ use crate::objstore::multipart::StoredPart;
 use crate::objstore::part_plan::PartPlan;
 use crate::objstore::probe::Capabilities;
 
-/// How often an upload's parts are listed before it counts as gone.
-const LISTINGS: u32 = 2;
 /// Readings of a part at most.
 const READINGS: u32 = 3;
 
@@ -34,8 +32,17 @@ pub async fn adopt(lsu: &Lsu, entry: PendingEntry) -> Result<PendingEntry> {
     tracing::info!("image {}: taking over what {}:{} left", image.id, writer.host, writer.pid);
     // From here on other processes see a living writer, and a writer that was not dead sees that it lost its claim.
     let (mut record, ours) = Record::take(&entry, lsu).await?;
-    let salvaged = salvage(lsu, &entry.pending).await;
-    let content = salvaged.map_err(|e| e.context(format!("take over image {}", entry.pending.image.id)))?;
+    let content = match salvage(lsu, &entry.pending).await {
+        Ok(content) => content,
+        Err(error) => {
+            // Without a lease: whoever tries again, wherever, need not wait for us.
+            let released = record.put_again(&Pending { lease_seconds: 0, ..entry.pending.clone() }).await;
+            if let Err(unsaved) = released {
+                tracing::debug!("give the record of image {} back: {unsaved}", image.id);
+            }
+            return Err(error.context(format!("take over image {}", image.id)));
+        }
+    };
     let adopted = incomplete(ours, content);
     record.confirm(&adopted).await?;
     let etag = record.put_again(&adopted).await?;
@@ -81,29 +88,27 @@ pub async fn salvage(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
     Ok(Some(Content::new(&pending.key, &object, &parts)))
 }
 
-/// The parts of an attempt's upload; None when there is no such upload. What tells of fewer parts than the record is no
-/// verdict: what is not used of an upload is lost.
+/// The parts of an attempt's upload; None when there is no such upload. What is not used of an upload is lost, so one answer
+/// is no verdict: of two the longer list counts, and it must have every part that the record knows.
 async fn uploaded_parts(lsu: &Lsu, pending: &Pending, upload: &str) -> Result<Option<Vec<StoredPart>>> {
     let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
-    let lacks = |parts: &[StoredPart]| {
-        pending.sent.iter().filter(|record| parts.iter().all(|part| part.number != record.number)).count()
-    };
-    let mut gone = true;
-    for _ in 0..LISTINGS {
-        match store.list_parts(bucket, key, upload).await? {
-            Some(parts) if lacks(&parts) == 0 => return Ok(Some(parts)),
-            None if pending.sent.is_empty() || store.head(bucket, key).await.if_found()?.is_some() => return Ok(None),
-            None => {}
-            Some(_) => gone = false,
-        }
-    }
-    if gone && !lsu.uploads_to(key).await?.iter().any(|id| id == upload) {
+    let first = store.list_parts(bucket, key, upload).await?;
+    if first.is_none() && store.head(bucket, key).await.if_found()?.is_some() {
         return Ok(None);
     }
-    let known = pending.sent.len();
-    let what =
-        format!("{bucket}/{key}: the store does not list all of {known} parts that were sent; nothing was changed");
-    Err(Error::new(Kind::Unavailable, what))
+    let second = store.list_parts(bucket, key, upload).await?;
+    let gone = first.is_none() && second.is_none();
+    if gone && lsu.uploads_to(key).await?.is_empty() {
+        return Ok(None);
+    }
+    let listed = [first, second].into_iter().flatten().max_by_key(Vec::len).unwrap_or_default();
+    let lacks = pending.sent.iter().filter(|record| listed.iter().all(|part| part.number != record.number)).count();
+    if gone || lacks > 0 {
+        let what = format!("{bucket}/{key}: {lacks} of {} parts that were sent are not listed", pending.sent.len());
+        let way_out = "the upload is as it was: try again later; a delete gives the image up";
+        return Err(Error::new(Kind::Unavailable, format!("{what}; {way_out}")));
+    }
+    Ok(Some(listed))
 }
 
 /// What is on the store of an attempt.

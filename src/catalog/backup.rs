@@ -269,6 +269,10 @@ impl Backup {
             // No byte of the image was sent.
             return self.give_up(error);
         }
+        if self.is_committed() {
+            self.claim.end();
+            return error;
+        }
         if let Some(whole) = self.upload.whole().cloned() {
             if is_definite(&error) && self.is_data_gone() {
                 // The only request was answered with no, and the store has nothing.
@@ -296,6 +300,13 @@ impl Backup {
             "image {id} is not complete; what was written is kept as a pending image in LSU {lsu}: {way_out}, a delete \
              removes it"
         ))
+    }
+
+    /// True when the sidecar is on the store all the same.
+    fn is_committed(&self) -> bool {
+        let (lsu, id) = (self.lsu.clone(), self.pending.image.id.clone());
+        let there = self.lsu.store().run(async move { lsu.sidecar(&id).await });
+        matches!(there, Ok(Some((sidecar, _))) if sidecar.content.data.key == self.pending.key)
     }
 
     /// True when neither HEAD nor a listing has the data object, and no delete marker hides it.
@@ -394,9 +405,9 @@ pub(super) async fn commit(lsu: &Lsu, sidecar: &Sidecar, conditional: bool) -> R
 pub(super) async fn confirm_data(lsu: &Lsu, sidecar: &Sidecar) -> Result<()> {
     let data = &sidecar.content.data.key;
     match lsu.store().head_fresh(lsu.bucket(), data).await {
-        Err(error) if error.kind() == Kind::NotFound && is_hidden(lsu, data).await? => {
+        Err(error) if error.kind() == Kind::NotFound && is_hidden(lsu, data).await.unwrap_or(true) => {
             let what = format!(
-                "a delete marker hides the data of image {}: `vastost-s3 undelete` takes it away",
+                "image {} is complete, and somebody's delete marker hides its data: `vastost-s3 undelete` takes it away",
                 sidecar.image.id
             );
             Err(error.context(what).with_kind(Kind::Unavailable))

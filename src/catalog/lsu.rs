@@ -239,7 +239,13 @@ impl Lsu {
     /// Gives the record's new ETag.
     pub(super) async fn put_record(&self, key: &str, body: bytes::Bytes, only_new: bool) -> Result<String> {
         let (store, bucket) = (self.store(), self.bucket());
-        let put = |check, body| store.put(bucket, key, body, check, &[], only_new);
+        let put = |check, body| async move {
+            store.put(bucket, key, body, check, &[], only_new).await.map_err(|error| match error.kind() {
+                // Not refused: what is there now may be another process's, put a moment later. Whose it is, is asked next.
+                Kind::Corrupt if error.status().is_none() => error.with_kind(Kind::Unavailable),
+                _ => error,
+            })
+        };
         if self.wire_mode() == WireMode::Crc64 && store.known(bucket).crc64nvme {
             match put(WireCheck::Crc64(Crc64::of(&body)), body.clone()).await {
                 Err(error) if is_refusal(&error) && error.kind() != Kind::PreconditionFailed => {
@@ -421,7 +427,7 @@ impl PendingEntry {
     pub fn is_held(&self, now: u64) -> bool {
         let writing = self.pending.state == PendingState::Writing;
         let lease = self.pending.lease_seconds.min(LEASE_SECONDS_MAX);
-        let fresh = now.saturating_sub(self.modified) <= lease && !is_of_the_future(self.modified, now);
+        let fresh = now.saturating_sub(self.modified) <= lease;
         // A record without a lease speaks for nobody: what a close has kept.
         writing && fresh && lease > 0 && !self.pending.writer.is_dead()
     }
@@ -433,8 +439,8 @@ impl PendingEntry {
     }
 }
 
-/// True for a time that is further ahead than any clock of a cluster: the store's was wrong when it was noted, and what it
-/// was noted for would never grow old. Our own clock is a witness too: the store's may have gone back meanwhile.
+/// True for a time that is further ahead than any clock of a cluster: the store's was wrong when it was noted. Its writer
+/// counts as alive, since it may be; an audit says so. Our own clock is a witness too: the store's may be wrong now.
 pub(super) fn is_of_the_future(modified: u64, now: u64) -> bool {
     let own = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
     modified.saturating_sub(now.max(own)) > LEASE_SECONDS_MAX

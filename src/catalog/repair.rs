@@ -193,8 +193,10 @@ async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Res
     if let Some(entry) = of_image.iter().find(|entry| closing(entry) && entry.pending.key == data) {
         remains.add_pending(&entry.pending);
     }
-    // What was written first tells more than anything that could be rebuilt.
-    if let Some((sidecar, bytes)) = last_sidecar(lsu, id).await?.filter(|(sidecar, _)| sidecar.content.data.key == data)
+    let object = lsu.store().head(lsu.bucket(), &data).await?;
+    // What was written first tells more than anything that could be rebuilt, unless it contradicts what is there.
+    if let Some((sidecar, bytes)) = last_sidecar(lsu, id).await?
+        && describes(lsu, &sidecar, &data, &object).await?
     {
         return Ok(match replace_sidecar(lsu, old, bytes, &sidecar).await? {
             true => Mended::Yes("the last version of the sidecar that can be read is back".into()),
@@ -204,7 +206,6 @@ async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Res
     if old.is_none() {
         refuse_torso(lsu, id, &data).await?;
     }
-    let object = lsu.store().head(lsu.bucket(), &data).await?;
     let (def, created) = identity(id, &data, &object, &remains)?;
     let content = content(lsu, &data, &object, &remains, deep).await?;
     remains.agrees_with(&content).map_err(|why| {
@@ -231,6 +232,23 @@ async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Res
     }
     let plural = if parts == 1 { "" } else { "s" };
     Ok(Mended::Yes(format!("the sidecar is rebuilt from {size} bytes in {parts} part{plural}")))
+}
+
+/// True when an older sidecar is one of this object, as far as that tells: its size, its CRC, its identity, and metadata that
+/// can be read.
+async fn describes(lsu: &Lsu, sidecar: &Sidecar, data: &str, object: &ObjectInfo) -> Result<bool> {
+    let content = &sidecar.content;
+    let is_named = object.metadata.contains_key("vastost-schema");
+    let identity = object_metadata(&sidecar.image, &sidecar.created);
+    let is_same = !is_named || identity.iter().all(|(name, value)| object.metadata.get(name) == Some(value));
+    let has_crc = object.crc64.as_ref().is_none_or(|told| *told == content.crc64nvme.to_base64());
+    if content.data.key != data || content.data.size != object.size || !is_same || !has_crc {
+        return Ok(false);
+    }
+    match meta::load(lsu.store(), lsu.bucket(), sidecar.meta.as_ref()).await {
+        Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => Ok(false),
+        other => other.map(|_| true),
+    }
 }
 
 /// The new sidecar with the fields of the old one that this version does not know.

@@ -78,9 +78,16 @@ async fn latest_readable<'a>(
 ) -> Result<Option<(&'a ObjectVersion, Sidecar, Bytes)>> {
     let key = lsu.keys().sidecar(id);
     for version in versions.iter().rev().filter(|version| !version.is_marker) {
-        let bytes = read_version(lsu, &key, version).await?;
-        if let Ok(sidecar) = parse_sidecar(lsu.keys(), id, &bytes) {
-            return Ok(Some((version, sidecar, bytes)));
+        let bytes = match read_version(lsu, &key, version).await {
+            // In an archive, without the right, or damaged: an older one may do.
+            Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Corrupt | Kind::NotFound) => continue,
+            other => other?,
+        };
+        match parse_sidecar(lsu.keys(), id, &bytes) {
+            Ok(sidecar) => return Ok(Some((version, sidecar, bytes))),
+            // Of a newer schema: nothing older may take its place.
+            Err(error) if error.kind() == Kind::Unsupported => return Err(error),
+            Err(_) => {}
         }
     }
     Ok(None)

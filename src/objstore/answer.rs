@@ -72,6 +72,7 @@ pub fn judge_body(success: Success, status: u16, body: &[u8]) -> Result<(), Doub
     let form = Form::of(body);
     match (status, success, form) {
         (200..=299, Success::Nothing | Success::Document, Form::Whole("Error")) => Err(Doubt::ErrorInside),
+        (200..=299, Success::Nothing, Form::Whole(root)) if root.eq_ignore_ascii_case("html") => Err(Doubt::Page),
         (200..=299, _, Form::Whole(_)) => Ok(()),
         (200..=299, Success::Nothing, Form::Foreign) if body.trim_ascii().is_empty() => Ok(()),
         (200..=299, Success::Nothing, Form::Foreign) => Err(Doubt::Page),

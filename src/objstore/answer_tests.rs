@@ -52,6 +52,7 @@ fn only_whole_answers_of_the_kind_that_belongs_here_are_believed() {
         (Success::Nothing, 200, b" \n", None),
         (Success::Nothing, 200, b"<html>sorry</html>", Some(Doubt::Page)),
         (Success::Nothing, 204, b"whatever", Some(Doubt::Page)),
+        (Success::Nothing, 200, b"<?xml version=\"1.0\"?><html>sorry</html>", Some(Doubt::Page)),
         (Success::Nothing, 404, error, None),
         (Success::Nothing, 404, part, Some(Doubt::Cut("Error"))),
         (Success::Nothing, 404, b"", None),

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -68,8 +68,8 @@ enum Target {
     Direct(PathBuf),
     /// A file that is new.
     New(PathBuf),
-    /// A file that is there, and is to be replaced by one of the same mode.
-    Replaced(PathBuf, Permissions),
+    /// A file that is there, and is to be replaced by one of the same owner and mode.
+    Replaced(PathBuf, Metadata),
 }
 
 impl Target {
@@ -84,7 +84,7 @@ impl Target {
             Ok(found) if !found.is_file() => Ok(Self::Direct(path.into())),
             Ok(_) if !force => Err(format!("{} exists; --force overwrites it", path.display())),
             // A link stays, and leads to the new file.
-            Ok(found) => Ok(Self::Replaced(path.canonicalize().map_err(open)?, found.permissions())),
+            Ok(found) => Ok(Self::Replaced(path.canonicalize().map_err(open)?, found)),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(open(error)),
             _ if path.symlink_metadata().is_ok() => {
                 Err(format!("{} is a symbolic link that leads nowhere; remove it, or name the file", path.display()))
@@ -130,8 +130,8 @@ fn deliver(image: &HostImage, size: u64, target: &Target, progress: &Progress) -
         }
         Target::New(path) | Target::Replaced(path, _) => {
             let draft = named(path, Draft::create(path, FILE_MODE))?;
-            if let Target::Replaced(_, mode) = target {
-                named(path, draft.file().and_then(|file| file.set_permissions(mode.clone())))?;
+            if let Target::Replaced(_, before) = target {
+                named(path, draft.file().and_then(|file| inherit(file, before)))?;
             }
             interrupt::set_partial(Some(draft.path()));
             let copied = to_file(image, size, path, draft, matches!(target, Target::New(_)), progress);
@@ -139,6 +139,14 @@ fn deliver(image: &HostImage, size: u64, target: &Target, progress: &Progress) -
             copied
         }
     }
+}
+
+/// Gives a file the owner and the mode of the one that it replaces, but no right to act as its owner.
+fn inherit(file: &File, before: &Metadata) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(before.mode() & 0o777))?;
+    // Only root may give files away; what others replace becomes theirs, as any new file.
+    let _ = fchown(file, Some(before.uid()), Some(before.gid()));
+    Ok(())
 }
 
 /// Waits until a file or a device has the bytes; pipes and terminals have no such thing.

@@ -43,10 +43,12 @@ fn heard() {
         std::process::exit(EXIT_AT_ONCE);
     }
     // A store that does not answer is asked for minutes, for the clean-up too.
-    std::thread::spawn(|| {
+    let patience = || {
         std::thread::sleep(SILENT);
         complain("still ending what is under way; once more ends at once");
-    });
+    };
+    // Where no thread can be made, nothing is said.
+    drop(std::thread::Builder::new().spawn(patience));
 }
 
 /// True when whoever started us has asked that SIGHUP be ignored, as `nohup` does.

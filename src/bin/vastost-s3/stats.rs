@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use vastost::config::Config;
 
-use crate::Outcome;
 use crate::args::{Global, Stats};
 use crate::output::{self, painted, raw};
+use crate::{COULD_NOT_RUN, Outcome};
 use reading::Reading;
 
 /// Moves a terminal's cursor home and clears what was there.
@@ -28,7 +28,7 @@ pub fn run(global: &Global, args: &Stats) -> Outcome {
         } else {
             table::print(&reading)?;
         }
-        return Ok(ExitCode::SUCCESS);
+        return Ok(if reading.error.is_none() { ExitCode::SUCCESS } else { ExitCode::from(COULD_NOT_RUN) });
     };
     loop {
         if global.json {

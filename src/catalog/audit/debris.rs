@@ -171,6 +171,15 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
             format!("a lease of {} seconds, which counts for {LEASE_SECONDS_MAX}", entry.pending.lease_seconds);
         judged.found.push(scope.found(Class::PendingStale, Some(id), Some(key), "a lease of a day at most", claimed));
     }
+    if is_of_the_future(entry.modified, scope.now()) {
+        let found = format!("a record dated {}, whose writer counts as alive until then", seconds_text(entry.modified));
+        let mut found = scope.found(Class::PendingStale, Some(id), Some(key), "a time that has come", found);
+        found.finding.advice =
+            "the store's clock was wrong when it was put: if no such backup runs, copy the record onto itself \
+                                with an S3 tool, which gives it today's date; from then on it ages as any other"
+                .into();
+        judged.found.push(found);
+    }
     if entry.is_held(scope.now()) || !scope.is_old(entry.modified) {
         return Ok(judged);
     }
@@ -189,8 +198,6 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
         false => There::Nothing,
     };
     let found = describe(&entry.pending, judged.pending.is_none());
-    let ahead = is_of_the_future(entry.modified, scope.now());
-    let found = if ahead { format!("{found}; its record is dated {}", seconds_text(entry.modified)) } else { found };
     let mut found = scope.found(Class::PendingStale, Some(id), Some(key), "a living writer, or no record", found);
     match there {
         There::All => {

@@ -387,7 +387,11 @@ pub(super) async fn head(scope: &Scope, key: &str) -> Result<Option<ObjectInfo>>
 
 /// The same, asked some times, and a listing too, before the object counts as gone.
 async fn head_again(scope: &Scope, key: &str) -> Result<Option<ObjectInfo>> {
-    scope.lsu.store().head_fresh(scope.lsu.bucket(), key).await.if_found()
+    match scope.lsu.store().head_fresh(scope.lsu.bucket(), key).await {
+        // The listing goes on naming what no question finds: nobody can read it, whatever the reason.
+        Err(error) if error.kind() == Kind::Unavailable && error.status() == Some(404) => Ok(None),
+        other => other.if_found(),
+    }
 }
 
 /// False when the image was deleted, or its metadata rewritten, while we looked: then nothing is missing.

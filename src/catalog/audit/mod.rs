@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use super::image_id::ImageId;
 use super::list::Filter;
-use super::lsu::{Lsu, is_of_the_future};
+use super::lsu::Lsu;
 use report::{Class, Finding, Level};
 use shard::Shard;
 
@@ -100,9 +100,7 @@ impl Scope {
     fn is_old(&self, modified: u64) -> bool {
         // Times come in whole seconds: without a grace period nothing is too young.
         let grace = self.options.grace_seconds;
-        let is_grown = self.began.checked_sub(modified).is_some_and(|age| age >= grace);
-        // What is dated years ahead would never grow old.
-        grace == 0 || is_grown || is_of_the_future(modified, self.began)
+        grace == 0 || self.began.checked_sub(modified).is_some_and(|age| age >= grace)
     }
 
     /// Before something that has only just come is looked at again. Where an audit waits long for its answers, so does the

@@ -358,6 +358,15 @@ fn a_sidecar_that_has_older_versions_is_not_rebuilt(wish: &Wish) {
         assert_eq!(yard.foreign.get_json(&kept.sidecar_key), kept.record);
         assert_whole(&yard, kept);
     }
+    // One that contradicts its object is moved away, and must not come back.
+    let mut other = images[0].record.clone();
+    other["image"]["type"] = 9.into();
+    sdk.put(&images[0].sidecar_key, other.to_string().as_bytes());
+    assert!(!yard.findings(Level::Default).is_empty());
+    sdk.delete(&images[0].sidecar_key, None).unwrap();
+    yard.run(&["repair", "main", "--older-than", "0s", "--yes"]).expect(0);
+    assert_eq!(yard.foreign.get_json(&images[0].sidecar_key)["image"], images[0].record["image"]);
+    assert_whole(&yard, &images[0]);
 }
 
 /// It names the image metadata of the attempt that has become the image.

@@ -338,9 +338,12 @@ fn the_page_takes_no_other_files_place() {
     std::fs::write(&report, yard.run(&["--json", "verify", "main"]).expect(0).text()).unwrap();
     let before = std::fs::read(&report).unwrap();
     let (name, page) = (report.to_str().unwrap(), file(&yard, "page.html"));
-    for args in [&["verify", "merge", name, "--html", name][..], &["verify", "main", "--html", name]] {
+    for (args, why) in [
+        (&["verify", "merge", name, "--html", name][..], "is one of the files that the page is made from"),
+        (&["verify", "main", "--html", name], "is there and is no page of an audit"),
+    ] {
         let told = yard.run(args).expect(2).stderr;
-        assert!(told.contains("is no page of an audit"), "{told}");
+        assert!(told.contains(why), "{told}");
         assert!(std::fs::read(&report).unwrap() == before);
     }
     std::fs::write(&page, "").unwrap();

@@ -25,6 +25,9 @@ pub struct Reading {
     pub quarantines: Vec<Quarantine>,
     pub hedges: Vec<Hedges>,
     pub images: Vec<Images>,
+    /// Files that could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// One file.
@@ -109,14 +112,17 @@ impl Reading {
     pub fn take(dir: &Path) -> Result<Self, Box<dyn Error>> {
         let exported = export::files(dir).map_err(|error| format!("read metrics folder {}: {error}", dir.display()))?;
         let mut reading = Self { schema: 1, ..Self::default() };
+        let mut failures = Vec::new();
         for file in exported {
             match files::read_given(&file, METRICS_MAX) {
                 Ok((text, _)) => reading.add(&parse(&String::from_utf8_lossy(&text))),
                 // Its process has ended long ago, and another one has just removed it.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => complain(&format!("not read: {}: {error}", file.display())),
+                Err(error) => failures.push(format!("read {}: {error}", file.display())),
             }
         }
+        failures.iter().for_each(|failure| complain(failure));
+        reading.error = (!failures.is_empty()).then(|| failures.join("; "));
         Ok(reading)
     }
 

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use crate::draft::{Draft, regular};
@@ -23,7 +23,11 @@ impl PageFile {
         let name = file.display().to_string();
         let target = regular(file)?;
         let is_input = |input: &&Path| input.canonicalize().is_ok_and(|input| input == target);
-        if inputs.iter().any(is_input) || !is_page_or_empty(&target) {
+        if inputs.iter().any(is_input) {
+            let why = "is one of the files that the page is made from";
+            return Err(format!("{name} {why}: name another one for --html").into());
+        }
+        if !is_page_or_empty(&target).map_err(|error| format!("read {name}: {error}"))? {
             return Err(format!("{name} is there and is no page of an audit: name another file for --html").into());
         }
         let draft = Draft::create(&target, MODE).map_err(|error| format!("write {name}: {error}"))?;
@@ -39,9 +43,12 @@ impl PageFile {
 }
 
 /// True for what an earlier audit wrote, for an empty file, and where nothing is.
-fn is_page_or_empty(file: &Path) -> bool {
-    let Ok(file) = File::open(file) else { return !file.exists() };
+fn is_page_or_empty(file: &Path) -> io::Result<bool> {
+    let file = match File::open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        other => other?,
+    };
     let mut begin = Vec::new();
-    let read = file.take(PAGE_BEGINS.len() as u64).read_to_end(&mut begin);
-    read.is_ok() && (begin.is_empty() || begin.eq_ignore_ascii_case(PAGE_BEGINS))
+    file.take(PAGE_BEGINS.len() as u64).read_to_end(&mut begin)?;
+    Ok(begin.is_empty() || begin.eq_ignore_ascii_case(PAGE_BEGINS))
 }
