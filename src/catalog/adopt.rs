@@ -105,7 +105,7 @@ async fn uploaded_parts(lsu: &Lsu, pending: &Pending, upload: &str) -> Result<Op
     let lacks = pending.sent.iter().filter(|record| listed.iter().all(|part| part.number != record.number)).count();
     if gone || lacks > 0 {
         let what = format!("{bucket}/{key}: {lacks} of {} parts that were sent are not listed", pending.sent.len());
-        let way_out = "the upload is as it was: try again later; a delete gives the image up";
+        let way_out = "nothing was changed: try again later; a delete gives the image up";
         return Err(Error::new(Kind::Unavailable, format!("{what}; {way_out}")));
     }
     Ok(Some(listed))

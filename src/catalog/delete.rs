@@ -40,7 +40,9 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
         let unread = unreadable.into_iter().next().map(|(_, error)| error);
         return Err(unread.map_or_else(
             || lsu.not_found(id),
-            |error| error.context(format!("delete image {id}: `vastost-s3 gc` sets such a record aside")),
+            |error| {
+                error.context(format!("delete image {id}: `vastost-s3 verify` says how to set such a record aside"))
+            },
         ));
     }
     if let Some(held) = lsu.held_by_another(&pendings).await? {
@@ -105,7 +107,27 @@ async fn try_delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], began: 
     if let Some(meta) = meta {
         remove_record(lsu, meta).await?;
     }
+    remove_hidden(lsu, &sidecar.image.id).await?;
     if marked { remove_key(lsu, &key).await } else { Ok(()) }
+}
+
+/// What an earlier image of the same name and date has left below delete markers: its older records go with the sidecar, and
+/// nothing would ever name it again. What the store locks stays.
+async fn remove_hidden(lsu: &Lsu, id: &ImageId) -> Result<()> {
+    if lsu.versioning().await? == Versioning::Off {
+        return Ok(());
+    }
+    for folder in [Folder::Data, Folder::Meta] {
+        for key in keys_with_hidden(lsu, folder, id).await? {
+            let attempt = lsu.keys().parse(folder, &key).and_then(|(_, attempt)| attempt);
+            let Some(pending) = attempt.map(|attempt| lsu.keys().pending(id, &attempt)) else { continue };
+            let is_there = async |key: &str| Ok(lsu.store().head(lsu.bucket(), key).await.if_found()?.is_some());
+            if !is_there(&key).await? && !is_there(&pending).await? {
+                remove_record(lsu, &key).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// After the sidecar, which could not be marked, the data could not be removed: it is put back as it was, unless the data

@@ -32,6 +32,7 @@ const CONTRADICTED: Removed =
     Removed::Kept("what is on the store is not what its record says: try again later; `vastost-s3 rm` gives it up");
 const TOO_LARGE: Removed =
     Removed::Kept("there is nothing in it, or more than any record has: move the object away with an S3 tool");
+const YOUNG: Removed = Removed::Kept("it is younger than it was listed to be: the store's times contradict each other");
 const COMPLETABLE: Removed = Removed::Kept("all parts of the image are there: `vastost-s3 repair` completes it");
 
 /// What [`remove`] would do, in words; None for what is no orphan, and for data without a record unless they are asked
@@ -50,8 +51,18 @@ pub fn plan(remedy: &Remedy, orphan_data: bool) -> Option<&'static str> {
     }
 }
 
-/// Removes one orphan.
-pub async fn remove(lsu: &Lsu, remedy: &Remedy) -> Result<Removed> {
+/// Removes one orphan that has not been changed for `grace_seconds`.
+pub async fn remove(lsu: &Lsu, remedy: &Remedy, grace_seconds: u64) -> Result<Removed> {
+    let dated = match remedy {
+        Remedy::OrphanData { key, .. } | Remedy::OrphanObject { key } | Remedy::BadPending { key, .. } => Some(key),
+        Remedy::Pending(judged) => Some(&judged.key),
+        _ => None,
+    };
+    if let Some(key) = dated
+        && !is_grown(lsu, key, grace_seconds).await?
+    {
+        return Ok(YOUNG);
+    }
     match remedy {
         Remedy::OrphanData { id, key } => remove_data(lsu, id, key).await,
         Remedy::OrphanObject { key } => remove_object(lsu, key).await,
@@ -75,6 +86,15 @@ pub async fn remove(lsu: &Lsu, remedy: &Remedy) -> Result<Removed> {
         Remedy::FinishDelete(id) => finish_delete(lsu, id).await,
         Remedy::Rebuild(_) | Remedy::NewEtag(_) => Ok(Removed::NotNeeded),
     }
+}
+
+/// One time that was told wrongly voids no grace period: the object itself is asked once more.
+async fn is_grown(lsu: &Lsu, key: &str, grace_seconds: u64) -> Result<bool> {
+    if grace_seconds == 0 {
+        return Ok(true);
+    }
+    let Some(object) = lsu.store().head(lsu.bucket(), key).await.if_found()? else { return Ok(true) };
+    Ok(lsu.now().await?.checked_sub(object.modified).is_some_and(|age| age >= grace_seconds))
 }
 
 async fn remove_data(lsu: &Lsu, id: &ImageId, key: &str) -> Result<Removed> {

@@ -176,6 +176,12 @@ impl Lsu {
         Ok(versioning)
     }
 
+    /// After an answer that only a bucket with versions gives.
+    pub(super) fn keeps_versions_after_all(&self) {
+        let known = Some((Instant::now(), Versioning::On));
+        *self.shared.versioning.lock().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+
     /// Now by the server's clock, seconds since 1970; asks it when it has not answered anything yet. No clock of a host takes
     /// its place: where the server does not tell the time, whatever depends on an age is refused, and nothing else is.
     pub async fn now(&self) -> Result<u64> {
@@ -314,8 +320,9 @@ impl Lsu {
         match unreadable.pop() {
             None => Ok(entries),
             Some((_, error)) if error.kind() == Kind::Unsupported => Err(error),
-            Some((_, error)) => Err(error
-                .context(format!("look at what is pending of image {id}; `vastost-s3 gc` sets such a record aside"))),
+            Some((_, error)) => Err(error.context(format!(
+                "look at what is pending of image {id}; `vastost-s3 verify` says how to set such a record aside"
+            ))),
         }
     }
 

@@ -12,6 +12,8 @@ use super::record::{Pending, Sidecar, parse_sidecar};
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::versions::{Lock, ObjectVersion, Versioning, does_not_tell};
 
+/// How often the versions of a key are removed until none is left.
+const ROUNDS: u32 = 4;
 /// What S3 calls the version of an object that was put while the bucket kept none.
 const NULL_VERSION: &str = "null";
 
@@ -54,18 +56,34 @@ pub(super) async fn remove_key(lsu: &Lsu, key: &str) -> Result<()> {
     remove_versions(lsu, key, &mut false).await
 }
 
-/// The same; `began` becomes true as soon as anything may be gone.
+/// The same; `began` becomes true as soon as anything may be gone. Looked at again afterwards: a list may lack a version, and
+/// a success may have had no effect.
 pub(super) async fn remove_versions(lsu: &Lsu, key: &str, began: &mut bool) -> Result<()> {
+    for _ in 0..ROUNDS {
+        if remove_round(lsu, key, began).await? {
+            return Ok(());
+        }
+    }
+    let what = format!("delete {}/{key}: answered with success, and something of it is still there", lsu.bucket());
+    Err(Error::new(Kind::Unavailable, what))
+}
+
+/// Removes what is told to be there; true when nothing was, or nothing can be any more.
+async fn remove_round(lsu: &Lsu, key: &str, began: &mut bool) -> Result<bool> {
     let (store, bucket) = (lsu.store(), lsu.bucket());
-    let removed = |done: Result<()>, began: &mut bool| {
-        *began |= !done.as_ref().is_err_and(is_refusal);
-        done
-    };
     let Some(versions) = versions(lsu, key).await? else {
-        return removed(store.delete(bucket, key, None).await, began);
+        let done = store.delete_told(bucket, key).await;
+        *began |= !done.as_ref().is_err_and(is_refusal);
+        if done? {
+            // A delete marker was made: the bucket keeps versions, whatever it said.
+            lsu.keeps_versions_after_all();
+            return Ok(false);
+        }
+        return Ok(unless_refused(store.head(bucket, key).await.if_found())?.is_none_or(|found| found.is_none()));
     };
     for version in &versions {
-        let done = removed(store.delete(bucket, key, Some(&version.id)).await, began);
+        let done = store.delete(bucket, key, Some(&version.id)).await;
+        *began |= !done.as_ref().is_err_and(is_refusal);
         done.map_err(|error| match error.kind() {
             Kind::AccessDenied => {
                 let why = "bucket keeps versions: these keys need s3:DeleteObjectVersion, or the version is locked";
@@ -74,7 +92,7 @@ pub(super) async fn remove_versions(lsu: &Lsu, key: &str, began: &mut bool) -> R
             _ => error,
         })?;
     }
-    Ok(())
+    Ok(versions.is_empty())
 }
 
 /// True when the store understood and said no. An earlier try of the same request may have been done all the same.
@@ -92,12 +110,12 @@ pub(super) fn is_refusal(error: &Error) -> bool {
 /// Removes a record or an object that only a record named. Where its versions may not go it is hidden by a marker at least:
 /// nothing depends on them.
 pub(super) async fn remove_record(lsu: &Lsu, key: &str) -> Result<()> {
-    match remove_key(lsu, key).await {
+    match remove_round(lsu, key, &mut false).await {
         Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Locked) => {
             tracing::debug!("hide {key}, whose versions stay: {error}");
             lsu.store().delete(lsu.bucket(), key, None).await
         }
-        other => other,
+        other => other.map(drop),
     }
 }
 

@@ -29,6 +29,7 @@ pub async fn undelete(lsu: &Lsu, id: &ImageId) -> Result<Vec<String>> {
     recover_object(lsu, &data.key, (data.size, &data.etag), Some(&sidecar), &mut done).await?;
     if let Some(Meta::Object { key, size, .. }) = &sidecar.meta {
         recover_object(lsu, key, (*size, ""), None, &mut done).await?;
+        super::meta::load(lsu.store(), lsu.bucket(), sidecar.meta.as_ref()).await?;
     }
     if unmark(lsu, id, false).await? {
         done.push("the mark of a delete is taken back".into());
@@ -49,6 +50,13 @@ fn final_delete(lsu: &Lsu, id: &ImageId, why: &str) -> Error {
     Error::new(Kind::NotFound, what)
 }
 
+fn rebuildable(lsu: &Lsu, id: &ImageId) -> Error {
+    let lsu = &lsu.config().name;
+    let what =
+        format!("bring back image {id} of LSU {lsu}: no version of its sidecar can be read, and its data are there");
+    Error::new(Kind::NotFound, format!("{what}: `vastost-s3 repair {lsu} --older-than 0s` makes a new one from them"))
+}
+
 /// The sidecar as it is, or the latest version of it that can be read, made current.
 async fn recover_sidecar(lsu: &Lsu, id: &ImageId, done: &mut Vec<String>) -> Result<Sidecar> {
     let key = lsu.keys().sidecar(id);
@@ -58,9 +66,15 @@ async fn recover_sidecar(lsu: &Lsu, id: &ImageId, done: &mut Vec<String>) -> Res
         _ => {}
     }
     let Some(versions) = versions(lsu, &key).await? else {
+        if lsu.has_data(id).await? {
+            return Err(rebuildable(lsu, id));
+        }
         return Err(final_delete(lsu, id, "it has no sidecar, and the bucket keeps no versions"));
     };
     let Some((version, sidecar, bytes)) = latest_readable(lsu, id, &versions).await? else {
+        if lsu.has_data(id).await? {
+            return Err(rebuildable(lsu, id));
+        }
         return Err(final_delete(lsu, id, "no version of its sidecar can be read"));
     };
     if !uncover(lsu, &key, &versions, version).await? {
@@ -137,23 +151,25 @@ async fn recover_object(
     let versions = versions(lsu, key).await?.unwrap_or_default();
     let fits: Vec<_> = versions.iter().rev().filter(|version| !version.is_marker && version.size == size).collect();
     let exact = fits.iter().find(|version| version.etag == etag).copied();
-    // ETags may have changed with a copy: then the size tells, and of several versions of that size the CRCs.
-    let several = exact.is_none() && fits.len() > 1;
     let by_size = now.as_ref().is_some_and(|now| now.size == size);
-    let by_etag = now.is_some_and(|now| now.etag == etag);
-    if by_size && (by_etag || (exact.is_none() && !several)) {
+    if by_size && now.as_ref().is_some_and(|now| now.etag == etag) {
         return Ok(());
     }
-    let found = match image {
-        Some(image) if several => {
+    let found = match (exact, image) {
+        (Some(exact), _) => Some(exact),
+        // ETags may have changed with a copy: then the bytes decide, and a size alone is no proof.
+        (None, Some(image)) => {
             if by_size && has_bytes(lsu, image).await? {
                 return Ok(());
             }
-            by_crc(lsu, image, &fits).await?
+            match by_crc(lsu, image, &fits).await? {
+                None if fits.len() == 1 && !by_size => fits.first().copied(),
+                found => found,
+            }
         }
         // Of image metadata no version is known to be better than what is there.
-        None if several && by_size => return Ok(()),
-        _ => exact.or(fits.first().copied()),
+        (None, None) if by_size => return Ok(()),
+        (None, None) => fits.first().copied(),
     };
     let Some(version) = found else {
         let what = match versions.as_slice() {
@@ -167,6 +183,19 @@ async fn recover_object(
     };
     if !uncover(lsu, key, &versions, version).await? {
         copy_up(lsu, key, version, image).await?;
+    }
+    let seen = store.head_fresh(bucket, key).await?;
+    let is_unchanged = now.is_some_and(|now| now.etag == seen.etag && now.version_id == seen.version_id);
+    if seen.size != size || is_unchanged {
+        let what =
+            format!("bring back {bucket}/{key}: answered with success, and it has {} bytes as before", seen.size);
+        return Err(Error::new(Kind::Unavailable, what));
+    }
+    if let Some(image) = image.filter(|_| exact.is_none())
+        && !has_bytes(lsu, image).await?
+    {
+        let what = format!("bring back {bucket}/{key}: the only version of its size does not have the image's bytes");
+        return Err(Error::new(Kind::Corrupt, what));
     }
     done.push(format!("{key} is back with {size} bytes"));
     Ok(())

@@ -337,6 +337,14 @@ impl Store {
         sent.map_err(|e| sdk_error::convert("delete", &path(bucket, key), &e)).if_found().map(drop)
     }
 
+    /// [`Store::delete`] of no version; true when the answer says that this made a delete marker.
+    pub async fn delete_told(&self, bucket: &str, key: &str) -> Result<bool> {
+        let request = self.shared.client.delete_object().bucket(bucket).key(key);
+        let sent = request.customize().config_override(self.patience(0)).send().boxed().await;
+        let reply = sent.map_err(|e| sdk_error::convert("delete", &path(bucket, key), &e)).if_found()?;
+        Ok(reply.is_some_and(|reply| reply.delete_marker().unwrap_or_default()))
+    }
+
     pub async fn head_bucket(&self, bucket: &str) -> Result<()> {
         self.shared.hedges.ask("HeadBucket", || self.try_head_bucket(bucket)).await
     }

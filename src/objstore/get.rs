@@ -173,7 +173,13 @@ impl Store {
     ) -> Result<Small> {
         let request = self.shared.client.get_object().bucket(bucket).key(key);
         let request = request.set_version_id(version.map(ToOwned::to_owned));
-        let (reply, body) = ask(request, patience, Landing::of_at_most(size_max), bucket, key).await?;
+        let asked = ask(request, patience, Landing::of_at_most(size_max), bucket, key).await;
+        // No range was asked for: whatever has gone wrong, it says nothing of the object.
+        let asked = asked.map_err(|error| match error.status() {
+            Some(416) => error.with_kind(Kind::Unavailable),
+            _ => error,
+        });
+        let (reply, body) = asked?;
         let (len, status) = (body.left(), body.status());
         if status != 200 {
             let what = format!("get {}: HTTP {status} answers a request for the whole object", path(bucket, key));

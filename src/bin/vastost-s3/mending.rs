@@ -89,8 +89,10 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
             (count, false) => hint(&format!("{count} to do; nothing was changed: --yes does it")),
             _ => {}
         }
-        let is_young = |found: &Found| found.finding.class == Class::OrphanData && found.remedy.is_none();
-        let young = audited.found.iter().filter(|(_, found)| is_young(found)).count();
+        let is_orphan = |class: Class| class == Class::OrphanData;
+        let named = audited.report.findings.iter().filter(|finding| is_orphan(finding.class)).count();
+        let old = audited.found.iter().filter(|(_, found)| is_orphan(found.finding.class)).count();
+        let young = named.saturating_sub(old);
         if young > 0 {
             let objects = output::counted(young as u64, "data object");
             hint(&format!("left alone, without a record but younger than --older-than: {objects}"));

@@ -51,6 +51,10 @@ impl Comparison {
     /// The findings, with those images that NetBackup knows and no LSU has. Only images that the audit was to look at
     /// are missed, and none by an audit that is not `complete`.
     pub fn finish(mut self, filter: &Filter, shard: Option<Shard>, complete: bool) -> Vec<Finding> {
+        if !self.has_any(filter) {
+            // A list that names nothing says nothing of what is on the store either.
+            self.findings.retain(|finding| finding.class != Class::StoreOnly);
+        }
         if !complete {
             return self.findings;
         }

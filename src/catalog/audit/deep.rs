@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::record::Sidecar;
-use super::image::is_still_there;
+use super::image::{head_again, is_still_there};
 use super::report::Class;
 use super::{Found, Scope};
 use crate::error::{Error, Kind, Result};
@@ -120,7 +120,9 @@ fn read_here(scope: &Arc<Scope>, sidecar: &Sidecar, progress: &impl Fn(u64)) -> 
                 break;
             }
             Err(error) => {
-                let class = if error.kind() == Kind::NotFound { Class::DataMissing } else { Class::Unreadable };
+                // One answer is no verdict.
+                let is_missing = error.kind() == Kind::NotFound && is_missing(scope, &data.key)?;
+                let class = if is_missing { Class::DataMissing } else { Class::Unreadable };
                 let expected = format!("{} bytes", data.size);
                 let found = scope.found(class, Some(&sidecar.image.id), Some(&data.key), expected, error.to_string());
                 read.found.push(found);
@@ -134,6 +136,11 @@ fn read_here(scope: &Arc<Scope>, sidecar: &Sidecar, progress: &impl Fn(u64)) -> 
         last.finding.found += &format!("; and {} more bad parts", bad - BAD_PARTS_NAMED);
     }
     Ok(read)
+}
+
+fn is_missing(scope: &Arc<Scope>, key: &str) -> Result<bool> {
+    let (owned, key) = (Arc::clone(scope), key.to_owned());
+    scope.lsu.store().run(async move { Ok(head_again(&owned, &key).await?.is_none()) })
 }
 
 fn is_gone(scope: &Arc<Scope>, sidecar: &Sidecar) -> Result<bool> {

@@ -34,6 +34,8 @@ pub struct Checked {
     pub bytes: u64,
     /// There are data, and neither a sidecar nor a pending record.
     pub unrecorded: bool,
+    /// It has a sidecar, which the list of them lacks.
+    pub unlisted: bool,
 }
 
 /// Checks one image; what cannot be read becomes a finding.
@@ -104,6 +106,17 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
     }
     if group.sidecar.is_none() && !group.data.is_empty() {
         checked.unrecorded = is_unrecorded(scope, group).await?;
+        // A list of sidecars that lacks one is no reason to pass its image by.
+        if !checked.unrecorded
+            && !has_any_pending(scope, group).await?
+            && let Read::Valid(sidecar) = read_sidecar_alone(scope, &group.id).await?
+            && sidecar.state == ImageState::Complete
+        {
+            (checked.bytes, checked.known, checked.unlisted) = (sidecar.content.data.size, true, true);
+            checked.rebuilt = sidecar.rebuilt.is_some();
+            ours = Some(sidecar.content.data.key.clone());
+            check_sidecar(scope, group, *sidecar, checked).await?;
+        }
     }
     if scope.options.leftovers {
         for (attempt, object) in group.data.iter().filter(|(_, object)| Some(&object.key) != ours.as_ref()) {
@@ -116,14 +129,21 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
 /// True when no record of the image is to be found. A writer puts its pending record before its data, and removes it
 /// after its sidecar.
 async fn is_unrecorded(scope: &Scope, group: &Group) -> Result<bool> {
-    for (attempt, _) in &group.data {
-        if debris::has_pending(scope, &group.id, attempt).await? {
-            return Ok(false);
-        }
+    if has_any_pending(scope, group).await? {
+        return Ok(false);
     }
     let key = scope.lsu.keys().sidecar(&group.id);
     let Some((_, object)) = group.data.first() else { return Ok(false) };
     Ok(head(scope, &key).await?.is_none() && head(scope, &object.key).await?.is_some())
+}
+
+async fn has_any_pending(scope: &Scope, group: &Group) -> Result<bool> {
+    for (attempt, _) in &group.data {
+        if debris::has_pending(scope, &group.id, attempt).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// False when the delete was under way: a mark that is only just there is looked at again after a while.
@@ -214,7 +234,12 @@ async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: 
         return Ok(());
     }
     if scope.options.level > Level::Quick {
-        check_metadata(scope, &sidecar, &object, checked);
+        // Asked again before it is a finding.
+        if check_metadata(scope, &sidecar, &object).is_some()
+            && let Some(again) = head(scope, &data.key).await?
+        {
+            checked.found.extend(check_metadata(scope, &sidecar, &again));
+        }
         check_part_list(scope, &sidecar, checked);
         check_image_meta(scope, &sidecar, checked).await?;
     }
@@ -259,16 +284,14 @@ fn check_object(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked: 
 
 /// The identity that the object carries itself, from which a sidecar could be rebuilt. Copies and gateways lose it, which
 /// is a warning; one that names something else is an error.
-fn check_metadata(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked: &mut Checked) {
+fn check_metadata(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo) -> Option<Found> {
     let (id, key) = (&sidecar.image.id, &sidecar.content.data.key);
     if !object.metadata.keys().any(|name| name.starts_with("vastost-")) {
         let (expected, found) = ("object metadata that name the image", "an object without them, copied perhaps");
         let mut found = scope.found(Class::SidecarMismatch, Some(id), Some(key), expected, found);
         found.finding.severity = Severity::Warning;
-        found.finding.advice =
-            "the image restores; only the sidecar tells its policy and type now, so keep a copy of the sidecar".into();
-        checked.found.push(found);
-        return;
+        found.finding.advice = "only the sidecar tells its policy and type now, so keep a copy of the sidecar".into();
+        return Some(found);
     }
     let mut differences = Vec::new();
     for (name, expected) in object_metadata(&sidecar.image, &sidecar.created) {
@@ -279,13 +302,13 @@ fn check_metadata(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked
         }
     }
     if differences.is_empty() {
-        return;
+        return None;
     }
     let text = |value: &Option<String>| value.as_ref().map_or("nothing".to_owned(), |value| format!("{value:?}"));
     let expected: Vec<_> = differences.iter().map(|(name, value, _)| format!("{name} {value:?}")).collect();
     let found: Vec<_> = differences.iter().map(|(name, _, value)| format!("{name} {}", text(value))).collect();
     let class = Class::SidecarMismatch;
-    checked.found.push(scope.found(class, Some(id), Some(key), expected.join(", "), found.join(", ")));
+    Some(scope.found(class, Some(id), Some(key), expected.join(", "), found.join(", ")))
 }
 
 /// The parts that the sidecar lists must make up the ETag that it has: else one of the two was changed.
@@ -386,7 +409,7 @@ pub(super) async fn head(scope: &Scope, key: &str) -> Result<Option<ObjectInfo>>
 }
 
 /// The same, asked some times, and a listing too, before the object counts as gone.
-async fn head_again(scope: &Scope, key: &str) -> Result<Option<ObjectInfo>> {
+pub(super) async fn head_again(scope: &Scope, key: &str) -> Result<Option<ObjectInfo>> {
     match scope.lsu.store().head_fresh(scope.lsu.bucket(), key).await {
         // The listing goes on naming what no question finds: nobody can read it, whatever the reason.
         Err(error) if error.kind() == Kind::Unavailable && error.status() == Some(404) => Ok(None),

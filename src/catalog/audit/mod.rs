@@ -100,7 +100,19 @@ impl Scope {
     fn is_old(&self, modified: u64) -> bool {
         // Times come in whole seconds: without a grace period nothing is too young.
         let grace = self.options.grace_seconds;
-        grace == 0 || self.began.checked_sub(modified).is_some_and(|age| age >= grace)
+        // An answer that told a later time than the others is corrected by them.
+        let now = self.began.min(self.now());
+        grace == 0 || now.checked_sub(modified).is_some_and(|age| age >= grace)
+    }
+
+    /// `repair` and `gc` leave alone what is younger than a day, unless they are told an age as this audit was.
+    fn name_age(&self, finding: &mut Finding) {
+        let acted_on = [Class::OrphanData, Class::OrphanUpload, Class::PendingStale, Class::DeleteUnfinished]
+            .contains(&finding.class);
+        let grace = self.options.grace_seconds;
+        if acted_on && grace < GRACE_SECONDS && !finding.advice.contains("--older-than") {
+            finding.advice.push_str(&format!("; give it --older-than {grace}s too, as this audit had"));
+        }
     }
 
     /// Before something that has only just come is looked at again. Where an audit waits long for its answers, so does the

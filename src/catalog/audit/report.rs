@@ -242,7 +242,9 @@ impl Class {
             Self::NetbackupOnly => {
                 "NetBackup would fail to restore it: look for its data among orphan-data and pending images, and bring its objects back; expire it only when there are none"
             }
-            Self::StoreOnly => "NetBackup does not know it: import it there, or delete it with `vastost-s3 rm`",
+            Self::StoreOnly => {
+                "NetBackup's list does not name it: look at the dates of the list and for other domains first; then import it there, or delete it with `vastost-s3 rm`"
+            }
             Self::NetbackupSize => {
                 "NetBackup wrote another number of bytes than the image has: do not rely on it, and keep both records"
             }

@@ -330,7 +330,7 @@ impl Audit<'_> {
     fn add_image(&mut self, scope: &Scope, name: &str, done: Done) {
         let Done { passed: Passed { group, foreign, position }, checked, bytes_read, .. } = done;
         let damaged = checked.found.iter().any(|found| found.finding.severity == Severity::Error);
-        let is_image = group.sidecar.is_some() && !checked.gone;
+        let is_image = (group.sidecar.is_some() || checked.unlisted) && !checked.gone;
         if is_image {
             self.day(scope, &group.id, |states| match (checked.deleting, damaged) {
                 (true, _) => states.deleting.add(checked.bytes),
@@ -372,7 +372,8 @@ impl Audit<'_> {
         Tally { images: self.state.images, bytes, findings: summary.errors.saturating_add(summary.warnings) }
     }
 
-    fn add(&mut self, scope: &Scope, found: Found) {
+    fn add(&mut self, scope: &Scope, mut found: Found) {
+        scope.name_age(&mut found.finding);
         self.state.report.push(found.finding.clone());
         // No more of them than findings of both severities: the next run has what this one leaves out.
         if found.remedy.is_some() && (self.found.len() as u64) < 2 * FINDINGS_MAX {

@@ -16,6 +16,7 @@ use vastost::ost::status::STSP_EWORM;
 use super::{Kept, Yard, somebody_else};
 use crate::common::{PART, Wish, image, pattern};
 use crate::conformance::on_every_server;
+use crate::proxy::{Action, Answer, Proxy, Reply, Request};
 use crate::sdk::Sdk;
 
 on_every_server!(
@@ -28,6 +29,10 @@ on_every_server!(
     a_sidecar_that_has_older_versions_is_not_rebuilt,
     a_delete_that_was_only_marked_is_taken_back,
     a_finished_delete_is_final,
+    a_delete_looks_again_at_what_it_has_removed,
+    a_delete_without_effect_is_no_delete,
+    a_delete_leaves_no_earlier_image_of_its_name,
+    undelete_says_what_is_back,
 );
 
 fn versioned(yard: &Yard) -> Sdk {
@@ -384,4 +389,133 @@ fn a_dead_record_does_not_take_the_metadata_of_the_image() {
     yard.foreign.put(&format!("pending/{place}.8899aabbccddeeff.json"), stale.to_string().as_bytes(), &[]);
     yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"]).expect(0);
     assert_whole(&yard, &kept);
+}
+
+/// The command line goes through a proxy that changes answers; the yard itself does not.
+fn beside(yard: &Yard) -> Proxy {
+    let proxy = Proxy::start(&yard.site.url);
+    yard.site.point_at(&[proxy.url()]);
+    proxy
+}
+
+fn edited(change: fn(String) -> String) -> Action {
+    Action::edit(move |reply: &mut Reply| {
+        reply.body = change(String::from_utf8_lossy(&reply.body).into_owned()).into_bytes();
+    })
+}
+
+/// The first `<Version>` of a list alone.
+fn first_version(body: String) -> String {
+    let (Some(first), Some(last)) = (body.find("</Version>"), body.rfind("</Version>")) else { return body };
+    format!("{}{}", &body[..first], &body[last..])
+}
+
+/// Whatever one answer says of versions: what was deleted stays gone.
+fn a_delete_looks_again_at_what_it_has_removed(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let sdk = versioned(&yard);
+    let proxy = beside(&yard);
+    let scripts: [fn(&Request) -> bool; 2] =
+        [|request| request.is("ListObjectVersions", "catalog"), |request| request.operation() == "GetBucketVersioning"];
+    for (number, is_asked) in (1..).zip(scripts) {
+        let kept = yard.keep(&image("v", number), pattern(900, number), b"meta");
+        sdk.put(&kept.sidecar_key, kept.record.to_string().as_bytes());
+        proxy.script(move |request| match (is_asked(request), request.operation()) {
+            (true, "ListObjectVersions") if request.nth == 1 => edited(first_version),
+            (true, "GetBucketVersioning") => edited(|body| body.replace("Enabled", "")),
+            _ => Action::Forward,
+        });
+        yard.run(&["rm", "--yes", &target(&kept)]).expect(0);
+        for folder in ["backups/", "catalog/"] {
+            assert_eq!(versions(&sdk, folder), [""; 0], "{number}");
+        }
+    }
+}
+
+/// The store, or what stands before it, says yes and does nothing.
+fn a_delete_without_effect_is_no_delete(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let kept = yard.keep(&image("v", 1), pattern(900, 1), b"meta");
+    let proxy = beside(&yard);
+    for folder in ["backups", "catalog"] {
+        proxy.script(move |request| match request.is("DeleteObject", folder) {
+            true => Action::Answer(Answer { status: 204, ..Answer::default() }),
+            false => Action::Forward,
+        });
+        let told = yard.run(&["rm", "--yes", &target(&kept)]).expect(2).stderr;
+        assert!(told.contains("is still there"), "{told}");
+        assert!(yard.foreign.list("catalog/").contains_key(&kept.sidecar_key), "{folder}");
+    }
+    proxy.forward_all();
+    yard.run(&["rm", "--yes", &target(&kept)]).expect(0);
+    assert!(yard.foreign.list("backups/").is_empty() && yard.foreign.list("catalog/").is_empty());
+}
+
+/// Somebody deleted an image past us, and another one of the same name and date was written.
+fn a_delete_leaves_no_earlier_image_of_its_name(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let sdk = versioned(&yard);
+    let def = image("v", 1);
+    let first = yard.keep(&def, pattern(900, 1), &pattern(100_000, 1));
+    for key in [first.sidecar_key.as_str(), &first.data_key, first.record["meta"]["key"].as_str().unwrap()] {
+        sdk.delete(key, None).unwrap();
+    }
+    let second = yard.keep(&def, pattern(800, 2), b"");
+    yard.run(&["rm", "--yes", &target(&second)]).expect(0);
+    for folder in ["backups/", "catalog/", "meta/"] {
+        assert_eq!(versions(&sdk, folder), [""; 0]);
+    }
+}
+
+/// Junk of the right size is not the image, and a copy that had no effect brings nothing back.
+fn undelete_says_what_is_back(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let sdk = versioned(&yard);
+    let kept = yard.keep(&image("v", 1), pattern(900, 1), b"meta");
+    let own = versions(&sdk, &kept.data_key).remove(0);
+    sdk.put(&kept.data_key, b"junk");
+    let proxy = beside(&yard);
+    proxy.script(|request| match request.operation() {
+        "CopyObject" => Action::Answer(
+            Answer { status: 200, ..Answer::default() }.body(
+                "<CopyObjectResult><ETag>x</ETag><LastModified>2026-11-27T00:00:00Z</LastModified></CopyObjectResult>"
+                    .into(),
+            ),
+        ),
+        _ => Action::Forward,
+    });
+    let told = yard.run(&["undelete", &target(&kept)]).expect(2).stderr;
+    assert!(told.contains("as before"), "{told}");
+    proxy.forward_all();
+    // As a rule for older versions would.
+    sdk.delete(&kept.data_key, own.split(' ').next_back()).unwrap();
+    sdk.put(&kept.data_key, &pattern(900, 77));
+    for junk in ["current", "below another one"] {
+        let told = yard.run(&["undelete", &target(&kept)]).expect(2).stderr;
+        assert!(told.contains("the image's bytes") || told.contains("no version of"), "{junk}: {told}");
+        sdk.put(&kept.data_key, b"other junk");
+    }
+}
+
+/// A wrong time in one answer voids no grace period.
+#[test]
+fn what_is_young_by_its_own_answer_stays() {
+    let yard = Yard::new(&Wish::default());
+    let lost = yard.keep(&image("v", 1), pattern(900, 1), b"");
+    yard.foreign.delete(&lost.sidecar_key);
+    let proxy = beside(&yard);
+    for operation in ["ListObjectsV2", "*"] {
+        proxy.script(move |request| {
+            let is_list = request.operation() == "ListObjectsV2";
+            match (operation, request.is("ListObjectsV2", "backups")) {
+                ("ListObjectsV2", true) => edited(|body| body.replace("<LastModified>2", "<LastModified>1")),
+                ("*", _) if is_list && request.nth == 1 => {
+                    Action::edit(|reply: &mut Reply| reply.set("Date", "Fri, 01 Jan 2100 00:00:00 GMT"))
+                }
+                _ => Action::Forward,
+            }
+        });
+        yard.run(&["gc", "main", "--orphan-data", "--yes"]);
+        assert!(yard.foreign.list("backups/").contains_key(&lost.data_key), "{operation}");
+    }
 }

@@ -370,3 +370,49 @@ fn one_answer_against_the_listing_is_no_verdict() {
     yard.foreign.delete(&kept.data_key);
     assert_eq!(yard.audit(&["main"]).0, 1);
 }
+
+/// A list of sidecars that lacks one, and a body that is not found once.
+#[test]
+fn an_image_is_looked_at_although_a_list_lacks_its_sidecar() {
+    let yard = yard();
+    let kept = keep(&yard, 1);
+    let proxy = Proxy::start(&yard.site.url);
+    yard.site.point_at(&[proxy.url()]);
+    let lacking = || {
+        Action::edit(|reply| {
+            let body = String::from_utf8_lossy(&reply.body).into_owned();
+            let (Some(from), Some(to)) = (body.find("<Contents>"), body.rfind("</Contents>")) else { return };
+            let count = body.replace("<KeyCount>1<", "<KeyCount>0<");
+            reply.body = format!("{}{}", &count[..from], &count[to + "</Contents>".len()..]).into_bytes();
+        })
+    };
+    proxy.script(move |request| if request.is("ListObjectsV2", "catalog") { lacking() } else { Action::Forward });
+    let (code, report) = yard.audit(&["main"]);
+    assert_eq!((code, report.summary.lsus["main"].states.good.images), (0, 1), "{report:?}");
+    yard.foreign.put(&kept.data_key, b"short", &[]);
+    let (code, report) = yard.audit(&["main"]);
+    assert_eq!(code, 1, "{report:?}");
+    yard.foreign.put(&kept.data_key, &kept.data, &[]);
+    proxy.script(|request| match request.is("GetObject", "backups") {
+        true => Action::Answer(Answer::error(404, "NoSuchKey")),
+        false => Action::Forward,
+    });
+    let (_, report) = yard.audit(&["main", "--deep"]);
+    assert!(report.findings.iter().all(|finding| finding.class != Class::DataMissing), "{report:?}");
+}
+
+#[test]
+fn more_lost_sidecars_than_kept_ones_are_no_good_news() {
+    let yard = yard();
+    for number in 1..=3 {
+        let kept = keep(&yard, number);
+        if number > 1 {
+            yard.foreign.delete(&kept.sidecar_key);
+        }
+    }
+    for level in LEVELS {
+        let (code, report) = yard.audit(&[&["main"], flags(level)].concat());
+        assert_eq!(code, 2, "{level:?}");
+        assert!(unverified(&report).contains("data of 2 images without a sidecar and 1 sidecar"), "{report:?}");
+    }
+}

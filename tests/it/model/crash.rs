@@ -128,8 +128,12 @@ impl Sequence {
             match self.get(&bucket, &self.sidecar_key(&known)) {
                 Some(text) => {
                     let record: Value = serde_json::from_slice(&text).unwrap_or_default();
-                    if record["state"] == "complete" && self.is_whole(&known) {
-                        let data_key = self.data_key(known.lsu, &record);
+                    if record["state"] != "complete" || !self.is_whole(&known) {
+                        continue;
+                    }
+                    let data_key = self.data_key(known.lsu, &record);
+                    // An empty image restores by a sidecar that has gone astray, too.
+                    if self.get(&bucket, &data_key).is_some() {
                         let found = &mut self.images[index];
                         found.data_key = data_key;
                         // A delete may have taken its metadata.

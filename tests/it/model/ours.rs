@@ -309,7 +309,7 @@ impl Sequence {
             for (of, found) in audited.found {
                 let Found { remedy: Some(remedy), .. } = found else { continue };
                 if gc::plan(&remedy, orphans).is_some() {
-                    let done = sequence.do_async(|_| async move { gc::remove(&of, &remedy).await });
+                    let done = sequence.do_async(|_| async move { gc::remove(&of, &remedy, 0).await });
                     told.push(format!("  {}", in_words(&done)));
                 }
             }

@@ -38,9 +38,13 @@ pub const NOTHING_EXPECTED: &str =
     "NetBackup's list names no image that was asked for, so nothing was compared with it";
 
 fn lost_records(name: &str, lsu: &LsuSummary) -> Option<String> {
-    (complete(lsu) == 0 && lsu.unrecorded > 0).then(|| {
+    (lsu.unrecorded > complete(lsu)).then(|| {
+        let lost = match complete(lsu) {
+            0 => "data of images and not one sidecar".to_owned(),
+            sidecars => format!("data of {} without a sidecar and {}", counted(lsu.unrecorded, "image"), counted(sidecars, "sidecar")),
+        };
         format!(
-            "LSU {name} has data of images and not one sidecar, so nothing tells what the data should be; \
+            "LSU {name} has {lost}, so nothing tells what the data should be; \
              `vastost-s3 repair {name} --older-than 0s` rebuilds sidecars, with --deep where the server knows no CRC64NVME"
         )
     })
@@ -98,10 +102,13 @@ mod tests {
     }
 
     #[test]
-    fn data_without_any_sidecar_are_never_good_news() {
+    fn more_lost_sidecars_than_kept_ones_are_never_good_news() {
         let lost = report(|lsu, _| lsu.unrecorded = 3);
         assert!(said(&lost, true).contains("data of images and not one sidecar"));
-        let some = report(|lsu, _| (lsu.unrecorded, lsu.states.good.images) = (3, 1));
+        let most = report(|lsu, _| (lsu.unrecorded, lsu.states.good.images) = (3, 1));
+        assert!(said(&most, false).contains("data of 3 images without a sidecar and 1 sidecar"));
+        // A finding each, and no more.
+        let some = report(|lsu, _| (lsu.unrecorded, lsu.states.good.images) = (3, 3));
         assert_eq!(said(&some, false), "");
     }
 

@@ -47,6 +47,7 @@ pub fn verdict(report: &Report) -> Verdict {
     let looked = format!("Looked at {images} in {}", counted(summary.lsus.len() as u64, "LSU"));
     let more = match (damaged, errors) {
         (0, 0) => format!("{looked}."),
+        (0, _) if all.images == 0 => format!("{looked}."),
         (0, _) => format!("{looked}. No complete image is damaged; the errors are about other things."),
         _ => format!("{looked}. {} cannot be trusted: see the findings.", counted(damaged, "image")),
     };
@@ -141,6 +142,7 @@ pub fn notes(report: &Report) -> Vec<String> {
     let mut notes: Vec<_> = summary.unverified.iter().map(|sentence| format!("not verified: {sentence}")).collect();
     for (name, lsu) in &summary.lsus {
         notes.extend(lsu.notes.iter().map(|note| format!("{name}: {note}")));
+        notes.extend(unrecorded(lsu).map(|note| format!("{name}: {note}")));
         notes.extend(rebuilt(lsu).map(|note| format!("{name}: {note}")));
         notes.extend(foreign(lsu).map(|note| format!("{name}: {note}")));
     }
@@ -149,6 +151,13 @@ pub fn notes(report: &Report) -> Vec<String> {
         notes.push(format!("{} are counted and not listed: there are too many of them", counted(left_out, "finding")));
     }
     notes
+}
+
+/// A warning each at the default level, and at the quick one nothing else.
+fn unrecorded(lsu: &LsuSummary) -> Option<String> {
+    let images = counted(lsu.unrecorded, "image");
+    (lsu.unrecorded > 0)
+        .then(|| format!("{images} have data and no record, perhaps a sidecar that was lost; not counted above"))
 }
 
 /// What `repair` rebuilt agrees with the bytes, and says nothing of what was written first.
