@@ -124,7 +124,7 @@ fn a_living_bench_is_left_alone_and_ends_clean_on_a_signal(wish: &Wish) {
     assert_eq!(site.keys_under("pending/").len(), 3);
     kill(Pid::from_raw(living.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     let ended = to_run(living.wait_with_output().unwrap()).expect(2);
-    assert_eq!(ended.stderr, "vastost-s3: interrupted\n");
+    assert!(ended.stderr.ends_with("vastost-s3: interrupted\n"), "{}", ended.stderr);
     assert_eq!(site.keys_under(""), Vec::<String>::new());
 }
 

@@ -20,7 +20,7 @@ static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
 const EXIT_AT_ONCE: i32 = 130;
 
 /// How long a clean end may take without a word.
-const SILENT: Duration = Duration::from_secs(3);
+const SILENT: Duration = Duration::from_secs(15);
 
 /// From now on the first signal only sets the flag that [`check`] reads.
 pub fn watch() -> Result<(), Box<dyn Error>> {
