@@ -15,7 +15,7 @@ use super::meta::Meta;
 use super::record::{ImageState, Sidecar, Writer, parse_sidecar, rewrite};
 use super::remove::{
     ask_for_locks, has_hidden_data, is_hidden, is_refusal, keys_with_hidden, remove_attempt, remove_key, remove_record,
-    remove_versions,
+    remove_record_for_good, remove_versions, versions,
 };
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::bucket_rules::Locking;
@@ -96,19 +96,25 @@ async fn try_delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], began: 
     }
     if !marked {
         // A crash from here on leaves whole data without a sidecar, which `repair` brings back.
-        remove_versions(lsu, &key, began).await?;
+        if let Err(error) = remove_versions(lsu, &key, Some(sidecar), began).await {
+            if !*began {
+                return Err(error);
+            }
+            lsu.count_out(sidecar.content.data.size).await;
+            return Err(put_back(lsu, sidecar, bytes, &key, error).await);
+        }
         lsu.count_out(sidecar.content.data.size).await;
         if let Err(error) = remove_key(lsu, data).await {
             return Err(put_back(lsu, sidecar, bytes, &key, error).await);
         }
     } else {
-        remove_versions(lsu, data, began).await?;
+        remove_versions(lsu, data, None, began).await?;
     }
     if let Some(meta) = meta {
-        remove_record(lsu, meta).await?;
+        remove_record_for_good(lsu, meta).await?;
     }
     remove_hidden(lsu, &sidecar.image.id).await?;
-    if marked { remove_key(lsu, &key).await } else { Ok(()) }
+    if marked { remove_versions(lsu, &key, Some(sidecar), &mut true).await } else { Ok(()) }
 }
 
 /// What an earlier image of the same name and date has left below delete markers: its older records go with the sidecar, and
@@ -122,7 +128,12 @@ async fn remove_hidden(lsu: &Lsu, id: &ImageId) -> Result<()> {
             let attempt = lsu.keys().parse(folder, &key).and_then(|(_, attempt)| attempt);
             let Some(pending) = attempt.map(|attempt| lsu.keys().pending(id, &attempt)) else { continue };
             let is_there = async |key: &str| Ok(lsu.store().head(lsu.bucket(), key).await.if_found()?.is_some());
-            if !is_there(&key).await? && !is_there(&pending).await? {
+            // A marker is the latest of its versions: nothing less says that it is hidden.
+            let hidden = match versions(lsu, &key).await {
+                Err(error) if error.kind() == Kind::AccessDenied => false,
+                other => other?.is_some_and(|all| all.last().is_some_and(|last| last.is_marker)),
+            };
+            if hidden && !is_there(&key).await? && !is_there(&pending).await? {
                 remove_record(lsu, &key).await?;
             }
         }

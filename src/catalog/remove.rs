@@ -53,23 +53,58 @@ fn unless_refused<T>(answer: Result<T>) -> Result<Option<T>> {
 
 /// Removes a key for good; removing what is not there is no error.
 pub(super) async fn remove_key(lsu: &Lsu, key: &str) -> Result<()> {
-    remove_versions(lsu, key, &mut false).await
+    remove_versions(lsu, key, None, &mut false).await
 }
 
 /// The same; `began` becomes true as soon as anything may be gone. Looked at again afterwards: a list may lack a version, and
-/// a success may have had no effect.
-pub(super) async fn remove_versions(lsu: &Lsu, key: &str, began: &mut bool) -> Result<()> {
-    for _ in 0..ROUNDS {
-        if remove_round(lsu, key, began).await? {
-            return Ok(());
+/// a success may have had no effect. Where `key` is that of a sidecar, `described` is what it said: another image that has come
+/// to that key meanwhile stays.
+pub(super) async fn remove_versions(lsu: &Lsu, key: &str, described: Option<&Sidecar>, began: &mut bool) -> Result<()> {
+    let retry = lsu.store().retry();
+    let mut wait = retry.backoff_initial;
+    for round in 0..ROUNDS {
+        if round > 0 {
+            // A front-end may take a moment to know.
+            tokio::time::sleep(wait.min(retry.backoff_max)).await;
+            wait *= 2;
+            if let Some(sidecar) = described
+                && is_succeeded(lsu, sidecar).await?
+            {
+                return Ok(());
+            }
+        }
+        match remove_round(lsu, key, Look::Again, began).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            // The list has none, and another one has the key still.
+            Err(error) if round > 0 && error.kind() == Kind::Unavailable && error.status().is_none() => {
+                tracing::debug!("look again: {error}");
+            }
+            Err(error) => return Err(error),
         }
     }
     let what = format!("delete {}/{key}: answered with success, and something of it is still there", lsu.bucket());
-    Err(Error::new(Kind::Unavailable, what))
+    let way_out = "the next delete, `vastost-s3 repair` or `vastost-s3 gc` goes on";
+    Err(Error::new(Kind::Unavailable, format!("{what}; {way_out}")))
+}
+
+/// True when the image's sidecar is by now that of another one whose data are there.
+async fn is_succeeded(lsu: &Lsu, deleted: &Sidecar) -> Result<bool> {
+    let id = &deleted.image.id;
+    let Ok(Some((now, _))) = lsu.sidecar(id).await else { return Ok(false) };
+    let data = &now.content.data.key;
+    Ok(*data != deleted.content.data.key && lsu.store().head_fresh(lsu.bucket(), data).await.if_found()?.is_some())
+}
+
+/// Whether it matters that a plain delete had an effect.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Again,
+    No,
 }
 
 /// Removes what is told to be there; true when nothing was, or nothing can be any more.
-async fn remove_round(lsu: &Lsu, key: &str, began: &mut bool) -> Result<bool> {
+async fn remove_round(lsu: &Lsu, key: &str, look: Look, began: &mut bool) -> Result<bool> {
     let (store, bucket) = (lsu.store(), lsu.bucket());
     let Some(versions) = versions(lsu, key).await? else {
         let done = store.delete_told(bucket, key).await;
@@ -78,6 +113,9 @@ async fn remove_round(lsu: &Lsu, key: &str, began: &mut bool) -> Result<bool> {
             // A delete marker was made: the bucket keeps versions, whatever it said.
             lsu.keeps_versions_after_all();
             return Ok(false);
+        }
+        if look == Look::No {
+            return Ok(true);
         }
         return Ok(unless_refused(store.head(bucket, key).await.if_found())?.is_none_or(|found| found.is_none()));
     };
@@ -107,15 +145,26 @@ pub(super) fn is_refusal(error: &Error) -> bool {
     }
 }
 
-/// Removes a record or an object that only a record named. Where its versions may not go it is hidden by a marker at least:
-/// nothing depends on them.
+/// Removes a record or an object that only a record named, and that costs nothing when it is left. Where its versions may not
+/// go it is hidden by a marker at least: nothing depends on them.
 pub(super) async fn remove_record(lsu: &Lsu, key: &str) -> Result<()> {
-    match remove_round(lsu, key, &mut false).await {
+    let removed = remove_round(lsu, key, Look::No, &mut false).await.map(drop);
+    hide_instead(lsu, key, removed).await
+}
+
+/// The same for what must not come back.
+pub(super) async fn remove_record_for_good(lsu: &Lsu, key: &str) -> Result<()> {
+    let removed = remove_key(lsu, key).await;
+    hide_instead(lsu, key, removed).await
+}
+
+async fn hide_instead(lsu: &Lsu, key: &str, removed: Result<()>) -> Result<()> {
+    match removed {
         Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Locked) => {
             tracing::debug!("hide {key}, whose versions stay: {error}");
             lsu.store().delete(lsu.bucket(), key, None).await
         }
-        other => other.map(drop),
+        other => other,
     }
 }
 
@@ -136,8 +185,8 @@ pub(super) async fn remove_attempt(lsu: &Lsu, record_key: &str, pending: &Pendin
         _ => lsu.keys().meta(id, &pending.attempt),
     };
     remove_key(lsu, &pending.key).await?;
-    remove_record(lsu, &meta).await?;
-    remove_record(lsu, record_key).await
+    remove_record_for_good(lsu, &meta).await?;
+    remove_record_for_good(lsu, record_key).await
 }
 
 /// True unless the data at `key` can be spared for certain: the image has no sidecar, or one that is in order and names

@@ -10,10 +10,11 @@ use super::backup::confirm_data;
 use super::delete::unmark;
 use super::image_id::ImageId;
 use super::lsu::Lsu;
-use super::meta::Meta;
+use super::meta::{self, Meta};
 use super::record::{ImageState, RECORD_SIZE_MAX, Sidecar, parse_sidecar};
 use super::remove::versions;
 use crate::error::{Error, Found, Kind, Result};
+use crate::objstore::checksum::Crc64;
 use crate::objstore::client::SentPart;
 use crate::objstore::digest::digest_range;
 use crate::objstore::versions::ObjectVersion;
@@ -25,12 +26,7 @@ const COPY_MAX: u64 = 5 << 30;
 pub async fn undelete(lsu: &Lsu, id: &ImageId) -> Result<Vec<String>> {
     let mut done = Vec::new();
     let sidecar = recover_sidecar(lsu, id, &mut done).await?;
-    let data = &sidecar.content.data;
-    recover_object(lsu, &data.key, (data.size, &data.etag), Some(&sidecar), &mut done).await?;
-    if let Some(Meta::Object { key, size, .. }) = &sidecar.meta {
-        recover_object(lsu, key, (*size, ""), None, &mut done).await?;
-        super::meta::load(lsu.store(), lsu.bucket(), sidecar.meta.as_ref()).await?;
-    }
+    recover_object(lsu, &sidecar, &mut done).await?;
     if unmark(lsu, id, false).await? {
         done.push("the mark of a delete is taken back".into());
     }
@@ -39,7 +35,33 @@ pub async fn undelete(lsu: &Lsu, id: &ImageId) -> Result<Vec<String>> {
         return Err(final_delete(lsu, id, "its data are not there"));
     }
     confirm_data(lsu, &now).await?;
+    // Last: without them the data restore all the same.
+    recover_meta(lsu, &sidecar, &mut done).await?;
     Ok(done)
+}
+
+/// Image metadata in an object of their own: as they are, or the version that has the CRC of the record, made current.
+async fn recover_meta(lsu: &Lsu, sidecar: &Sidecar, done: &mut Vec<String>) -> Result<()> {
+    let Some(Meta::Object { key, size, crc64nvme }) = &sidecar.meta else { return Ok(()) };
+    let lost = match meta::load(lsu.store(), lsu.bucket(), sidecar.meta.as_ref()).await {
+        Ok(_) => return Ok(()),
+        Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => error,
+        Err(error) => return Err(error),
+    };
+    let versions = versions(lsu, key).await?.unwrap_or_default();
+    for version in versions.iter().rev().filter(|version| !version.is_marker && version.size == *size) {
+        let bytes = lsu.store().get_version(lsu.bucket(), key, &version.id, *size).await?;
+        if Crc64::of(&bytes) == *crc64nvme {
+            if !uncover(lsu, key, &versions, version).await? {
+                lsu.put_record(key, bytes, false).await?;
+            }
+            meta::load(lsu.store(), lsu.bucket(), sidecar.meta.as_ref()).await?;
+            done.push(format!("{key} is back with {size} bytes"));
+            return Ok(());
+        }
+    }
+    let id = &sidecar.image.id;
+    Err(lost.context(format!("the data of image {id} are there, and no version of its metadata is right")))
 }
 
 fn final_delete(lsu: &Lsu, id: &ImageId, why: &str) -> Error {
@@ -138,38 +160,26 @@ async fn uncover(lsu: &Lsu, key: &str, versions: &[ObjectVersion], version: &Obj
     Ok(true)
 }
 
-/// An object of a size and, where that is told, an ETag: as it is, or the latest version of that description made current.
-async fn recover_object(
-    lsu: &Lsu,
-    key: &str,
-    (size, etag): (u64, &str),
-    image: Option<&Sidecar>,
-    done: &mut Vec<String>,
-) -> Result<()> {
-    let (store, bucket) = (lsu.store(), lsu.bucket());
+/// The image's data: as they are, or a version of them made current.
+async fn recover_object(lsu: &Lsu, image: &Sidecar, done: &mut Vec<String>) -> Result<()> {
+    let (store, bucket, data) = (lsu.store(), lsu.bucket(), &image.content.data);
+    let (key, size) = (data.key.as_str(), data.size);
     let now = store.head(bucket, key).await.if_found()?;
     let versions = versions(lsu, key).await?.unwrap_or_default();
     let fits: Vec<_> = versions.iter().rev().filter(|version| !version.is_marker && version.size == size).collect();
-    let exact = fits.iter().find(|version| version.etag == etag).copied();
+    let exact = fits.iter().find(|version| version.etag == data.etag).copied();
     let by_size = now.as_ref().is_some_and(|now| now.size == size);
-    if by_size && now.as_ref().is_some_and(|now| now.etag == etag) {
+    if by_size && now.as_ref().is_some_and(|now| now.etag == data.etag) {
         return Ok(());
     }
-    let found = match (exact, image) {
-        (Some(exact), _) => Some(exact),
+    let found = match exact {
+        Some(exact) => Some(exact),
         // ETags may have changed with a copy: then the bytes decide, and a size alone is no proof.
-        (None, Some(image)) => {
-            if by_size && has_bytes(lsu, image).await? {
-                return Ok(());
-            }
-            match by_crc(lsu, image, &fits).await? {
-                None if fits.len() == 1 && !by_size => fits.first().copied(),
-                found => found,
-            }
-        }
-        // Of image metadata no version is known to be better than what is there.
-        (None, None) if by_size => return Ok(()),
-        (None, None) => fits.first().copied(),
+        None if by_size && has_bytes(lsu, image).await? => return Ok(()),
+        None => match by_crc(lsu, image, &fits).await? {
+            None if fits.len() == 1 && !by_size => fits.first().copied(),
+            found => found,
+        },
     };
     let Some(version) = found else {
         let what = match versions.as_slice() {
@@ -182,7 +192,7 @@ async fn recover_object(
         return Err(Error::new(Kind::NotFound, format!("undelete: {what}; {way_out}")));
     };
     if !uncover(lsu, key, &versions, version).await? {
-        copy_up(lsu, key, version, image).await?;
+        copy_up(lsu, version, image).await?;
     }
     let seen = store.head_fresh(bucket, key).await?;
     let is_unchanged = now.is_some_and(|now| now.etag == seen.etag && now.version_id == seen.version_id);
@@ -191,9 +201,7 @@ async fn recover_object(
             format!("bring back {bucket}/{key}: answered with success, and it has {} bytes as before", seen.size);
         return Err(Error::new(Kind::Unavailable, what));
     }
-    if let Some(image) = image.filter(|_| exact.is_none())
-        && !has_bytes(lsu, image).await?
-    {
+    if exact.is_none() && !has_bytes(lsu, image).await? {
         let what = format!("bring back {bucket}/{key}: the only version of its size does not have the image's bytes");
         return Err(Error::new(Kind::Corrupt, what));
     }
@@ -226,16 +234,16 @@ async fn by_crc<'a>(lsu: &Lsu, image: &Sidecar, versions: &[&'a ObjectVersion]) 
 }
 
 /// Makes an older version the latest one by a copy on the server, in the parts that the image was written in.
-async fn copy_up(lsu: &Lsu, key: &str, version: &ObjectVersion, image: Option<&Sidecar>) -> Result<()> {
-    let (store, bucket) = (lsu.store(), lsu.bucket());
-    let parts = image.map(|image| image.content.parts.as_slice()).filter(|parts| parts.len() > 1);
-    let (Some(parts), Some(image)) = (parts, image) else {
+async fn copy_up(lsu: &Lsu, version: &ObjectVersion, image: &Sidecar) -> Result<()> {
+    let (store, bucket, key) = (lsu.store(), lsu.bucket(), image.content.data.key.as_str());
+    let parts = image.content.parts.as_slice();
+    if parts.len() <= 1 {
         if version.size > COPY_MAX {
             let what = format!("bring back {bucket}/{key}: it is larger than one copy can be");
             return Err(Error::new(Kind::Unsupported, what));
         }
         return store.copy_version(bucket, key, &version.id, version.size).await;
-    };
+    }
     let metadata = super::record::object_metadata(&image.image, &image.created);
     // What lies over the version may be as long as it.
     let before = store.head(bucket, key).await.if_found()?;

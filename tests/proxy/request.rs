@@ -85,6 +85,8 @@ impl Request {
             ("GET", true) => "GetObject",
             ("GET", false) if has("uploads") => "ListMultipartUploads",
             ("GET", false) if has("list-type") => "ListObjectsV2",
+            ("GET", false) if has("versions") => "ListObjectVersions",
+            ("GET", false) if has("versioning") => "GetBucketVersioning",
             ("GET", false) => "ListBuckets",
             ("HEAD", true) => "HeadObject",
             ("HEAD", false) => "HeadBucket",

@@ -79,7 +79,7 @@ pub(super) async fn read(
 fn read_here(scope: &Arc<Scope>, sidecar: &Sidecar, progress: &impl Fn(u64)) -> Result<Read> {
     let mut read = Read::default();
     let (lsu, data) = (&scope.lsu, &sidecar.content.data);
-    let (mut bad, mut heard) = (0, 0);
+    let (mut bad, mut heard, mut again) = (0, 0, false);
     let deadline = Instant::now() + lsu.store().retry().operation_timeout;
     loop {
         let spec = ReadSpec {
@@ -119,9 +119,12 @@ fn read_here(scope: &Arc<Scope>, sidecar: &Sidecar, progress: &impl Fn(u64)) -> 
                 read.gone = true;
                 break;
             }
+            // One answer is no verdict.
+            Err(error) if error.kind() == Kind::NotFound && !again && !is_missing(scope, &data.key) => {
+                (read, bad, heard, again) = (Read::default(), 0, 0, true);
+            }
             Err(error) => {
-                // One answer is no verdict.
-                let is_missing = error.kind() == Kind::NotFound && is_missing(scope, &data.key)?;
+                let is_missing = error.kind() == Kind::NotFound && is_missing(scope, &data.key);
                 let class = if is_missing { Class::DataMissing } else { Class::Unreadable };
                 let expected = format!("{} bytes", data.size);
                 let found = scope.found(class, Some(&sidecar.image.id), Some(&data.key), expected, error.to_string());
@@ -138,9 +141,10 @@ fn read_here(scope: &Arc<Scope>, sidecar: &Sidecar, progress: &impl Fn(u64)) -> 
     Ok(read)
 }
 
-fn is_missing(scope: &Arc<Scope>, key: &str) -> Result<bool> {
+fn is_missing(scope: &Arc<Scope>, key: &str) -> bool {
     let (owned, key) = (Arc::clone(scope), key.to_owned());
-    scope.lsu.store().run(async move { Ok(head_again(&owned, &key).await?.is_none()) })
+    let asked = scope.lsu.store().run(async move { head_again(&owned, &key).await });
+    matches!(asked, Ok(None))
 }
 
 fn is_gone(scope: &Arc<Scope>, sidecar: &Sidecar) -> Result<bool> {

@@ -235,10 +235,12 @@ async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: 
     }
     if scope.options.level > Level::Quick {
         // Asked again before it is a finding.
-        if check_metadata(scope, &sidecar, &object).is_some()
-            && let Some(again) = head(scope, &data.key).await?
-        {
-            checked.found.extend(check_metadata(scope, &sidecar, &again));
+        match check_metadata(scope, &sidecar, &object) {
+            Some(found) if found.finding.severity == Severity::Error => {
+                let again = head(scope, &data.key).await?;
+                checked.found.extend(again.and_then(|again| check_metadata(scope, &sidecar, &again)));
+            }
+            found => checked.found.extend(found),
         }
         check_part_list(scope, &sidecar, checked);
         check_image_meta(scope, &sidecar, checked).await?;

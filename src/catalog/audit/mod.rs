@@ -106,12 +106,15 @@ impl Scope {
     }
 
     /// `repair` and `gc` leave alone what is younger than a day, unless they are told an age as this audit was.
-    fn name_age(&self, finding: &mut Finding) {
-        let acted_on = [Class::OrphanData, Class::OrphanUpload, Class::PendingStale, Class::DeleteUnfinished]
-            .contains(&finding.class);
-        let grace = self.options.grace_seconds;
-        if acted_on && grace < GRACE_SECONDS && !finding.advice.contains("--older-than") {
-            finding.advice.push_str(&format!("; give it --older-than {grace}s too, as this audit had"));
+    fn name_age(&self, found: &mut Found) {
+        let (grace, finding) = (self.options.grace_seconds, &mut found.finding);
+        let aged = [Class::OrphanData, Class::OrphanUpload, Class::PendingStale, Class::DeleteUnfinished];
+        let is_usual = aged.contains(&finding.class) && finding.advice == finding.class.advice();
+        if found.remedy.is_some() && is_usual && grace < GRACE_SECONDS {
+            // Nobody is told to remove at once what may just have lost its sidecar.
+            let command = if finding.class == Class::OrphanData { "repair" } else { "gc" };
+            let more = format!("; with --older-than {grace}s for `vastost-s3 {command}`, as this audit had");
+            finding.advice.push_str(&more);
         }
     }
 

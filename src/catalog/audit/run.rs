@@ -3,7 +3,7 @@
 //! Images end in any order and are added up in theirs, so that an audit can be taken up again behind the last one that
 //! was added: [`Checkpoint`] is that state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -72,6 +72,8 @@ struct Audit<'a> {
     options: Options,
     state: Checkpoint,
     found: Vec<(Lsu, Found)>,
+    /// Images of which the walk has brought a sidecar without data, or data whose sidecar the list lacks; by LSU.
+    halves: HashSet<(String, ImageId)>,
     cancel: Arc<AtomicBool>,
     limiter: Option<Arc<Limiter>>,
     deep: Arc<Semaphore>,
@@ -114,6 +116,7 @@ pub fn run(
         options: options.clone(),
         state: from,
         found: Vec::new(),
+        halves: HashSet::new(),
         cancel: Arc::clone(cancel),
         deep: Arc::new(Semaphore::new(options.jobs.clamp(1, DEEP_JOBS_MAX))),
         reading: Arc::default(),
@@ -330,7 +333,10 @@ impl Audit<'_> {
     fn add_image(&mut self, scope: &Scope, name: &str, done: Done) {
         let Done { passed: Passed { group, foreign, position }, checked, bytes_read, .. } = done;
         let damaged = checked.found.iter().any(|found| found.finding.severity == Severity::Error);
-        let is_image = (group.sidecar.is_some() || checked.unlisted) && !checked.gone;
+        // Where names continue one another, an image comes as two groups; which of them is first does not matter.
+        let is_half = checked.unlisted || (group.sidecar.is_some() && group.data.is_empty());
+        let is_again = is_half && !checked.gone && !self.halves.insert((name.to_owned(), group.id.clone()));
+        let is_image = (group.sidecar.is_some() || checked.unlisted) && !checked.gone && !is_again;
         if is_image {
             self.day(scope, &group.id, |states| match (checked.deleting, damaged) {
                 (true, _) => states.deleting.add(checked.bytes),
@@ -351,8 +357,8 @@ impl Audit<'_> {
         if scope.has_all() {
             summary.add_foreign(foreign);
         }
-        for found in checked.found {
-            self.add(scope, found);
+        if !is_again {
+            checked.found.into_iter().for_each(|found| self.add(scope, found));
         }
         self.state.at = Some((name.to_owned(), position));
         let tally = self.tally();
@@ -373,7 +379,7 @@ impl Audit<'_> {
     }
 
     fn add(&mut self, scope: &Scope, mut found: Found) {
-        scope.name_age(&mut found.finding);
+        scope.name_age(&mut found);
         self.state.report.push(found.finding.clone());
         // No more of them than findings of both severities: the next run has what this one leaves out.
         if found.remedy.is_some() && (self.found.len() as u64) < 2 * FINDINGS_MAX {

@@ -421,11 +421,15 @@ fn a_delete_looks_again_at_what_it_has_removed(wish: &Wish) {
         let kept = yard.keep(&image("v", number), pattern(900, number), b"meta");
         sdk.put(&kept.sidecar_key, kept.record.to_string().as_bytes());
         proxy.script(move |request| match (is_asked(request), request.operation()) {
-            (true, "ListObjectVersions") if request.nth == 1 => edited(first_version),
+            // Two lists before it ask for locks.
+            (true, "ListObjectVersions") if request.nth == 3 => edited(first_version),
             (true, "GetBucketVersioning") => edited(|body| body.replace("Enabled", "")),
             _ => Action::Forward,
         });
         yard.run(&["rm", "--yes", &target(&kept)]).expect(0);
+        assert!(proxy.faults() > 0, "{number}");
+        let lists = proxy.recent().iter().filter(|request| request.is("ListObjectVersions", "catalog")).count();
+        assert!(lists > 3, "{number}: {lists}");
         for folder in ["backups/", "catalog/"] {
             assert_eq!(versions(&sdk, folder), [""; 0], "{number}");
         }

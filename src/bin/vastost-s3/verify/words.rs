@@ -157,7 +157,7 @@ pub fn notes(report: &Report) -> Vec<String> {
 fn unrecorded(lsu: &LsuSummary) -> Option<String> {
     let images = counted(lsu.unrecorded, "image");
     (lsu.unrecorded > 0)
-        .then(|| format!("{images} have data and no record, perhaps a sidecar that was lost; not counted above"))
+        .then(|| format!("data and no record, perhaps a sidecar that was lost: {images}, not counted above"))
 }
 
 /// What `repair` rebuilt agrees with the bytes, and says nothing of what was written first.
