@@ -331,15 +331,17 @@ impl Store {
 
     /// DeleteObject; deleting what is not there is no error.
     pub async fn delete(&self, bucket: &str, key: &str, version_id: Option<&str>) -> Result<()> {
-        let request = self.shared.client.delete_object().bucket(bucket).key(key);
-        let request = request.set_version_id(version_id.map(ToOwned::to_owned));
-        let sent = request.customize().config_override(self.patience(0)).send().boxed().await;
-        sent.map_err(|e| sdk_error::convert("delete", &path(bucket, key), &e)).if_found().map(drop)
+        self.try_delete(bucket, key, version_id).await.map(drop)
     }
 
     /// [`Store::delete`] of no version; true when the answer says that this made a delete marker.
     pub async fn delete_told(&self, bucket: &str, key: &str) -> Result<bool> {
+        self.try_delete(bucket, key, None).await
+    }
+
+    async fn try_delete(&self, bucket: &str, key: &str, version_id: Option<&str>) -> Result<bool> {
         let request = self.shared.client.delete_object().bucket(bucket).key(key);
+        let request = request.set_version_id(version_id.map(ToOwned::to_owned));
         let sent = request.customize().config_override(self.patience(0)).send().boxed().await;
         let reply = sent.map_err(|e| sdk_error::convert("delete", &path(bucket, key), &e)).if_found()?;
         Ok(reply.is_some_and(|reply| reply.delete_marker().unwrap_or_default()))

@@ -119,12 +119,13 @@ fn read_here(scope: &Arc<Scope>, sidecar: &Sidecar, progress: &impl Fn(u64)) -> 
                 read.gone = true;
                 break;
             }
-            // One answer is no verdict.
-            Err(error) if error.kind() == Kind::NotFound && !again && !is_missing(scope, &data.key) => {
-                (read, bad, heard, again) = (Read::default(), 0, 0, true);
-            }
             Err(error) => {
+                // One answer is no verdict.
                 let is_missing = error.kind() == Kind::NotFound && is_missing(scope, &data.key);
+                if error.kind() == Kind::NotFound && !is_missing && !again {
+                    (read, bad, heard, again) = (Read::default(), 0, 0, true);
+                    continue;
+                }
                 let class = if is_missing { Class::DataMissing } else { Class::Unreadable };
                 let expected = format!("{} bytes", data.size);
                 let found = scope.found(class, Some(&sidecar.image.id), Some(&data.key), expected, error.to_string());

@@ -104,11 +104,10 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
             check_sidecar(scope, group, *sidecar, checked).await?;
         }
     }
-    if group.sidecar.is_none() && !group.data.is_empty() {
+    if group.sidecar.is_none() && !group.data.is_empty() && !has_any_pending(scope, group).await? {
         checked.unrecorded = is_unrecorded(scope, group).await?;
         // A list of sidecars that lacks one is no reason to pass its image by.
         if !checked.unrecorded
-            && !has_any_pending(scope, group).await?
             && let Read::Valid(sidecar) = read_sidecar_alone(scope, &group.id).await?
             && sidecar.state == ImageState::Complete
         {
@@ -126,12 +125,9 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
     Ok(())
 }
 
-/// True when no record of the image is to be found. A writer puts its pending record before its data, and removes it
-/// after its sidecar.
+/// True when an image of which no pending record was to be found has no sidecar either. A writer puts its pending record
+/// before its data, and removes it after its sidecar.
 async fn is_unrecorded(scope: &Scope, group: &Group) -> Result<bool> {
-    if has_any_pending(scope, group).await? {
-        return Ok(false);
-    }
     let key = scope.lsu.keys().sidecar(&group.id);
     let Some((_, object)) = group.data.first() else { return Ok(false) };
     Ok(head(scope, &key).await?.is_none() && head(scope, &object.key).await?.is_some())
