@@ -35,11 +35,7 @@ pub async fn adopt(lsu: &Lsu, entry: PendingEntry) -> Result<PendingEntry> {
     let content = match salvage(lsu, &entry.pending).await {
         Ok(content) => content,
         Err(error) => {
-            // Without a lease: whoever tries again, wherever, need not wait for us.
-            let released = record.put_again(&Pending { lease_seconds: 0, ..entry.pending.clone() }).await;
-            if let Err(unsaved) = released {
-                tracing::debug!("give the record of image {} back: {unsaved}", image.id);
-            }
+            record.give_back(&entry.pending).await;
             return Err(error.context(format!("take over image {}", image.id)));
         }
     };
@@ -98,7 +94,7 @@ async fn uploaded_parts(lsu: &Lsu, pending: &Pending, upload: &str) -> Result<Op
     }
     let second = store.list_parts(bucket, key, upload).await?;
     let gone = first.is_none() && second.is_none();
-    if gone && lsu.uploads_to(key).await?.is_empty() {
+    if gone && lsu.uploads_to(key).await?.iter().all(|listed| listed.id != upload) {
         return Ok(None);
     }
     let listed = [first, second].into_iter().flatten().max_by_key(Vec::len).unwrap_or_default();
@@ -136,7 +132,8 @@ pub async fn what_is_there(lsu: &Lsu, pending: &Pending) -> Result<There> {
         return Ok(if object.size == wanted { There::All } else { There::Some });
     }
     let listed = store.find(bucket, key).await?.is_some();
-    let uploading = pending.upload_id.is_some() && !lsu.uploads_to(key).await?.is_empty();
+    // Whatever is uploaded to this key is of this attempt, also where its record has lost the upload's name.
+    let uploading = !lsu.uploads_to(key).await?.is_empty();
     Ok(if listed || uploading || is_hidden(lsu, key).await? { There::Some } else { There::Nothing })
 }
 
@@ -165,9 +162,10 @@ fn has_all(listed: &[StoredPart], sent: &[PartRecord]) -> bool {
 /// is completed with exactly the parts of its record, whose CRCs prove them afterwards, or left as it is.
 async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredPart>) -> Result<Option<Unproven>> {
     let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
+    let (listed, has_first) = (parts.len(), parts.iter().any(|part| part.number == 1));
     let parts = if pending.closing.is_some() {
         if !has_all(&parts, &pending.sent) {
-            let (listed, sent) = (parts.len(), pending.sent.len());
+            let sent = pending.sent.len();
             let what = format!("{bucket}/{key}: {listed} parts are listed, {sent} were sent; nothing was changed");
             return Err(Error::new(Kind::Unavailable, what));
         }
@@ -177,6 +175,13 @@ async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredP
         usable(parts, &pending.sent)
     };
     if parts.is_empty() {
+        // Parts that were listed are bytes of a backup, and one that disagrees with its record is a question.
+        if has_first || (pending.closing.is_some() && listed > 0) {
+            let what =
+                format!("{bucket}/{key}: {listed} parts are listed, and the first is not the one that was recorded");
+            let way_out = "nothing was changed: a delete gives the image up";
+            return Err(Error::new(Kind::Unavailable, format!("{what}; {way_out}")));
+        }
         store.abort_upload(bucket, key, upload).await?;
         return Ok(None);
     }

@@ -25,7 +25,7 @@ use crate::objstore::upload::{Upload, UploadSpec, Uploaded};
 /// One attempt at one image.
 pub struct Backup {
     pub(super) lsu: Lsu,
-    pending: Pending,
+    pub(super) pending: Pending,
     pending_key: String,
     claim: Claim,
     pub(super) upload: Upload,
@@ -82,6 +82,7 @@ impl Backup {
             created,
             started: now_text(),
             writer: Writer::this(),
+            other: serde_json::Map::new(),
         };
         let mut upload = Upload::new(lsu.store(), spec)?;
         let claim = Claim::take(lsu, &pending_key, &pending, upload.progress())?;
@@ -174,7 +175,8 @@ impl Backup {
             Err(error) if error.kind() == Kind::AlreadyExists => return Err(self.give_up(error)),
             // A delete has taken the data, which HEAD and a listing say.
             Err(error) if error.kind() == Kind::NotFound && self.is_data_gone() => return Err(self.give_up(error)),
-            // The outcome is unknown to us.
+            // The outcome is unknown to us. The last answer may have been lost, and not what it told.
+            Err(error) if self.is_complete_after_all() => tracing::info!("complete all the same, after: {error}"),
             Err(error) => return Err(self.keep(error)),
         }
         self.lsu.usage_file().added(size);
@@ -238,7 +240,7 @@ impl Backup {
         let (lsu, meta) = (self.lsu.clone(), std::mem::take(&mut self.meta));
         let key = self.lsu.keys().meta(&self.pending.image.id, &self.pending.attempt);
         self.pending.meta =
-            self.lsu.store().run(async move { meta::save(lsu.store(), lsu.bucket(), &key, meta).await })?;
+            self.lsu.store().run(async move { meta::save(lsu.store(), lsu.bucket(), &key, meta.into()).await })?;
         Ok(())
     }
 
@@ -270,8 +272,15 @@ impl Backup {
             return self.give_up(error);
         }
         if self.is_committed() {
+            // Without a lease, so that a delete elsewhere need not wait. What is another writer's by now stays as it is.
+            self.pending.lease_seconds = 0;
+            let released = self.claim.confirm().and_then(|()| self.claim.save(&self.pending));
+            if let Err(left) = released {
+                tracing::debug!("give the record of image {id} back: {left}");
+            }
             self.claim.end();
-            return error;
+            return error
+                .context(format!("image {id} is on the store with its sidecar, and was not proven to be whole"));
         }
         if let Some(whole) = self.upload.whole().cloned() {
             if is_definite(&error) && self.is_data_gone() {
@@ -300,6 +309,21 @@ impl Backup {
             "image {id} is not complete; what was written is kept as a pending image in LSU {lsu}: {way_out}, a delete \
              removes it"
         ))
+    }
+
+    /// True when sidecar and data are there and the claim still is ours: what a complete close returns for.
+    fn is_complete_after_all(&self) -> bool {
+        let (lsu, pending) = (self.lsu.clone(), self.pending.clone());
+        let confirmed = self.lsu.store().run(async move {
+            let sidecar = lsu.sidecar(&pending.image.id).await?.map(|(sidecar, _)| sidecar);
+            match sidecar
+                .filter(|sidecar| sidecar.content.data.key == pending.key && sidecar.state == ImageState::Complete)
+            {
+                Some(sidecar) => confirm_data(&lsu, &sidecar).await.map(|()| true),
+                None => Ok(false),
+            }
+        });
+        matches!(confirmed, Ok(true)) && self.claim.confirm().is_ok()
     }
 
     /// True when the sidecar is on the store all the same.

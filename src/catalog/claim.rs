@@ -70,6 +70,13 @@ impl Record {
         Ok(self.etag.clone())
     }
 
+    /// Puts what was taken back as it was, without a lease: whoever tries again, wherever, need not wait for us.
+    pub async fn give_back(&mut self, pending: &Pending) {
+        if let Err(error) = self.put_again(&Pending { lease_seconds: 0, ..pending.clone() }).await {
+            tracing::debug!("give the record of image {} back: {error}", pending.image.id);
+        }
+    }
+
     async fn confirm_if_late(&mut self, pending: &Pending) -> Result<()> {
         if since_boot().saturating_sub(self.put) > renewal_interval(&self.lsu) {
             self.confirm(pending).await?;

@@ -14,8 +14,8 @@ use super::lsu::{Lsu, PendingEntry, Pendings};
 use super::meta::Meta;
 use super::record::{ImageState, Sidecar, Writer, parse_sidecar, rewrite};
 use super::remove::{
-    ask_for_locks, has_hidden_data, is_hidden, is_refusal, keys_with_hidden, remove_attempt, remove_key, remove_record,
-    remove_record_for_good, remove_versions, versions,
+    OwnSidecar, ask_for_locks, has_hidden_data, is_hidden, is_refusal, keys_with_hidden, remove_attempt, remove_key,
+    remove_record, remove_record_for_good, remove_versions, versions,
 };
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::bucket_rules::Locking;
@@ -88,15 +88,21 @@ async fn try_delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], began: 
     for asked in [Some(data), meta, Some(&key)].into_iter().flatten() {
         ask_for_locks(lsu, asked).await?;
     }
-    // A mark that the bucket itself locks could not be removed again.
-    let marked = sidecar.state == ImageState::Deleting
-        || (!locks_what_is_put(lsu).await? && mark(lsu, sidecar, bytes, &key).await?);
+    let mut marked = sidecar.state == ImageState::Deleting;
+    if !marked {
+        // A mark that the bucket itself locks could not be removed again.
+        let may_mark = !locks_what_is_put(lsu).await?;
+        match still_there(lsu, sidecar, bytes).await? {
+            Still::Here => marked = may_mark && mark(lsu, sidecar, bytes, &key).await?,
+            Still::Gone => return Ok(()),
+        }
+    }
     if marked && lsu.versioning().await? != Versioning::Off {
         ask_for_locks(lsu, &key).await?;
     }
     if !marked {
         // A crash from here on leaves whole data without a sidecar, which `repair` brings back.
-        if let Err(error) = remove_versions(lsu, &key, Some(sidecar), began).await {
+        if let Err(error) = remove_versions(lsu, &key, Some(OwnSidecar::of(sidecar)), began).await {
             if !*began {
                 return Err(error);
             }
@@ -114,7 +120,29 @@ async fn try_delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], began: 
         remove_record_for_good(lsu, meta).await?;
     }
     remove_hidden(lsu, &sidecar.image.id).await?;
-    if marked { remove_versions(lsu, &key, Some(sidecar), &mut true).await } else { Ok(()) }
+    if marked { remove_versions(lsu, &key, Some(OwnSidecar::of(sidecar)), &mut true).await } else { Ok(()) }
+}
+
+/// What has become of a sidecar since it was read.
+enum Still {
+    Here,
+    /// Another delete has finished, as some questions and a listing say.
+    Gone,
+}
+
+/// Asked just before the sidecar is overwritten by its mark, or removed: this process may have been silent since it was read,
+/// and the image may have been deleted and written again meanwhile.
+async fn still_there(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8]) -> Result<Still> {
+    let (id, key) = (&sidecar.image.id, lsu.keys().sidecar(&sidecar.image.id));
+    match lsu.record(&key).await? {
+        Some(now) if now == bytes => Ok(Still::Here),
+        None if lsu.store().head_fresh(lsu.bucket(), &key).await.if_found()?.is_none() => Ok(Still::Gone),
+        _ => {
+            let what =
+                format!("delete image {id}: its sidecar was changed meanwhile; nothing was changed here: try again");
+            Err(Error::new(Kind::Busy, what))
+        }
+    }
 }
 
 /// What an earlier image of the same name and date has left below delete markers: its older records go with the sidecar, and
@@ -142,13 +170,21 @@ async fn remove_hidden(lsu: &Lsu, id: &ImageId) -> Result<()> {
 }
 
 /// After the sidecar, which could not be marked, the data could not be removed: it is put back as it was, unless the data
-/// went all the same.
+/// went all the same, or another image has come to its place.
 async fn put_back(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], key: &str, error: Error) -> Error {
     let id = &sidecar.image.id;
     let back = async {
         let there = is_there_or_hidden(lsu, &sidecar.content.data.key).await?;
         if there {
-            lsu.put_record(key, Bytes::copy_from_slice(bytes), false).await?;
+            match lsu.sidecar(id).await? {
+                None => {
+                    let only_new = lsu.store().known(lsu.bucket()).conditional_put;
+                    lsu.put_record(key, Bytes::copy_from_slice(bytes), only_new).await?;
+                }
+                // It never went.
+                Some((now, _)) if now.content.data.key == sidecar.content.data.key => {}
+                Some(_) => return Err(Error::new(Kind::Busy, "another image of its name has come meanwhile")),
+            }
             lsu.count_in(sidecar.content.data.size).await;
         }
         Ok(there)
@@ -287,7 +323,7 @@ async fn remove_unreadable(lsu: &Lsu, id: &ImageId) -> Result<()> {
             return Err(Error::new(Kind::Busy, what));
         }
         set_aside(lsu, id, bytes).await?;
-        remove_key(lsu, &key).await?;
+        remove_versions(lsu, &key, Some(OwnSidecar { id, data: None }), &mut false).await?;
     }
     for (record, _) in &unreadable {
         if let Some(bytes) = lsu.record_of_any_size(record).await? {

@@ -67,6 +67,11 @@ pub async fn remove(lsu: &Lsu, remedy: &Remedy, grace_seconds: u64) -> Result<Re
         Remedy::OrphanData { id, key } => remove_data(lsu, id, key).await,
         Remedy::OrphanObject { key } => remove_object(lsu, key).await,
         Remedy::OrphanUpload { key, upload } => {
+            let begun = lsu.uploads_to(key).await?.into_iter().find(|listed| listed.id == *upload);
+            let Some(begun) = begun else { return Ok(Removed::NotNeeded) };
+            if !lsu.now().await?.checked_sub(begun.initiated).is_some_and(|age| age >= grace_seconds) {
+                return Ok(YOUNG);
+            }
             if let Some((id, attempt)) = lsu.keys().parse(Folder::Data, key) {
                 let (now, pendings) = (lsu.now().await?, lsu.pendings(&id).await?);
                 // A record that a close has kept speaks for no writer, and its upload is the image.
@@ -94,6 +99,10 @@ async fn is_grown(lsu: &Lsu, key: &str, grace_seconds: u64) -> Result<bool> {
         return Ok(true);
     }
     let Some(object) = lsu.store().head(lsu.bucket(), key).await.if_found()? else { return Ok(true) };
+    if object.modified == 0 {
+        // Without a date it would be as old as can be.
+        return Ok(false);
+    }
     Ok(lsu.now().await?.checked_sub(object.modified).is_some_and(|age| age >= grace_seconds))
 }
 
@@ -129,7 +138,7 @@ async fn set_aside(lsu: &Lsu, id: &ImageId, attempt: &Attempt, key: &str) -> Res
     // A record that cannot be read does not tell the upload's id.
     let data = lsu.keys().data(id, attempt);
     for upload in lsu.uploads_to(&data).await? {
-        lsu.store().abort_upload(lsu.bucket(), &data, &upload).await?;
+        lsu.store().abort_upload(lsu.bucket(), &data, &upload.id).await?;
     }
     remove_record(lsu, key).await?;
     Ok(Removed::Yes)
@@ -163,6 +172,13 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
         match record.confirm(&Pending { writer: Writer::this(), ..pending.clone() }).await {
             Err(error) if error.kind() == Kind::Busy => return Ok(Removed::NotNeeded),
             other => other?,
+        }
+        // Who goes on with what was closed incomplete puts a record of its own, and then looks for the one that it builds on:
+        // one of the two sees the other.
+        let now = lsu.now().await?;
+        if lsu.pendings(id).await?.iter().any(|other| other.key != entry.key && other.is_held_by_another(now)) {
+            record.give_back(pending).await;
+            return Ok(Removed::NotNeeded);
         }
     }
     remove_attempt(lsu, &entry.key, pending).await.map(|()| Removed::Yes)

@@ -182,7 +182,7 @@ pub enum Folder {
 }
 
 impl Folder {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Catalog => "catalog",
             Self::Pending => "pending",

@@ -19,6 +19,7 @@ use crate::config::{self, Config, Server, WireChoice};
 use crate::error::{Error, Found, Kind, Result, ResultExt};
 use crate::objstore::checksum::{Crc64, Md5Sum};
 use crate::objstore::client::{ListedObject, Store, WireCheck};
+use crate::objstore::multipart::ListedUpload;
 use crate::objstore::probe::{Capabilities, WireMode};
 use crate::objstore::proof::is_refusal;
 use crate::objstore::versions::Versioning;
@@ -355,18 +356,21 @@ impl Lsu {
         self.keys_of(Folder::Meta, id).await
     }
 
-    /// The ids of whatever is being uploaded to `key`; none where uploads cannot be listed, which the next audit says.
-    pub(super) async fn uploads_to(&self, key: &str) -> Result<Vec<String>> {
+    /// Whatever is being uploaded to `key`; none where uploads cannot be listed, which the next audit says.
+    pub(super) async fn uploads_to(&self, key: &str) -> Result<Vec<ListedUpload>> {
         let (mut found, mut after) = (Vec::new(), None);
+        let deadline = self.list_deadline();
         loop {
+            self.in_time(deadline, || format!("list the uploads to {key}"))?;
             let page = match self.store().list_uploads(self.bucket(), after).await {
                 Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Unsupported) => return Ok(found),
                 other => other?,
             };
-            found.extend(page.uploads.into_iter().filter(|upload| upload.key == key).map(|upload| upload.id));
+            found.extend(page.uploads.into_iter().filter(|upload| upload.key == key));
             match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(found),
+                // Keys rise from page to page.
+                Some(next) if !next.is_behind(key) => after = Some(next),
+                _ => return Ok(found),
             }
         }
     }
@@ -379,11 +383,26 @@ impl Lsu {
     /// What an image has in a folder; few, but many longer basenames can begin as this one does.
     async fn objects_of(&self, folder: Folder, id: &ImageId) -> Result<Vec<ListedObject>> {
         let (mut pages, mut objects) = (Pages::new(self, self.keys().of_image(folder, id), None), Vec::new());
+        let deadline = self.list_deadline();
         while let Some(page) = pages.next_page().await? {
             let ours = |object: &ListedObject| self.keys().parse(folder, &object.key).is_some_and(|(of, _)| of == *id);
             objects.extend(page.into_iter().filter(ours));
+            self.in_time(deadline, || format!("list what image {id} has in {}", folder.name()))?;
         }
         Ok(objects)
+    }
+
+    /// When a list that a host's call waits for must have come to its end.
+    fn list_deadline(&self) -> Instant {
+        Instant::now() + self.store().retry().operation_timeout
+    }
+
+    fn in_time(&self, deadline: Instant, what: impl FnOnce() -> String) -> Result<()> {
+        if Instant::now() <= deadline {
+            return Ok(());
+        }
+        let what = format!("{}: the list does not come to its end in the time of an operation", what());
+        Err(Error::new(Kind::Unavailable, what))
     }
 
     /// The sidecar, or else the pending records. A writer that completes its image puts the one before it removes the

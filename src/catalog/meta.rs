@@ -57,7 +57,7 @@ pub fn read_at(meta: &[u8], to: &mut [u8], offset: u64) -> usize {
 }
 
 /// Puts metadata where they belong; `key` is used when they are too large for the record.
-pub async fn save(store: &Store, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<Option<Meta>> {
+pub async fn save(store: &Store, bucket: &str, key: &str, bytes: Bytes) -> Result<Option<Meta>> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -66,7 +66,7 @@ pub async fn save(store: &Store, bucket: &str, key: &str, bytes: Vec<u8>) -> Res
     }
     let (size, crc64nvme) = (bytes.len() as u64, Crc64::of(&bytes));
     let check = WireCheck::Md5(Md5Sum::of(&bytes));
-    store.put(bucket, key, Bytes::from(bytes), check, &[], false).await?;
+    store.put(bucket, key, bytes, check, &[], false).await?;
     Ok(Some(Meta::Object { key: key.into(), size, crc64nvme }))
 }
 

@@ -9,11 +9,12 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::image_id::{ImageDef, ImageId};
 use super::keys::{Attempt, Folder, Keys};
 use super::meta::Meta;
+use crate::clean::words;
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::objstore::checksum::Crc64;
 use crate::objstore::client::{ObjectInfo, SentPart};
@@ -141,6 +142,40 @@ pub struct Pending {
     pub created: String,
     pub started: String,
     pub writer: Writer,
+    /// What this version does not know survives a rewrite.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Pending {
+    /// What no writer of ours would have put: a field that is absent looks like an empty one, so that damage to a name would
+    /// pass for an attempt that has nothing.
+    fn check(&self) -> std::result::Result<(), String> {
+        if self.closing.is_some() && self.upload_id.is_some() && self.sent.is_empty() {
+            return Err("it was being closed, and names an upload without parts".into());
+        }
+        if self.closing.is_some() && self.upload_id.is_none() && self.sent.len() > 1 {
+            return Err("it was being closed, and names parts without their upload".into());
+        }
+        let absent = [
+            ("upload_id", self.upload_id.is_none()),
+            ("sent", self.sent.is_empty()),
+            ("closing", self.closing.is_none()),
+            ("content", self.content.is_none()),
+            ("meta", self.meta.is_none()),
+        ];
+        for (name, _) in absent.into_iter().filter(|(_, is_absent)| *is_absent) {
+            if let Some(like) = self.other.keys().find(|key| differs_by_one(key, name)) {
+                return Err(format!("its field {} looks like a damaged {name}", words(like)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// True when two texts of one length differ in one byte.
+fn differs_by_one(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).filter(|(a, b)| a != b).count() == 1
 }
 
 impl Content {
@@ -239,6 +274,7 @@ pub fn parse_pending(keys: &Keys, id: &ImageId, attempt: &Attempt, bytes: &[u8])
         return Err(refuse(format!("it describes attempt {} at image {}", pending.attempt, pending.image.id)));
     }
     check_parts(&pending.sent).map_err(refuse)?;
+    pending.check().map_err(refuse)?;
     let named = pending.content.as_mut().map(|content| &mut content.data.key);
     for data in std::iter::once(&mut pending.key).chain(named) {
         let stored = data.clone();

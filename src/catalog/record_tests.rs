@@ -119,6 +119,7 @@ fn a_pending_record_speaks_for_its_own_attempt_alone() {
         created: now_text(),
         started: now_text(),
         writer: Writer::this(),
+        other: Map::new(),
     };
     let good = serde_json::to_value(&pending).unwrap();
     let parse = |value: &Value, attempt: &Attempt| parse_pending(&keys, &id(), attempt, value.to_string().as_bytes());
@@ -135,6 +136,21 @@ fn a_pending_record_speaks_for_its_own_attempt_alone() {
     assert!(parse(&bad, &attempt).unwrap_err().to_string().contains("metadata of another attempt"));
     bad["meta"]["key"] = keys.meta(&id(), &attempt).into();
     assert!(parse(&bad, &attempt).is_ok());
+    for (edit, why) in [
+        (r#"{"closing":"complete","upload_id":"u","sent":[]}"#, "an upload without parts"),
+        (r#"{"closing":"complete","upload_id":null}"#, "parts without their upload"),
+        (r#"{"clOsing":"complete"}"#, "looks like a damaged closing"),
+        (r#"{"contenT":{},"content":null}"#, "looks like a damaged content"),
+    ] {
+        let mut bad = good.clone();
+        let edit: Map<String, Value> = serde_json::from_str(edit).unwrap();
+        bad.as_object_mut().unwrap().extend(edit);
+        assert!(parse(&bad, &attempt).unwrap_err().to_string().contains(why), "{why}");
+    }
+    let mut newer = good.clone();
+    newer["protocol"] = "nfs".into();
+    let kept = parse(&newer, &attempt).unwrap();
+    assert_eq!(serde_json::to_value(&kept).unwrap()["protocol"], "nfs", "what this version does not know survives");
     let mut bad = good;
     *bad.pointer_mut("/sent/1/size").unwrap() = Value::from(u64::MAX);
     assert!(parse(&bad, &attempt).unwrap_err().to_string().contains("64 bits"));

@@ -57,9 +57,9 @@ pub(super) async fn remove_key(lsu: &Lsu, key: &str) -> Result<()> {
 }
 
 /// The same; `began` becomes true as soon as anything may be gone. Looked at again afterwards: a list may lack a version, and
-/// a success may have had no effect. Where `key` is that of a sidecar, `described` is what it said: another image that has come
-/// to that key meanwhile stays.
-pub(super) async fn remove_versions(lsu: &Lsu, key: &str, described: Option<&Sidecar>, began: &mut bool) -> Result<()> {
+/// a success may have had no effect. Where `key` is that of a sidecar, `own` says whose: another image that has come to that key
+/// meanwhile stays, however long this process was silent.
+pub(super) async fn remove_versions(lsu: &Lsu, key: &str, own: Option<OwnSidecar<'_>>, began: &mut bool) -> Result<()> {
     let retry = lsu.store().retry();
     let mut wait = retry.backoff_initial;
     for round in 0..ROUNDS {
@@ -67,11 +67,11 @@ pub(super) async fn remove_versions(lsu: &Lsu, key: &str, described: Option<&Sid
             // A front-end may take a moment to know.
             tokio::time::sleep(wait.min(retry.backoff_max)).await;
             wait *= 2;
-            if let Some(sidecar) = described
-                && is_succeeded(lsu, sidecar).await?
-            {
-                return Ok(());
-            }
+        }
+        if let Some(own) = own
+            && is_succeeded(lsu, own).await?
+        {
+            return Ok(());
         }
         match remove_round(lsu, key, Look::Again, began).await {
             Ok(true) => return Ok(()),
@@ -88,12 +88,33 @@ pub(super) async fn remove_versions(lsu: &Lsu, key: &str, described: Option<&Sid
     Err(Error::new(Kind::Unavailable, format!("{what}; {way_out}")))
 }
 
-/// True when the image's sidecar is by now that of another one whose data are there.
-async fn is_succeeded(lsu: &Lsu, deleted: &Sidecar) -> Result<bool> {
-    let id = &deleted.image.id;
-    let Ok(Some((now, _))) = lsu.sidecar(id).await else { return Ok(false) };
-    let data = &now.content.data.key;
-    Ok(*data != deleted.content.data.key && lsu.store().head_fresh(lsu.bucket(), data).await.if_found()?.is_some())
+/// The sidecar that is to be removed.
+#[derive(Clone, Copy)]
+pub(super) struct OwnSidecar<'a> {
+    pub id: &'a ImageId,
+    /// The key of its data; None where it cannot be read.
+    pub data: Option<&'a str>,
+}
+
+impl<'a> OwnSidecar<'a> {
+    pub(super) fn of(sidecar: &'a Sidecar) -> Self {
+        Self { id: &sidecar.image.id, data: Some(&sidecar.content.data.key) }
+    }
+}
+
+/// True when the image's sidecar is by now that of another one whose data are there, or of a newer version. No answer is no
+/// "no".
+async fn is_succeeded(lsu: &Lsu, own: OwnSidecar<'_>) -> Result<bool> {
+    let now = match lsu.sidecar(own.id).await {
+        Ok(Some((now, _))) => now,
+        Ok(None) => return Ok(false),
+        // Still what was to be removed, or an older version that came up.
+        Err(error) if error.kind() == Kind::Corrupt => return Ok(false),
+        Err(error) if error.kind() == Kind::Unsupported => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    let data = now.content.data.key.as_str();
+    Ok(own.data != Some(data) && lsu.store().head_fresh(lsu.bucket(), data).await.if_found()?.is_some())
 }
 
 /// Whether it matters that a plain delete had an effect.

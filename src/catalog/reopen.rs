@@ -47,12 +47,26 @@ impl Backup {
             other => other,
         };
         let mut backup = Self::begin(lsu, base.image.clone(), base.created.clone(), wire)?;
-        if let Err(error) = backup.take_over(&base) {
+        if let Err(error) = backup.confirm_bases(&replaces).and_then(|()| backup.take_over(&base)) {
             return Err(backup.give_up(error));
         }
         // Other attempts that were closed incomplete hold less than this one.
         backup.replaces = std::mem::take(&mut replaces);
         Ok(backup)
+    }
+
+    /// Fails as busy when somebody has taken what this attempt builds on since it was read: `gc` looks for this attempt's record
+    /// after it has taken theirs, so one of the two sees the other.
+    fn confirm_bases(&self, bases: &[PendingEntry]) -> Result<()> {
+        let (lsu, id, bases) = (self.lsu.clone(), self.pending.image.id.clone(), bases.to_vec());
+        self.lsu.store().run(async move {
+            let now = lsu.pendings(&id).await?;
+            let as_before = |base: &PendingEntry| now.iter().any(|entry| entry.pending == base.pending);
+            match bases.iter().all(|base| now.iter().any(|entry| entry.key == base.key) && as_before(base)) {
+                true => Ok(()),
+                false => Err(Error::new(Kind::Busy, format!("image {id} was taken by another process just now"))),
+            }
+        })
     }
 
     /// Brings the bytes of an earlier attempt into this one: full parts by copies on the server, the last one as the
@@ -78,6 +92,7 @@ impl Backup {
                 bucket: self.lsu.bucket().into(),
                 key: content.data.key.clone(),
                 size: content.data.size,
+                etag: content.data.etag.clone(),
                 parts: spans.clone(),
             };
             self.copy_tail(spec, *tail)?;

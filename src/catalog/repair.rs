@@ -18,13 +18,14 @@ use super::record::{
     object_metadata, parse_sidecar, rewrite, seconds_text, to_bytes,
 };
 use super::remains::Remains;
-use super::remove::remove_record;
+use super::remove::{remove_record, versions};
 use super::undelete::last_sidecar;
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::objstore::checksum::{Crc64, composite_etag};
 use crate::objstore::client::{ObjectInfo, SentPart};
 use crate::objstore::digest::digest_range;
 use crate::objstore::multipart::StoredPart;
+use crate::objstore::versions::ObjectVersion;
 
 /// What became of one thing to mend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,12 +92,22 @@ async fn finish_completion(lsu: &Lsu, judged: &JudgedPending) -> Result<Mended> 
         return Ok(Mended::NotNeeded);
     }
     let wanted: u64 = entry.pending.sent.iter().map(|part| part.size).sum();
-    let content = salvage(lsu, &entry.pending).await?.filter(|content| content.data.size == wanted);
-    let Some(content) = content else {
-        let what = format!("finish image {id}: not all of its {wanted} bytes are on the store any more");
-        return Err(Error::new(Kind::NotFound, what));
+    let salvaged = async {
+        let capabilities = lsu.capabilities().await?;
+        let content = salvage(lsu, &entry.pending).await?.filter(|content| content.data.size == wanted);
+        let content = content.ok_or_else(|| {
+            let what = format!("finish image {id}: not all of its {wanted} bytes are on the store any more");
+            Error::new(Kind::NotFound, what)
+        })?;
+        Ok((capabilities, content))
     };
-    let capabilities = lsu.capabilities().await?;
+    let (capabilities, content) = match salvaged.await {
+        Err::<_, Error>(error) => {
+            record.give_back(&entry.pending).await;
+            return Err(error);
+        }
+        Ok(salvaged) => salvaged,
+    };
     record.confirm(&Pending { writer: Writer::this(), ..entry.pending.clone() }).await?;
     commit(lsu, &sidecar(&entry.pending, content), capabilities.conditional_put).await?;
     lsu.count_in(wanted).await;
@@ -195,13 +206,14 @@ async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Res
     }
     let object = lsu.store().head(lsu.bucket(), &data).await?;
     // What was written first tells more than anything that could be rebuilt, unless it contradicts what is there.
-    if let Some((sidecar, bytes)) = last_sidecar(lsu, id).await?
-        && describes(lsu, &sidecar, &data, &object).await?
-    {
-        return Ok(match replace_sidecar(lsu, old, bytes, &sidecar).await? {
-            true => Mended::Yes("the last version of the sidecar that can be read is back".into()),
-            false => Mended::NotNeeded,
-        });
+    if let Some((sidecar, bytes)) = last_sidecar(lsu, id).await? {
+        if describes(lsu, &sidecar, &data, &object).await? {
+            return Ok(match replace_sidecar(lsu, old, bytes, &sidecar).await? {
+                true => Mended::Yes("the last version of the sidecar that can be read is back".into()),
+                false => Mended::NotNeeded,
+            });
+        }
+        refuse_another(lsu, &sidecar, &data, &object, old.is_some()).await?;
     }
     if old.is_none() {
         refuse_torso(lsu, id, &data).await?;
@@ -249,6 +261,30 @@ async fn describes(lsu: &Lsu, sidecar: &Sidecar, data: &str, object: &ObjectInfo
         Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => Ok(false),
         other => other.map(|_| true),
     }
+}
+
+/// Refuses to make a record of an object that an older version of the sidecar contradicts by size, CRC or place: somebody may
+/// have overwritten the image, and from a new record on nothing would say so. Where no unreadable sidecar lies on top, the
+/// older one may have been moved away on purpose: then it counts while the store still has data that it describes.
+async fn refuse_another(lsu: &Lsu, last: &Sidecar, data: &str, object: &ObjectInfo, is_covered: bool) -> Result<()> {
+    let (id, recorded) = (&last.image.id, &last.content.data);
+    let told = object.crc64.as_deref().and_then(Crc64::from_base64);
+    let other_crc = told.is_some_and(|told| told != last.content.crc64nvme);
+    if recorded.key == data && recorded.size == object.size && !other_crc {
+        return Ok(());
+    }
+    let fits = |version: &ObjectVersion| !version.is_marker && version.size == recorded.size;
+    let can_come_back = versions(lsu, &recorded.key).await?.unwrap_or_default().iter().any(fits);
+    if !is_covered && !can_come_back {
+        return Ok(());
+    }
+    let size = recorded.size;
+    let what =
+        format!("rebuild the sidecar of image {id}: an older version of it tells of {size} bytes at {}", recorded.key);
+    let is = format!("{data} has {} and is not that; nothing was changed", object.size);
+    let way_out = "`vastost-s3 undelete` brings that image back; to go by the object alone, remove every version of the \
+                   sidecar with an S3 tool and repair again";
+    Err(Error::new(Kind::Corrupt, format!("{what}, and {is}: {way_out}")))
 }
 
 /// The new sidecar with the fields of the old one that this version does not know.

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::backup::confirm_data;
 use super::image_id::ImageId;
 use super::lsu::{Image, Lsu};
 use super::meta::{self, Meta};
-use super::record::{Content, ImageState, PendingState, Sidecar, Writer, rewrite};
+use super::record::{Content, DataObject, ImageState, PendingState, Sidecar, Writer, rewrite};
 use super::remove::remove_record;
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::metrics::image::Tally;
@@ -76,8 +78,12 @@ impl Restore {
             return Ok(());
         }
         let (lsu, sidecar) = (self.lsu.clone(), sidecar.clone());
-        let bytes = self.meta.clone().unwrap_or_default();
-        self.lsu.store().run(async move { replace_meta(&lsu, &sidecar, bytes).await })?;
+        // Shared: the memory for a copy might not be had.
+        let bytes = Bytes::from(self.meta.take().unwrap_or_default());
+        let kept = bytes.clone();
+        let saved = self.lsu.store().run(async move { replace_meta(&lsu, &sidecar, bytes).await });
+        self.meta = kept.try_into_mut().ok().map(Vec::from);
+        saved?;
         self.meta_changed = false;
         Ok(())
     }
@@ -97,7 +103,7 @@ impl Restore {
     }
 }
 
-async fn replace_meta(lsu: &Lsu, sidecar: &Sidecar, bytes: Vec<u8>) -> Result<()> {
+async fn replace_meta(lsu: &Lsu, sidecar: &Sidecar, bytes: Bytes) -> Result<()> {
     let id = &sidecar.image.id;
     // Looked at before, so that an image whose data are lost keeps the record that says where they were.
     lsu.store().head_fresh(lsu.bucket(), &sidecar.content.data.key).await?;
@@ -123,7 +129,7 @@ async fn replace_meta(lsu: &Lsu, sidecar: &Sidecar, bytes: Vec<u8>) -> Result<()
 }
 
 /// Before the sidecar named it, the object was nobody's, and a clean-up without a grace period may have taken it.
-async fn put_what_was_cleaned_up(lsu: &Lsu, place: &str, bytes: Vec<u8>) -> Result<()> {
+async fn put_what_was_cleaned_up(lsu: &Lsu, place: &str, bytes: Bytes) -> Result<()> {
     match lsu.store().head_fresh(lsu.bucket(), place).await {
         Err(error) if error.kind() == Kind::NotFound => {
             meta::save(lsu.store(), lsu.bucket(), place, bytes).await.map(drop)
@@ -133,6 +139,10 @@ async fn put_what_was_cleaned_up(lsu: &Lsu, place: &str, bytes: Vec<u8>) -> Resu
 }
 
 fn read_spec(lsu: &Lsu, content: Option<&Content>) -> ReadSpec {
-    let (key, size) = content.map_or((String::new(), 0), |content| (content.data.key.clone(), content.data.size));
-    ReadSpec { bucket: lsu.bucket().into(), key, size, parts: content.map(Content::spans).unwrap_or_default() }
+    let bucket = lsu.bucket().into();
+    let Some(content) = content else {
+        return ReadSpec { bucket, key: String::new(), size: 0, etag: String::new(), parts: Vec::new() };
+    };
+    let DataObject { key, size, etag, .. } = content.data.clone();
+    ReadSpec { bucket, key, size, etag, parts: content.spans() }
 }

@@ -16,7 +16,7 @@ use super::remove::versions;
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::checksum::Crc64;
 use crate::objstore::client::SentPart;
-use crate::objstore::digest::digest_range;
+use crate::objstore::digest::crc_of_version;
 use crate::objstore::versions::ObjectVersion;
 
 /// CopyObject takes larger objects in parts only.
@@ -50,7 +50,14 @@ async fn recover_meta(lsu: &Lsu, sidecar: &Sidecar, done: &mut Vec<String>) -> R
     };
     let versions = versions(lsu, key).await?.unwrap_or_default();
     for version in versions.iter().rev().filter(|version| !version.is_marker && version.size == *size) {
-        let bytes = lsu.store().get_version(lsu.bucket(), key, &version.id, *size).await?;
+        let bytes = match lsu.store().get_version(lsu.bucket(), key, &version.id, *size).await {
+            // An older one may be the right one: its CRC tells.
+            Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Corrupt | Kind::NotFound) => {
+                tracing::warn!("read version {} of {key}: {error}", version.id);
+                continue;
+            }
+            other => other?,
+        };
         if Crc64::of(&bytes) == *crc64nvme {
             if !uncover(lsu, key, &versions, version).await? {
                 lsu.put_record(key, bytes, false).await?;
@@ -106,7 +113,8 @@ async fn recover_sidecar(lsu: &Lsu, id: &ImageId, done: &mut Vec<String>) -> Res
     Ok(sidecar)
 }
 
-/// The latest version of an image's sidecar that is one.
+/// The latest version of an image's sidecar that is one. An older one never takes the place of a newer one that only cannot be
+/// had: it may lack what was written since.
 async fn latest_readable<'a>(
     lsu: &Lsu,
     id: &ImageId,
@@ -115,8 +123,12 @@ async fn latest_readable<'a>(
     let key = lsu.keys().sidecar(id);
     for version in versions.iter().rev().filter(|version| !version.is_marker) {
         let bytes = match read_version(lsu, &key, version).await {
-            // In an archive, without the right, or damaged: an older one may do.
-            Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Corrupt | Kind::NotFound) => continue,
+            Err(error) if error.kind() == Kind::Corrupt => continue,
+            Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::NotFound) => {
+                let (which, is) = (&version.id, "of its sidecar is listed and cannot be read; nothing was changed");
+                let way_out = "these keys need s3:GetObjectVersion, and an archived version must be restored first";
+                return Err(error.context(format!("image {id}: version {which} {is}: {way_out}")));
+            }
             other => other?,
         };
         match parse_sidecar(lsu.keys(), id, &bytes) {
@@ -145,7 +157,15 @@ async fn read_version(lsu: &Lsu, key: &str, version: &ObjectVersion) -> Result<B
     if version.size > RECORD_SIZE_MAX {
         return Ok(Bytes::new());
     }
-    lsu.store().get_version(lsu.bucket(), key, &version.id, version.size).await
+    let read = async || lsu.store().get_version(lsu.bucket(), key, &version.id, version.size).await;
+    match read().await {
+        // One answer is no verdict, and a front-end may take a moment to know.
+        Err(error) if error.kind() == Kind::NotFound => {
+            tokio::time::sleep(lsu.store().retry().backoff_initial).await;
+            read().await
+        }
+        other => other,
+    }
 }
 
 /// Takes delete markers away that lie over `version`; false when something else lies over it too.
@@ -177,7 +197,8 @@ async fn recover_object(lsu: &Lsu, image: &Sidecar, done: &mut Vec<String>) -> R
         // ETags may have changed with a copy: then the bytes decide, and a size alone is no proof.
         None if by_size && has_bytes(lsu, image).await? => return Ok(()),
         None => match by_crc(lsu, image, &fits).await? {
-            None if fits.len() == 1 && !by_size => fits.first().copied(),
+            // Nothing but its bytes can tell: read before anything is changed.
+            None => by_bytes(lsu, image, &fits).await?,
             found => found,
         },
     };
@@ -186,7 +207,7 @@ async fn recover_object(lsu: &Lsu, image: &Sidecar, done: &mut Vec<String>) -> R
             [] => {
                 format!("{bucket}/{key} has not the {size} bytes that it should, and the bucket keeps no version of it")
             }
-            _ => format!("no version of {bucket}/{key} has the {size} bytes that it should, as far as the store tells"),
+            _ => format!("no version of {bucket}/{key} has the {size} bytes that it should"),
         };
         let way_out = "a snapshot or a replica may have it";
         return Err(Error::new(Kind::NotFound, format!("undelete: {what}; {way_out}")));
@@ -201,24 +222,34 @@ async fn recover_object(lsu: &Lsu, image: &Sidecar, done: &mut Vec<String>) -> R
             format!("bring back {bucket}/{key}: answered with success, and it has {} bytes as before", seen.size);
         return Err(Error::new(Kind::Unavailable, what));
     }
-    if exact.is_none() && !has_bytes(lsu, image).await? {
-        let what = format!("bring back {bucket}/{key}: the only version of its size does not have the image's bytes");
-        return Err(Error::new(Kind::Corrupt, what));
-    }
     done.push(format!("{key} is back with {size} bytes"));
     Ok(())
 }
 
 /// True when the object that is there has the image's bytes: each part is read.
 async fn has_bytes(lsu: &Lsu, image: &Sidecar) -> Result<bool> {
+    version_has_bytes(lsu, image, None).await
+}
+
+async fn version_has_bytes(lsu: &Lsu, image: &Sidecar, version: Option<&str>) -> Result<bool> {
     for part in &image.content.parts {
         let key = &image.content.data.key;
-        let (crc64, _) = digest_range(lsu.store(), lsu.bucket(), key, part.offset, part.size).await?;
+        let crc64 = crc_of_version(lsu.store(), lsu.bucket(), key, version, (part.offset, part.size)).await?;
         if crc64 != part.crc64nvme {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// The latest of `versions`, all of the image's size, that has the image's bytes.
+async fn by_bytes<'a>(lsu: &Lsu, image: &Sidecar, versions: &[&'a ObjectVersion]) -> Result<Option<&'a ObjectVersion>> {
+    for version in versions.iter().copied() {
+        if version_has_bytes(lsu, image, Some(&version.id)).await? {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
 }
 
 /// The first of `versions` that the store itself says to have the image's CRC64NVME.

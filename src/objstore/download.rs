@@ -2,7 +2,8 @@
 //!
 //! *Sequential* ([`super::sequential`]): whole parts, fetched ahead, each checked against its CRC before the first byte
 //! is given out. *Random*, over https ([`super::random`]): only the blocks that are asked for, kept in a small cache;
-//! they are too small to check against a part's CRC, but TLS proves every byte. *Random*, over plain http
+//! they are too small to check against a part's CRC, but TLS proves every byte, and the ETag of the record that it is the
+//! object that was written: where another ETag comes, whole parts are checked as over plain http. *Random*, over plain http
 //! ([`super::whole_parts`]): the part that holds them, checked, since nothing else would notice a byte that flipped on
 //! the way. That costs a part's transfer for the first small read in it (16 MiB at first, more in large images) and
 //! nothing for further ones while it is among the last few: where single files are restored from much, use https.
@@ -41,6 +42,8 @@ pub struct ReadSpec {
     pub bucket: String,
     pub key: String,
     pub size: u64,
+    /// As the record has it; empty where it has none. A hint: an object that was copied has another one.
+    pub etag: String,
     /// Contiguous, in order, covering the object.
     pub parts: Vec<PartSpan>,
 }
@@ -100,10 +103,8 @@ impl Reader {
                 self.whole.clear();
             }
             self.ahead.read(&promise, to, offset)?;
-        } else if !self.store.is_authenticated() {
+        } else if !self.store.is_authenticated() || !self.random.read(&promise, to, offset)? {
             self.whole.read(&promise, &mut self.ahead, to, offset)?;
-        } else {
-            self.random.read(&promise, to, offset)?;
         }
         self.last_end = offset + len as u64;
         Ok(len)

@@ -70,11 +70,20 @@ enum Small {
 #[derive(Debug, Default)]
 pub struct FirstEtag(OnceLock<String>);
 
+impl FirstEtag {
+    /// None before the first answer.
+    pub fn get(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+}
+
 /// One object, and what is known of it while it is read.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
     pub bucket: &'a str,
     pub key: &'a str,
+    /// None for the latest.
+    pub version: Option<&'a str>,
     /// None where it is not known.
     pub size: Option<u64>,
     /// None where every byte is checked otherwise.
@@ -204,10 +213,10 @@ impl Store {
     async fn is_same_in_pieces(&self, bucket: &str, key: &str, bytes: &[u8]) -> Result<bool> {
         let (first, second) = bytes.split_at(bytes.len() / 2);
         for (offset, half) in [(0, first), (first.len(), second)] {
-            let mut again = vec![0; half.len()];
+            let mut again = memory::zeroed(half.len(), || format!("get {}", path(bucket, key)))?;
             if !again.is_empty() {
                 let range = (offset as u64, half.len() as u64);
-                let source = Source { bucket, key, size: Some(bytes.len() as u64), etag: None };
+                let source = Source { bucket, key, version: None, size: Some(bytes.len() as u64), etag: None };
                 read_range(self, source, range, Target::Keep(&mut again), |_| {}).await?;
             }
             if again != half {
@@ -244,9 +253,10 @@ impl Store {
         (offset, len): (u64, u64),
         patience: aws_sdk_s3::config::Builder,
     ) -> Result<Landed> {
-        let Source { bucket, key, size, etag } = source;
+        let Source { bucket, key, version, size, etag } = source;
         let range = format!("bytes={offset}-{}", offset + len.saturating_sub(1));
         let request = self.shared.client.get_object().bucket(bucket).key(key).range(range);
+        let request = request.set_version_id(version.map(ToOwned::to_owned));
         let (reply, body) = ask(request, patience, Landing::default(), bucket, key).await?;
         let wrong = |kind, why: String| Error::new(kind, format!("get {}: {why}", path(bucket, key)));
         // What a CRC proves may come out of an object that is longer or shorter than it should be.

@@ -193,7 +193,8 @@ fn page_of(
     let token = reply.next_continuation_token().filter(|token| !token.is_empty());
     let next = match (reply.is_truncated(), token) {
         (Some(true), None) => return Err("it is truncated and names no next page".into()),
-        (Some(false), _) | (None, None) => None,
+        (None, None) => return Err("it does not say whether it is whole".into()),
+        (Some(false), _) => None,
         (_, Some(token)) => Some(token.to_owned()),
     };
     let prefixes = prefixes.iter().map(|prefix| String::from_utf8_lossy(prefix).into_owned()).collect();

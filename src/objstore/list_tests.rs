@@ -29,6 +29,7 @@ fn a_page_that_contradicts_itself_is_refused_and_says_why() {
         (listing(&["p/b"]).key_count(8), "it counts 8 keys and has 1"),
         (listing(&["p/b"]).is_truncated(true), "names no next page"),
         (listing(&["p/b"]).is_truncated(true).next_continuation_token(""), "names no next page"),
+        (listing(&["p/b"]).set_is_truncated(None), "does not say whether it is whole"),
         (listing(&[]).contents(Object::builder().size(1).build()), "no key"),
         (listing(&[]).contents(Object::builder().key("p/b").last_modified(DateTime::from_secs(9)).build()), "no size"),
         (listing(&[]).contents(Object::builder().key("p/b").size(1).build()), "no LastModified"),

@@ -50,6 +50,13 @@ pub struct UploadMarker {
     idle: u32,
 }
 
+impl UploadMarker {
+    /// True when no later page can name an upload to `key`.
+    pub fn is_behind(&self, key: &str) -> bool {
+        self.key.as_str() > key
+    }
+}
+
 #[derive(Debug)]
 pub struct UploadPage {
     pub uploads: Vec<ListedUpload>,
@@ -361,8 +368,10 @@ impl Store {
             }
             uploads.push(ListedUpload { key: decoded(key), id: id.to_owned(), initiated });
         }
-        if !reply.is_truncated().unwrap_or_default() {
-            return Ok(UploadPage { uploads, next: None });
+        match reply.is_truncated() {
+            None => return Err(refuse("it does not say whether it is whole")),
+            Some(false) => return Ok(UploadPage { uploads, next: None }),
+            Some(true) => {}
         }
         let Some(key) = reply.next_key_marker().filter(|key| !key.is_empty()).map(decoded) else {
             return Err(refuse("it is truncated and names no next page"));
@@ -399,6 +408,10 @@ impl Store {
             is_of(bucket, reply.bucket())
                 .and(is_other)
                 .map_err(|why| Error::new(Kind::Unavailable, format!("list parts of {}: {why}", path(bucket, key))))?;
+            if reply.is_truncated().is_none() {
+                let what = format!("list parts of {}: it does not say whether it is whole", path(bucket, key));
+                return Err(Error::new(Kind::Unavailable, what));
+            }
             let parts = reply.parts().iter().map(StoredPart::of);
             let next = (reply.is_truncated(), reply.next_part_number_marker());
             if let Some(parts) = list.take(parts, next)? {

@@ -131,12 +131,10 @@ impl Store {
         if proven && tells(check, answer) {
             return Ok(());
         }
-        let seen = self.head_fresh(bucket, key).await.map_err(|error| match error.kind() {
-            // No refusal of the put: its status is not handed on.
-            Kind::NotFound => {
-                Error::new(Kind::Unavailable, format!("a put was answered with success, and then: {error}"))
-            }
-            _ => error,
+        // No refusal of the put, whatever it is: neither its kind nor its status is handed on.
+        let seen = self.head_fresh(bucket, key).await.map_err(|error| {
+            let kind = if error.kind() == Kind::Timeout { Kind::Timeout } else { Kind::Unavailable };
+            Error::new(kind, format!("a put was answered with success, and then: {error}")).with_unknown_outcome()
         })?;
         let size = body.len() as u64;
         if seen.size != size {

@@ -2,7 +2,8 @@
 //!
 //! NetBackup's accelerator and single-file restores read 512 bytes to 128 KiB here and there. The cache is one pool
 //! buffer of sixteen blocks, taken only while the pool has it free; without it each read is a request of its own. Blocks
-//! are too small to be checked against a part's CRC: TLS is what proves them.
+//! are too small to be checked against a part's CRC: TLS proves that they are of the store, and the record's ETag that they are
+//! of the object that was written. Where another ETag comes, which may be that of a copy, nothing is given out from here.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::download::ReadSpec;
 use super::get::FirstEtag;
 use super::pool::{Buffer, Promise};
 use super::sequential::fetch_range;
+use crate::clean::words;
 use crate::error::{Error, Kind, Result};
 use crate::memory;
 use crate::metrics::image::{Stall, Tally};
@@ -28,6 +30,8 @@ pub struct RandomReads {
     tally: Arc<Tally>,
     /// All that this reader gives out is of one object.
     etag: Arc<FirstEtag>,
+    /// Another ETag than the record's came.
+    in_doubt: bool,
     cache: Option<Buffer>,
     /// Block number and slot, least recently used first.
     blocks: Vec<(u64, usize)>,
@@ -35,17 +39,29 @@ pub struct RandomReads {
 
 impl RandomReads {
     pub fn new(store: Store, spec: Arc<ReadSpec>, tally: Arc<Tally>) -> Self {
-        Self { store, spec, tally, etag: Arc::default(), cache: None, blocks: Vec::new() }
+        Self { store, spec, tally, etag: Arc::default(), in_doubt: false, cache: None, blocks: Vec::new() }
     }
 
-    /// Fills all of `to`, which must lie within the object and is shorter than the cache.
-    pub fn read(&mut self, promise: &Promise, to: &mut [u8], offset: u64) -> Result<()> {
+    /// Fills all of `to`, which must lie within the object and is shorter than the cache. False, and nothing is filled, where
+    /// only checked parts can tell whether it is the right object.
+    pub fn read(&mut self, promise: &Promise, to: &mut [u8], offset: u64) -> Result<bool> {
+        if self.in_doubt {
+            return Ok(false);
+        }
         let (first, last) = (offset / BLOCK_BYTES, (offset + to.len() as u64 - 1) / BLOCK_BYTES);
         self.touch(&(first..=last));
         let mut fetched = None;
         if let Some(missing) = self.missing(first..=last) {
             let start = missing.start() * BLOCK_BYTES;
             let bytes = self.fetch(&missing)?;
+            let recorded = Some(self.spec.etag.as_str()).filter(|etag| !etag.is_empty());
+            if recorded.is_some_and(|recorded| self.etag.get() != Some(recorded)) {
+                let (key, came) = (&self.spec.key, words(self.etag.get().unwrap_or_default()));
+                tracing::info!("read {key}: ETag {came} is not the record's; whole parts are checked from here on");
+                self.in_doubt = true;
+                (self.cache, self.blocks) = (None, Vec::new());
+                return Ok(false);
+            }
             self.keep(promise, *missing.start(), &bytes);
             fetched = Some((start, bytes));
         }
@@ -53,7 +69,7 @@ impl RandomReads {
             let source = self.source(block, fetched.as_ref());
             copy_overlap(source.ok_or_else(lost)?, block * BLOCK_BYTES, to, offset);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The shortest run of blocks that covers all that are not cached.

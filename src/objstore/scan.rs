@@ -21,11 +21,11 @@ pub struct ScannedPart {
 }
 
 /// Reads every part on the caller's thread until the object is read, `each` returns false, or the store cannot be
-/// asked. `before` is called with each part's size before it is asked for.
+/// asked. `before` is called with each part's size before it is asked for, and may say that it shall not be.
 pub fn scan(
     store: &Store,
     spec: ReadSpec,
-    mut before: impl FnMut(u64),
+    mut before: impl FnMut(u64) -> bool,
     mut each: impl FnMut(ScannedPart) -> bool,
 ) -> Result<()> {
     let spec = Arc::new(spec);
@@ -33,7 +33,9 @@ pub fn scan(
     let tally = Tally::new(store.metrics(), &spec.bucket, &spec.key, Direction::Read);
     let mut ahead = ReadAhead::new(store.clone(), Arc::clone(&spec), tally);
     for (index, part) in spec.parts.iter().enumerate() {
-        before(part.size);
+        if !before(part.size) {
+            return Ok(());
+        }
         let wrong = match ahead.take(&promise, index) {
             Ok(_) => None,
             Err(error) if error.kind() == Kind::Corrupt => Some(error),

@@ -206,7 +206,7 @@ pub async fn fetch_range(
 ) -> Result<Crc64> {
     let mut hasher = Crc64Hasher::default();
     let range = (offset, to.len() as u64);
-    let source = Source { bucket: &spec.bucket, key: &spec.key, size: Some(spec.size), etag };
+    let source = Source { bucket: &spec.bucket, key: &spec.key, version: None, size: Some(spec.size), etag };
     read_range(store, source, range, Target::Keep(to), |bytes| hasher.update(bytes)).await?;
     Ok(hasher.value())
 }

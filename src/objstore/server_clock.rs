@@ -15,10 +15,11 @@ use http::{HeaderMap, HeaderValue};
 /// How long the clock of an address that says no more counts beside the others.
 const RECENT: Duration = Duration::from_secs(600);
 
-/// Remembers the last `Date` of each address; clones share it. Monotonic time carries it on between answers.
+/// Remembers the earliest time that each address told lately; clones share it. Monotonic time carries it on between answers.
 ///
-/// The nodes of a cluster may disagree. The earliest time counts: by it everything is younger, and a writer that one node
-/// would call dead lives.
+/// The nodes of a cluster may disagree, and several of them may answer at one address. The earliest time counts: by it
+/// everything is younger, and a writer that one node would call dead lives. A clock that was set forward is believed once
+/// nothing has told the earlier time for [`RECENT`].
 #[derive(Clone, Default)]
 pub struct ServerClock {
     told: Arc<Mutex<HashMap<SocketAddr, Told>>>,
@@ -43,7 +44,10 @@ impl ServerClock {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         // Addresses come and go with the name's answers.
         told.retain(|_, told| told.heard.elapsed() <= RECENT);
-        told.insert(address, Told { seconds, heard: Instant::now() });
+        let new = Told { seconds, heard: Instant::now() };
+        // Answers tell whole seconds.
+        let earliest = |old: &mut Told| *old = if new.now() <= old.now().saturating_add(1) { new } else { *old };
+        told.entry(address).and_modify(earliest).or_insert(new);
     }
 
     /// Seconds since 1970.
@@ -75,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_answer_of_an_address_tells_the_time() {
+    fn the_earliest_answer_of_an_address_tells_the_time() {
         let (clock, mut headers) = (ServerClock::default(), HeaderMap::new());
         let address = "192.0.2.1:80".parse().unwrap();
         assert_eq!(clock.now(), None);
@@ -85,8 +89,11 @@ mod tests {
             date_of(&headers).into_iter().for_each(|seconds| clock.hear(address, seconds));
             assert!(clock.now().is_some_and(|now| (seconds..seconds + 5).contains(&now)), "{date}");
         }
+        // Another node at the same address, whose clock is fast, and one whose clock is slow.
         clock.hear(address, 784_115_377);
-        assert!(clock.now().is_some_and(|now| now >= 784_115_377));
+        assert!(clock.now().is_some_and(|now| now < 784_111_790));
+        clock.hear(address, 784_111_000);
+        assert!(clock.now().is_some_and(|now| now < 784_111_010));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 /// NetBackup's list against the store.
 mod against;
 pub use against::lines;
+/// What is asked again before it is believed.
+mod again;
 /// Every class of finding, alone and all together.
 mod findings;
 /// What gc removes, and what it leaves.

@@ -180,7 +180,10 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
                 .into();
         judged.found.push(found);
     }
-    if entry.is_held(scope.now()) || !scope.is_old(entry.modified) {
+    // Without a lease no writer has it, however young it is: a close or a repair gave it back, and it waits for somebody.
+    let waits = entry.pending.closing == Some(Closing::Complete) && entry.pending.lease_seconds == 0;
+    let is_old = scope.is_old(entry.modified);
+    if entry.is_held(scope.now()) || !(is_old || waits) {
         return Ok(judged);
     }
     // Somebody who goes on with the image builds on what this attempt left.
@@ -191,6 +194,9 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
         && sidecar.state == ImageState::Complete
     {
         judged.pending = None;
+        if !is_old {
+            return Ok(judged);
+        }
     }
     let closing = entry.pending.closing;
     let there = match judged.pending.is_some() && closing == Some(Closing::Complete) {
@@ -209,6 +215,13 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
             found.finding.advice = advice.into();
         }
         There::Nothing => {}
+    }
+    if !is_old {
+        let way_out =
+            "younger than the grace period: `vastost-s3 repair --older-than 0s` completes it if every byte is right";
+        found.finding.advice = way_out.into();
+        judged.found.push(found);
+        return Ok(judged);
     }
     let PendingEntry { key, etag, .. } = entry;
     let remedy = JudgedPending { id: id.clone(), key, etag, closing, is_there: there != There::Nothing };

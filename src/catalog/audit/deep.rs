@@ -43,8 +43,8 @@ impl Limiter {
         Self { bytes_per_second: bytes_per_second.max(1) as f64, free_at: Mutex::new(Instant::now()) }
     }
 
-    /// Waits until `bytes` more may be asked for, or the audit is cancelled.
-    fn wait(&self, bytes: u64, cancel: &AtomicBool) {
+    /// Waits until `bytes` more may be asked for; false when the audit is cancelled first.
+    fn wait(&self, bytes: u64, cancel: &AtomicBool) -> bool {
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
         let start = (*free_at).max(Instant::now());
         *free_at = start + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
@@ -52,10 +52,11 @@ impl Limiter {
         while !cancel.load(Ordering::Relaxed) {
             let left = start.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                break;
+                return true;
             }
             std::thread::sleep(left.min(CANCEL_WAIT));
         }
+        false
     }
 }
 
@@ -86,13 +87,10 @@ fn read_here(scope: &Arc<Scope>, sidecar: &Sidecar, progress: &impl Fn(u64)) -> 
             bucket: lsu.bucket().into(),
             key: data.key.clone(),
             size: data.size,
+            etag: data.etag.clone(),
             parts: sidecar.content.spans(),
         };
-        let limit = |bytes| {
-            if let Some(limiter) = &scope.limiter {
-                limiter.wait(bytes, &scope.cancel);
-            }
-        };
+        let limit = |bytes| scope.limiter.as_ref().is_none_or(|limiter| limiter.wait(bytes, &scope.cancel));
         let scanned = scan(lsu.store(), spec, limit, |part| {
             let bytes = sidecar.content.parts.get(part.index).map_or(0, |part| part.size);
             read.bytes += bytes;

@@ -61,7 +61,7 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
         None => None,
     };
     let sidecar = match &group.sidecar {
-        Some(listed) => match read_sidecar(scope, &group.id).await? {
+        Some(listed) => match read_listed(scope, &group.id).await? {
             Read::Valid(sidecar) => Some((sidecar, listed.modified)),
             Read::Gone => {
                 checked.gone = true;
@@ -104,8 +104,8 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
             check_sidecar(scope, group, *sidecar, checked).await?;
         }
     }
-    if group.sidecar.is_none() && !group.data.is_empty() && !has_any_pending(scope, group).await? {
-        checked.unrecorded = is_unrecorded(scope, group).await?;
+    if group.sidecar.is_none() && !group.data.is_empty() {
+        checked.unrecorded = !has_any_pending(scope, group).await? && is_unrecorded(scope, group).await?;
         // A list of sidecars that lacks one is no reason to pass its image by.
         if !checked.unrecorded
             && let Read::Valid(sidecar) = read_sidecar_alone(scope, &group.id).await?
@@ -169,6 +169,27 @@ pub(super) async fn read_sidecar_alone(scope: &Scope, id: &ImageId) -> Result<Re
     parsed(scope, id, text)
 }
 
+/// The same of a sidecar that a listing has: that it cannot be read, or is not there, is believed when it was told twice, and
+/// that it is gone when no listing has it any more either. For who holds room for it.
+async fn read_listed(scope: &Scope, id: &ImageId) -> Result<Read> {
+    match read_sidecar(scope, id).await? {
+        Read::Invalid(_) => return read_sidecar(scope, id).await,
+        Read::Gone => {}
+        read => return Ok(read),
+    }
+    let key = scope.lsu.keys().sidecar(id);
+    if scope.lsu.store().head_fresh(scope.lsu.bucket(), &key).await.if_found()?.is_none() {
+        return Ok(Read::Gone);
+    }
+    match read_sidecar(scope, id).await? {
+        Read::Gone => {
+            let what = format!("get {}/{key}: HEAD has it, and GET says that it is not there", scope.lsu.bucket());
+            Err(Error::new(Kind::Unavailable, what))
+        }
+        read => Ok(read),
+    }
+}
+
 /// For who holds room for the sidecar.
 pub(super) async fn read_sidecar(scope: &Scope, id: &ImageId) -> Result<Read> {
     parsed(scope, id, sidecar_text(scope, id).await)
@@ -224,7 +245,18 @@ async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: 
         checked.found.push(scope.found(Class::DataMissing, Some(id), Some(&data.key), expected, "no such object"));
         return Ok(());
     };
-    check_object(scope, &sidecar, &object, checked);
+    let (object, differs) = match check_object(scope, &sidecar, &object) {
+        // One answer damns no image: asked again.
+        Some(found) if found.finding.severity == Severity::Error => match head_again(scope, &data.key).await? {
+            Some(again) => {
+                let found = check_object(scope, &sidecar, &again);
+                (again, found)
+            }
+            None => (object, Some(found)),
+        },
+        found => (object, found),
+    };
+    checked.found.extend(differs);
     if let Some(found) = archived(scope, id, &data.key, &object) {
         checked.found.push(found);
         return Ok(());
@@ -256,13 +288,14 @@ fn archived(scope: &Scope, id: &ImageId, key: &str, object: &ObjectInfo) -> Opti
 
 /// Size, ETag and, where the server tells it, CRC of the object against the sidecar's. An ETag is a hint, since a copy of
 /// an LSU may bring new ones: another one is a question, and a verdict needs the bytes or the server's own CRC.
-fn check_object(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked: &mut Checked) {
+fn check_object(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo) -> Option<Found> {
     let (id, data) = (&sidecar.image.id, &sidecar.content.data);
     let told = object.crc64.as_deref().and_then(Crc64::from_base64);
     if object.size != data.size {
         let (expected, found) = (format!("{} bytes", data.size), format!("{} bytes", object.size));
-        checked.found.push(scope.found(Class::DataSize, Some(id), Some(&data.key), expected, found));
-    } else if let Some(told) = told.filter(|told| *told != sidecar.content.crc64nvme) {
+        return Some(scope.found(Class::DataSize, Some(id), Some(&data.key), expected, found));
+    }
+    if let Some(told) = told.filter(|told| *told != sidecar.content.crc64nvme) {
         let expected = format!("CRC64NVME {:016x}", sidecar.content.crc64nvme.0);
         let found = format!("CRC64NVME {:016x}, as the server has it", told.0);
         let mut found = scope.found(Class::DataChecksum, Some(id), Some(&data.key), expected, found);
@@ -272,12 +305,14 @@ fn check_object(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo, checked: 
             found.finding.advice =
                 "the ETag is that of the record, the server's CRC64NVME is not: `vastost-s3 verify --deep` reads the bytes".into();
         }
-        checked.found.push(found);
-    } else if object.etag != data.etag {
-        let (expected, found) = (format!("ETag {}", data.etag), format!("ETag {}", object.etag));
-        let found = scope.found(Class::DataEtag, Some(id), Some(&data.key), expected, found);
-        checked.found.push(found.with(Remedy::NewEtag(id.clone())));
+        return Some(found);
     }
+    if object.etag == data.etag {
+        return None;
+    }
+    let (expected, found) = (format!("ETag {}", data.etag), format!("ETag {}", object.etag));
+    let found = scope.found(Class::DataEtag, Some(id), Some(&data.key), expected, found);
+    Some(found.with(Remedy::NewEtag(id.clone())))
 }
 
 /// The identity that the object carries itself, from which a sidecar could be rebuilt. Copies and gateways lose it, which
@@ -372,8 +407,8 @@ async fn check_image_meta(scope: &Scope, sidecar: &Sidecar, checked: &mut Checke
         }
         Some(Meta::Object { key, size, crc64nvme }) => {
             let object = match head(scope, key).await? {
-                None => head_again(scope, key).await?,
-                seen => seen,
+                Some(seen) if seen.size == *size => Some(seen),
+                _ => head_again(scope, key).await?,
             };
             if let Some(found) = object.as_ref().and_then(|object| archived(scope, id, key, object)) {
                 checked.found.push(found);
@@ -417,7 +452,7 @@ pub(super) async fn head_again(scope: &Scope, key: &str) -> Result<Option<Object
 
 /// False when the image was deleted, or its metadata rewritten, while we looked: then nothing is missing.
 pub(super) async fn is_still_there(scope: &Scope, sidecar: &Sidecar) -> Result<bool> {
-    Ok(match read_sidecar(scope, &sidecar.image.id).await? {
+    Ok(match read_listed(scope, &sidecar.image.id).await? {
         Read::Valid(now) => *now == *sidecar,
         Read::Invalid(_) | Read::Newer(_) => true,
         Read::Gone => false,

@@ -1,14 +1,19 @@
 //! The reports of an audit's shards as one.
 //!
 //! Only what belongs together is joined: one server, one level, one selection, every shard once. A shard that is missing
-//! makes the joined report an interrupted one, and each LSU's notes say which. Findings that several shards make, such as
-//! of a bucket that none can list, are kept once.
+//! makes the joined report an interrupted one, and each LSU's notes say which. One of another day than the others leaves its
+//! images unverified. Findings that several shards make, such as of a bucket that none can list, are kept once.
 
 use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::report::{Count, Foreign, LsuSummary, REPORT_SCHEMA, Report, Selection, States, Summary};
 use super::shard::Shard;
 use crate::error::{Error, Kind, Result};
+
+/// A shard that ended so long before another began was left from an earlier audit.
+const APART_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// Joins reports, each with the name of the file that it came from. One report without a shard is taken as it is.
 pub fn merge(reports: Vec<(String, Report)>) -> Result<Report> {
@@ -25,6 +30,7 @@ pub fn merge(reports: Vec<(String, Report)>) -> Result<Report> {
             missing(all)?
         }
     };
+    let stale = stale(&reports);
     let mut reports = reports.into_iter().map(|(_, report)| report);
     let Some(mut joined) = reports.next() else { return Err(refuse("no reports to join")) };
     for report in reports {
@@ -32,6 +38,7 @@ pub fn merge(reports: Vec<(String, Report)>) -> Result<Report> {
     }
     joined.summary.selection.shard = None;
     joined.summary.lsus.values_mut().for_each(|lsu| lsu.elsewhere = false);
+    joined.summary.unverified.extend(stale);
     if !missing.is_empty() {
         note_missing(&mut joined.summary, &missing);
     }
@@ -102,6 +109,21 @@ fn missing(reports: &[(String, Report)]) -> Result<Vec<Shard>> {
     let count = of.map_or(0, |(count, _)| count);
     let absent = (1..=count).filter(|number| !found.contains_key(number));
     Ok(absent.map(|number| Shard { number, of: count }).collect())
+}
+
+/// What to say of reports that are older than the others; nothing of times that cannot be read.
+fn stale(reports: &[(String, Report)]) -> Vec<String> {
+    let time = |text: &str| text.parse::<Timestamp>().ok();
+    let Some(latest) = reports.iter().filter_map(|(_, report)| time(&report.summary.started)).max() else {
+        return Vec::new();
+    };
+    let apart = |report: &Report| time(&report.summary.finished).map(|finished| latest.duration_since(finished));
+    let is_stale = |(_, report): &&(String, Report)| apart(report).is_some_and(|apart| apart > APART_MAX);
+    let sentence = |(file, report): &(String, Report)| {
+        let (finished, shard) = (&report.summary.finished, report.summary.selection.shard.as_deref().unwrap_or("?"));
+        format!("shard {shard} ({file}) is of {finished}, a day and more before the others: audit its images again")
+    };
+    reports.iter().filter(is_stale).map(sentence).collect()
 }
 
 fn add(joined: &mut Report, report: Report) {

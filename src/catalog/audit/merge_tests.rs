@@ -122,3 +122,15 @@ fn shards_are_written_k_of_n() {
         assert_eq!(Shard::parse(odd), None, "{odd}");
     }
 }
+
+/// The host of a shard was down, and its report is that of the audit before.
+#[test]
+fn a_shard_of_another_day_leaves_its_images_unverified() {
+    let mut old = shard(2, 2);
+    old.1.summary.started = "2026-11-01T02:00:00Z".into();
+    old.1.summary.finished = "2026-11-01T02:30:00Z".into();
+    let joined = merge(vec![shard(1, 2), old]).unwrap();
+    assert_eq!(joined.summary.unverified.len(), 1, "{:?}", joined.summary.unverified);
+    assert!(joined.summary.unverified[0].contains("shard 2/2 (2.json) is of 2026-11-01"));
+    assert!(merge(vec![shard(1, 2), shard(2, 2)]).unwrap().summary.unverified.is_empty());
+}

@@ -334,7 +334,8 @@ impl Audit<'_> {
         let Done { passed: Passed { group, foreign, position }, checked, bytes_read, .. } = done;
         let damaged = checked.found.iter().any(|found| found.finding.severity == Severity::Error);
         // Where names continue one another, an image comes as two groups; which of them is first does not matter.
-        let is_half = checked.unlisted || (group.sidecar.is_some() && group.data.is_empty());
+        let lacks_data = checked.found.iter().any(|found| found.finding.class == Class::DataMissing);
+        let is_half = checked.unlisted || (group.sidecar.is_some() && group.data.is_empty() && !lacks_data);
         let is_again = is_half && !checked.gone && !self.halves.insert((name.to_owned(), group.id.clone()));
         let is_image = (group.sidecar.is_some() || checked.unlisted) && !checked.gone && !is_again;
         if is_image {
@@ -357,9 +358,9 @@ impl Audit<'_> {
         if scope.has_all() {
             summary.add_foreign(foreign);
         }
-        if !is_again {
-            checked.found.into_iter().for_each(|found| self.add(scope, found));
-        }
+        // What was found of the image itself is known by then; what lies beside it is not.
+        let is_known = |found: &Found| is_again && found.finding.class != Class::OrphanData;
+        checked.found.into_iter().filter(|found| !is_known(found)).for_each(|found| self.add(scope, found));
         self.state.at = Some((name.to_owned(), position));
         let tally = self.tally();
         (self.tell)(Event::Progress(tally));

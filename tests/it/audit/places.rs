@@ -256,13 +256,17 @@ fn an_upload_that_lists_fewer_parts_than_were_sent_is_left_as_it_is(wish: &Wish)
     assert_eq!(yard.foreign.uploads().len(), 1);
     assert_eq!(yard.foreign.get_json(&key)["sent"].as_array().unwrap().len(), 3);
     assert!(!yard.foreign.list("backups/").contains_key(&kept.data_key));
+    // It has no lease any more, and is named however young it is.
+    let (_, report) = yard.audit(&["main"]);
+    assert_eq!(report.findings.iter().map(|found| found.class).collect::<Vec<_>>(), [Class::PendingStale]);
+    assert!(report.findings[0].advice.contains("--older-than 0s"), "{report:?}");
 }
 
 /// Records that are wrong in one field, or say two things: what they may have spoken for stays.
 fn a_pending_record_that_contradicts_costs_no_parts(wish: &Wish) {
     let yard = Yard::new(wish);
     let mut uploads = 0;
-    let edits: [fn(String) -> String; 7] = [
+    let edits: [fn(String) -> String; 10] = [
         |text| text.replacen("\"closing\":\"complete\"", "\"closing\":\n\t\"complete\",\"lease_seconds\":-1", 1),
         |text| text.replacen("\"closing\":\"complete\"", "\"closin\\u0067\":\"complete\",\"lease_seconds\":-1", 1),
         |text| text.replacen("\"closing\":", "\"closing\":\"incomplete\",\"closing\":", 1),
@@ -273,6 +277,9 @@ fn a_pending_record_that_contradicts_costs_no_parts(wish: &Wish) {
         |text| text.replacen(&format!("\"size\":{}", PART + 1), &format!("\"size\":{}", PART + 2), 1),
         |text| text.replacen("\"upload_id\":\"", "\"upload_id\":\"nonsense", 1),
         |text| text.replacen("\"sent\":", "\"nothing\":", 1),
+        |text| text.replacen("\"upload_id\":", "\"upload_jd\":", 1),
+        |text| text.replacen("\"upload_id\":", "\"no\":", 1),
+        |text| text.replacen("\"closing\":", "\"cloSing\":", 1),
     ];
     for (number, edit) in (1..).zip(edits) {
         let (_, key) = closing(&yard, number, 2);
@@ -280,10 +287,12 @@ fn a_pending_record_that_contradicts_costs_no_parts(wish: &Wish) {
         let edited = edit(text.clone());
         assert_ne!(edited, text);
         yard.foreign.put(&key, edited.as_bytes(), &[]);
-        yard.run(&["gc", "main", "--older-than", "0s", "--yes"]);
         uploads += 1;
-        assert_eq!(yard.foreign.uploads().len(), uploads, "edit {number}");
-        assert!(yard.foreign.list("pending/").contains_key(&key), "edit {number}");
+        for command in ["gc", "repair"] {
+            yard.run(&[command, "main", "--older-than", "0s", "--yes"]);
+            assert_eq!(yard.foreign.uploads().len(), uploads, "edit {number}, {command}");
+            assert!(yard.foreign.list("pending/").contains_key(&key), "edit {number}, {command}");
+        }
     }
 }
 

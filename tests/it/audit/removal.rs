@@ -35,7 +35,7 @@ on_every_server!(
     undelete_says_what_is_back,
 );
 
-fn versioned(yard: &Yard) -> Sdk {
+pub fn versioned(yard: &Yard) -> Sdk {
     let sdk = Sdk::new(&yard.site);
     let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
     let set = sdk.client.put_bucket_versioning().bucket(&sdk.bucket).versioning_configuration(on);
@@ -44,7 +44,7 @@ fn versioned(yard: &Yard) -> Sdk {
 }
 
 /// Every version and marker below a prefix, as `key id`.
-fn versions(sdk: &Sdk, prefix: &str) -> Vec<String> {
+pub fn versions(sdk: &Sdk, prefix: &str) -> Vec<String> {
     let list = sdk.client.list_object_versions().bucket(&sdk.bucket).prefix(prefix);
     let list = sdk.run(list.send()).expect("versions");
     let pair = |key: Option<&str>, id: Option<&str>| format!("{} {}", key.unwrap(), id.unwrap());
@@ -69,7 +69,7 @@ fn release(sdk: &Sdk, key: &str) {
     }
 }
 
-fn target(kept: &Kept) -> String {
+pub fn target(kept: &Kept) -> String {
     format!("main/{}:{}", String::from_utf8_lossy(&kept.def.basename), kept.def.date)
 }
 
@@ -392,7 +392,7 @@ fn a_dead_record_does_not_take_the_metadata_of_the_image() {
 }
 
 /// The command line goes through a proxy that changes answers; the yard itself does not.
-fn beside(yard: &Yard) -> Proxy {
+pub fn beside(yard: &Yard) -> Proxy {
     let proxy = Proxy::start(&yard.site.url);
     yard.site.point_at(&[proxy.url()]);
     proxy
