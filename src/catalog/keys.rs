@@ -11,6 +11,11 @@ use crate::error::{Error, Kind, Result};
 /// VAST's longest path component, and that of its NFS view.
 pub const SEGMENT_MAX: usize = 255;
 
+/// The bytes that a basename may have after escaping, so that every key of its image fits; fewer with a later date.
+pub fn basename_max(date: u64) -> usize {
+    SEGMENT_MAX.saturating_sub(format!(".{date}.0123456789abcdef.json").len())
+}
+
 /// What makes the keys of one create unlike those of any other: 16 random hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Attempt(String);
@@ -60,10 +65,10 @@ impl Keys {
 
     /// Refuses an image whose keys would not fit a path component.
     pub fn check(&self, id: &ImageId) -> Result<()> {
-        let longest = format!("{}.0123456789abcdef.json", stem(id)).len();
-        if longest > SEGMENT_MAX {
+        let (len, max) = (escape(id.basename.as_bytes()).len(), basename_max(id.date));
+        if len > max {
             let what = format!(
-                "image name {id} is too long: its keys would have a segment of {longest} bytes, {SEGMENT_MAX} are possible"
+                "image name {id} is too long: its basename has {len} bytes after escaping, with this date at most {max} are possible"
             );
             return Err(Error::new(Kind::InvalidArgument, what));
         }
@@ -232,6 +237,8 @@ mod tests {
         assert!(keys.check(&id(231)).is_ok());
         assert_eq!(keys.sidecar(&id(231)).rsplit('/').next().unwrap().len(), 231 + 7);
         assert!(keys.check(&id(232)).unwrap_err().to_string().contains("too long"));
+        let today = ImageId::new(Name::new(vec![b'x'; 223]), 1_795_305_600).unwrap();
+        assert!(keys.check(&today).unwrap_err().to_string().contains("223 bytes after escaping, with this date at most 222"));
     }
 
     #[test]

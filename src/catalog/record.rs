@@ -154,9 +154,6 @@ impl Pending {
         if self.closing.is_some() && self.upload_id.is_some() && self.sent.is_empty() {
             return Err("it was being closed, and names an upload without parts".into());
         }
-        if self.closing.is_some() && self.upload_id.is_none() && self.sent.len() > 1 {
-            return Err("it was being closed, and names parts without their upload".into());
-        }
         let absent = [
             ("upload_id", self.upload_id.is_none()),
             ("sent", self.sent.is_empty()),

@@ -263,12 +263,12 @@ pub fn says_complete(text: &[u8]) -> bool {
 }
 
 /// False only for a whole JSON object that says of no closing, or of an incomplete one, and says it once: whatever breaks
-/// off, cannot be read, or contradicts itself may have been the record of a whole image.
+/// off, cannot be read, contradicts itself, or says `complete` by another name may have been the record of a whole image.
 fn may_have_been_complete(text: &[u8]) -> bool {
     let Some(fields) = fields_of(text) else { return true };
     let innocent = fields.get("closing").is_none_or(|closing| closing.is_null() || closing == "incomplete");
     let raw = String::from_utf8_lossy(text);
-    !innocent || raw.contains("\\u") || raw.matches("\"closing\"").count() > 1
+    !innocent || fields.values().any(|value| value == "complete") || raw.contains("\\u") || raw.matches("\"closing\"").count() > 1
 }
 
 /// The fields of a JSON object that is no larger than a record can be once it is parsed.

@@ -192,8 +192,9 @@ fn note_missing(summary: &mut Summary, missing: &[Shard]) {
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let of = missing.first().map_or(0, |shard| shard.of);
     summary.interrupted = true;
-    let plural = if missing.len() == 1 { " is" } else { "s are" };
-    let note = format!("shard{plural} missing of {of}: {}{more}; their images were not looked at here", few.join(", "));
+    let (are, their) = if missing.len() == 1 { ("is", "its") } else { ("are", "their") };
+    let few = few.join(", ");
+    let note = format!("of {of} shards, {few}{more} {are} missing; {their} images were not looked at here");
     for lsu in summary.lsus.values_mut() {
         lsu.notes.push(note.clone());
     }

@@ -158,13 +158,13 @@ fn a_newer_sidecar_that_cannot_be_had_is_not_passed_over(wish: &Wish) {
     let kept = yard.keep(&image("v", 1), pattern(900, 1), b"old");
     let mut newer = kept.record.clone();
     newer["meta"]["inline"] = "bmV3".into();
-    sdk.put(&kept.sidecar_key, newer.to_string().as_bytes());
+    let newest = sdk.put(&kept.sidecar_key, newer.to_string().as_bytes());
     sdk.delete(&kept.sidecar_key, None).unwrap();
     let proxy = beside(&yard);
     for (status, code) in [(403, "AccessDenied"), (404, "NoSuchVersion")] {
+        let newest = newest.clone();
         proxy.script(move |request| {
-            let is_newest = request.nth % 2 == 1 || status == 404;
-            match request.is("GetObject", "catalog") && request.query("versionId").is_some() && is_newest {
+            match request.is("GetObject", "catalog") && request.query("versionId") == Some(newest.as_str()) {
                 true => Action::Answer(Answer::error(status, code)),
                 false => Action::Forward,
             }
