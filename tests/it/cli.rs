@@ -22,8 +22,12 @@ mod json;
 mod merge;
 /// Names, and lists of them.
 mod names;
+/// What is said when there is nothing.
+mod nothing;
 /// What `put` refuses to store.
 mod sources;
+/// `undelete` of what no list shows.
+mod undelete;
 /// What `verify` does not call good, and where its outputs go.
 mod verify;
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::{command, finish, run, site};
+use super::{bare, command, finish, run, site};
 
 #[test]
 fn check_says_ok_with_counts_or_refuses_with_the_place() {
@@ -39,4 +39,35 @@ fn show_prints_a_valid_file_without_the_secret() {
     let copy = site.folder.path().join("copy.toml");
     std::fs::write(&copy, &shown).unwrap();
     assert_eq!(finish(command(&copy).args(["config", "show"])).expect(0).text(), shown);
+}
+
+#[test]
+fn a_check_of_a_file_that_cannot_be_read_has_not_run() {
+    let site = site();
+    let none = site.folder.path().join("none.toml");
+    let check = |config: &mut std::process::Command| finish(config.args(["config", "check"])).expect(2).stderr;
+    let hint = "; `vastost-s3 init` writes one\n";
+    let told = check(&mut command(&none));
+    assert!(told.contains("none.toml") && told.ends_with(&format!(" (from --config){hint}")), "{told}");
+    let told = check(bare().env("VASTOST_CONFIG", &none));
+    assert!(told.ends_with(&format!(" (from $VASTOST_CONFIG){hint}")), "{told}");
+    let told = finish(bare().args(["config", "check"]).arg(&none)).expect(2).stderr;
+    assert!(told.ends_with(&format!(" (from the command line){hint}")), "{told}");
+    let json = finish(command(site.folder.path()).args(["--json", "config", "check"])).expect(2).json();
+    assert!(json["error"].as_str().unwrap().contains("a folder") && json["valid"].is_null(), "{json}");
+}
+
+#[test]
+fn check_warns_of_folders_that_cannot_be_written() {
+    let site = site();
+    let text = std::fs::read_to_string(&site.config).unwrap();
+    // Root may write everywhere, but for below a file.
+    std::fs::write(&site.config, format!("{text}[metrics]\ndir = \"keys.toml/metrics\"\n[log]\nfile = \"log\"\n"))
+        .unwrap();
+    let json = run(&site, &["--json", "config", "check"]).expect(0).json();
+    let warnings = json["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{json}");
+    let warning = warnings[0].as_str().unwrap();
+    assert!(warning.starts_with("the metrics folder ") && warning.contains("keys.toml/metrics cannot be written: "));
+    assert!(!site.folder.path().join("log").exists());
 }

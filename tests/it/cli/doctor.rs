@@ -95,3 +95,35 @@ fn a_configuration_that_is_not_valid_fails_the_first_check() {
     let report = json(finish(command(&site.config).args(["--json", "doctor"])).expect(1));
     assert_eq!(check(&report, "config")["status"], "fail");
 }
+
+#[test]
+fn folders_for_counters_and_log_are_tried() {
+    let site = healthy();
+    let text = std::fs::read_to_string(&site.config).unwrap();
+    let with = |dir: &str| {
+        std::fs::write(&site.config, format!("{text}[metrics]\ndir = \"{dir}\"\n[log]\nfile = \"log\"\n")).unwrap();
+    };
+    with("some/metrics");
+    let report = json(run(&site, &["--json", "doctor"]).expect(0));
+    assert_eq!(check(&report, "log folder")["status"], "pass");
+    assert!(check(&report, "metrics folder")["seen"].as_str().unwrap().ends_with("some/metrics can be made"));
+    // Root may write everywhere, but for below a file.
+    with("keys.toml/metrics");
+    let report = json(run(&site, &["--json", "doctor"]).expect(1));
+    let failed = check(&report, "metrics folder");
+    assert_eq!(failed["status"], "fail");
+    assert!(failed["advice"].as_str().unwrap().contains("[metrics] dir"), "{failed}");
+}
+
+#[test]
+fn the_advice_about_a_missing_file_is_to_provide_it() {
+    let site = healthy();
+    let text = std::fs::read_to_string(&site.config).unwrap();
+    let text = text.replace("[server.t]\n", "[server.t]\ntls.ca_file = \"none.pem\"\n");
+    std::fs::write(&site.config, format!("{text}[log]\nfile = \"none/log\"\n")).unwrap();
+    let report = run(&site, &["--json", "doctor"]).json();
+    let checks = report["checks"].as_array().unwrap().iter().filter(|check| check["check"] == "files");
+    let advice: Vec<_> = checks.map(|check| check["advice"].as_str().unwrap()).collect();
+    assert_eq!(advice.len(), 2, "{report}");
+    assert!(advice[0].starts_with("correct tls.ca_file") && advice[1].starts_with("make the folder"), "{report}");
+}

@@ -46,8 +46,13 @@ fn a_missing_bucket_or_lsu_is_named() {
     let site = site();
     let told = one_line(run_with(&site, &["put", "-", "missing/a"], b"x"));
     assert!(told.contains("NoSuchBucket") && told.contains("-missing"), "{told}");
-    let told = one_line(run(&site, &["ls", "nowhere"]));
-    assert!(told.contains("nowhere") && told.contains("main"), "{told}");
+    for args in [&["ls", "nowhere"][..], &["put", "/dev/null", "nowhere/a"], &["get", "nowhere/a", "-"]] {
+        let told = one_line(run(&site, args));
+        assert!(
+            told.contains("LSU nowhere is not configured") && told.contains("it has: main, side, missing"),
+            "{told}"
+        );
+    }
 }
 
 #[test]
@@ -55,6 +60,7 @@ fn a_configuration_that_is_not_there_or_not_valid_is_refused() {
     let site = site();
     let told = one_line(finish(command(&site.folder.path().join("none.toml")).arg("ls")));
     assert!(told.contains("none.toml"), "{told}");
+    assert!(told.ends_with(" (from --config); `vastost-s3 init` writes one\n"), "{told}");
     let config = changed(&site, "state_dir =", "state_dri =");
     let told = one_line(finish(command(&config).arg("ls")));
     assert!(told.contains("line 1") && told.contains("state_dri"), "{told}");
@@ -124,6 +130,17 @@ fn an_image_that_is_not_a_name_or_a_file_that_is_a_folder_is_refused() {
     assert!(told.contains("is a folder"), "{told}");
     let told = one_line(run(&site, &["put", "/no/such/file", "main/a"]));
     assert!(told.contains("/no/such/file"), "{told}");
+}
+
+#[test]
+fn data_that_are_gone_are_told_with_a_way_on() {
+    let site = site();
+    run_with(&site, &["put", "-", "main/a b:1"], b"x").expect(0);
+    let data = site.keys_under("backups/").remove(0);
+    crate::foreign::Foreign::new(&site).delete(&data);
+    let told = one_line(run(&site, &["get", "main/a b", "-"]));
+    assert!(told.contains("`vastost-s3 verify main --image a=20b` tells what is left"), "{told}");
+    assert!(!told.contains("stsp_") && told.contains("(status 2060018)"), "{told}");
 }
 
 #[test]

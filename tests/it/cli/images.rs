@@ -2,8 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use serde_json::Value;
+
 use super::{keys, run, run_with, site};
 use crate::common::pattern;
+use crate::proxy::{Action, Answer, Proxy};
 
 const NAME: &str = "main/db01_1795305600_C1_F1";
 
@@ -74,12 +77,32 @@ fn a_listing_is_filtered_by_name_client_date_and_state() {
 #[test]
 fn lsus_are_listed_with_bucket_and_capacity() {
     let site = site();
-    let table = run(&site, &["ls"]).expect(0).text();
+    run_with(&site, &["put", "-", NAME], b"hello").expect(0);
+    let listed = run(&site, &["ls"]).expect(1);
+    let table = listed.text();
     assert!(table.contains("main") && table.contains(&site.bucket) && table.contains("931.3 GiB"), "{table}");
-    assert!(table.contains("bucket missing"), "{table}");
-    let json = run(&site, &["ls", "--json"]).expect(0).json();
-    assert_eq!(json["lsus"][0]["active"], true);
-    assert_eq!(json["lsus"][2]["active"], false);
+    assert!(table.lines().any(|line| line.starts_with("missing ") && line.ends_with("-  (bucket missing)")), "{table}");
+    assert!(listed.stderr.starts_with("vastost-s3: LSU missing: ") && listed.stderr.contains("NoSuchBucket"));
+    let json = run(&site, &["ls", "--json"]).expect(1).json();
+    assert_eq!((&json["lsus"][0]["active"], &json["lsus"][0]["error"]), (&true.into(), &Value::Null));
+    assert_eq!(json["lsus"][0]["images"], 1);
+    assert_eq!((&json["lsus"][2]["active"], &json["lsus"][2]["used"]), (&false.into(), &Value::Null));
+    assert!(json["lsus"][2]["error"].as_str().unwrap().contains("NoSuchBucket"), "{json}");
+}
+
+#[test]
+fn an_lsu_that_is_refused_is_not_called_missing() {
+    let site = site();
+    let proxy = Proxy::start(&site.url);
+    site.point_at(&[proxy.url()]);
+    proxy.script(|request| match request.query("prefix").is_some_and(|prefix| prefix.starts_with("side")) {
+        true => Action::Answer(Answer::error(403, "AccessDenied")),
+        false => Action::Forward,
+    });
+    let listed = run(&site, &["ls"]).expect(1);
+    let table = listed.text();
+    assert!(table.lines().any(|line| line.starts_with("side ") && line.ends_with("(bucket refused)")), "{table}");
+    assert!(listed.stderr.contains("LSU side: ") && listed.stderr.contains("AccessDenied"), "{}", listed.stderr);
 }
 
 #[test]

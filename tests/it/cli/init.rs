@@ -98,3 +98,62 @@ fn a_profile_of_the_environment_is_named_and_not_copied() {
     assert!(text.contains("profile = \"backup\""), "{text}");
     assert!(!output.with_file_name("vast.keys.toml").exists());
 }
+
+/// The keys files and their copies, each with what is in it.
+fn key_files(output: &Path) -> Vec<(String, String)> {
+    let entries = std::fs::read_dir(output.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let keys = entries.filter(|path| name(path).starts_with("vast.keys.toml"));
+    let mut all: Vec<_> = keys.map(|path| (name(&path), std::fs::read_to_string(&path).unwrap())).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn a_keys_file_that_is_there_names_the_way_round_it() {
+    let site = site();
+    let output = output(&site);
+    finish(&mut init(&site, &output, &site.bucket, &[])).expect(0);
+    let before = key_files(&output);
+    let other = output.with_file_name("test.toml");
+    let mut wrong = init(&site, &other, &site.bucket, &[]);
+    let refused = finish(wrong.env("AWS_SECRET_ACCESS_KEY", "another")).expect(2).stderr;
+    assert!(
+        refused.contains("vast.keys.toml exists") && refused.contains("--name NAME, or --output in another folder")
+    );
+    assert!(!other.exists() && key_files(&output) == before);
+    let mut named = init(&site, &other, &site.bucket, &["--name", "second"]);
+    finish(named.env("AWS_SECRET_ACCESS_KEY", "another")).expect(0);
+    assert!(output.with_file_name("second.keys.toml").exists() && key_files(&output) == before);
+}
+
+#[test]
+fn keys_that_init_replaces_are_kept() {
+    let site = site();
+    let output = output(&site);
+    finish(&mut init(&site, &output, &site.bucket, &[])).expect(0);
+    let mut kept = Vec::new();
+    for secret in ["second", "third", "third"] {
+        let mut other = init(&site, &output, &site.bucket, &["--force"]);
+        let told = finish(other.env("AWS_SECRET_ACCESS_KEY", secret)).expect(0).text();
+        kept.push(told.contains("Kept the keys that were there as"));
+    }
+    assert_eq!(kept, [true, true, false]);
+    let files = key_files(&output);
+    let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["vast.keys.toml", "vast.keys.toml.bak", "vast.keys.toml.bak.1"]);
+    for ((name, text), secret) in files.iter().zip(["third", site.keys.secret_access_key.as_str(), "second"]) {
+        assert!(text.contains(secret), "{name}");
+        assert_eq!(std::fs::metadata(output.with_file_name(name)).unwrap().mode() & 0o7777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn keys_that_create_nothing_are_not_written() {
+    let site = site();
+    let output = output(&site);
+    let mut wrong = init(&site, &output, &format!("{}-new", site.bucket), &["--create"]);
+    let refused = finish(wrong.env("AWS_SECRET_ACCESS_KEY", "HUSH-wrong")).expect(2).stderr;
+    assert!(refused.contains("nothing was written") && !refused.contains("HUSH"), "{refused}");
+    assert_eq!(std::fs::read_dir(output.parent().unwrap()).unwrap().count(), 0);
+}

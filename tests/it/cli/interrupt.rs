@@ -11,9 +11,13 @@ use nix::unistd::Pid;
 use super::{Run, command, keys, run, site, to_run};
 
 /// Sends SIGINT and waits; a command that does not end within ten seconds fails the test.
-fn interrupt(mut child: Child) -> Run {
+fn interrupt(child: Child) -> Run {
+    end_by(child, Signal::SIGINT)
+}
+
+fn end_by(mut child: Child, signal: Signal) -> Run {
     let sent = Instant::now();
-    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
     while child.try_wait().unwrap().is_none() {
         assert!(sent.elapsed() < Duration::from_secs(10), "the command goes on");
         std::thread::sleep(Duration::from_millis(10));
@@ -37,7 +41,7 @@ fn a_put_that_waits_for_its_source_ends_and_leaves_no_image() {
     stdin.write_all(&vec![5; 40 << 20]).unwrap();
     wait_until("pending record", || keys(&site).iter().any(|key| key.contains("pending")));
     let ended = interrupt(child).expect(2);
-    assert_eq!(ended.stderr, "vastost-s3: interrupted\n");
+    assert_eq!(ended.stderr, "vastost-s3: interrupted; nothing was stored\n");
     assert_eq!(keys(&site), Vec::<String>::new());
 }
 
@@ -67,6 +71,58 @@ fn a_get_whose_reader_stalls_ends() {
     stdout.read_exact(&mut [0; 1000]).unwrap();
     let ended = interrupt(child).expect(2);
     assert_eq!(ended.stderr, "vastost-s3: interrupted\n");
+}
+
+/// How many processes of `program` have `word` among their arguments; those that have ended have none.
+fn running(program: &str, word: &str) -> usize {
+    let lines =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok());
+    let words = lines.map(|line| String::from_utf8_lossy(&line).split('\0').map(ToOwned::to_owned).collect::<Vec<_>>());
+    words.filter(|words| words[0] == program && words.iter().any(|other| other == word)).count()
+}
+
+#[test]
+fn a_put_ends_its_command_with_all_it_started() {
+    for (signal, trap) in [(Signal::SIGINT, ""), (Signal::SIGTERM, ""), (Signal::SIGTERM, "trap '' TERM; ")] {
+        let site = site();
+        let file = site.folder.path().join("source");
+        std::fs::write(&file, "a line\n").unwrap();
+        let word = file.to_str().unwrap();
+        let line = format!("{trap}tail -f {word} | grep -v {word}; echo more");
+        // A pipe would not end before the last process that holds it.
+        let told = site.folder.path().join("told");
+        let mut put = command(&site.config);
+        put.args(["put", "--command", "main/a", "--", "sh", "-c", &line]).stdout(Stdio::null());
+        let child = put.stderr(std::fs::File::create(&told).unwrap()).spawn().unwrap();
+        let both = || [running("tail", word), running("grep", word)];
+        wait_until("both ends of the pipe", || both() == [1, 1]);
+        end_by(child, signal).expect(2);
+        assert_eq!(both(), [0, 0], "{signal} {trap}");
+        assert!(std::fs::read_to_string(&told).unwrap().contains("interrupted; nothing was stored"), "{signal} {trap}");
+        assert_eq!(keys(&site), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_get_to_a_pipe_without_a_reader_ends() {
+    let site = site();
+    let pipe = site.folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    run(&site, &["put", site.config.to_str().unwrap(), "main/a"]).expect(0);
+    let get = || command(&site.config).args(["get", "main/a", pipe.to_str().unwrap()]).spawn().unwrap();
+    let opens = |child: &Child| {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).into_iter().flatten().flatten();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        names.into_iter().any(|name| name == "vastost-open\n")
+    };
+    let child = get();
+    wait_until("a thread that opens the pipe", || opens(&child));
+    assert_eq!(interrupt(child).expect(2).stderr, "vastost-s3: interrupted\n");
+    // Who comes later gets all of it.
+    let child = get();
+    wait_until("a thread that opens the pipe", || opens(&child));
+    assert_eq!(std::fs::read(&pipe).unwrap(), std::fs::read(&site.config).unwrap());
+    to_run(child.wait_with_output().unwrap()).expect(0);
 }
 
 fn count(folder: &Path) -> usize {

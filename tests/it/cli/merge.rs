@@ -71,7 +71,7 @@ fn the_exit_code_says_what_was_found() {
 fn a_missing_shard_is_no_good_result() {
     let run = Shards::new(&[]).merge(1, &[]).expect(2);
     assert!(run.text().contains("the audit is incomplete"), "{}", run.text());
-    assert!(run.text().contains("shard is missing of 2: 2"), "{}", run.text());
+    assert!(run.text().contains("of 2 shards, 2 is missing; its images were not looked at here"), "{}", run.text());
 }
 
 #[test]

@@ -92,6 +92,31 @@ fn a_name_without_a_date_can_be_put_again_and_again() {
     assert!(told.contains("another date names another image") && told.matches("mydb:1").count() == 1, "{told}");
 }
 
+#[test]
+fn what_is_no_date_or_lies_ahead_is_warned_of() {
+    let site = site();
+    let put = |name: &str| run_with(&site, &["put", "-", name], b"x").expect(0).stderr;
+    assert_eq!(put("main/plain:1"), "");
+    let told = put("main/x:abc");
+    assert!(told.contains("warning: \":abc\" is no date in seconds since 1970, so it is taken as part of the name"));
+    let told = put("main/x:253402207200");
+    assert!(told.contains("warning: the date of main/x is 9999-12-30T22:00:00Z, which is in the future"), "{told}");
+}
+
+#[test]
+fn a_basename_that_is_too_long_is_told_the_limit() {
+    let site = site();
+    let name = |len: usize| format!("main/{}:1795305600", "x".repeat(len));
+    put(&site, &name(222));
+    for len in [223, 300] {
+        let told = run_with(&site, &["put", "-", &name(len)], b"x").expect(2).stderr;
+        assert!(told.contains("after escaping") && told.contains("at most 222"), "{told}");
+    }
+    // Escaped, each is three bytes.
+    let told = run_with(&site, &["put", "-", &format!("main/{}:1", "\u{e4}".repeat(40))], b"x").expect(2).stderr;
+    assert!(told.contains("240 bytes after escaping, with this date at most 231 are possible"), "{told}");
+}
+
 /// As an interrupted delete leaves it.
 fn half_deleted(site: &Site, name: &str) {
     put(site, name);
