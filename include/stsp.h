@@ -319,7 +319,7 @@ typedef struct stsp_image_def_t {
     uint32_t image_type;
     // Seconds since 1970, UTC; at most 253402207200.
     uint64_t date;
-    // Not empty. Escaped for S3, it may grow to three times its length; 231 bytes fit then.
+    // Not empty. Escaped for S3, it may grow to three times its length; 222 bytes fit then with a date of ten digits.
     char basename[STSP_NAME_SIZE];
     // Empty matches any in opens, deletes and queries.
     char policy[STSP_NAME_SIZE];

@@ -69,7 +69,7 @@ pub async fn remove(lsu: &Lsu, remedy: &Remedy, grace_seconds: u64) -> Result<Re
         Remedy::OrphanUpload { key, upload } => {
             let begun = lsu.uploads_to(key).await?.into_iter().find(|listed| listed.id == *upload);
             let Some(begun) = begun else { return Ok(Removed::NotNeeded) };
-            if !lsu.now().await?.checked_sub(begun.initiated).is_some_and(|age| age >= grace_seconds) {
+            if lsu.now().await?.checked_sub(begun.initiated).is_none_or(|age| age < grace_seconds) {
                 return Ok(YOUNG);
             }
             if let Some((id, attempt)) = lsu.keys().parse(Folder::Data, key) {

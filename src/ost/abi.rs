@@ -163,7 +163,7 @@ pub struct stsp_image_def_t {
     pub image_type: u32,
     /// Seconds since 1970, UTC; at most 253402207200.
     pub date: u64,
-    /// Not empty. Escaped for S3, it may grow to three times its length; 231 bytes fit then.
+    /// Not empty. Escaped for S3, it may grow to three times its length; 222 bytes fit then with a date of ten digits.
     pub basename: [c_char; STSP_NAME_SIZE],
     /// Empty matches any in opens, deletes and queries.
     pub policy: [c_char; STSP_NAME_SIZE],

@@ -77,9 +77,7 @@ pub enum Command {
     #[command(after_help = REPAIR_HELP)]
     Repair(Repair),
     /// Bring images back that were deleted or overwritten past the plug-in, from the versions that the bucket keeps
-    #[command(
-        after_help = "Examples:\n  vastost-s3 undelete nightly/db01_1795305600_C1_F1:1795305600\n\nAn image that no listing shows is named with its date. A finished `rm` is final."
-    )]
+    #[command(after_help = UNDELETE_HELP)]
     Undelete(Undelete),
     /// Count what the LSUs hold, and refresh the figure that NetBackup polls
     #[command(after_help = "Examples:\n  vastost-s3 usage\n  vastost-s3 usage nightly --by-client")]
@@ -98,7 +96,8 @@ pub enum Command {
 }
 
 const INIT_HELP: &str = "Keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else AWS_PROFILE names a profile, else they are \
-    asked for. They are kept in <server>.keys.toml (mode 0600) beside the configuration.\n\n\
+    asked for. They are kept in <server>.keys.toml (mode 0600) beside the configuration; --force keeps the one that was there as \
+    <server>.keys.toml.bak. With --create the keys are tried before anything is written.\n\n\
     Examples:\n  vastost-s3 init\n  \
     vastost-s3 init --endpoint https://s3.vast1.example.com --lsu nightly --lsu weekly --create\n  \
     vastost-s3 init --endpoint http://127.0.0.1:9000 --lsu Test=test-bucket -o test.toml";
@@ -106,7 +105,8 @@ const INIT_HELP: &str = "Keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_
 const DOCTOR_HELP: &str = "Small objects are written under probe/ of each LSU and removed again.\n\n\
     Examples:\n  vastost-s3 doctor\n  vastost-s3 doctor --json | jq '.checks[] | select(.status != \"pass\")'";
 
-const LS_HELP: &str = "With --quiet it prints names alone: of images that `get` can read, or with --pending of all that were never complete. \
+const LS_HELP: &str = "Of an LSU that cannot be reached the reason is on stderr, and the exit code is 1.\n\n\
+    With --quiet it prints names alone: of images that `get` can read, or with --pending of all that were never complete. \
     They are escaped as in object keys (=XX for a byte), which every command accepts.\n\n\
     Examples:\n  vastost-s3 ls\n  vastost-s3 ls nightly/db01_ --since 2026-11-01\n  \
     vastost-s3 ls nightly --client db01 --pending\n  vastost-s3 ls -0 nightly | xargs -0 -r -n 1 vastost-s3 info";
@@ -122,6 +122,8 @@ const PUT_HELP: &str = "IMAGE is basename or basename:date (seconds since 1970).
     stored. Exit code 1 says that the source was not as it should be, 2 that it could not be stored.\n\n\
     Ctrl-C ends a put between two buffers, which may take as long as a request that hangs; a second Ctrl-C exits at once \
     with 130 and leaves the image pending, for `rm` to remove.\n\n\
+    A put that ends early ends its command with all that the command has started. A put that is killed (kill -9), or ended \
+    by a second Ctrl-C, cannot: the command goes on until it next writes to its output, and the image stays pending.\n\n\
     Examples:\n  vastost-s3 put dump.img nightly/db01_1795305600_C1_F1\n  \
     vastost-s3 put --command nightly/shop -- pg_dump shop\n  \
     vastost-s3 put --command nightly/etc --min-size \"1 MiB\" -- tar c /etc";
@@ -135,6 +137,11 @@ const RM_HELP: &str = "Asks once, with the list, on a terminal; without one it n
     `deleting`, whose delete was interrupted, is removed to its end.\n\n\
     Examples:\n  vastost-s3 rm nightly/db01_1795305600_C1_F1\n  \
     vastost-s3 ls -0 nightly --pending | xargs -0 -r vastost-s3 rm --yes";
+
+const UNDELETE_HELP: &str = "An image that no list shows is found by the versions of its sidecar, where the keys may list them; else it is named with \
+    its date, from NetBackup's catalog or a list of the bucket's versions. A finished `rm` is final.\n\n\
+    Examples:\n  vastost-s3 undelete nightly/db01_1795305600_C1_F1\n  \
+    vastost-s3 undelete nightly/shop:1795305600";
 
 const GC_HELP: &str = "What a living writer holds is never touched, whatever the age: ages are those of the server's clock. Data objects that no \
     record names are left alone without --orphan-data: a lost sidecar leaves the same picture, and `repair` brings it \

@@ -10,12 +10,15 @@ use vastost::config::warnings::warnings;
 use vastost::config::{Config, show};
 
 use crate::args::{self, ConfigAction, Global};
+use crate::configuration::{Unreadable, find, find_at};
+use crate::folder_trial::{folder_of_log, try_folder};
 use crate::output::{self, complain, line, raw};
 use crate::{FOUND_PROBLEMS, Outcome, chain};
 
 pub fn run(global: &Global, args: &args::Config) -> Outcome {
     match &args.action {
-        ConfigAction::Check { file } => check(global, file.as_deref().or(global.config.as_deref())),
+        ConfigAction::Check { file: Some(file) } => check(global, find_at(Some(file), "the command line")),
+        ConfigAction::Check { file: None } => check(global, find(global)),
         ConfigAction::Show => {
             show_all(global)?;
             Ok(ExitCode::SUCCESS)
@@ -24,7 +27,7 @@ pub fn run(global: &Global, args: &args::Config) -> Outcome {
 }
 
 fn show_all(global: &Global) -> Result<(), Box<dyn Error>> {
-    let config = Config::find(global.config.as_deref())?;
+    let config = find(global)?;
     let text = show(&config);
     if !global.json {
         return raw(text.as_bytes());
@@ -33,19 +36,24 @@ fn show_all(global: &Global) -> Result<(), Box<dyn Error>> {
     output::json(&json!({ "schema": 1, "file": config.path.display().to_string(), "settings": settings }))
 }
 
-fn check(global: &Global, file: Option<&Path>) -> Outcome {
-    let found = Config::find(file);
+fn check(global: &Global, found: Result<Config, Box<dyn Error>>) -> Outcome {
+    let found = match found {
+        // Nothing was checked.
+        Err(error) if error.is::<Unreadable>() => return Err(error),
+        other => other,
+    };
     let mut warnings = found.as_ref().map(warnings).unwrap_or_default();
     warnings.extend(found.iter().flat_map(unusable_keys));
+    warnings.extend(found.iter().flat_map(unwritable_folders));
     if global.json {
-        let error = found.as_ref().err().map(|error| chain(error));
+        let error = found.as_ref().err().map(|error| chain(error.as_ref()));
         let document = json!({ "schema": 1, "valid": error.is_none(), "error": error, "warnings": warnings });
         output::unread_is_fine(output::json(&document))?;
     } else {
         warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
         match &found {
             Ok(config) => output::unread_is_fine(line(&describe(config)))?,
-            Err(error) => complain(&chain(error)),
+            Err(error) => complain(&chain(error.as_ref())),
         }
     }
     Ok(if found.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_PROBLEMS) })
@@ -58,6 +66,18 @@ fn unusable_keys(config: &Config) -> Vec<String> {
         _ => None,
     });
     files.filter_map(|path| KeyPair::load(path).err().map(|error| chain(&error))).collect()
+}
+
+/// Folders that the plug-in would leave its counters or its log in, and cannot.
+fn unwritable_folders(config: &Config) -> Vec<String> {
+    let metrics = config.metrics.dir.as_deref().map(|folder| ("metrics", folder));
+    let log = folder_of_log(config).map(|folder| ("log", folder));
+    let folders = metrics.into_iter().chain(log);
+    let wrong = |what: &str, folder: &Path| {
+        let error = try_folder(folder).err()?;
+        Some(format!("the {what} folder {} cannot be written: {error}", folder.display()))
+    };
+    folders.filter_map(|(what, folder)| wrong(what, folder)).collect()
 }
 
 fn describe(config: &Config) -> String {

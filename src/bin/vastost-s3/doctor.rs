@@ -24,7 +24,7 @@ use vastost::objstore::client::Store;
 use vastost::objstore::engine::Engine;
 
 use crate::args::{self, Global};
-use crate::{FOUND_PROBLEMS, Outcome, credentials, interrupt};
+use crate::{FOUND_PROBLEMS, Outcome, chain, configuration, credentials, interrupt};
 use report::Report;
 
 type Done = Result<(), Box<dyn Error>>;
@@ -41,9 +41,9 @@ const OPERATION_MAX: Duration = Duration::from_secs(60);
 pub fn run(global: &Global, _: &args::Doctor) -> Outcome {
     interrupt::watch()?;
     let mut report = Report::new(global);
-    match Config::find(global.config.as_deref()) {
+    match configuration::find(global) {
         Err(error) => {
-            report.fail("config", error.to_string(), "correct the file, or write one with `vastost-s3 init`")?
+            report.fail("config", chain(error.as_ref()), "correct the file, or write one with `vastost-s3 init`")?
         }
         Ok(config) => {
             let (servers, path) = (config.servers.len(), config.path.display());

@@ -5,7 +5,7 @@
 mod writer;
 
 use std::error::Error;
-use std::fs::{File, Metadata, OpenOptions, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
@@ -14,8 +14,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use nix::libc;
+use vastost::catalog::escape::escape;
 use vastost::ost::abi::STSP_OPEN_READ;
-use vastost::ost::host::{Definition, HostImage, HostServer};
+use vastost::ost::host::{Definition, HostError, HostImage, HostServer};
+use vastost::ost::status::{STSP_ECORRUPT, STSP_ENOENT};
 
 use crate::args::{Get, Global};
 use crate::draft::Draft;
@@ -23,7 +25,7 @@ use crate::name::{ImageName, full_name};
 use crate::output::{self, StdoutClosed, grouped, human_size, line, stdout_error};
 use crate::progress::Progress;
 use crate::site::Site;
-use crate::{Outcome, Problem, image, interrupt};
+use crate::{Outcome, Problem, host_message, image, interrupt};
 use writer::Writer;
 
 /// Bytes of one read call.
@@ -40,7 +42,9 @@ pub fn run(global: &Global, args: &Get) -> Outcome {
     interrupt::watch()?;
     let started = Instant::now();
     let (id, size) = {
-        let plugin = Site::open(global)?.plugin()?;
+        let site = Site::open(global)?;
+        site.lsu(&name.lsu)?;
+        let plugin = site.plugin()?;
         let id = name.find(&plugin.server, args.newest)?;
         let def = Definition::new(id.basename.as_bytes(), id.date);
         let size = restore(global, &plugin.server, &name.lsu, &def, &target)?;
@@ -107,9 +111,20 @@ fn restore(
         deliver(&image, info.size, target, &progress)
     });
     let closed = image.close(0);
-    let size = copied?;
+    let size = copied.map_err(|error| with_advice(error, lsu, def))?;
     closed?;
     Ok(size)
+}
+
+/// An image that was opened has a record: where its data are not there, an audit of it says what is.
+fn with_advice(error: Box<dyn Error>, lsu: &str, def: &Definition) -> Box<dyn Error> {
+    match error.downcast_ref::<HostError>() {
+        Some(host) if matches!(host.code, STSP_ENOENT | STSP_ECORRUPT) => {
+            let (text, name) = (host_message::text(host), escape(&def.basename));
+            format!("{text}; `vastost-s3 verify {lsu} --image {name}` tells what is left").into()
+        }
+        _ => error,
+    }
 }
 
 fn deliver(image: &HostImage, size: u64, target: &Target, progress: &Progress) -> Result<u64, Box<dyn Error>> {
@@ -123,7 +138,7 @@ fn deliver(image: &HostImage, size: u64, target: &Target, progress: &Progress) -
             Ok(len)
         }
         Target::Direct(path) => {
-            let opened = OpenOptions::new().write(true).open(path);
+            let opened = writer::open(path)?;
             let (len, file) = copy(image, size, named(path, opened)?, progress, |written| named(path, written))?;
             named(path, settle(&file))?;
             Ok(len)

@@ -5,12 +5,12 @@ pub mod files;
 
 use std::error::Error;
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::json;
-use vastost::config::credentials::KeyPair;
-use vastost::config::{Config, Endpoint};
+use serde_json::{Value, json};
+use vastost::config::credentials::{KeyPair, Source};
+use vastost::config::{Config, Endpoint, Server};
 use vastost::error::Kind;
 use vastost::objstore::client::Store;
 use vastost::objstore::engine::Engine;
@@ -35,31 +35,31 @@ enum Keys {
     Pair(KeyPair),
 }
 
+/// What was done.
+struct Written {
+    /// The file with the keys, where they are not a profile's.
+    keys: Option<PathBuf>,
+    /// Where the keys that were there before are now.
+    kept: Option<PathBuf>,
+    /// Buckets.
+    created: Vec<String>,
+}
+
 pub fn run(global: &Global, args: &Init) -> Outcome {
     if global.config.is_some() {
         return Err("init writes the file that --output names; --config is what other commands read".into());
     }
-    let keys_file = files::keys_path(args);
     if args.endpoints.is_empty() || args.lsus.is_empty() {
         // Nobody answers questions for nothing.
-        files::refuse_overwrite(args, &args.output, None)?;
+        files::refuse_overwrite(args, None)?;
     }
     let plan = Plan { args, endpoints: endpoints(args)?, lsus: lsus(args)?, keys: keys(args)? };
     let text = files::text(&plan)?;
-    files::refuse_overwrite(args, &args.output, Some(&text))?;
-    if let Keys::Pair(pair) = &plan.keys {
-        files::refuse_overwrite(args, &keys_file, Some(&pair.to_file_text()))?;
-    }
     // What the checker refuses is not written.
     let config = Config::parse(&text, &args.output)?;
-    if let Keys::Pair(pair) = &plan.keys {
-        files::write_new(args, &keys_file, &pair.to_file_text(), 0o600)?;
-    }
-    files::write_new(args, &args.output, &text, 0o644)?;
-    let created = if args.create { create_buckets(&config)? } else { Vec::new() };
-    let keys_file = matches!(plan.keys, Keys::Pair(_)).then_some(keys_file);
+    let written = write(&plan, &text, &config)?;
     if !global.quiet && !global.json {
-        tell(&plan, keys_file.as_deref(), &created)?;
+        tell(&plan, &written)?;
     }
     // What was written is there in any case; whether it serves is seen by an image. Where it does not, `doctor` tells more.
     let tried = doctor::try_images(&config)?;
@@ -71,20 +71,48 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
         }
     }
     if global.json {
-        let of = |(lsu, outcome): doctor::Tried| {
-            let usable = outcome.is_ok();
-            json!({ "lsu": lsu, "usable": usable, "detail": outcome.unwrap_or_else(|why| why) })
-        };
-        output::json(&json!({
-            "schema": 1,
-            "config": args.output.display().to_string(),
-            "keys": keys_file.map(|file| file.display().to_string()),
-            "server": args.name,
-            "created": created,
-            "lsus": tried.into_iter().map(of).collect::<Vec<_>>(),
-        }))?;
+        output::json(&document(args, &written, tried))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Creates buckets when asked to, which tries the keys, and then writes the files.
+fn write(plan: &Plan<'_>, text: &str, config: &Config) -> Result<Written, Box<dyn Error>> {
+    let args = plan.args;
+    let keys = match &plan.keys {
+        Keys::Pair(pair) => Some((files::keys_path(args), pair.to_file_text())),
+        Keys::Profile(_) => None,
+    };
+    files::refuse_overwrite(args, Some(text))?;
+    if let Some((path, keys)) = &keys {
+        files::refuse_keys(args, path, keys)?;
+    }
+    let created = if args.create { create_buckets(config, &plan.keys)? } else { Vec::new() };
+
+    let mut kept = None;
+    if let Some((path, keys)) = &keys {
+        kept = files::keep_old(path, keys)?;
+        files::write_new(args, path, keys, files::SECRET_MODE)?;
+    }
+    files::write_new(args, &args.output, text, 0o644)?;
+    Ok(Written { keys: keys.map(|(path, _)| path), kept, created })
+}
+
+fn document(args: &Init, written: &Written, tried: Vec<doctor::Tried>) -> Value {
+    let of = |(lsu, outcome): doctor::Tried| {
+        let usable = outcome.is_ok();
+        json!({ "lsu": lsu, "usable": usable, "detail": outcome.unwrap_or_else(|why| why) })
+    };
+    let name = |file: &Option<PathBuf>| file.as_ref().map(|file| file.display().to_string());
+    json!({
+        "schema": 1,
+        "config": args.output.display().to_string(),
+        "keys": name(&written.keys),
+        "keys_kept": name(&written.kept),
+        "server": args.name,
+        "created": written.created,
+        "lsus": tried.into_iter().map(of).collect::<Vec<_>>(),
+    })
 }
 
 fn endpoints(args: &Init) -> Result<Vec<String>, Box<dyn Error>> {
@@ -138,11 +166,18 @@ fn keys(args: &Init) -> Result<Keys, Box<dyn Error>> {
     Ok(Keys::Pair(KeyPair { access_key_id, secret_access_key, session_token }))
 }
 
-fn create_buckets(config: &Config) -> Result<Vec<String>, Box<dyn Error>> {
+/// Makes the buckets that are missing. The keys are not in their file yet, and are handed over as NetBackup's are.
+fn create_buckets(config: &Config, keys: &Keys) -> Result<Vec<String>, Box<dyn Error>> {
     let engine = Engine::start(config)?;
     let mut created = Vec::new();
     for server in config.servers.values() {
-        let store = Store::new(&engine, config, server, None)?;
+        let store = match keys {
+            Keys::Profile(_) => Store::new(&engine, config, server, None)?,
+            Keys::Pair(pair) => {
+                let handed = Server { credentials: Source::NetBackup, ..server.clone() };
+                Store::new(&engine, config, &handed, Some(pair.clone()))?
+            }
+        };
         for lsu in &server.lsus {
             let (owned, bucket) = (store.clone(), lsu.bucket.clone());
             let made = store.run(async move {
@@ -153,8 +188,7 @@ fn create_buckets(config: &Config) -> Result<Vec<String>, Box<dyn Error>> {
                     other => other.map(|()| false),
                 }
             });
-            let path = config.path.display();
-            if made.map_err(|error| error.context(format!("{path} is written, but its buckets are not complete")))? {
+            if made.map_err(|error| error.context("the buckets are not complete, so nothing was written"))? {
                 created.push(lsu.bucket.clone());
             }
         }
@@ -163,13 +197,16 @@ fn create_buckets(config: &Config) -> Result<Vec<String>, Box<dyn Error>> {
     Ok(created)
 }
 
-fn tell(plan: &Plan<'_>, keys_file: Option<&Path>, created: &[String]) -> Result<(), Box<dyn Error>> {
+fn tell(plan: &Plan<'_>, written: &Written) -> Result<(), Box<dyn Error>> {
     let output = plan.args.output.display();
     line(&format!("Wrote {output}"))?;
-    if let Some(file) = keys_file {
+    if let Some(file) = &written.keys {
         line(&format!("Wrote {} with the keys, mode 0600", file.display()))?;
     }
-    for bucket in created {
+    if let Some(file) = &written.kept {
+        line(&format!("Kept the keys that were there as {}", file.display()))?;
+    }
+    for bucket in &written.created {
         line(&format!("Created bucket {bucket}"))?;
     }
     line("")?;

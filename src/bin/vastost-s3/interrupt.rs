@@ -2,6 +2,7 @@
 //! `nohup` has started goes on when its terminal is gone.
 
 use std::error::Error;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -21,6 +22,18 @@ const EXIT_AT_ONCE: i32 = 130;
 
 /// How long a clean end may take without a word.
 const SILENT: Duration = Duration::from_secs(15);
+
+/// The user has asked to end.
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl Error for Interrupted {}
 
 /// From now on the first signal only sets the flag that [`check`] reads.
 pub fn watch() -> Result<(), Box<dyn Error>> {
@@ -58,9 +71,9 @@ fn is_hangup_ignored() -> bool {
     ignored.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
 }
 
-/// An error once the user has asked to end.
+/// [`Interrupted`] once the user has asked to end.
 pub fn check() -> Result<(), Box<dyn Error>> {
-    if ASKED.load(Ordering::SeqCst) { Err("interrupted".into()) } else { Ok(()) }
+    if ASKED.load(Ordering::SeqCst) { Err(Interrupted.into()) } else { Ok(()) }
 }
 
 /// A half-written file, removed also by the signal that ends the process at once; `None` when it is whole or gone.

@@ -3,18 +3,17 @@
 //! An image whose delete was interrupted is shown as `deleting`. `--quiet` prints names alone, of what `get` can read,
 //! spelled so that every command takes them and no byte of a name ends a line.
 
+mod lsus;
+
 use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
 use vastost::catalog::escape::Name;
 use vastost::catalog::image_id::DATE_MAX;
 use vastost::catalog::list::{Filter, Listed, Listing};
 use vastost::catalog::lsu::{Described, Lsu};
 use vastost::error::Kind;
-use vastost::ost::abi::{STSP_LSUF_ACTIVE, STSP_LSUF_CAPACITY_KNOWN, STSP_LSUF_USED_KNOWN};
-use vastost::ost::host::LsuInfo;
 
 use crate::args::{Global, Ls};
 use crate::image::Shown;
@@ -29,12 +28,14 @@ const RECORDS_AT_ONCE: usize = 16;
 type Done = Result<(), Box<dyn Error>>;
 
 pub fn run(global: &Global, args: &Ls) -> Outcome {
-    let Some(place) = &args.place else { return lsus(global, args) };
+    let Some(place) = &args.place else { return lsus::run(global, args) };
     let (lsu, prefix) = split(place)?;
     let catalog = Site::open(global)?.catalog()?;
     let lsu = catalog.lsu(&lsu)?;
-    let listing = Listing::new(&lsu, filter(args, prefix.unwrap_or_default()));
-    images(Printer::new(global, args), &lsu, listing)
+    let prefix = prefix.unwrap_or_default();
+    let listing = Listing::new(&lsu, filter(args, prefix));
+    let is_whole = prefix.is_empty() && !has_filter(args);
+    images(Printer { is_whole, ..Printer::new(global, args) }, &lsu, listing)
 }
 
 fn filter(args: &Ls, prefix: &[u8]) -> Filter {
@@ -46,6 +47,10 @@ fn filter(args: &Ls, prefix: &[u8]) -> Filter {
         complete: !args.pending,
         pending: !args.complete,
     }
+}
+
+fn has_filter(args: &Ls) -> bool {
+    args.client.is_some() || args.since.is_some() || args.until.is_some() || args.pending || args.complete
 }
 
 fn images(mut printer: Printer, lsu: &Lsu, mut listing: Listing) -> Outcome {
@@ -107,6 +112,8 @@ struct Printer {
     pending: bool,
     /// Only complete images are asked for.
     complete: bool,
+    /// All images of the LSU are asked for.
+    is_whole: bool,
     quiet: bool,
     count: u64,
     bytes: u64,
@@ -122,7 +129,7 @@ impl Printer {
             _ => Form::Table,
         };
         let (pending, complete, quiet) = (args.pending, args.complete, global.quiet);
-        Self { form, pending, complete, quiet, count: 0, bytes: 0, unreadable: 0 }
+        Self { form, pending, complete, is_whole: false, quiet, count: 0, bytes: 0, unreadable: 0 }
     }
 
     fn begin(&self) -> Done {
@@ -185,60 +192,23 @@ impl Printer {
             let error = output::json_text(&format!("the list is not complete: {records} cannot be read"))?;
             let end = if self.unreadable == 0 { "\n]}\n".to_owned() } else { format!("\n],\"error\":{error}}}\n") };
             raw(end.as_bytes())?;
-        } else if self.count == 0 && !self.quiet {
-            output::hint(&format!("no image in LSU {} is one that was asked for", lsu.config().name));
+        } else if self.count == 0 {
+            // What cannot be read was named, and may be what was asked for.
+            if self.unreadable == 0 && !self.quiet {
+                output::hint(&self.nothing(&lsu.config().name));
+            }
         } else if self.form == Form::Table && std::io::stderr().is_terminal() {
             output::flush()?;
             output::hint(&format!("{}, {}", counted(self.count, "image"), human_size(self.bytes)));
         }
         Ok(if self.unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::from(COULD_NOT_RUN) })
     }
-}
 
-fn lsus(global: &Global, args: &Ls) -> Outcome {
-    let plugin = Site::open(global)?.plugin()?;
-    let found = plugin.server.lsus()?;
-    if global.json {
-        let lsus: Vec<_> = found.iter().map(lsu_json).collect();
-        output::json(&json!({ "schema": 1, "lsus": lsus }))?;
-    } else if args.print0 {
-        found.iter().try_for_each(|lsu| raw(format!("{}\0", lsu.name).as_bytes()))?;
-    } else if global.quiet {
-        found.iter().try_for_each(|lsu| line(&lsu.name))?;
-    } else {
-        lsu_table(&found)?;
+    fn nothing(&self, lsu: &str) -> String {
+        if self.is_whole {
+            format!("LSU {lsu} is empty")
+        } else {
+            format!("no image in LSU {lsu} is one that was asked for")
+        }
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn lsu_table(lsus: &[LsuInfo]) -> Done {
-    let width = |name: fn(&LsuInfo) -> &str| lsus.iter().map(|lsu| name(lsu).len()).max().unwrap_or(0).max(6);
-    let (name_width, bucket_width) = (width(|lsu| &lsu.name), width(|lsu| &lsu.bucket));
-    let row = |name: &str, bucket: &str, used: &str, capacity: &str, label: &str| {
-        let text = format!("{name:<name_width$}  {bucket:<bucket_width$}  {used:>10}  {capacity:>10}  {label}");
-        line(text.trim_end())
-    };
-    row("LSU", "BUCKET", "USED", "CAPACITY", "LABEL")?;
-    for lsu in lsus {
-        let known = |flag: u32, bytes: u64| if lsu.flags & flag != 0 { human_size(bytes) } else { "-".into() };
-        let used = known(STSP_LSUF_USED_KNOWN, lsu.used_bytes);
-        let capacity = known(STSP_LSUF_CAPACITY_KNOWN, lsu.capacity_bytes);
-        let label = if lsu.flags & STSP_LSUF_ACTIVE == 0 { "(bucket missing or refused)" } else { &lsu.label };
-        row(&lsu.name, &lsu.bucket, &used, &capacity, label)?;
-    }
-    Ok(())
-}
-
-fn lsu_json(lsu: &LsuInfo) -> Value {
-    let known = |flag: u32, value: u64| (lsu.flags & flag != 0).then_some(value);
-    json!({
-        "name": lsu.name,
-        "bucket": lsu.bucket,
-        "label": lsu.label,
-        "description": lsu.description,
-        "active": lsu.flags & STSP_LSUF_ACTIVE != 0,
-        "capacity": known(STSP_LSUF_CAPACITY_KNOWN, lsu.capacity_bytes),
-        "used": known(STSP_LSUF_USED_KNOWN, lsu.used_bytes),
-        "images": known(STSP_LSUF_USED_KNOWN, lsu.images),
-    })
 }

@@ -6,12 +6,15 @@
 mod args;
 mod bench;
 mod config;
+mod configuration;
 mod credentials;
 mod demo;
 mod doctor;
 mod draft;
+mod folder_trial;
 mod gc;
 mod get;
+mod host_message;
 mod image;
 mod info;
 mod init;
@@ -39,6 +42,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use signal_hook::consts::SIGXFSZ;
+use vastost::ost::host::HostError;
 
 use args::{Cli, Command, Global};
 
@@ -144,7 +148,7 @@ fn start_log(global: &Global) {
 
 /// An error with all its causes in one line.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut text = error.downcast_ref::<HostError>().map_or_else(|| error.to_string(), host_message::text);
     let mut at = error;
     // The library's own errors print their causes themselves.
     while !at.is::<vastost::error::Error>() {

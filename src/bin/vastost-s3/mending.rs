@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use serde_json::{Value, json};
 use vastost::catalog::audit::debris::SECOND_LOOK;
 use vastost::catalog::audit::report::{Class, Level, Report, States};
-use vastost::catalog::audit::run::{Checkpoint, Event, run};
+use vastost::catalog::audit::run::{Audited, Checkpoint, Event, run};
 use vastost::catalog::audit::{Found, Options};
 use vastost::catalog::list::Filter;
 use vastost::catalog::lsu::Lsu;
@@ -76,6 +76,8 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
         }
         rows.push((found, plan, done));
     }
+    let is_empty = rows.is_empty() && unlisted.is_empty() && saw_nothing(&audited.report);
+    let unknown_client = args.client.as_ref().filter(|_| is_empty);
     if global.json {
         let actions: Vec<_> = rows.iter().map(|(found, plan, done)| to_json(found, plan, done.as_ref())).collect();
         let mut errors = unlisted.clone();
@@ -83,16 +85,13 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
         let document = json!({ "schema": 1, "dry_run": !args.yes, "actions": actions });
         let printed = output::json(&output::with_error(document, &errors));
         output::unread_is_fine(printed)?;
-    } else if !global.quiet {
+    } else if !global.quiet && unknown_client.is_none() {
         match (rows.len(), args.yes) {
             (0, _) => hint(acts.nothing),
             (count, false) => hint(&format!("{count} to do; nothing was changed: --yes does it")),
             _ => {}
         }
-        let is_orphan = |class: Class| class == Class::OrphanData;
-        let named = audited.report.findings.iter().filter(|finding| is_orphan(finding.class)).count();
-        let old = audited.found.iter().filter(|(_, found)| is_orphan(found.finding.class)).count();
-        let young = named.saturating_sub(old);
+        let young = young(&audited);
         if young > 0 {
             let objects = output::counted(young as u64, "data object");
             hint(&format!("left alone, without a record but younger than --older-than: {objects}"));
@@ -100,17 +99,24 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
     }
     // What was done until then has been told.
     interrupt::check()?;
-    if let Some(client) =
-        args.client.as_ref().filter(|_| rows.is_empty() && unlisted.is_empty() && saw_nothing(&audited.report))
-    {
-        let client = client.to_string_lossy();
-        let lsus: Vec<_> = audited.report.summary.lsus.keys().map(String::as_str).collect();
-        return Err(
-            format!("no image of client {client} is in LSU {}, so nothing was looked at", lsus.join(", ")).into()
-        );
+    if let Some(client) = unknown_client {
+        return Err(nobody(&client.to_string_lossy(), &audited.report).into());
     }
     let failed = rows.iter().any(|(_, _, done)| matches!(done, Some(Done::Failed(_))));
     Ok(if failed || !unlisted.is_empty() { ExitCode::from(FOUND_PROBLEMS) } else { ExitCode::SUCCESS })
+}
+
+/// How many data objects without a record are too young to be touched.
+fn young(audited: &Audited) -> usize {
+    let is_orphan = |class: Class| class == Class::OrphanData;
+    let named = audited.report.findings.iter().filter(|finding| is_orphan(finding.class)).count();
+    let old = audited.found.iter().filter(|(_, found)| is_orphan(found.finding.class)).count();
+    named.saturating_sub(old)
+}
+
+fn nobody(client: &str, report: &Report) -> String {
+    let lsus: Vec<_> = report.summary.lsus.keys().map(String::as_str).collect();
+    format!("no image of client {client} is in LSU {}, so nothing was looked at", lsus.join(", "))
 }
 
 /// What could not be looked at. An LSU of which nothing could be listed at all is an error.

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use vastost::catalog::escape::{Name, escape, unescape};
 use vastost::catalog::image_id::{DATE_MAX, ImageId, parse_basename};
+use vastost::catalog::keys::{Folder, basename_max};
 use vastost::catalog::list::{Filter, Listing};
 use vastost::catalog::lsu::{Described, Image, Lsu};
 use vastost::clean::is_unfit;
@@ -18,15 +19,20 @@ use vastost::ost::host::{Definition, HostFilter, HostServer};
 use vastost::ost::status::{STSP_ECORRUPT, STSP_ENOENT};
 
 use crate::image::describe;
+use crate::output::utc;
 
 /// Candidates that an error lists before it says how many more there are.
 const CANDIDATES_MAX: usize = 20;
+/// A date so many seconds ahead is no difference between clocks.
+const AHEAD_MAX: u64 = 86_400;
 
 /// An image as the user named it.
 pub struct ImageName {
     pub lsu: String,
     pub basename: Vec<u8>,
     pub date: Option<u64>,
+    /// What was typed after the last colon where it is no date: it belongs to the basename.
+    tail: Option<String>,
 }
 
 impl ImageName {
@@ -34,11 +40,13 @@ impl ImageName {
         let (lsu, rest) = split(text)?;
         let wrong = |why: &str| format!("{}: {why}; an image is named LSU/basename or LSU/basename:date", show(text));
         let rest = rest.filter(|rest| !rest.is_empty()).ok_or_else(|| wrong("no image is named"))?;
-        let (basename, date) = match rest.iter().rposition(|byte| *byte == b':').map(|at| rest.split_at(at)) {
+        let last = rest.iter().rposition(|byte| *byte == b':').map(|at| rest.split_at(at));
+        let (basename, date, tail) = match last {
             Some((basename, date)) if is_date(date) => {
-                (basename, Some(parse_date(date).ok_or_else(|| wrong("the date is too late"))?))
+                (basename, Some(parse_date(date).ok_or_else(|| wrong("the date is too late"))?), None)
             }
-            _ => (rest, None),
+            Some((_, tail)) => (rest, None, Some(String::from_utf8_lossy(tail).into_owned())),
+            None => (rest, None, None),
         };
         if basename.is_empty() {
             return Err(wrong("the basename is empty").into());
@@ -47,15 +55,27 @@ impl ImageName {
         if basename.contains(&0) {
             return Err(wrong("a basename has no NUL byte").into());
         }
-        if basename.len() >= STSP_NAME_SIZE {
-            return Err(wrong(&format!("a basename has at most {} bytes", STSP_NAME_SIZE - 1)).into());
+        let name = Self { lsu, basename, date, tail };
+        if name.basename.len() >= STSP_NAME_SIZE {
+            let max = basename_max(name.own_date().unwrap_or_else(now));
+            return Err(wrong(&format!("with this date a basename has at most {max} bytes after escaping")).into());
         }
-        Ok(Self { lsu, basename, date })
+        Ok(name)
+    }
+
+    /// What is odd about an image to create under this name and `date`: each a sentence.
+    pub fn doubts(&self, date: u64) -> Vec<String> {
+        let tail = self.tail.as_ref().map(|tail| {
+            let name = self.shown();
+            format!("{tail:?} is no date in seconds since 1970, so it is taken as part of the name {name}")
+        });
+        let ahead = (date > now().saturating_add(AHEAD_MAX))
+            .then(|| format!("the date of {} is {}, which is in the future", self.shown(), utc(date)));
+        tail.into_iter().chain(ahead).collect()
     }
 
     /// The definition under which to create it: with the date given, else the one in the basename, else now.
     pub fn to_create(&self) -> Definition {
-        let now = || u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
         Definition::new(self.basename.clone(), self.own_date().unwrap_or_else(now))
     }
 
@@ -67,16 +87,6 @@ impl ImageName {
     /// The one image that is meant, by the records on the store. With `newest` it is the latest complete one of that
     /// basename, or the latest of all when none is complete.
     pub fn find_in(&self, lsu: &Lsu, newest: bool) -> Result<ImageId, Box<dyn Error>> {
-        let dates = || -> Result<Vec<u64>, Box<dyn Error>> {
-            let (basename, mut dates) = (Name::new(self.basename.clone()), Vec::new());
-            let client = Some(Name::new(self.id(0)?.client()));
-            let filter = Filter { client, basename_prefix: basename.clone(), ..Filter::default() };
-            let mut listing = Listing::new(lsu, filter);
-            while let Some(listed) = listing.next_image()? {
-                dates.extend((listed.id.basename == basename).then_some(listed.id.date));
-            }
-            Ok(dates)
-        };
         let is_complete = |id: &ImageId| -> Result<bool, Box<dyn Error>> {
             match describe(lsu, id.clone()).if_found() {
                 Ok(found) => Ok(matches!(found, Some(Described::Here(Image::Complete(_))))),
@@ -85,7 +95,50 @@ impl ImageName {
                 Err(error) => Err(error.into()),
             }
         };
-        self.choose(newest, dates, is_complete)
+        self.choose(newest, || self.dates_in(lsu), is_complete)
+    }
+
+    /// As [`ImageName::find_in`] without `newest`. Where no list shows the image, the versions of its client's sidecars may
+    /// tell its date: somebody may have deleted it past the plug-in.
+    pub fn find_deleted_in(&self, lsu: &Lsu) -> Result<ImageId, Box<dyn Error>> {
+        let dates = || match self.dates_in(lsu)? {
+            none if none.is_empty() => self.hidden_dates_in(lsu),
+            dates => Ok(dates),
+        };
+        self.choose(false, dates, |_| Ok(true))
+    }
+
+    fn dates_in(&self, lsu: &Lsu) -> Result<Vec<u64>, Box<dyn Error>> {
+        let (basename, mut dates) = (Name::new(self.basename.clone()), Vec::new());
+        let client = Some(Name::new(self.id(0)?.client()));
+        let filter = Filter { client, basename_prefix: basename.clone(), ..Filter::default() };
+        let mut listing = Listing::new(lsu, filter);
+        while let Some(listed) = listing.next_image()? {
+            dates.extend((listed.id.basename == basename).then_some(listed.id.date));
+        }
+        Ok(dates)
+    }
+
+    fn hidden_dates_in(&self, lsu: &Lsu) -> Result<Vec<u64>, Box<dyn Error>> {
+        let client = Name::new(self.id(0)?.client());
+        let (owned, folder) = (lsu.clone(), lsu.keys().folder(Folder::Catalog, Some(&client)));
+        let keys = lsu.store().run(async move { owned.store().list_versioned_keys(owned.bucket(), &folder).await });
+        let why = match keys {
+            Ok(keys) => {
+                let ids = keys.iter().filter_map(|key| lsu.keys().parse(Folder::Catalog, key));
+                let dates = ids.filter(|(id, _)| id.basename.as_bytes() == self.basename).map(|(id, _)| id.date);
+                let dates: Vec<_> = dates.collect();
+                if !dates.is_empty() {
+                    return Ok(dates);
+                }
+                "no version of its sidecar is left".to_owned()
+            }
+            Err(error) => format!("versions cannot be listed: {error}"),
+        };
+        let name = self.shown();
+        let way_out = "from NetBackup's catalog or a list of the bucket's versions";
+        Err(format!("no image {name} ({why}); one that no list shows is named with its date, {name}:DATE, {way_out}")
+            .into())
     }
 
     /// As [`ImageName::find_in`], by the plug-in.
@@ -226,6 +279,10 @@ fn moment(text: &str, into_day: u64) -> Result<u64, String> {
     Ok(u64::try_from(start).map_err(|_| wrong())? + into_day)
 }
 
+fn now() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
+}
+
 fn is_date(tail: &[u8]) -> bool {
     tail.len() > 1 && tail.iter().skip(1).all(u8::is_ascii_digit)
 }
@@ -271,6 +328,16 @@ mod tests {
         assert_eq!(date("l/db_1795305600_C1_F1"), 1_795_305_600);
         assert_eq!(date("l/db_1795305600_C1_F1:7"), 7);
         assert!(date("l/db") > 1_700_000_000);
+    }
+
+    #[test]
+    fn a_tail_that_is_no_date_and_a_date_ahead_are_doubted() {
+        let doubts = |text: &str| {
+            let name = ImageName::parse(OsStr::new(text)).unwrap();
+            name.doubts(name.to_create().date).len()
+        };
+        assert_eq!((doubts("l/x:abc"), doubts("l/x:"), doubts("l/x:253402207200")), (1, 1, 1));
+        assert_eq!((doubts("l/x"), doubts("l/x=3Aabc"), doubts("l/x:1")), (0, 0, 0));
     }
 
     #[test]

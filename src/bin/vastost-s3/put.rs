@@ -1,6 +1,7 @@
 //! `put`: a file, standard input or the output of a command becomes an image, through the plug-in as NetBackup would do
 //! it. Whatever goes wrong after the image was created, what was written is removed again.
 
+mod descendants;
 mod source;
 
 use std::error::Error;
@@ -17,11 +18,12 @@ use vastost::ost::host::{Definition, HostImage, HostServer};
 use vastost::ost::status::{STSP_EBUSY, STSP_EEXIST, STSP_ENOENT};
 
 use crate::args::{Global, Put};
+use crate::interrupt::Interrupted;
 use crate::name::{ImageName, full_name};
-use crate::output::{human_size, line};
+use crate::output::{complain, human_size, line};
 use crate::progress::Progress;
 use crate::site::Site;
-use crate::{Outcome, Problem, image};
+use crate::{Outcome, Problem, chain, host_message, image};
 use source::{Reading, Source};
 
 /// Seconds after now that an image without a date of its own may get when the earlier ones are taken.
@@ -32,7 +34,9 @@ pub fn run(global: &Global, args: &Put) -> Outcome {
     let name = ImageName::parse(place)?;
     let mut def = definition(&name, args)?;
     let site = Site::open(global)?;
+    site.lsu(&name.lsu)?;
     let source = Source::open(file, &args.program)?;
+    name.doubts(def.date).iter().for_each(|doubt| complain(&format!("warning: {doubt}")));
     crate::interrupt::watch()?;
     let started = Instant::now();
     let size = {
@@ -82,7 +86,8 @@ fn create(server: &HostServer, name: &ImageName, def: &mut Definition) -> Result
         match server.create(&name.lsu, def) {
             Err(error) if matches!(error.code, STSP_EEXIST | STSP_EBUSY) && def.date < last => def.date += 1,
             Err(error) if error.code == STSP_EEXIST => {
-                return Err(format!("{error}; LSU/BASENAME:DATE with another date names another image").into());
+                let exists = host_message::text(&error);
+                return Err(format!("{exists}; LSU/BASENAME:DATE with another date names another image").into());
             }
             other => return Ok(other?),
         }
@@ -137,26 +142,33 @@ fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error
     match server.info(lsu, def) {
         Ok(info) if info.flags & STSP_II_IMAGE_PENDING != 0 => {}
         Ok(_) => return more(first, &left_alone(&name)),
-        Err(gone) if gone.code == STSP_ENOENT => return first,
+        Err(gone) if gone.code == STSP_ENOENT => return nothing_stored(first),
         Err(second) => {
             let left =
                 format!("`vastost-s3 info {name}` tells, and if it is pending, `vastost-s3 rm {name}` removes it");
+            let second = host_message::text(&second);
             return more(first, &format!("nobody knows what is left of it, so nothing was removed: {second}; {left}"));
         }
     }
     match server.delete(lsu, def) {
-        Ok(()) => first,
-        Err(gone) if gone.code == STSP_ENOENT => first,
+        Ok(()) => nothing_stored(first),
+        Err(gone) if gone.code == STSP_ENOENT => nothing_stored(first),
         Err(second) => {
             let left = format!("`vastost-s3 rm {name}` removes what is left");
+            let second = host_message::text(&second);
             more(first, &format!("what was written could not be removed: {second}; {left}"))
         }
     }
 }
 
+/// An interruption with what it means here; the other errors say it themselves, or it is plain.
+fn nothing_stored(first: Box<dyn Error>) -> Box<dyn Error> {
+    if first.is::<Interrupted>() { more(first, "nothing was stored") } else { first }
+}
+
 /// The same error with a second sentence.
 fn more(first: Box<dyn Error>, second: &str) -> Box<dyn Error> {
-    let text = format!("{first}; {second}");
+    let text = format!("{}; {second}", chain(first.as_ref()));
     if first.is::<Problem>() { Problem(text).into() } else { text.into() }
 }
 

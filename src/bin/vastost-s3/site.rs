@@ -3,14 +3,14 @@
 use std::error::Error;
 
 use vastost::catalog::lsu::Lsu;
-use vastost::config::{Config, Server};
+use vastost::config::{self, Config, Server};
 use vastost::objstore::client::Store;
 use vastost::objstore::engine::Engine;
 use vastost::ost::abi::STSP_PREFIX;
 use vastost::ost::host::{self, HostServer};
 
 use crate::args::Global;
-use crate::credentials;
+use crate::{configuration, credentials};
 
 /// The configuration and one server of it.
 pub struct Site {
@@ -33,9 +33,21 @@ pub struct Plugin {
 impl Site {
     /// The configuration file that `global` means, and the server it names or the only one there is.
     pub fn open(global: &Global) -> Result<Self, Box<dyn Error>> {
-        let config = Config::find(global.config.as_deref())?;
+        let config = configuration::find(global)?;
         let server = choose(&config, global.server.as_deref())?;
         Ok(Self { config, server })
+    }
+
+    /// An LSU by name: configured, or a bucket that discovery takes.
+    pub fn lsu(&self, name: &str) -> Result<config::Lsu, Box<dyn Error>> {
+        let server = &self.server;
+        let found = server.lsu(name).cloned().or_else(|| server.discovered(name));
+        found.ok_or_else(|| {
+            let known: Vec<_> = server.lsus.iter().map(|lsu| lsu.name.as_str()).collect();
+            let path = self.config.path.display();
+            let what = format!("LSU {name} is not configured for server {} in {path}", server.name);
+            format!("{what}; it has: {}", known.join(", ")).into()
+        })
     }
 
     pub fn catalog(self) -> Result<Catalog, Box<dyn Error>> {
@@ -54,20 +66,12 @@ impl Site {
 }
 
 impl Catalog {
-    /// An LSU by name: configured, or a bucket that discovery takes.
+    /// An LSU by name, as [`Site::lsu`].
     pub fn lsu(&self, name: &str) -> Result<Lsu, Box<dyn Error>> {
-        let (config, server) = (&self.site.config, &self.site.server);
-        let found = server.lsu(name).cloned().or_else(|| server.discovered(name));
-        let found = found.ok_or_else(|| {
-            let known: Vec<_> = server.lsus.iter().map(|lsu| lsu.name.as_str()).collect();
-            let path = config.path.display();
-            format!("LSU {name} is not configured for server {} in {path}; it has: {}", server.name, known.join(", "))
-        })?;
-        Ok(Lsu::new(self.store.clone(), config, server, &found))
+        let site = &self.site;
+        Ok(Lsu::new(self.store.clone(), &site.config, &site.server, &site.lsu(name)?))
     }
-}
 
-impl Catalog {
     /// The LSUs of those names, or all: those of the file, then the buckets that discovery takes.
     pub fn lsus(&self, names: &[String]) -> Result<Vec<Lsu>, Box<dyn Error>> {
         if !names.is_empty() {

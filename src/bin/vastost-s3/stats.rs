@@ -5,15 +5,13 @@ mod table;
 
 use std::error::Error;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use vastost::config::Config;
-
 use crate::args::{Global, Stats};
-use crate::output::{self, painted, raw};
-use crate::{COULD_NOT_RUN, Outcome};
+use crate::output::{self, hint, painted, raw};
+use crate::{COULD_NOT_RUN, Outcome, configuration};
 use reading::Reading;
 
 /// Moves a terminal's cursor home and clears what was there.
@@ -26,7 +24,7 @@ pub fn run(global: &Global, args: &Stats) -> Outcome {
         if global.json {
             output::json(&reading)?;
         } else {
-            table::print(&reading)?;
+            show(global, &dir, &reading)?;
         }
         return Ok(if reading.error.is_none() { ExitCode::SUCCESS } else { ExitCode::from(COULD_NOT_RUN) });
     };
@@ -35,7 +33,7 @@ pub fn run(global: &Global, args: &Stats) -> Outcome {
             painted(&output::json_text(&reading)?)?;
         } else {
             raw(if std::io::stdout().is_terminal() { CLEAR } else { b"" })?;
-            table::print(&reading)?;
+            show(global, &dir, &reading)?;
         }
         output::flush()?;
         std::thread::sleep(Duration::from_secs(seconds));
@@ -43,11 +41,23 @@ pub fn run(global: &Global, args: &Stats) -> Outcome {
     }
 }
 
+/// The table, or a sentence where there is nothing to show.
+fn show(global: &Global, dir: &Path, reading: &Reading) -> Result<(), Box<dyn Error>> {
+    if !reading.processes.is_empty() {
+        return table::print(reading);
+    }
+    // Files that cannot be read were named already.
+    if reading.error.is_none() && !global.quiet {
+        hint(&format!("no process has left counters in {}", dir.display()));
+    }
+    Ok(())
+}
+
 fn folder(global: &Global, args: &Stats) -> Result<PathBuf, Box<dyn Error>> {
     if let Some(dir) = &args.dir {
         return Ok(dir.clone());
     }
-    let config = Config::find(global.config.as_deref())?;
+    let config = configuration::find(global)?;
     config.metrics.dir.ok_or_else(|| {
         let path = config.path.display();
         format!("{path} sets no [metrics] dir, so nothing is written that could be shown").into()

@@ -20,7 +20,7 @@ pub fn run(global: &Global, args: &Undelete) -> Outcome {
         let date = name.date.map(|date| format!(":{date}")).unwrap_or_default();
         let shown = format!("{}/{}{date}", name.lsu, shown(&name.basename));
         let done = catalog.lsu(&name.lsu).and_then(|lsu| {
-            let (owned, id) = (lsu.clone(), name.find_in(&lsu, false)?);
+            let (owned, id) = (lsu.clone(), name.find_deleted_in(&lsu)?);
             Ok(lsu.store().run(async move { undelete(&owned, &id).await })?)
         });
         match done {

@@ -268,7 +268,10 @@ fn may_have_been_complete(text: &[u8]) -> bool {
     let Some(fields) = fields_of(text) else { return true };
     let innocent = fields.get("closing").is_none_or(|closing| closing.is_null() || closing == "incomplete");
     let raw = String::from_utf8_lossy(text);
-    !innocent || fields.values().any(|value| value == "complete") || raw.contains("\\u") || raw.matches("\"closing\"").count() > 1
+    !innocent
+        || fields.values().any(|value| value == "complete")
+        || raw.contains("\\u")
+        || raw.matches("\"closing\"").count() > 1
 }
 
 /// The fields of a JSON object that is no larger than a record can be once it is parsed.

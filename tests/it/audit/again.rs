@@ -112,7 +112,8 @@ fn one_answer_damns_no_image(wish: &Wish) {
     let yard = Yard::new(wish);
     yard.keep(&image("v", 1), pattern(900, 1), &pattern(100_000, 2));
     let proxy = beside(&yard);
-    let edits: [(&str, fn(&mut Reply)); 3] = [
+    type Edit = fn(&mut Reply);
+    let edits: [(&str, Edit); 3] = [
         ("backups", |reply| {
             reply.set("ETag", "\"00000000000000000000000000000000\"");
             reply.set("x-amz-checksum-crc64nvme", "AAAAAAAAAAA=");

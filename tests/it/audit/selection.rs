@@ -73,7 +73,10 @@ fn a_shard_that_is_missing_is_told(wish: &Wish) {
     std::fs::write(&file, serde_json::to_vec(&second).unwrap()).unwrap();
     let (code, merged) = report_of(yard.run(&["--json", "verify", "merge", file.to_str().unwrap()]));
     assert_eq!((code, merged.summary.interrupted), (2, true));
-    assert!(merged.summary.lsus["main"].notes.iter().any(|note| note.contains("missing of 3: 1, 3")), "{merged:?}");
+    assert!(
+        merged.summary.lsus["main"].notes.iter().any(|note| note.contains("of 3 shards, 1, 3 are missing")),
+        "{merged:?}"
+    );
 }
 
 fn an_audit_is_of_the_client_the_name_and_the_days_that_were_asked_for(wish: &Wish) {

@@ -30,7 +30,8 @@ fn a_client_of_which_there_is_nothing_is_told_alone() {
     run_with(&site, &["put", "-", "main/a:1"], b"x").expect(0);
     for command in ["gc", "repair"] {
         let told = run(&site, &[command, "main", "--client", "nope"]).expect(2).stderr;
-        assert_eq!(told, "vastost-s3: no image of client nope is in LSU main, so nothing was looked at\n", "{command}");
+        let sentence = "vastost-s3: no image of client nope is in LSU main, so nothing was looked at\n";
+        assert!(told.ends_with(sentence) && !told.contains("nothing to"), "{told}");
     }
 }
 

@@ -9,7 +9,7 @@ use crate::sdk::keep_versions;
 fn deleted(names: &[&str]) -> Site {
     let site = site();
     keep_versions(&site);
-    for name in names {
+    for &name in names {
         run_with(&site, &["put", "-", name], name.as_bytes()).expect(0);
     }
     let foreign = Foreign::new(&site);

@@ -1,14 +1,15 @@
-//! What this host must give: files that only we change, a state directory, memory, file descriptors.
+//! What this host must give: files that only we change, folders that can be written, memory, file descriptors.
 
 use std::path::Path;
 
+use nix::libc;
 use vastost::config::warnings::warnings;
 use vastost::config::{Config, size_text};
-use vastost::files;
 use vastost::memory::{self, RESERVE};
 
 use super::Done;
 use super::report::Report;
+use crate::folder_trial::{folder_of_log, try_folder};
 use crate::output::human_size;
 
 /// Descriptors beside those of connections: the host's own files, libraries, logs.
@@ -17,39 +18,49 @@ const OTHER_FILES: u64 = 64;
 /// Of a process beside its part buffers, about.
 const BESIDE_POOL: u64 = 64 << 20;
 
+const STATE_ADVICE: &str =
+    "set state_dir to a folder that NetBackup's processes may write; without it each probes anew and no usage is known";
+const METRICS_ADVICE: &str =
+    "set [metrics] dir to a folder that NetBackup's processes may write; without it there are no counters";
+const LOG_ADVICE: &str =
+    "set [log] file in a folder that NetBackup's processes may write; without it there is no log of the plug-in's own";
+
 pub fn check(config: &Config, report: &mut Report) -> Done {
     for warning in warnings(config) {
-        report.warn(
-            "files",
-            warning,
-            "see \"Files on the host\" in docs/architecture.md for whom they should belong to",
-        )?;
+        let advice = advice(&warning);
+        report.warn("files", warning, advice)?;
     }
-    state_dir(&config.state_dir, report)?;
+    folder("state directory", &config.state_dir, STATE_ADVICE, report)?;
+    if let Some(metrics) = &config.metrics.dir {
+        folder("metrics folder", metrics, METRICS_ADVICE, report)?;
+    }
+    if let Some(log) = folder_of_log(config) {
+        folder("log folder", log, LOG_ADVICE, report)?;
+    }
     memory(config.pool.budget_bytes, report)?;
     limits(config.pool.budget_bytes, report)?;
     proxies(report)?;
     descriptors(config, report)
 }
 
-fn state_dir(folder: &Path, report: &mut Report) -> Done {
-    let path = folder.display();
-    let was_there = folder.exists();
-    let probe = folder.join(format!("doctor-{}", std::process::id()));
-    let written =
-        files::make_folder(folder).and_then(|()| files::replace(&probe, b"vastost doctor", files::STATE_MODE));
-    let removed = written.and_then(|()| std::fs::remove_file(&probe));
-    if !was_there {
-        // Whoever needs it first makes it, and it is theirs then; it may hold nothing of ours.
-        let _ = std::fs::remove_dir(folder);
+/// What to do about a file that is odd: one that is not there belongs to nobody.
+fn advice(warning: &str) -> &'static str {
+    let is_missing = warning.contains(&std::io::Error::from_raw_os_error(libc::ENOENT).to_string());
+    if warning.contains(": there is no folder ") {
+        "make the folder, or correct [log] file"
+    } else if warning.starts_with("CA file ") && is_missing {
+        "correct tls.ca_file, or put the file there"
+    } else {
+        "see \"Files on the host\" in docs/architecture.md for whom they should belong to"
     }
-    match removed {
-        Ok(()) if was_there => report.pass("state directory", format!("{path} is writable")),
-        Ok(()) => report.pass("state directory", format!("{path} can be made")),
-        Err(error) => {
-            let advice = "set state_dir to a folder that NetBackup's processes may write; without it each probes anew and no usage is known";
-            report.fail("state directory", format!("{path}: {error}"), advice)
-        }
+}
+
+fn folder(check: &str, folder: &Path, advice: &str, report: &mut Report) -> Done {
+    let path = folder.display();
+    match try_folder(folder) {
+        Ok(true) => report.pass(check, format!("{path} is writable")),
+        Ok(false) => report.pass(check, format!("{path} can be made")),
+        Err(error) => report.fail(check, format!("{path}: {error}"), advice),
     }
 }
 

@@ -1,8 +1,10 @@
-//! A thread that writes buffers to a file in their order, and gives them back empty.
+//! A thread that writes buffers to a file in their order, and gives them back empty; and one that opens a file. Both may
+//! take as long as another process likes, and Ctrl-C is heard meanwhile.
 
 use std::error::Error;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,6 +15,23 @@ use crate::interrupt;
 const BUFFERS: usize = 4;
 /// How long Ctrl-C may wait for a file that takes nothing.
 const POLL: Duration = Duration::from_millis(100);
+
+/// Opens a device or a pipe that is there. A pipe is open when somebody reads from it.
+pub fn open(path: &Path) -> Result<io::Result<File>, Box<dyn Error>> {
+    let (give, opened) = channel();
+    let path = path.to_path_buf();
+    let body = move || drop(give.send(OpenOptions::new().write(true).open(path)));
+    // After an interruption it ends with the process.
+    std::thread::Builder::new().name("vastost-open".into()).spawn(body)?;
+    loop {
+        interrupt::check()?;
+        match opened.recv_timeout(POLL) {
+            Ok(opened) => return Ok(opened),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err("the thread that opens has failed".into()),
+        }
+    }
+}
 
 pub struct Writer {
     empty: Receiver<Vec<u8>>,

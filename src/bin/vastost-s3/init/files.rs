@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fs::Permissions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,11 @@ use vastost::config::STATE_DIR_DEFAULT;
 use super::{Keys, Plan};
 use crate::args::Init;
 use crate::draft::{Draft, regular};
+
+/// Only the owner reads what holds a secret.
+pub const SECRET_MODE: u32 = 0o600;
+/// Old keys that stay beside the new ones.
+const COPIES_MAX: u32 = 1_000;
 
 /// The keys lie beside the configuration.
 pub fn keys_path(args: &Init) -> PathBuf {
@@ -21,12 +26,53 @@ fn keys_name(args: &Init) -> String {
     format!("{}.keys.toml", args.name)
 }
 
-/// Refuses to put `text` in the place of a file that says something else.
-pub fn refuse_overwrite(args: &Init, path: &Path, text: Option<&str>) -> Result<(), String> {
-    if !args.force && path.symlink_metadata().is_ok() && !text.is_some_and(|text| says(path, text)) {
-        return Err(format!("{} exists; --force overwrites it, --output writes another one", path.display()));
+/// Refuses to put `text` in the place of a configuration that says something else.
+pub fn refuse_overwrite(args: &Init, text: Option<&str>) -> Result<(), String> {
+    if is_free(args, &args.output, text) {
+        return Ok(());
     }
-    Ok(())
+    Err(format!("{} exists; --force overwrites it, --output writes another one", args.output.display()))
+}
+
+/// The same of the keys, which other configurations in the folder may use too.
+pub fn refuse_keys(args: &Init, path: &Path, text: &str) -> Result<(), String> {
+    if is_free(args, path, Some(text)) {
+        return Ok(());
+    }
+    let path = path.display();
+    let other = "--name NAME, or --output in another folder, uses another one";
+    Err(format!("{path} exists with other keys; {other}, --force replaces it and keeps the old one beside it"))
+}
+
+fn is_free(args: &Init, path: &Path, text: Option<&str>) -> bool {
+    args.force || path.symlink_metadata().is_err() || text.is_some_and(|text| says(path, text))
+}
+
+/// Copies a file whose place another `text` will take to `<file>.bak`, or `<file>.bak.1` and so on where that is there.
+pub fn keep_old(path: &Path, text: &str) -> Result<Option<PathBuf>, Box<dyn Error>> {
+    let old = regular(path)?;
+    if !old.exists() || says(&old, text) {
+        return Ok(None);
+    }
+    let wrong = |error: io::Error| format!("keep a copy of {}: {error}", path.display());
+    let bytes = std::fs::read(&old).map_err(wrong)?;
+    for number in 0..COPIES_MAX {
+        let mut copy = path.as_os_str().to_owned();
+        copy.push(if number == 0 { ".bak".to_owned() } else { format!(".bak.{number}") });
+        let copy = PathBuf::from(copy);
+        if copy.symlink_metadata().is_ok() {
+            continue;
+        }
+        let placed = Draft::create(&copy, SECRET_MODE).and_then(|draft| {
+            draft.file()?.write_all(&bytes)?;
+            draft.place_new()
+        });
+        match placed {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return Ok(other.map(|_| Some(copy)).map_err(wrong)?),
+        }
+    }
+    Err(format!("{} has {COPIES_MAX} old copies beside it; remove some", path.display()).into())
 }
 
 fn says(path: &Path, text: &str) -> bool {

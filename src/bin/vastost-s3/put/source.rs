@@ -3,6 +3,7 @@
 //! An image is stored only when its source was whole. A command must end with exit status 0; a file must be the same
 //! after it was read as it was before; a source that nobody measured beforehand must bring at least one byte, unless an
 //! empty image is what is wanted. A thread reads ahead, so that a source that stalls does not keep us from hearing Ctrl-C.
+//! A command that is no longer needed is ended with all that it has started.
 
 use std::error::Error;
 use std::fs::{File, Metadata};
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::descendants::{self, Process};
 use crate::args::Put;
 use crate::output::{counted, grouped};
 use crate::{Problem, interrupt};
@@ -233,19 +235,40 @@ fn wait(child: &mut Child) -> Result<ExitStatus, Box<dyn Error>> {
     }
 }
 
-/// Ends a command that nobody needs any more, and waits until it has ended.
+/// Ends a command that nobody needs any more with all that it has started, and waits until they have ended. It is in our
+/// process group, so that it can ask for a password at the terminal; therefore each process gets a signal of its own.
 fn end(child: &mut Child) {
-    let pid = i32::try_from(child.id()).ok().map(Pid::from_raw);
     // Not reaped yet, so the number is still its own.
-    if let (Ok(None), Some(pid)) = (child.try_wait(), pid) {
-        let _ = kill(pid, Signal::SIGTERM);
+    let own = i32::try_from(child.id()).ok().filter(|_| matches!(child.try_wait(), Ok(None)));
+    let mut below = own.map(descendants::of).unwrap_or_default();
+    if let Some(pid) = own {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
     }
+    below.iter().for_each(|process| process.send(Signal::SIGTERM));
+
+    await_end(child, &mut below);
+
+    // What they have started since belongs to them.
+    let parents =
+        own.filter(|_| matches!(child.try_wait(), Ok(None))).into_iter().chain(below.iter().map(Process::pid));
+    let later: Vec<_> = parents.flat_map(descendants::of).collect();
+    let _ = child.kill();
+    below.extend(later);
+    below.iter().for_each(|process| process.send(Signal::SIGKILL));
+    await_end(child, &mut below);
+    let _ = child.wait();
+}
+
+/// Gives a command and the processes below it a while to end.
+fn await_end(child: &mut Child, below: &mut Vec<Process>) {
     let asked = Instant::now();
-    while matches!(child.try_wait(), Ok(None)) && asked.elapsed() < END_WAIT {
+    while asked.elapsed() < END_WAIT {
+        below.retain(Process::is_alive);
+        if below.is_empty() && !matches!(child.try_wait(), Ok(None)) {
+            break;
+        }
         std::thread::sleep(EXIT_POLL);
     }
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
 fn describe(status: ExitStatus) -> String {

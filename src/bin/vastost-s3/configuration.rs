@@ -1,0 +1,55 @@
+//! The configuration file that a command reads. Where it cannot be read, the error says who chose it and what makes one; what
+//! is wrong in a file that can be read, the library says.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use vastost::config::{Config, places};
+
+use crate::args::Global;
+use crate::chain;
+
+/// There is no file, or it cannot be read: a check of it could not run.
+#[derive(Debug)]
+pub struct Unreadable(String);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Unreadable {}
+
+/// The file that `global` means.
+pub fn find(global: &Global) -> Result<Config, Box<dyn Error>> {
+    find_at(global.config.as_deref(), "--config")
+}
+
+/// The file `explicit`, which `by` has named, else the one that the environment names, else that of the default places.
+pub fn find_at(explicit: Option<&Path>, by: &str) -> Result<Config, Box<dyn Error>> {
+    Config::find(explicit).map_err(|error| {
+        let in_environment = std::env::var_os("VASTOST_CONFIG").is_some_and(|path| !path.is_empty());
+        let chosen = match explicit {
+            Some(_) => format!(" (from {by})"),
+            None if in_environment => " (from $VASTOST_CONFIG)".to_owned(),
+            // The error itself says where it was looked for.
+            None if is_nowhere() => String::new(),
+            None => " (from the default place)".to_owned(),
+        };
+        let is_unreadable = chosen.is_empty() || error.source().is_some_and(|source| source.is::<io::Error>());
+        if is_unreadable {
+            Unreadable(format!("{}{chosen}; `vastost-s3 init` writes one", chain(&error))).into()
+        } else {
+            error.into()
+        }
+    })
+}
+
+fn is_nowhere() -> bool {
+    let is_missing =
+        |place: &Path| place.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    places().iter().all(|place| is_missing(place))
+}
