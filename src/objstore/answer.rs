@@ -147,7 +147,10 @@ impl<'a> Scanner<'a> {
         let end = tag_end(self.text)?;
         let tag = self.text.get(..end)?;
         let (tag, is_empty) = tag.strip_suffix('/').map_or((tag, false), |tag| (tag, true));
-        let name = tag.split(|c: char| c.is_ascii_whitespace()).next().filter(|name| !name.is_empty())?;
+        let name = tag.split(|c: char| c.is_ascii_whitespace()).next()?;
+        if local(name).is_empty() || name.contains(char::is_control) {
+            return None;
+        }
         if self.open.is_empty() && self.root.replace(name).is_some() {
             // A second root.
             return None;
