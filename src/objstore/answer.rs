@@ -148,7 +148,7 @@ impl<'a> Scanner<'a> {
         let tag = self.text.get(..end)?;
         let (tag, is_empty) = tag.strip_suffix('/').map_or((tag, false), |tag| (tag, true));
         let name = tag.split(|c: char| c.is_ascii_whitespace()).next()?;
-        if local(name).is_empty() || name.contains(char::is_control) {
+        if !name.split(':').all(is_name) {
             return None;
         }
         if self.open.is_empty() && self.root.replace(name).is_some() {
@@ -176,6 +176,12 @@ fn tag_end(text: &str) -> Option<usize> {
         }
     }
     None
+}
+
+/// XML's own rule but for letters beyond ASCII, of which any will do.
+fn is_name(name: &str) -> bool {
+    let begins = |c: char| c.is_ascii_alphabetic() || c == '_' || (!c.is_ascii() && !c.is_control());
+    name.starts_with(begins) && name.chars().all(|c| begins(c) || c.is_ascii_digit() || matches!(c, '-' | '.'))
 }
 
 fn local(name: &str) -> &str {

@@ -24,7 +24,7 @@ fn what_lacks_a_piece_in_its_middle_is_broken() {
     assert_eq!(Form::of(format!("{LIST}x").as_bytes()), Form::Broken("ListBucketResult"));
     assert_eq!(Form::of(b"<!DOCTYPE a [<!ENTITY b \"c\">]><a></a>"), Form::Broken(""));
     assert_eq!(Form::of("<a>".repeat(DEPTH_MAX + 1).as_bytes()), Form::Broken("a"));
-    for nameless in ["<s3:/>", "<-.:></-.:>", "<a\u{1}/>"] {
+    for nameless in ["<s3:/>", "<-.:></-.:>", "<a\u{1}/>", "<a'<b'/>", "<a:b:'/>", "<0/>"] {
         assert!(!matches!(Form::of(nameless.as_bytes()), Form::Whole(_)), "{nameless}");
     }
 }
