@@ -12,7 +12,10 @@ fn main() {
     if target("ARCH") == "x86_64" {
         // rustc exports the C functions of every crate below us, and with LTO they are in no library that
         // --exclude-libs could name. Rust links with lld on this target, which takes a second version script.
-        let hidden = format!("{}/packaging/hidden.map", std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default());
+        let hidden = format!(
+            "{}/packaging/hidden.map",
+            std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default()
+        );
         println!("cargo::rustc-cdylib-link-arg=-Wl,--version-script={hidden}");
         // Of the names to hide some are gone already in optimised builds.
         println!("cargo::rustc-cdylib-link-arg=-Wl,--undefined-version");

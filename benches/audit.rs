@@ -3,7 +3,13 @@
 //! `cargo bench --bench audit -- [IMAGES]` (100,000 when left out) against the server of VASTOST_TEST_ENDPOINT, a real
 //! MinIO as README's tests start one. Filling the bucket takes most of the time: two objects for each image.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 
 #[path = "../tests/it/common.rs"]
 #[allow(dead_code, reason = "shared with the tests, which use all of it")]
@@ -24,15 +30,30 @@ use common::{CALL, DATE, Site, Wish, backup, image, pattern};
 const PUTS_AT_ONCE: usize = 32;
 
 fn main() {
-    let images = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(100_000u64);
-    let site = Site::new(&Wish { minio: true, ..Wish::default() });
+    let images = std::env::args()
+        .skip(1)
+        .find_map(|arg| arg.parse().ok())
+        .unwrap_or(100_000u64);
+    let site = Site::new(&Wish {
+        minio: true,
+        ..Wish::default()
+    });
     let began = Instant::now();
     fill(&site, images);
-    println!("{images} images of 1,000 bytes, filled in {:.0} s", began.elapsed().as_secs_f64());
-    println!("{:<28} {:>8} {:>10} {:>10} {:>10}", "command", "seconds", "images/s", "listings", "peak RSS");
-    for args in
-        [&["verify", "main", "--quick"][..], &["verify", "main"], &["verify", "main", "--deep"], &["usage", "main"]]
-    {
+    println!(
+        "{images} images of 1,000 bytes, filled in {:.0} s",
+        began.elapsed().as_secs_f64()
+    );
+    println!(
+        "{:<28} {:>8} {:>10} {:>10} {:>10}",
+        "command", "seconds", "images/s", "listings", "peak RSS"
+    );
+    for args in [
+        &["verify", "main", "--quick"][..],
+        &["verify", "main"],
+        &["verify", "main", "--deep"],
+        &["usage", "main"],
+    ] {
         measure(&site, images, args);
     }
 }
@@ -41,7 +62,10 @@ fn main() {
 fn fill(site: &Site, images: u64) {
     let (server, first) = (site.open(), image("scale", 0));
     backup(&server, &first, &pattern(1000, 1), CALL);
-    let (sidecar, data) = (site.keys_under("catalog/")[0].clone(), site.keys_under("backups/")[0].clone());
+    let (sidecar, data) = (
+        site.keys_under("catalog/")[0].clone(),
+        site.keys_under("backups/")[0].clone(),
+    );
     let bucket = site.bucket.clone();
     let filled = site.with_store(move |store| async move {
         let record = String::from_utf8(store.get_small(&bucket, &sidecar, 1 << 20).await?.to_vec()).unwrap();
@@ -54,14 +78,22 @@ fn fill(site: &Site, images: u64) {
             let rename = |text: &str| rename(text, date);
             let day = |text: &str| text.replace("20261122", &vastost::catalog::image_id::day_of(date));
             let (key, data, record) = (day(&rename(&sidecar)), day(&rename(&data)), day(&rename(&record)));
-            let metadata: Vec<_> = metadata.iter().map(|(name, value)| (name.clone(), rename(value))).collect();
+            let metadata: Vec<_> = metadata
+                .iter()
+                .map(|(name, value)| (name.clone(), rename(value)))
+                .collect();
             async move {
-                store.put(bucket, &data, body, WireCheck::None, &metadata, false).await?;
+                store
+                    .put(bucket, &data, body, WireCheck::None, &metadata, false)
+                    .await?;
                 let check = WireCheck::Md5(Md5Sum::of(record.as_bytes()));
                 store.put(bucket, &key, Bytes::from(record), check, &[], false).await
             }
         });
-        futures::stream::iter(puts).buffer_unordered(PUTS_AT_ONCE).try_for_each(|_| async { Ok(()) }).await
+        futures::stream::iter(puts)
+            .buffer_unordered(PUTS_AT_ONCE)
+            .try_for_each(|_| async { Ok(()) })
+            .await
     });
     filled.expect("fill the bucket");
 }
@@ -73,7 +105,12 @@ fn rename(text: &str, date: u64) -> String {
 fn measure(site: &Site, images: u64, args: &[&str]) {
     let began = Instant::now();
     let mut command = Command::new(env!("CARGO_BIN_EXE_vastost-s3"));
-    command.arg("--config").arg(&site.config).arg("--json").args(args).stdout(Stdio::piped());
+    command
+        .arg("--config")
+        .arg(&site.config)
+        .arg("--json")
+        .args(args)
+        .stdout(Stdio::piped());
     let mut child = command.spawn().expect("start vastost-s3");
     let reader = {
         let mut stdout = child.stdout.take().expect("stdout");
@@ -87,13 +124,19 @@ fn measure(site: &Site, images: u64, args: &[&str]) {
     let text = reader.join().expect("the reader").expect("its output");
     let report: Value = serde_json::from_str(&text).expect("JSON");
     let (found, listings) = match report.get("summary") {
-        Some(summary) => (&summary["lsus"]["main"]["good"]["images"], &summary["lsus"]["main"]["list_requests"]),
+        Some(summary) => (
+            &summary["lsus"]["main"]["good"]["images"],
+            &summary["lsus"]["main"]["list_requests"],
+        ),
         None => (&report["lsus"][0]["images"], &report["lsus"][0]["list_requests"]),
     };
     assert_eq!(found.as_u64(), Some(images), "all images are there and good");
     let rate = images as f64 / seconds;
     let name = args.join(" ");
-    println!("{name:<28} {seconds:>8.1} {rate:>10.0} {listings:>10} {:>6} MiB", peak_kib / 1024);
+    println!(
+        "{name:<28} {seconds:>8.1} {rate:>10.0} {listings:>10} {:>6} MiB",
+        peak_kib / 1024
+    );
 }
 
 /// Waits for the process and gives the most memory that it ever had resident, KiB.

@@ -31,12 +31,16 @@ fn copy(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a part of 16 MiB in calls of 256 KiB");
     group.throughput(Throughput::Bytes(PART as u64));
     group.bench_function("copied", |bencher| {
-        bencher.iter(|| to.chunks_exact_mut(CALL).for_each(|to| to.copy_from_slice(black_box(&from))));
+        bencher.iter(|| {
+            to.chunks_exact_mut(CALL)
+                .for_each(|to| to.copy_from_slice(black_box(&from)))
+        });
     });
     group.bench_function("copied with CRC64NVME", |bencher| {
         bencher.iter(|| {
             let mut hasher = Crc64Hasher::default();
-            to.chunks_exact_mut(CALL).for_each(|to| hasher.copy(to, black_box(&from)));
+            to.chunks_exact_mut(CALL)
+                .for_each(|to| hasher.copy(to, black_box(&from)));
             hasher.value()
         });
     });
@@ -54,7 +58,9 @@ fn md5(criterion: &mut Criterion) {
     group.sample_size(10);
     group.throughput(Throughput::Bytes(PART as u64));
     let part = Bytes::from(vec![7; PART]);
-    group.bench_function("one after the other, md-5", |bencher| bencher.iter(|| Md5Sum::of(black_box(&part))));
+    group.bench_function("one after the other, md-5", |bencher| {
+        bencher.iter(|| Md5Sum::of(black_box(&part)))
+    });
     for queued in [1, 2, 4, 8, 16] {
         let parts: Vec<_> = (0..queued).map(|n| Bytes::from(vec![n; PART])).collect();
         let inputs: Vec<&[u8]> = parts.iter().map(|part| &part[..]).collect();
@@ -63,13 +69,18 @@ fn md5(criterion: &mut Criterion) {
             let mut sums = vec![[0; 16]; inputs.len()];
             bencher.iter(|| Md5Engine::new().hash_many(black_box(inputs), &mut sums));
         });
-        group.bench_with_input(BenchmarkId::new("by the hashing thread", queued), &parts, |bencher, parts| {
-            bencher.iter(|| {
-                let all =
-                    futures::future::join_all(parts.iter().map(|part| lanes.hash(part.clone(), Patience::Pressing)));
-                futures::executor::block_on(all)
-            });
-        });
+        group.bench_with_input(
+            BenchmarkId::new("by the hashing thread", queued),
+            &parts,
+            |bencher, parts| {
+                bencher.iter(|| {
+                    let all = futures::future::join_all(
+                        parts.iter().map(|part| lanes.hash(part.clone(), Patience::Pressing)),
+                    );
+                    futures::executor::block_on(all)
+                });
+            },
+        );
     }
     group.finish();
     lanes.stop();
@@ -91,9 +102,13 @@ fn sidecar(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("a sidecar of 10,000 parts");
     group.throughput(Throughput::Bytes(bytes.len() as u64));
     let (keys, id) = (Keys::new(""), id());
-    group.bench_function("read", |bencher| bencher.iter(|| parse_sidecar(&keys, &id, black_box(&bytes)).unwrap()));
+    group.bench_function("read", |bencher| {
+        bencher.iter(|| parse_sidecar(&keys, &id, black_box(&bytes)).unwrap())
+    });
     let sidecar = parse_sidecar(&keys, &id, &bytes).unwrap();
-    group.bench_function("written", |bencher| bencher.iter(|| to_bytes(black_box(&sidecar)).unwrap()));
+    group.bench_function("written", |bencher| {
+        bencher.iter(|| to_bytes(black_box(&sidecar)).unwrap())
+    });
     group.finish();
 }
 
@@ -109,11 +124,19 @@ fn sidecar_of(parts: u32) -> Sidecar {
         crc64: Crc64(u64::from(number)),
     };
     let sent: Vec<_> = (1..=parts).map(part).collect();
-    let object = ObjectInfo { size: u64::from(parts) * PART as u64, etag: "00-1".into(), ..ObjectInfo::default() };
+    let object = ObjectInfo {
+        size: u64::from(parts) * PART as u64,
+        etag: "00-1".into(),
+        ..ObjectInfo::default()
+    };
     Sidecar {
         schema: SCHEMA,
         state: ImageState::Complete,
-        image: ImageDef { id: id(), policy: Name::default(), image_type: 1 },
+        image: ImageDef {
+            id: id(),
+            policy: Name::default(),
+            image_type: 1,
+        },
         content: Content::new(&Keys::new("").data(&id(), &Attempt::new()), &object, &sent),
         meta: None,
         created: now_text(),

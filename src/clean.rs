@@ -19,8 +19,13 @@ const SECRET_LEN: usize = 64;
 /// As much stays of a secret, so that two can be told apart.
 const SECRET_SHOWN: usize = 6;
 /// Words behind which a part of an Authorization header follows, up to the next white space or comma.
-const AUTHORIZATION: [&str; 5] =
-    ["aws4-hmac-sha256", "credential=", "signature=", "x-amz-security-token:", "x-amz-security-token="];
+const AUTHORIZATION: [&str; 5] = [
+    "aws4-hmac-sha256",
+    "credential=",
+    "signature=",
+    "x-amz-security-token:",
+    "x-amz-security-token=",
+];
 
 /// A message of one line: control characters, line ends of any kind and marks of reading direction become `\u{..}`, what
 /// is too long is cut.
@@ -39,7 +44,9 @@ pub fn words(text: &str) -> String {
 
 /// A line of the log or terminal as bytes, its own end apart; borrowed where nothing has to change.
 pub fn line_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
-    let (body, end) = bytes.strip_suffix(b"\n").map_or((bytes, &b""[..]), |body| (body, b"\n"));
+    let (body, end) = bytes
+        .strip_suffix(b"\n")
+        .map_or((bytes, &b""[..]), |body| (body, b"\n"));
     match std::str::from_utf8(body) {
         Ok(text) if !text.chars().any(is_unfit) => Cow::Borrowed(bytes),
         _ => {
@@ -96,14 +103,19 @@ fn without_authorization(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let (mut out, mut at) = (String::with_capacity(text.len()), 0);
     while let Some(rest) = lower.get(at..).filter(|rest| !rest.is_empty()) {
-        let found = AUTHORIZATION.iter().filter_map(|word| rest.find(word).map(|start| (start, word.len()))).min();
+        let found = AUTHORIZATION
+            .iter()
+            .filter_map(|word| rest.find(word).map(|start| (start, word.len())))
+            .min();
         let Some((start, len)) = found else { break };
         out.push_str(text.get(at..at + start).unwrap_or_default());
         out.push_str("[hidden]");
         // The header's own first word stands apart from what it begins.
         let tail = rest.get(start + len..).unwrap_or_default();
         let value = tail.trim_start_matches([' ', ':', '\'', '"']);
-        let end = value.find(|c: char| c.is_whitespace() || ",;<&".contains(c)).unwrap_or(value.len());
+        let end = value
+            .find(|c: char| c.is_whitespace() || ",;<&".contains(c))
+            .unwrap_or(value.len());
         at += start + len + (tail.len() - value.len()) + end;
     }
     out.push_str(text.get(at..).unwrap_or_default());
@@ -133,7 +145,11 @@ fn without_secrets(text: &str) -> String {
 /// What the fuzzer and the replay of its corpus hold all of this to.
 #[doc(hidden)]
 pub fn hold_to_rules(text: &str) {
-    for shown in [line(text).into_owned(), words(text), String::from_utf8_lossy(&line_bytes(text.as_bytes())).into()] {
+    for shown in [
+        line(text).into_owned(),
+        words(text),
+        String::from_utf8_lossy(&line_bytes(text.as_bytes())).into(),
+    ] {
         let body = shown.strip_suffix('\n').unwrap_or(&shown);
         assert!(!body.chars().any(is_unfit), "{shown:?}");
     }
@@ -150,7 +166,10 @@ mod tests {
     fn foreign_text_stays_one_line_that_reads_forward() {
         let text = "a\nERROR forged\r\u{1b}[31m\u{202e}cod\u{2028}b\u{7f}\u{0}";
         let shown = line(text);
-        assert_eq!(shown, "a\\nERROR forged\\r\\u{1b}[31m\\u{202e}cod\\u{2028}b\\u{7f}\\u{0}");
+        assert_eq!(
+            shown,
+            "a\\nERROR forged\\r\\u{1b}[31m\\u{202e}cod\\u{2028}b\\u{7f}\\u{0}"
+        );
         assert!(matches!(line("plain, größer, 日本"), Cow::Borrowed(_)));
         assert_eq!(&*line_bytes(b"a\x1bb\n"), b"a\\u{1b}b\n");
         assert!(matches!(line_bytes(b"plain\n"), Cow::Borrowed(_)));
@@ -160,7 +179,11 @@ mod tests {
     fn what_is_too_long_is_cut_at_a_character_and_says_so() {
         let long = "ü".repeat(LINE_MAX);
         let shown = line(&long);
-        assert!(shown.len() < LINE_MAX + 64 && shown.ends_with(" more bytes]"), "{}", shown.len());
+        assert!(
+            shown.len() < LINE_MAX + 64 && shown.ends_with(" more bytes]"),
+            "{}",
+            shown.len()
+        );
         assert!(words(&long).len() < WORDS_MAX + 64);
     }
 
@@ -171,7 +194,11 @@ mod tests {
             "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20261127/us-east-1/s3/aws4_request, \
              SignedHeaders=host;x-amz-date, Signature={signature}"
         );
-        for text in [format!("not this: {header}"), format!("Authorization: {header} end"), header.to_uppercase()] {
+        for text in [
+            format!("not this: {header}"),
+            format!("Authorization: {header} end"),
+            header.to_uppercase(),
+        ] {
             let shown = words(&text).to_lowercase();
             assert!(!shown.contains(&signature) && !shown.contains("akiaexample"), "{shown}");
         }

@@ -69,7 +69,13 @@ pub struct Error {
 
 impl Error {
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), source: None, outcome_unknown: false, status: None }
+        Self {
+            kind,
+            what: what.into(),
+            source: None,
+            outcome_unknown: false,
+            status: None,
+        }
     }
 
     pub fn with_source(
@@ -77,7 +83,10 @@ impl Error {
         what: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self { source: Some(source.into()), ..Self::new(kind, what) }
+        Self {
+            source: Some(source.into()),
+            ..Self::new(kind, what)
+        }
     }
 
     pub fn kind(&self) -> Kind {
@@ -112,7 +121,11 @@ impl Error {
     #[must_use]
     pub fn context(self, what: impl Into<String>) -> Self {
         let (kind, outcome_unknown, status) = (self.kind, self.outcome_unknown, self.status);
-        Self { outcome_unknown, status, ..Self::with_source(kind, what, self) }
+        Self {
+            outcome_unknown,
+            status,
+            ..Self::with_source(kind, what, self)
+        }
     }
 
     /// The same sentence under another kind, where a layer knows better what it means.
@@ -125,7 +138,11 @@ impl Error {
     /// A copy that keeps kind and full text, for one cause that several callers must hear of.
     #[must_use]
     pub fn repeat(&self) -> Self {
-        Self { outcome_unknown: self.outcome_unknown, status: self.status, ..Self::new(self.kind, self.to_string()) }
+        Self {
+            outcome_unknown: self.outcome_unknown,
+            status: self.status,
+            ..Self::new(self.kind, self.to_string())
+        }
     }
 }
 
@@ -198,11 +215,17 @@ mod tests {
 
     #[test]
     fn outcome_and_status_stay_known_on_the_way_up() {
-        let error = Error::new(Kind::Timeout, "complete b/k").with_unknown_outcome().with_status(503);
+        let error = Error::new(Kind::Timeout, "complete b/k")
+            .with_unknown_outcome()
+            .with_status(503);
         let above = error.repeat().context("close image x").with_kind(Kind::Unavailable);
         assert!(above.outcome_is_unknown());
         assert_eq!(above.status(), Some(503));
-        assert!(!Error::new(Kind::Timeout, "head b/k").context("close image x").outcome_is_unknown());
+        assert!(
+            !Error::new(Kind::Timeout, "head b/k")
+                .context("close image x")
+                .outcome_is_unknown()
+        );
     }
 
     #[test]

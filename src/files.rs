@@ -86,7 +86,11 @@ pub fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     let mut before = only.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let written = file.write_all(bytes);
     let is_ours = !before.contains(Signal::SIGXFSZ);
-    if is_ours && written.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EFBIG)) {
+    if is_ours
+        && written
+            .as_ref()
+            .is_err_and(|error| error.raw_os_error() == Some(libc::EFBIG))
+    {
         // None waits where the host ignores it.
         let taken = SignalFd::with_flags(&only, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
             .and_then(|signals| signals.read_signal());
@@ -130,7 +134,9 @@ pub fn fault(path: &Path) -> Option<String> {
     }
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
     if let Err(error) = OpenOptions::new().append(true).custom_flags(FLAGS).open(path) {
-        return Some(format!("it cannot be written: {error} (it belongs to user {owner}, mode {mode:04o})"));
+        return Some(format!(
+            "it cannot be written: {error} (it belongs to user {owner}, mode {mode:04o})"
+        ));
     }
     let of_folder = owner_of_folder(path).filter(|folder| *folder != owner && mode & 0o002 == 0);
     of_folder.filter(|folder| *folder != 0).map(|folder| {
@@ -148,7 +154,10 @@ pub fn is_ours(path: &Path) -> bool {
 pub fn read_given(path: &Path, size_max: u64) -> io::Result<(Vec<u8>, Metadata)> {
     // Opening a device may already do something; a FIFO would be waited for.
     check_kind(&fs::metadata(path)?)?;
-    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
     let metadata = file.metadata()?;
     check_kind(&metadata)?;
     Ok((read_up_to(&mut file, size_max)?, metadata))
@@ -158,7 +167,9 @@ pub fn read_given(path: &Path, size_max: u64) -> io::Result<(Vec<u8>, Metadata)>
 pub fn distrust(metadata: &Metadata) -> Option<String> {
     let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
     if mode & 0o002 != 0 {
-        return Some(format!("every user can change it (mode {mode:04o}); take the right away with chmod o-w"));
+        return Some(format!(
+            "every user can change it (mode {mode:04o}); take the right away with chmod o-w"
+        ));
     }
     (owner != 0 && owner != geteuid().as_raw())
         .then(|| format!("it belongs to user {owner}, who can change it; give it to root or to this user"))
@@ -191,7 +202,9 @@ fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 fn create(path: &Path, mode: u32, options: &mut OpenOptions) -> io::Result<File> {
     let file = options.create_new(true).mode(mode).custom_flags(FLAGS).open(path)?;
     file.set_permissions(Permissions::from_mode(mode))?;
-    let folder = fs::metadata(folder_of(path)).ok().filter(|folder| geteuid().is_root() && folder.uid() != 0);
+    let folder = fs::metadata(folder_of(path))
+        .ok()
+        .filter(|folder| geteuid().is_root() && folder.uid() != 0);
     if let Some(folder) = folder
         && let Err(error) = fchown(&file, Some(folder.uid()), Some(folder.gid()))
     {
@@ -225,7 +238,9 @@ fn check(metadata: &Metadata, path: &Path) -> io::Result<()> {
     }
     let (owner, this) = (metadata.uid(), geteuid().as_raw());
     if owner != this && owner != 0 && owner_of_folder(path) != Some(owner) {
-        return Err(refused(format!("it belongs to user {owner}, which is neither this user ({this}) nor root")));
+        return Err(refused(format!(
+            "it belongs to user {owner}, which is neither this user ({this}) nor root"
+        )));
     }
     Ok(())
 }
@@ -248,7 +263,9 @@ fn owner_of_folder(path: &Path) -> Option<u32> {
 }
 
 fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 fn refused(what: String) -> io::Error {

@@ -11,7 +11,13 @@ fn under_umask(mask: &str, folder: &Path) -> String {
     let test = std::env::current_exe().unwrap();
     let script = format!("umask {mask}; exec \"$0\" --exact files::tests::makes_files_in_a_folder --nocapture");
     let mut shell = std::process::Command::new("sh");
-    let output = shell.arg("-c").arg(script).arg(test).env("VASTOST_FILES", folder).output().unwrap();
+    let output = shell
+        .arg("-c")
+        .arg(script)
+        .arg(test)
+        .env("VASTOST_FILES", folder)
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -19,7 +25,9 @@ fn under_umask(mask: &str, folder: &Path) -> String {
 /// What the test below runs in a process of its own, under a umask; without a folder there is nothing to make.
 #[test]
 fn makes_files_in_a_folder() {
-    let Some(folder) = std::env::var_os("VASTOST_FILES") else { return };
+    let Some(folder) = std::env::var_os("VASTOST_FILES") else {
+        return;
+    };
     let folder = PathBuf::from(folder).join("a/b");
     make_folder(&folder).unwrap();
     append(&folder.join("log"), LOG_MODE).unwrap();
@@ -40,7 +48,11 @@ fn modes_are_the_same_under_every_umask() {
             made.join("usage"),
             made.join("record"),
         ];
-        assert_eq!(modes.map(|path| mode(&path)), [0o755, 0o755, 0o640, 0o644, 0o644], "umask {mask}");
+        assert_eq!(
+            modes.map(|path| mode(&path)),
+            [0o755, 0o755, 0o640, 0o644, 0o644],
+            "umask {mask}"
+        );
     }
 }
 
@@ -53,7 +65,13 @@ fn what_lies_in_the_place_of_a_file_of_ours_is_left_alone_and_named() {
     symlink(at("nothing"), at("dangling")).unwrap();
     fs::write(at("one"), "").unwrap();
     fs::hard_link(at("one"), at("two")).unwrap();
-    assert!(std::process::Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(at("fifo"))
+            .status()
+            .unwrap()
+            .success()
+    );
     fs::create_dir(at("folder")).unwrap();
     symlink("/dev/full", at("device")).unwrap();
     let cases = [
@@ -73,7 +91,10 @@ fn what_lies_in_the_place_of_a_file_of_ours_is_left_alone_and_named() {
             replace(&path, b"x", LOG_MODE),
         ];
         for error in errors {
-            assert!(error.as_ref().unwrap_err().to_string().contains(what), "{name}: {error:?}");
+            assert!(
+                error.as_ref().unwrap_err().to_string().contains(what),
+                "{name}: {error:?}"
+            );
         }
         assert!(fault(&path).unwrap().contains(what) && !is_ours(&path), "{name}");
     }

@@ -53,13 +53,18 @@ pub fn check_again() -> Result<()> {
 /// Every limit that there is.
 pub fn limits() -> Vec<Limit> {
     let others = others(true);
-    address_space().into_iter().chain(others.iter().flat_map(|found| found.iter().cloned())).collect()
+    address_space()
+        .into_iter()
+        .chain(others.iter().flat_map(|found| found.iter().cloned()))
+        .collect()
 }
 
 /// `len` zeros, for what `what` needs them for; fails where they are not to be had.
 pub fn zeroed(len: usize, what: impl FnOnce() -> String) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len).map_err(|error| not_to_be_had(len, &what(), error))?;
+    bytes
+        .try_reserve_exact(len)
+        .map_err(|error| not_to_be_had(len, &what(), error))?;
     bytes.resize(len, 0);
     Ok(bytes)
 }
@@ -67,17 +72,25 @@ pub fn zeroed(len: usize, what: impl FnOnce() -> String) -> Result<Vec<u8>> {
 /// Makes `bytes` longer by zeros; fails where the memory is not to be had.
 pub fn lengthen(bytes: &mut Vec<u8>, len: usize, what: impl FnOnce() -> String) -> Result<()> {
     let more = len.saturating_sub(bytes.len());
-    bytes.try_reserve(more).map_err(|error| not_to_be_had(more, &what(), error))?;
+    bytes
+        .try_reserve(more)
+        .map_err(|error| not_to_be_had(more, &what(), error))?;
     bytes.resize(len.max(bytes.len()), 0);
     Ok(())
 }
 
 fn not_to_be_had(len: usize, what: &str, error: TryReserveError) -> Error {
-    Error::with_source(Kind::NoMemory, format!("{what}: {} of memory are not to be had", size_text(len as u64)), error)
+    Error::with_source(
+        Kind::NoMemory,
+        format!("{what}: {} of memory are not to be had", size_text(len as u64)),
+        error,
+    )
 }
 
 fn enough(limits: &[Limit]) -> Result<()> {
-    let Some(short) = limits.iter().find(|limit| limit.left_bytes < RESERVE) else { return Ok(()) };
+    let Some(short) = limits.iter().find(|limit| limit.left_bytes < RESERVE) else {
+        return Ok(());
+    };
     let what = format!(
         "{} MiB of memory are left below {} ({}), and a call needs {}: raise the limit, or lower [pool] budget",
         short.left_bytes >> 20,
@@ -102,7 +115,11 @@ fn process_limit(name: &str, resource: Resource, field: usize) -> Option<Limit> 
     let text = read_short(Path::new("/proc/self/statm"))?;
     let pages = text.split_whitespace().nth(field)?.parse::<u64>().ok()?;
     let used = pages.checked_mul(page_bytes())?;
-    Some(Limit { name: name.into(), bytes, left_bytes: bytes.saturating_sub(used) })
+    Some(Limit {
+        name: name.into(),
+        bytes,
+        left_bytes: bytes.saturating_sub(used),
+    })
 }
 
 fn page_bytes() -> u64 {
@@ -140,7 +157,9 @@ fn group_limits(root: &Path, own: &str) -> Vec<Limit> {
     let mut limits = Vec::new();
     for line in own.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
+            continue;
+        };
         let one = controllers.split(',').any(|name| name == "memory");
         if !controllers.is_empty() && !one {
             continue;
@@ -167,12 +186,25 @@ fn group_limit(folder: &Path, version_one: bool) -> Option<Limit> {
         // Pages of files are taken back before anything fails.
         let stat = read_text(&folder.join("memory.stat"));
         let of = |name: &str| {
-            let value = |line: &str| line.strip_prefix(prefix)?.strip_prefix(name)?.trim().parse::<u64>().ok();
+            let value = |line: &str| {
+                line.strip_prefix(prefix)?
+                    .strip_prefix(name)?
+                    .trim()
+                    .parse::<u64>()
+                    .ok()
+            };
             stat.lines().find_map(value).unwrap_or(0)
         };
-        left_bytes = left_bytes.saturating_add(of("inactive_file ")).saturating_add(of("active_file ")).min(bytes);
+        left_bytes = left_bytes
+            .saturating_add(of("inactive_file "))
+            .saturating_add(of("active_file "))
+            .min(bytes);
     }
-    Some(Limit { name: format!("the control group's limit {}", folder.join(limit).display()), bytes, left_bytes })
+    Some(Limit {
+        name: format!("the control group's limit {}", folder.join(limit).display()),
+        bytes,
+        left_bytes,
+    })
 }
 
 /// A file of a few numbers, into memory that is there.
@@ -206,18 +238,34 @@ mod tests {
     fn the_limits_of_a_group_and_those_around_it_count_in_both_versions() {
         let root = tempfile::tempdir().unwrap();
         let stat = "inactive_file 10485760\nactive_file 5242880\nanon 1\n";
-        group(&root.path().join("a"), &[("memory.max", "1073741824\n"), ("memory.current", "1000\n")]);
-        let inner = [("memory.max", "104857600\n"), ("memory.current", "99614720\n"), ("memory.stat", stat)];
+        group(
+            &root.path().join("a"),
+            &[("memory.max", "1073741824\n"), ("memory.current", "1000\n")],
+        );
+        let inner = [
+            ("memory.max", "104857600\n"),
+            ("memory.current", "99614720\n"),
+            ("memory.stat", stat),
+        ];
         group(&root.path().join("a/b"), &inner);
-        group(&root.path().join("a/b/c"), &[("memory.max", "max\n"), ("memory.current", "1\n")]);
+        group(
+            &root.path().join("a/b/c"),
+            &[("memory.max", "max\n"), ("memory.current", "1\n")],
+        );
         let found = group_limits(root.path(), "0::/a/b/c\n");
-        let left: Vec<_> = found.iter().map(|limit| (limit.bytes >> 20, limit.left_bytes >> 20)).collect();
+        let left: Vec<_> = found
+            .iter()
+            .map(|limit| (limit.bytes >> 20, limit.left_bytes >> 20))
+            .collect();
         // 5 MiB are free, and 15 MiB hold pages of files.
         assert_eq!(left, [(100, 20), (1024, 1023)]);
         let short = enough(&found).unwrap_err();
         assert_eq!(short.kind(), Kind::NoMemory);
         assert!(short.to_string().contains("20 MiB of memory are left") && short.to_string().contains("100 MiB"));
-        let one = [("memory.limit_in_bytes", "52428800\n"), ("memory.usage_in_bytes", "52428800\n")];
+        let one = [
+            ("memory.limit_in_bytes", "52428800\n"),
+            ("memory.usage_in_bytes", "52428800\n"),
+        ];
         group(&root.path().join("memory"), &one);
         let found = group_limits(root.path(), "5:cpu:/x\n4:memory:/docker/not-here\n");
         assert_eq!(found.iter().map(|limit| limit.left_bytes).collect::<Vec<_>>(), [0]);

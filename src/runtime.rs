@@ -140,7 +140,10 @@ pub fn copy_in_process() -> u64 {
 pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    format!("internal fault: {}", text.unwrap_or_else(|| "panic without text".into()))
+    format!(
+        "internal fault: {}",
+        text.unwrap_or_else(|| "panic without text".into())
+    )
 }
 
 /// Tells whether so many threads can be had now, by making them and letting them go again.
@@ -155,7 +158,11 @@ fn try_threads(count: usize) -> std::io::Result<()> {
             ids.lock().unwrap_or_else(PoisonError::into_inner).push(gettid());
             drop(gate.read());
         };
-        match std::thread::Builder::new().name("vastost-try".into()).stack_size(STACK_BYTES).spawn(wait) {
+        match std::thread::Builder::new()
+            .name("vastost-try".into())
+            .stack_size(STACK_BYTES)
+            .spawn(wait)
+        {
             Ok(thread) => threads.push(thread),
             Err(error) => {
                 failure = Some(error);
@@ -189,7 +196,11 @@ fn begin_all(tokio: &tokio::runtime::Runtime, threads: &Receiver<()>, count: usi
         }
     }));
     let deadline = Instant::now() + BEGIN;
-    let has_begun = |_| threads.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok();
+    let has_begun = |_| {
+        threads
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            .is_ok()
+    };
     let all = occupied.is_ok() && (0..count).all(has_begun);
     drop(closed);
     all
@@ -203,7 +214,9 @@ struct SignalsMasked {
 impl SignalsMasked {
     fn new() -> Result<Self> {
         let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
-        Ok(Self { before: before.or_kind(Kind::Io, || "mask signals".into())? })
+        Ok(Self {
+            before: before.or_kind(Kind::Io, || "mask signals".into())?,
+        })
     }
 }
 
@@ -232,7 +245,11 @@ mod tests {
     fn every_thread_is_there_from_the_start_and_none_is_made_later() {
         let runtime = Runtime::start(3).unwrap();
         assert!(threads() >= 3 + BLOCKING_THREADS);
-        let many = (0..50).map(|_| runtime.handle().spawn_blocking(|| std::thread::sleep(Duration::from_millis(1))));
+        let many = (0..50).map(|_| {
+            runtime
+                .handle()
+                .spawn_blocking(|| std::thread::sleep(Duration::from_millis(1)))
+        });
         let many: Vec<_> = many.collect();
         runtime
             .run(async move {
@@ -248,7 +265,11 @@ mod tests {
         let before = SigSet::thread_get_mask().unwrap();
         let panicked = catch_unwind(|| {
             let _masked = SignalsMasked::new().unwrap();
-            assert!(SigSet::thread_get_mask().unwrap().contains(nix::sys::signal::Signal::SIGTERM));
+            assert!(
+                SigSet::thread_get_mask()
+                    .unwrap()
+                    .contains(nix::sys::signal::Signal::SIGTERM)
+            );
             std::panic::resume_unwind(Box::new(()));
         });
         assert!(panicked.is_err());

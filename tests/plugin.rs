@@ -1,7 +1,15 @@
 //! The built plug-in from the outside: its header, its exports, C hosts that use and misuse it, its installer.
 
-#![allow(unsafe_code, reason = "offsets are taken and signals sent here; the plug-in's own fences are in src/ost")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    unsafe_code,
+    reason = "offsets are taken and signals sent here; the plug-in's own fences are in src/ost"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 /// The fuzz target of the C boundary, which is the only one that needs unsafe code.
 #[path = "../fuzz/cases/c_structs.rs"]
@@ -55,15 +63,25 @@ fn source(path: &str) -> PathBuf {
 /// Runs a command, shows its output, and gives the standard output when it succeeds.
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{stdout}\n{stderr}",
+        output.status
+    );
     stdout.into_owned()
 }
 
 #[test]
 fn kept_fuzz_inputs_of_the_c_boundary() {
     let folder = source("fuzz/corpus/c_structs");
-    let inputs: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read(entry.unwrap().path())).collect();
+    let inputs: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| std::fs::read(entry.unwrap().path()))
+        .collect();
     assert!(!inputs.is_empty());
     inputs.into_iter().for_each(|input| c_structs::run(&input.unwrap()));
 }

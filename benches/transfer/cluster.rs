@@ -33,18 +33,28 @@ impl Cluster {
         let store = site.address();
         let nodes = std::array::from_fn(|index| {
             let free = TcpListener::bind(format!("127.0.0.{}:0", index + 1)).and_then(|listener| listener.local_addr());
-            let address = free.expect("a free port: is all of 127.0.0.0/8 loopback here?").to_string();
+            let address = free
+                .expect("a free port: is all of 127.0.0.0/8 loopback here?")
+                .to_string();
             let board_path = site.path(&format!("node-{}", index + 1));
             let board = Board::open(&board_path);
             board.set_pace(pace);
             let process = launch(&address, &store, &board_path);
-            Node { address, board_path, board, process }
+            Node {
+                address,
+                board_path,
+                board,
+                process,
+            }
         });
         Self { nodes, store, pace }
     }
 
     pub fn urls(&self) -> Vec<String> {
-        self.nodes.iter().map(|node| format!("http://{}", node.address)).collect()
+        self.nodes
+            .iter()
+            .map(|node| format!("http://{}", node.address))
+            .collect()
     }
 
     /// Bytes that each node has relayed so far.
@@ -93,10 +103,16 @@ impl Drop for Cluster {
 /// Returns when the node listens.
 fn launch(address: &str, store: &str, board: &std::path::Path) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("own path"));
-    command.args(["node", address, store]).arg(board).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+        .args(["node", address, store])
+        .arg(board)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut process = command.spawn().expect("start a node");
     let mut ready = String::new();
-    BufReader::new(process.stdout.as_mut().expect("its output")).read_line(&mut ready).expect("its word");
+    BufReader::new(process.stdout.as_mut().expect("its output"))
+        .read_line(&mut ready)
+        .expect("its word");
     assert_eq!(ready.trim(), "ready", "the node at {address} did not start");
     process
 }

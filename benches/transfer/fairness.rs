@@ -52,7 +52,13 @@ pub fn measure(args: &Args, runner: &Runner<'_>) -> Vec<Fairness> {
         for (direction, rounds) in [(Direction::Up, up), (Direction::Down, down)] {
             let gib_per_s = Spread::of(rounds.iter().map(|round| round.gib_per_s));
             let slowest_to_mean = Spread::of(rounds.iter().map(|round| round.slowest_to_mean));
-            all.push(Fairness { processes, streams, direction: direction.name(), gib_per_s, slowest_to_mean });
+            all.push(Fairness {
+                processes,
+                streams,
+                direction: direction.name(),
+                gib_per_s,
+                slowest_to_mean,
+            });
         }
     }
     all
@@ -70,15 +76,26 @@ fn round(runner: &Runner<'_>, shape: (u64, u64), direction: Direction, date: u64
     let mean = rates.iter().sum::<f64>() / rates.len() as f64;
     let slowest = rates.iter().copied().fold(f64::INFINITY, f64::min);
     let gib = (processes * streams * STREAM_BYTES) as f64 / GIB as f64;
-    Round { gib_per_s: gib / wall_s, slowest_to_mean: slowest / mean }
+    Round {
+        gib_per_s: gib / wall_s,
+        slowest_to_mean: slowest / mean,
+    }
 }
 
 /// Runs all of them side by side: the time until the last has ended, and each stream's seconds.
 fn at_once(invocations: Vec<Invocation>) -> (f64, Vec<f64>) {
     let began = Instant::now();
-    let start = |invocation: &Invocation| invocation.command().stdout(Stdio::piped()).spawn().expect("start the host");
+    let start = |invocation: &Invocation| {
+        invocation
+            .command()
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start the host")
+    };
     let hosts: Vec<_> = invocations.iter().map(start).collect();
-    let ended = hosts.into_iter().map(|host| host.wait_with_output().expect("the host's end"));
+    let ended = hosts
+        .into_iter()
+        .map(|host| host.wait_with_output().expect("the host's end"));
     let outputs: Vec<_> = ended.collect();
     let wall_s = began.elapsed().as_secs_f64();
     assert!(outputs.iter().all(|output| output.status.success()), "a host failed");
@@ -96,7 +113,10 @@ pub fn print(rows: &[Fairness]) {
     for row in rows {
         println!(
             "{:<40} {:>22} {:>26}",
-            format!("{} process(es) of {} streams {}", row.processes, row.streams, row.direction),
+            format!(
+                "{} process(es) of {} streams {}",
+                row.processes, row.streams, row.direction
+            ),
             format_spread(row.gib_per_s, 2),
             format_spread(row.slowest_to_mean, 2),
         );

@@ -19,12 +19,19 @@ pub fn run(args: &Args) {
     let clients: Vec<Client> = CLIENTS.into_iter().filter(|client| is_wanted(args, client)).collect();
     let target = target_folder();
     let wants_peers = clients.iter().any(Client::is_peer);
-    let peers = if wants_peers { Peers::install(&target.join("peers")) } else { Peers::default() };
+    let peers = if wants_peers {
+        Peers::install(&target.join("peers"))
+    } else {
+        Peers::default()
+    };
     let mut site = Site::new();
     if args.minio {
         site.minio = Minio::start(&site.path(""));
     }
-    let runner = Runner { site: &site, peers: &peers };
+    let runner = Runner {
+        site: &site,
+        peers: &peers,
+    };
     let jobs = jobs(args, &runner, &clients);
 
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); jobs.len()];
@@ -36,7 +43,14 @@ pub fn run(args: &Args) {
     }
     let has_strace = !args.no_strace && is_installed("strace");
     let rows = jobs.iter().zip(&samples).map(|(job, samples)| {
-        let counted = has_strace.then(|| runner.system_calls(&Job { bytes: GIB, ..fresh(&site, job) })).flatten();
+        let counted = has_strace
+            .then(|| {
+                runner.system_calls(&Job {
+                    bytes: GIB,
+                    ..fresh(&site, job)
+                })
+            })
+            .flatten();
         Row::new(job, samples, counted)
     });
     let rows = rows.collect();
@@ -53,7 +67,11 @@ pub fn run(args: &Args) {
             Vec::new()
         },
         scale: (has_plugin && !args.no_scale).then(|| scale::measure(args, &runner)),
-        minio: if site.minio.is_some() { minio::measure(args, &runner, &clients) } else { Vec::new() },
+        minio: if site.minio.is_some() {
+            minio::measure(args, &runner, &clients)
+        } else {
+            Vec::new()
+        },
         minio_gib: args.minio_gib.max(1),
     };
     publish(args, &report, &target);
@@ -75,7 +93,11 @@ fn is_wanted(args: &Args, client: &Client) -> bool {
 }
 
 fn is_installed(program: &str) -> bool {
-    let status = Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status = Command::new(program)
+        .arg("-V")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     status.is_ok_and(|status| status.success())
 }
 
@@ -84,8 +106,14 @@ fn jobs(args: &Args, runner: &Runner<'_>, clients: &[Client]) -> Vec<Job> {
     let bytes = args.gib.max(1) * GIB;
     let mut jobs = Vec::new();
     for client in clients.iter().filter(|client| client.is_there(runner.peers)) {
-        let up =
-            Job { client: *client, direction: Direction::Up, place: Place::Http, bytes, streams: STREAMS, date: 0 };
+        let up = Job {
+            client: *client,
+            direction: Direction::Up,
+            place: Place::Http,
+            bytes,
+            streams: STREAMS,
+            date: 0,
+        };
         let written = fresh(runner.site, &up);
         if client.is_plugin() {
             // Also finds out, once, what the server can do.
@@ -94,7 +122,11 @@ fn jobs(args: &Args, runner: &Runner<'_>, clients: &[Client]) -> Vec<Job> {
         for place in [Place::Http, Place::Https] {
             if place == Place::Http || args.tls && client.speaks_tls() {
                 jobs.push(Job { place, ..up });
-                jobs.push(Job { place, direction: Direction::Down, ..written });
+                jobs.push(Job {
+                    place,
+                    direction: Direction::Down,
+                    ..written
+                });
             }
         }
     }
@@ -104,23 +136,43 @@ fn jobs(args: &Args, runner: &Runner<'_>, clients: &[Client]) -> Vec<Job> {
 /// The job on images that do not exist yet, if it writes some.
 fn fresh(site: &Site, job: &Job) -> Job {
     match job.direction {
-        Direction::Up => Job { date: site.fresh_date(), ..*job },
+        Direction::Up => Job {
+            date: site.fresh_date(),
+            ..*job
+        },
         Direction::Down => *job,
     }
 }
 
 /// Peak memory of backup and restore by number of streams, all sharing the bytes of one run.
 fn memory(args: &Args, runner: &Runner<'_>) -> Vec<MemoryRow> {
-    let plugin = CLIENTS.into_iter().find(|client| client.kind == Kind::Plugin("crc64nvme")).expect("the plug-in");
+    let plugin = CLIENTS
+        .into_iter()
+        .find(|client| client.kind == Kind::Plugin("crc64nvme"))
+        .expect("the plug-in");
     let bytes = args.gib.max(1) * GIB;
     let measure = |streams: &u64| {
         let streams = (*streams).clamp(1, 1000);
         let date = runner.site.fresh_date();
-        let job = Job { client: plugin, direction: Direction::Up, place: Place::Http, bytes, streams, date };
+        let job = Job {
+            client: plugin,
+            direction: Direction::Up,
+            place: Place::Http,
+            bytes,
+            streams,
+            date,
+        };
         let up = runner.run(&job);
-        let down = runner.run(&Job { direction: Direction::Down, ..job });
+        let down = runner.run(&Job {
+            direction: Direction::Down,
+            ..job
+        });
         let mib = |sample: Sample| sample.usage.rss_kib / 1024.0;
-        MemoryRow { streams, up_mib: mib(up), down_mib: mib(down) }
+        MemoryRow {
+            streams,
+            up_mib: mib(up),
+            down_mib: mib(down),
+        }
     };
     args.streams.iter().map(measure).collect()
 }
@@ -130,7 +182,9 @@ fn startup(runner: &Runner<'_>, place: Place) -> Startup {
     let config = runner.site.config("crc64nvme", place);
     let invocation = client::host(runner.site, &config, "startup", &[1, 0, 0]);
     let samples: Vec<_> = (0..STARTS).map(|_| runner.measured(&invocation, "startup")).collect();
-    let in_process = samples.iter().map(|sample| sample.calls.expect("the host's report").wall_s * 1e3);
+    let in_process = samples
+        .iter()
+        .map(|sample| sample.calls.expect("the host's report").wall_s * 1e3);
     Startup {
         tls: place == Place::Https,
         starts: STARTS,

@@ -55,7 +55,11 @@ impl Line {
     fn open(work: &Work) -> Self {
         let socket = TcpStream::connect(&work.address).expect("connect to the server");
         socket.set_nodelay(true).expect("set TCP_NODELAY");
-        Self { socket, part: touched(PART), sink: touched(CALL) }
+        Self {
+            socket,
+            part: touched(PART),
+            sink: touched(CALL),
+        }
     }
 
     fn put(&mut self, work: &Work, source: &[u8], offset: u64, len: usize) {
@@ -63,7 +67,11 @@ impl Line {
         let call = usize::try_from(CALL).expect("fits memory");
         for (to, from) in self.part[..len].chunks_mut(call).zip(source.chunks(call).cycle()) {
             let from = &from[..to.len()];
-            if work.crc { hasher.copy(to, from) } else { to.copy_from_slice(from) }
+            if work.crc {
+                hasher.copy(to, from)
+            } else {
+                to.copy_from_slice(from)
+            }
         }
         let head = format!(
             "PUT /bench/limit-{offset} HTTP/1.1\r\nHost: {}\r\nContent-Length: {len}\r\n\
@@ -75,7 +83,10 @@ impl Line {
         self.socket.write_all(&self.part[..len]).expect("send the part");
         let mut answer = [0; 4096];
         let got = self.socket.read(&mut answer).expect("read the answer");
-        assert!(answer[..got].starts_with(b"HTTP/1.1 200") && answer[..got].ends_with(b"\r\n\r\n"), "not taken");
+        assert!(
+            answer[..got].starts_with(b"HTTP/1.1 200") && answer[..got].ends_with(b"\r\n\r\n"),
+            "not taken"
+        );
     }
 
     fn get(&mut self, work: &Work, offset: u64, len: usize) {
@@ -87,7 +98,11 @@ impl Line {
         self.socket.write_all(head.as_bytes()).expect("send the head");
         // The server sends the head in a write of its own, and it may be read together with bytes behind it.
         let mut have = self.socket.read(&mut self.part).expect("read the answer");
-        let end = self.part[..have].windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a whole head") + 4;
+        let end = self.part[..have]
+            .windows(4)
+            .position(|bytes| bytes == b"\r\n\r\n")
+            .expect("a whole head")
+            + 4;
         assert!(self.part.starts_with(b"HTTP/1.1 206"), "not given");
         self.part.copy_within(end..have, 0);
         have -= end;

@@ -54,7 +54,14 @@ pub fn fill(store: &mut Store, bucket: &str, images: u64) {
         let id = image(number);
         for (key, size) in [(keys.sidecar(&id), SIDECAR), (keys.data(&id, &Attempt::new()), GIB)] {
             let (etag, modified) = (format!("{number:032x}"), Timestamp::now());
-            let object = Object { size, etag, crc64: None, metadata: Vec::new(), modified, bytes: None };
+            let object = Object {
+                size,
+                etag,
+                crc64: None,
+                metadata: Vec::new(),
+                modified,
+                bytes: None,
+            };
             store.objects.insert((bucket.to_owned(), key), object);
         }
     }
@@ -68,7 +75,10 @@ fn image(number: u64) -> ImageId {
 pub fn measure(args: &Args, runner: &Runner<'_>) -> Vec<Listing> {
     let mut shapes: Vec<_> = IMAGES.into_iter().map(|images| (Place::Http, images)).collect();
     shapes.extend(runner.site.minio.is_some().then_some((Place::Minio, MINIO_IMAGES)));
-    shapes.into_iter().map(|(place, images)| measure_of(args, runner, place, images)).collect()
+    shapes
+        .into_iter()
+        .map(|(place, images)| measure_of(args, runner, place, images))
+        .collect()
 }
 
 fn measure_of(args: &Args, runner: &Runner<'_>, place: Place, images: u64) -> Listing {
@@ -114,14 +124,22 @@ fn pages(site: &Site, place: Place, bucket: &str, folder: &str) -> f64 {
     let url = site.url(place);
     let mut socket = TcpStream::connect(url.trim_start_matches("http://")).expect("connect to the server");
     socket.set_nodelay(true).expect("set TCP_NODELAY");
-    let (mut answers, began) = (BufReader::new(socket.try_clone().expect("a second handle")), Instant::now());
+    let (mut answers, began) = (
+        BufReader::new(socket.try_clone().expect("a second handle")),
+        Instant::now(),
+    );
     let mut token = String::new();
     loop {
         let head = format!("GET /{bucket}?list-type=2&prefix={folder}{token} HTTP/1.1\r\nHost: bench\r\n\r\n");
         socket.write_all(head.as_bytes()).expect("ask for a page");
         let page = body(&mut answers);
-        let next = page.split("<NextContinuationToken>").nth(1).and_then(|rest| rest.split('<').next());
-        let Some(next) = next else { return began.elapsed().as_secs_f64() };
+        let next = page
+            .split("<NextContinuationToken>")
+            .nth(1)
+            .and_then(|rest| rest.split('<').next());
+        let Some(next) = next else {
+            return began.elapsed().as_secs_f64();
+        };
         token = format!("&continuation-token={}", utf8_percent_encode(next, NON_ALPHANUMERIC));
     }
 }
@@ -130,8 +148,13 @@ fn body(answers: &mut BufReader<TcpStream>) -> String {
     let (mut line, mut len) = (String::new(), 0);
     while line != "\r\n" {
         line.clear();
-        assert!(answers.read_line(&mut line).expect("read the head") > 0, "the head ends early");
-        len = line.strip_prefix("Content-Length: ").map_or(len, |text| text.trim().parse().expect("a length"));
+        assert!(
+            answers.read_line(&mut line).expect("read the head") > 0,
+            "the head ends early"
+        );
+        len = line
+            .strip_prefix("Content-Length: ")
+            .map_or(len, |text| text.trim().parse().expect("a length"));
     }
     let mut body = vec![0; len];
     answers.read_exact(&mut body).expect("read the page");

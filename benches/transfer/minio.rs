@@ -31,7 +31,11 @@ impl Minio {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = free.expect("a free port").port().to_string();
         let url = format!("http://127.0.0.1:{port}");
-        let minio = Self { url, folder: folder.join("minio"), port };
+        let minio = Self {
+            url,
+            folder: folder.join("minio"),
+            port,
+        };
         let output = minio.script("start").output().expect("run tests/minio.sh");
         if !output.status.success() {
             println!("MinIO is left out: {}", String::from_utf8_lossy(&output.stderr).trim());
@@ -61,7 +65,10 @@ impl Minio {
 
     fn script(&self, verb: &str) -> Command {
         let mut command = Command::new(root("tests/minio.sh"));
-        command.arg(verb).env("VASTOST_MINIO_DIR", &self.folder).env("VASTOST_MINIO_PORT", &self.port);
+        command
+            .arg(verb)
+            .env("VASTOST_MINIO_DIR", &self.folder)
+            .env("VASTOST_MINIO_PORT", &self.port);
         command
     }
 }
@@ -75,7 +82,9 @@ impl Drop for Minio {
 /// Every client that somebody could use, up and then down, interleaved. The plug-in's images are deleted in between: MinIO's
 /// drive is the machine's memory.
 pub fn measure(args: &Args, runner: &Runner<'_>, clients: &[Client]) -> Vec<Row> {
-    let wanted = clients.iter().filter(|client| is_wanted(client) && client.is_there(runner.peers));
+    let wanted = clients
+        .iter()
+        .filter(|client| is_wanted(client) && client.is_there(runner.peers));
     let up = |client: &Client| Job {
         client: *client,
         direction: Direction::Up,
@@ -89,8 +98,17 @@ pub fn measure(args: &Args, runner: &Runner<'_>, clients: &[Client]) -> Vec<Row>
     // A first round without figures finds out what the server can do.
     for run in 0..=args.runs.clamp(1, RUNS_MAX) {
         for (job, [up, down]) in jobs.iter().zip(&mut samples) {
-            let job = Job { date: runner.site.fresh_date(), ..*job };
-            let both = [runner.run(&job), runner.run(&Job { direction: Direction::Down, ..job })];
+            let job = Job {
+                date: runner.site.fresh_date(),
+                ..*job
+            };
+            let both = [
+                runner.run(&job),
+                runner.run(&Job {
+                    direction: Direction::Down,
+                    ..job
+                }),
+            ];
             delete(runner, &job);
             if run > 0 {
                 let [sent, fetched] = both;
@@ -101,7 +119,17 @@ pub fn measure(args: &Args, runner: &Runner<'_>, clients: &[Client]) -> Vec<Row>
         println!("run {run} on MinIO is done");
     }
     let rows = jobs.iter().zip(&samples).flat_map(|(job, [up, down])| {
-        [Row::new(job, up, None), Row::new(&Job { direction: Direction::Down, ..*job }, down, None)]
+        [
+            Row::new(job, up, None),
+            Row::new(
+                &Job {
+                    direction: Direction::Down,
+                    ..*job
+                },
+                down,
+                None,
+            ),
+        ]
     });
     rows.collect()
 }

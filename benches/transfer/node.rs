@@ -39,7 +39,12 @@ struct Line {
 
 impl Board {
     pub fn open(path: &Path) -> Self {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path);
         Self(file.expect("open a node's board"))
     }
 
@@ -68,7 +73,9 @@ impl Board {
     }
 
     fn set(&self, at: u64, value: u64) {
-        self.0.write_all_at(&value.to_le_bytes(), at).expect("write a node's board");
+        self.0
+            .write_all_at(&value.to_le_bytes(), at)
+            .expect("write a node's board");
     }
 }
 
@@ -76,9 +83,15 @@ impl Board {
 pub fn run(address: &str, store: &str, board: &Path) {
     let board = Board::open(board);
     let (pace, moved) = (AtomicU64::new(board.pace()), AtomicU64::new(board.moved()));
-    let line = Arc::new(Line { pace, moved, free_at: Mutex::new(Instant::now()) });
+    let line = Arc::new(Line {
+        pace,
+        moved,
+        free_at: Mutex::new(Instant::now()),
+    });
     let listener = TcpListener::bind(address).expect("bind the node's address");
-    SockRef::from(&listener).set_recv_buffer_size(SOCKET_BYTES).expect("bound what a connection holds");
+    SockRef::from(&listener)
+        .set_recv_buffer_size(SOCKET_BYTES)
+        .expect("bound what a connection holds");
     println!("ready");
     let clerk = Arc::clone(&line);
     thread::spawn(move || {
@@ -137,7 +150,9 @@ impl Line {
         let now = Instant::now();
         let until = {
             let mut free_at = self.free_at.lock().unwrap();
-            let from = now.checked_sub(BURST).map_or(*free_at, |earliest| earliest.max(*free_at));
+            let from = now
+                .checked_sub(BURST)
+                .map_or(*free_at, |earliest| earliest.max(*free_at));
             *free_at = from + time;
             *free_at
         };

@@ -38,7 +38,12 @@ enum Fault {
 }
 
 /// What is done to the node, and the plug-in's `hedge_percent`.
-const SCENARIOS: [(Fault, u64); 4] = [(Fault::Killed, 2), (Fault::Frozen, 2), (Fault::Slow, 2), (Fault::Slow, 0)];
+const SCENARIOS: [(Fault, u64); 4] = [
+    (Fault::Killed, 2),
+    (Fault::Frozen, 2),
+    (Fault::Slow, 2),
+    (Fault::Slow, 0),
+];
 
 #[derive(Serialize)]
 struct Outcome {
@@ -82,12 +87,22 @@ struct Report {
 pub fn run(args: &NodesArgs) {
     let site = Site::new();
     site.compile("churn");
-    let outcomes: Vec<Outcome> = SCENARIOS.into_iter().map(|scenario| play(args, &site, scenario)).collect();
+    let outcomes: Vec<Outcome> = SCENARIOS
+        .into_iter()
+        .map(|scenario| play(args, &site, scenario))
+        .collect();
     print(&outcomes);
     let targets: Vec<Verdict> = outcomes.iter().flat_map(verdicts).collect();
     targets::print(&targets);
     let (pace_mib, streams, phase_s) = (args.pace_mib, args.streams, args.phase);
-    let report = Report { machine: machine(), pace_mib, streams, phase_s, outcomes, targets };
+    let report = Report {
+        machine: machine(),
+        pace_mib,
+        streams,
+        phase_s,
+        outcomes,
+        targets,
+    };
     let json = args.json.clone().unwrap_or_else(|| target_folder().join("nodes.json"));
     fs::write(&json, serde_json::to_vec_pretty(&report).expect("numbers and texts")).expect("write the figures");
     println!("\nfigures: {}", json.display());
@@ -106,20 +121,38 @@ fn play(args: &NodesArgs, site: &Site, (fault, hedge_percent): (Fault, u64)) -> 
     let output = host.wait_with_output().expect("the host's end");
     assert!(output.status.success(), "the host failed");
     let host = serde_json::from_slice(&output.stdout).expect("the host's report");
-    Outcome { fault, hedge_percent, findings: timeline.findings(VICTIM), host, timeline }
+    Outcome {
+        fault,
+        hedge_percent,
+        findings: timeline.findings(VICTIM),
+        host,
+        timeline,
+    }
 }
 
 fn start_host(args: &NodesArgs, site: &Site, config: &Path) -> Child {
-    let numbers = [args.streams, IMAGE, site.fresh_date(), WARM_UP.as_secs() + 3 * args.phase];
+    let numbers = [
+        args.streams,
+        IMAGE,
+        site.fresh_date(),
+        WARM_UP.as_secs() + 3 * args.phase,
+    ];
     let mut command = Command::new(site.path("churn"));
-    command.arg(&site.plugin).arg(config).args(numbers.map(|number| number.to_string()));
+    command
+        .arg(&site.plugin)
+        .arg(config)
+        .args(numbers.map(|number| number.to_string()));
     command.stdout(Stdio::piped()).spawn().expect("start the host")
 }
 
 /// Samples three phases: healthy, with the fault, mended.
 fn watch(args: &NodesArgs, cluster: &mut Cluster, fault: Fault) -> Timeline {
     let (began, phase) = (Instant::now(), args.phase as f64);
-    let mut timeline = Timeline { fault_s: phase, mended_s: 2.0 * phase, samples: Vec::new() };
+    let mut timeline = Timeline {
+        fault_s: phase,
+        mended_s: 2.0 * phase,
+        samples: Vec::new(),
+    };
     let (mut last, mut last_s, mut done) = (cluster.moved(), 0.0, 0);
     for step in 1.. {
         thread::sleep((began + STEP * step).saturating_duration_since(Instant::now()));
@@ -174,7 +207,11 @@ fn verdicts(outcome: &Outcome) -> [Verdict; 2] {
     let what = name(outcome.fault, outcome.hedge_percent);
     [
         verdict(format!("{what}: failed operations"), outcome.host.failed as f64, 0.0),
-        verdict(format!("{what}: shares before, farthest from even"), outcome.findings.uneven, UNEVEN_MAX),
+        verdict(
+            format!("{what}: shares before, farthest from even"),
+            outcome.findings.uneven,
+            UNEVEN_MAX,
+        ),
     ]
 }
 
@@ -183,7 +220,14 @@ fn print(outcomes: &[Outcome]) {
         "\n{:<40} {:>9} {:>8} {:>8} {:>8} {:>12} {:>9} {:>8} {:>7} {:>7}",
         "", "before", "stall", "of 3/4", "settled", "share again", "for good", "after", "images", "failed"
     );
-    for Outcome { fault, hedge_percent, findings, host, .. } in outcomes {
+    for Outcome {
+        fault,
+        hedge_percent,
+        findings,
+        host,
+        ..
+    } in outcomes
+    {
         let time = |seconds: Option<f64>| seconds.map_or("never".into(), |seconds| format!("{seconds:.1} s"));
         let (again, kept) = (time(findings.share_again_s), time(findings.share_kept_s));
         println!(
@@ -198,12 +242,29 @@ fn print(outcomes: &[Outcome]) {
             host.failed,
         );
     }
-    println!("\n{:<64} {:>7} {:>10} {:>10} {:>10} {:>10}", "ms", "count", "p50", "p99", "p99.9", "max");
-    for Outcome { fault, hedge_percent, host, .. } in outcomes {
-        for (what, latency) in
-            [("16 MiB written", &host.up), ("16 MiB read", &host.down), ("close of an image", &host.close)]
-        {
-            let Latency { count, p50_ms, p99_ms, p999_ms, max_ms } = latency;
+    println!(
+        "\n{:<64} {:>7} {:>10} {:>10} {:>10} {:>10}",
+        "ms", "count", "p50", "p99", "p99.9", "max"
+    );
+    for Outcome {
+        fault,
+        hedge_percent,
+        host,
+        ..
+    } in outcomes
+    {
+        for (what, latency) in [
+            ("16 MiB written", &host.up),
+            ("16 MiB read", &host.down),
+            ("close of an image", &host.close),
+        ] {
+            let Latency {
+                count,
+                p50_ms,
+                p99_ms,
+                p999_ms,
+                max_ms,
+            } = latency;
             let what = format!("{}: {what}", name(*fault, *hedge_percent));
             println!("{what:<64} {count:>7} {p50_ms:>10.0} {p99_ms:>10.0} {p999_ms:>10.0} {max_ms:>10.0}");
         }

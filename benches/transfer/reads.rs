@@ -37,7 +37,10 @@ pub struct Reads {
 }
 
 pub fn measure(runner: &Runner<'_>) -> Vec<Reads> {
-    READS.iter().map(|(place, reads)| measure_at(runner, *place, *reads)).collect()
+    READS
+        .iter()
+        .map(|(place, reads)| measure_at(runner, *place, *reads))
+        .collect()
 }
 
 fn measure_at(runner: &Runner<'_>, place: Place, reads: u64) -> Reads {
@@ -69,7 +72,11 @@ pub fn print(rows: &[Reads]) {
     for row in rows {
         println!(
             "{:<32} {:>12.3} {:>12.3} {:>10.0} {:>10.0} {:>24} {:>9}",
-            format!("{} over {}", row.reads, if row.tls { "https" } else { "http (whole parts)" }),
+            format!(
+                "{} over {}",
+                row.reads,
+                if row.tls { "https" } else { "http (whole parts)" }
+            ),
             row.requests_per_read,
             row.requests_per_repeat,
             row.calls.p50_us,

@@ -86,8 +86,16 @@ impl Spread {
         let mut sorted: Vec<f64> = values.collect();
         sorted.sort_by(f64::total_cmp);
         let middle = sorted.len() / 2;
-        let median = if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 };
-        Self { median, min: sorted[0], max: sorted[sorted.len() - 1] }
+        let median = if sorted.len() % 2 == 1 {
+            sorted[middle]
+        } else {
+            (sorted[middle - 1] + sorted[middle]) / 2.0
+        };
+        Self {
+            median,
+            min: sorted[0],
+            max: sorted[sorted.len() - 1],
+        }
     }
 }
 
@@ -122,7 +130,12 @@ impl Report {
     }
 
     pub fn print(&self) {
-        let Machine { cpu, cpus, kernel, date } = &self.machine;
+        let Machine {
+            cpu,
+            cpus,
+            kernel,
+            date,
+        } = &self.machine;
         println!(
             "\n{cpu}, {cpus} CPUs, Linux {kernel}, {date}; {} GiB, {} runs: median (min to max)",
             self.gib, self.runs
@@ -130,7 +143,10 @@ impl Report {
         print_transfers(&self.rows, "");
         self.print_calls();
         for row in &self.memory {
-            println!("{:>3} streams: peak RSS {:.0} MiB up, {:.0} MiB down", row.streams, row.up_mib, row.down_mib);
+            println!(
+                "{:>3} streams: peak RSS {:.0} MiB up, {:.0} MiB down",
+                row.streams, row.up_mib, row.down_mib
+            );
         }
         for startup in &self.startup {
             let (process, calls) = (startup.process_ms, startup.calls_ms);
@@ -154,11 +170,25 @@ impl Report {
     }
 
     fn print_calls(&self) {
-        println!("\n{:<32} {:>10} {:>10} {:>10} {:>12}", "a call of 256 KiB, us", "p50", "p99", "p99.9", "max");
+        println!(
+            "\n{:<32} {:>10} {:>10} {:>10} {:>12}",
+            "a call of 256 KiB, us", "p50", "p99", "p99.9", "max"
+        );
         for row in &self.rows {
             let Some(calls) = row.calls else { continue };
-            let name = format!("{} {}{}", row.client, row.direction, if row.tls { " https" } else { "" });
-            let Calls { p50_us, p99_us, p999_us, max_us, .. } = calls;
+            let name = format!(
+                "{} {}{}",
+                row.client,
+                row.direction,
+                if row.tls { " https" } else { "" }
+            );
+            let Calls {
+                p50_us,
+                p99_us,
+                p999_us,
+                max_us,
+                ..
+            } = calls;
             println!("{name:<32} {p50_us:>10.1} {p99_us:>10.1} {p999_us:>10.1} {max_us:>12.1}");
         }
         println!();
@@ -185,12 +215,16 @@ fn print_transfers(rows: &[Row], place: &str) {
             "syscalls/GiB",
             "server"
         );
-        rows.iter().filter(|row| row.direction == direction.name()).for_each(print_row);
+        rows.iter()
+            .filter(|row| row.direction == direction.name())
+            .for_each(print_row);
     }
 }
 
 fn print_row(row: &Row) {
-    let calls = row.system_calls_per_gib.map_or("not counted".into(), |calls| format!("{calls:.0}"));
+    let calls = row
+        .system_calls_per_gib
+        .map_or("not counted".into(), |calls| format!("{calls:.0}"));
     println!(
         "{:<24} {:>24} {:>20} {:>9.0} {:>10.0} {:>10.0} {calls:>12} {:>9.3}",
         format!("{}{}", row.client, if row.tls { " https" } else { "" }),
@@ -204,12 +238,18 @@ fn print_row(row: &Row) {
 }
 
 pub fn format_spread(spread: Spread, digits: usize) -> String {
-    format!("{:.digits$} ({:.digits$} to {:.digits$})", spread.median, spread.min, spread.max)
+    format!(
+        "{:.digits$} ({:.digits$} to {:.digits$})",
+        spread.median, spread.min, spread.max
+    )
 }
 
 pub fn machine() -> Machine {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
+    let name = info
+        .lines()
+        .find(|line| line.starts_with("model name"))
+        .and_then(|line| line.split(": ").nth(1));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     Machine {
         cpu: name.unwrap_or("unknown CPU").to_owned(),

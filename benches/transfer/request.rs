@@ -60,13 +60,24 @@ impl Request {
         let headers = lines.filter_map(|line| line.split_once(':'));
         let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
         let (bucket, key, query, headers) = (unescape(bucket), unescape(key), query.collect(), headers.collect());
-        Some(Self { method, bucket, key, query, headers, size: 0, body: None })
+        Some(Self {
+            method,
+            bucket,
+            key,
+            query,
+            headers,
+            size: 0,
+            body: None,
+        })
     }
 }
 
 impl Incoming {
     pub fn new(channel: Box<dyn Channel>) -> Self {
-        Self { channel, ahead: Vec::new() }
+        Self {
+            channel,
+            ahead: Vec::new(),
+        }
     }
 
     /// The next request with its body; None when the client has closed.
@@ -78,16 +89,28 @@ impl Incoming {
             self.channel.flush()?;
         }
         if request.header("transfer-encoding").is_some() {
-            return Err(io::Error::new(ErrorKind::Unsupported, "no client here was seen to send chunks of HTTP"));
+            return Err(io::Error::new(
+                ErrorKind::Unsupported,
+                "no client here was seen to send chunks of HTTP",
+            ));
         }
-        let len = request.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-        let decoded = request.header("x-amz-decoded-content-length").and_then(|text| text.parse().ok());
+        let len = request
+            .header("content-length")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
+        let decoded = request
+            .header("x-amz-decoded-content-length")
+            .and_then(|text| text.parse().ok());
         request.size = decoded.unwrap_or(len);
         if len > KEPT && request.method == "PUT" {
             self.skip(len)?;
         } else {
             let body = self.take(len)?;
-            request.body = Some(if decoded.is_some() { unchunk(&body).ok_or(ErrorKind::InvalidData)? } else { body });
+            request.body = Some(if decoded.is_some() {
+                unchunk(&body).ok_or(ErrorKind::InvalidData)?
+            } else {
+                body
+            });
         }
         Ok(Some(request))
     }
@@ -144,7 +167,10 @@ fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
-        let escaped = tail.get(..2).filter(|_| *first == b'%').and_then(|hex| std::str::from_utf8(hex).ok());
+        let escaped = tail
+            .get(..2)
+            .filter(|_| *first == b'%')
+            .and_then(|hex| std::str::from_utf8(hex).ok());
         match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(byte) => {
                 bytes.push(byte);

@@ -77,7 +77,11 @@ impl Runner<'_> {
     pub fn measured(&self, invocation: &Invocation, what: &str) -> Sample {
         let out = self.site.path("usage.json");
         let mut command = Command::new(std::env::current_exe().expect("own path"));
-        command.arg("measure").arg(&out).arg(&invocation.program).args(&invocation.args);
+        command
+            .arg("measure")
+            .arg(&out)
+            .arg(&invocation.program)
+            .args(&invocation.args);
         let before = self.site.figures();
         let output = finished(command.envs(invocation.env.iter().cloned()), what);
         let after = self.site.figures();
@@ -102,11 +106,19 @@ impl Runner<'_> {
         let invocation = job.invocation(self.site, self.peers);
         let out = self.site.path("strace.txt");
         let mut command = Command::new("strace");
-        command.args(["-f", "-c", "-o"]).arg(&out).arg(&invocation.program).args(&invocation.args);
+        command
+            .args(["-f", "-c", "-o"])
+            .arg(&out)
+            .arg(&invocation.program)
+            .args(&invocation.args);
         let output = command.envs(invocation.env.iter().cloned()).output().ok()?;
         let _ = fs::remove_file(self.site.path("sink"));
         if !output.status.success() {
-            println!("strace of {}: {}", job.client.name, String::from_utf8_lossy(&output.stderr).trim());
+            println!(
+                "strace of {}: {}",
+                job.client.name,
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
             return None;
         }
         let table = fs::read_to_string(&out).ok()?;
@@ -135,7 +147,10 @@ pub fn told(line: &[u8]) -> Option<Told> {
 fn finished(command: &mut Command, what: &str) -> Output {
     let output = command.output().expect("start the stop watch");
     if !output.status.success() {
-        let (told, warned) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (told, warned) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
         panic!("{what}: {}\n{told}\n{warned}", output.status);
     }
     output

@@ -18,7 +18,11 @@ pub struct Scale {
 pub fn measure(args: &Args, runner: &Runner<'_>) -> Scale {
     println!("many streams, small reads, listings");
     let (fairness, reads) = (fairness::measure(args, runner), reads::measure(runner));
-    Scale { fairness, reads, listing: listing::measure(args, runner) }
+    Scale {
+        fairness,
+        reads,
+        listing: listing::measure(args, runner),
+    }
 }
 
 impl Scale {

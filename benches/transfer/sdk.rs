@@ -28,7 +28,10 @@ const THREADS: usize = 2;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 pub fn run(work: &Work) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build();
     let moved = runtime.expect("a runtime").block_on(async {
         let client = client(&format!("http://{}", work.address));
         match work.direction {
@@ -41,8 +44,13 @@ pub fn run(work: &Work) {
 
 /// Makes the benchmark's bucket on a server that is new.
 pub fn make_bucket(url: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(client(url).create_bucket().bucket(BUCKET).send()).expect("make the bucket");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime
+        .block_on(client(url).create_bucket().bucket(BUCKET).send())
+        .expect("make the bucket");
 }
 
 /// Makes a bucket that everybody may list, with objects of `size` spaces.
@@ -51,12 +59,33 @@ pub fn fill_open_bucket(url: &str, bucket: &str, keys: impl Iterator<Item = Stri
         "Effect": "Allow", "Principal": "*", "Action": "s3:ListBucket", "Resource": format!("arn:aws:s3:::{bucket}"),
     }] });
     let body = Bytes::from(vec![b' '; usize::try_from(size).expect("fits memory")]);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let client = client(url);
-        client.create_bucket().bucket(bucket).send().await.expect("make the bucket");
-        client.put_bucket_policy().bucket(bucket).policy(policy.to_string()).send().await.expect("open the bucket");
-        let puts = keys.map(|key| client.put_object().bucket(bucket).key(key).body(body.clone().into()).send());
+        client
+            .create_bucket()
+            .bucket(bucket)
+            .send()
+            .await
+            .expect("make the bucket");
+        client
+            .put_bucket_policy()
+            .bucket(bucket)
+            .policy(policy.to_string())
+            .send()
+            .await
+            .expect("open the bucket");
+        let puts = keys.map(|key| {
+            client
+                .put_object()
+                .bucket(bucket)
+                .key(key)
+                .body(body.clone().into())
+                .send()
+        });
         let puts = futures::stream::iter(puts).buffer_unordered(FILL_IN_FLIGHT);
         puts.for_each(|put| async { drop(put.expect("put a sidecar")) }).await;
     });
@@ -78,29 +107,55 @@ fn client(url: &str) -> Client {
 
 /// Offsets and lengths of all parts.
 fn spans(bytes: u64) -> impl Iterator<Item = (u64, u64)> {
-    (0..bytes).step_by(usize::try_from(PART).expect("fits memory")).map(move |at| (at, PART.min(bytes - at)))
+    (0..bytes)
+        .step_by(usize::try_from(PART).expect("fits memory"))
+        .map(move |at| (at, PART.min(bytes - at)))
 }
 
 async fn upload(client: &Client, work: &Work) -> Result<(), Failure> {
-    let begun = client.create_multipart_upload().bucket(BUCKET).key("sdk").send().await?;
+    let begun = client
+        .create_multipart_upload()
+        .bucket(BUCKET)
+        .key("sdk")
+        .send()
+        .await?;
     let id = begun.upload_id().ok_or("no upload id")?;
     let (source, shelf) = (touched(SOURCE), Arc::new(Shelf::default()));
     let sends = spans(work.bytes).zip(1..).map(|((_, len), number)| {
         let (source, shelf) = (&source, &shelf);
         async move {
             let (body, crc) = shelf.fill(source, usize::try_from(len)?, work.crc);
-            let request = client.upload_part().bucket(BUCKET).key("sdk").upload_id(id).part_number(number);
+            let request = client
+                .upload_part()
+                .bucket(BUCKET)
+                .key("sdk")
+                .upload_id(id)
+                .part_number(number);
             let request = request.set_checksum_crc64_nvme(crc.map(Crc64::to_base64));
-            let sent = request.body(ByteStream::from(body)).customize().disable_payload_signing().send().await?;
-            let part = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag().map(Into::into));
+            let sent = request
+                .body(ByteStream::from(body))
+                .customize()
+                .disable_payload_signing()
+                .send()
+                .await?;
+            let part = CompletedPart::builder()
+                .part_number(number)
+                .set_e_tag(sent.e_tag().map(Into::into));
             Ok::<_, Failure>(part.build())
         }
     });
     let in_flight = usize::try_from(IN_FLIGHT)?;
-    let mut parts: Vec<CompletedPart> = futures::stream::iter(sends).buffer_unordered(in_flight).try_collect().await?;
+    let mut parts: Vec<CompletedPart> = futures::stream::iter(sends)
+        .buffer_unordered(in_flight)
+        .try_collect()
+        .await?;
     parts.sort_by_key(CompletedPart::part_number);
     let list = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-    let complete = client.complete_multipart_upload().bucket(BUCKET).key("sdk").upload_id(id);
+    let complete = client
+        .complete_multipart_upload()
+        .bucket(BUCKET)
+        .key("sdk")
+        .upload_id(id);
     complete.multipart_upload(list).send().await?;
     Ok(())
 }
@@ -126,11 +181,18 @@ async fn download(client: &Client, work: &Work) -> Result<(), Failure> {
                 }
             }
             black_box(hasher.value());
-            if done == len { Ok(()) } else { Err::<(), Failure>("a body ended early".into()) }
+            if done == len {
+                Ok(())
+            } else {
+                Err::<(), Failure>("a body ended early".into())
+            }
         }
     });
     let in_flight = usize::try_from(IN_FLIGHT)?;
-    futures::stream::iter(gets).buffer_unordered(in_flight).try_collect::<Vec<()>>().await?;
+    futures::stream::iter(gets)
+        .buffer_unordered(in_flight)
+        .try_collect::<Vec<()>>()
+        .await?;
     Ok(())
 }
 
@@ -152,9 +214,20 @@ impl Shelf {
         let mut hasher = Crc64Hasher::default();
         for to in buffer[..len].chunks_mut(source.len()) {
             let from = &source[..to.len()];
-            if crc { hasher.copy(to, from) } else { to.copy_from_slice(from) }
+            if crc {
+                hasher.copy(to, from)
+            } else {
+                to.copy_from_slice(from)
+            }
         }
-        (Bytes::from_owner(Lent { buffer, len, shelf: Arc::clone(self) }), crc.then(|| hasher.value()))
+        (
+            Bytes::from_owner(Lent {
+                buffer,
+                len,
+                shelf: Arc::clone(self),
+            }),
+            crc.then(|| hasher.value()),
+        )
     }
 }
 

@@ -40,7 +40,9 @@ pub fn serve(certificate: &Path) {
     let server = Arc::new(Server::default());
     listen(Arc::clone(&server), |socket| Ok(Box::new(Plain::new(socket))));
     let config = Arc::new(tls_config(certificate));
-    listen(server, move |socket| Ok(Box::new(Tls::new(socket, Arc::clone(&config))?)));
+    listen(server, move |socket| {
+        Ok(Box::new(Tls::new(socket, Arc::clone(&config))?))
+    });
     io::stdin().read_to_end(&mut Vec::new()).expect("standard input");
 }
 
@@ -49,10 +51,17 @@ fn tls_config(folder: &Path) -> ServerConfig {
     let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).expect("key.pem");
     // Clients differ in what they would like best: one suite for all.
     let suites = vec![rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384];
-    let provider = Arc::new(CryptoProvider { cipher_suites: suites, ..rustls::crypto::aws_lc_rs::default_provider() });
-    let builder =
-        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
-    builder.with_no_client_auth().with_single_cert(chain, key).expect("a key that fits the certificate")
+    let provider = Arc::new(CryptoProvider {
+        cipher_suites: suites,
+        ..rustls::crypto::aws_lc_rs::default_provider()
+    });
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions");
+    builder
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a key that fits the certificate")
 }
 
 fn listen(server: Arc<Server>, open: impl Fn(TcpStream) -> io::Result<Box<dyn Channel>> + Clone + Send + 'static) {
@@ -78,13 +87,19 @@ fn converse(server: &Server, mut incoming: Incoming) -> io::Result<()> {
     while let Some(request) = incoming.receive()? {
         if request.bucket == CONTROL {
             let text = control(server, &request.key);
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
+                text.len()
+            );
             return incoming.channel.write_all(head.as_bytes());
         }
         server.requests.fetch_add(1, Ordering::Relaxed);
         let answer = s3::answer(&request, &server.store);
         send(&mut *incoming.channel, &request, &answer)?;
-        if request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+        if request
+            .header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        {
             return Ok(());
         }
     }
@@ -122,7 +137,11 @@ fn send(channel: &mut dyn Channel, request: &Request, answer: &Answer) -> io::Re
     let date = s3::http_date(Timestamp::now());
     head += &format!("Date: {date}\r\nServer: transfer\r\nx-amz-request-id: transfer\r\n\r\n");
     let mut message = head.into_bytes();
-    let content = if request.method == "HEAD" { &Content::Bytes(Bytes::new()) } else { &answer.content };
+    let content = if request.method == "HEAD" {
+        &Content::Bytes(Bytes::new())
+    } else {
+        &answer.content
+    };
     let mut zeros = 0;
     match content {
         Content::Bytes(bytes) => message.extend_from_slice(bytes),

@@ -56,14 +56,29 @@ impl Site {
     pub fn new() -> Self {
         let plugin = plugin();
         let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { TempDir::with_prefix_in("vastost-", memory) } else { TempDir::new() };
+        let folder = if memory.is_dir() {
+            TempDir::with_prefix_in("vastost-", memory)
+        } else {
+            TempDir::new()
+        };
         let folder = folder.expect("a scratch folder");
         let mut command = Command::new(std::env::current_exe().expect("own path"));
         write_certificate(folder.path());
-        command.arg("serve").arg(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .arg("serve")
+            .arg(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut server = command.spawn().expect("start the server");
         let mut ports = BufReader::new(server.stdout.take().expect("its output")).lines();
-        let mut port = || ports.next().expect("a port").expect("a line").parse::<u16>().expect("a number");
+        let mut port = || {
+            ports
+                .next()
+                .expect("a port")
+                .expect("a line")
+                .parse::<u16>()
+                .expect("a number")
+        };
         let (http, https) = (port(), port());
         // What is written to it is gone, and a client that removes or replaces it hurts nobody.
         symlink("/dev/null", folder.path().join("null")).expect("link the sink");
@@ -71,7 +86,15 @@ impl Site {
             &folder.path().join("keys.toml"),
             &format!("access_key_id = \"{ACCESS_KEY}\"\nsecret_access_key = \"{SECRET_KEY}\"\n"),
         );
-        let site = Self { minio: None, folder, server, http, https, plugin, next_date: AtomicU64::new(DATE) };
+        let site = Self {
+            minio: None,
+            folder,
+            server,
+            http,
+            https,
+            plugin,
+            next_date: AtomicU64::new(DATE),
+        };
         site.compile("host");
         site
     }
@@ -127,7 +150,8 @@ impl Site {
             let mut file = fs::File::create(&path).expect("make the source");
             let block = vec![0; usize::try_from(MIB).expect("fits memory")];
             for _ in 0..bytes / MIB {
-                file.write_all(&block).expect("fill the source: is there room in memory?");
+                file.write_all(&block)
+                    .expect("fill the source: is there room in memory?");
             }
         }
         path
@@ -135,16 +159,27 @@ impl Site {
 
     pub fn figures(&self) -> ServerFigures {
         let text = self.control("");
-        let numbers: Vec<u64> = text.lines().last().unwrap_or_default().split(' ').flat_map(str::parse).collect();
+        let numbers: Vec<u64> = text
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .split(' ')
+            .flat_map(str::parse)
+            .collect();
         // Only one of the two is at work at a time.
         let minio_s = self.minio.as_ref().map_or(0.0, Minio::cpu_s);
-        ServerFigures { requests: numbers[0], cpu_s: numbers[1] as f64 / 1e6 + minio_s }
+        ServerFigures {
+            requests: numbers[0],
+            cpu_s: numbers[1] as f64 / 1e6 + minio_s,
+        }
     }
 
     /// Asks the server itself for something, which it does not count.
     pub fn control(&self, what: &str) -> String {
         let mut socket = TcpStream::connect(self.address()).expect("connect to the server");
-        socket.write_all(format!("GET /{CONTROL}/{what} HTTP/1.1\r\n\r\n").as_bytes()).expect("ask the server");
+        socket
+            .write_all(format!("GET /{CONTROL}/{what} HTTP/1.1\r\n\r\n").as_bytes())
+            .expect("ask the server");
         let mut text = String::new();
         socket.read_to_string(&mut text).expect("the server's answer");
         text
@@ -154,8 +189,13 @@ impl Site {
     pub fn compile(&self, name: &str) {
         let source = root(&format!("benches/transfer/{name}.c"));
         let mut compiler = Command::new("cc");
-        compiler.args(["-std=c99", "-Wall", "-Wextra", "-O2", "-I"]).arg(root("include"));
-        compiler.arg(source).args(["-ldl", "-pthread", "-o"]).arg(self.path(name));
+        compiler
+            .args(["-std=c99", "-Wall", "-Wextra", "-O2", "-I"])
+            .arg(root("include"));
+        compiler
+            .arg(source)
+            .args(["-ldl", "-pthread", "-o"])
+            .arg(self.path(name));
         let status = compiler.status().expect("a C compiler: cc");
         assert!(status.success(), "{compiler:?}: {status}");
     }
@@ -191,7 +231,9 @@ pub fn root(path: &str) -> PathBuf {
 
 /// Where figures and the other clients stay.
 pub fn target_folder() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root("target"), Into::into).join("transfer");
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root("target"), Into::into)
+        .join("transfer");
     fs::create_dir_all(&target).expect("make a folder below target/");
     target
 }
@@ -204,6 +246,12 @@ fn write_certificate(folder: &Path) {
 }
 
 fn write_private(path: &Path, text: &str) {
-    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes())).expect("write a private file");
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .expect("write a private file");
 }

@@ -58,10 +58,16 @@ impl Store {
     }
 
     pub fn page(&self, bucket: &str, prefix: &str, delimiter: &str, after: &str, most: usize) -> Page<'_> {
-        let mut page = Page { objects: Vec::new(), prefixes: BTreeSet::new(), next: None };
+        let mut page = Page {
+            objects: Vec::new(),
+            prefixes: BTreeSet::new(),
+            next: None,
+        };
         let mut last = None;
         for ((home, key), object) in self.objects.range((bucket.to_owned(), prefix.max(after).to_owned())..) {
-            let Some(rest) = key.strip_prefix(prefix).filter(|_| home == bucket) else { break };
+            let Some(rest) = key.strip_prefix(prefix).filter(|_| home == bucket) else {
+                break;
+            };
             if key.as_str() <= after {
                 continue;
             }
@@ -81,5 +87,12 @@ impl Store {
 
 fn zeros(size: u64) -> Object {
     let etag = format!("{size:032x}-1");
-    Object { size, etag, crc64: None, metadata: Vec::new(), modified: Timestamp::UNIX_EPOCH, bytes: None }
+    Object {
+        size,
+        etag,
+        crc64: None,
+        metadata: Vec::new(),
+        modified: Timestamp::UNIX_EPOCH,
+        bytes: None,
+    }
 }

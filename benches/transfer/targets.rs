@@ -46,7 +46,11 @@ struct Ratio {
 }
 
 const fn ratio(of: &'static str, direction: Direction, tls: bool, most: f64, to: &'static str) -> Ratio {
-    Ratio { of: (of, direction, tls), to: (to, direction, tls), most }
+    Ratio {
+        of: (of, direction, tls),
+        to: (to, direction, tls),
+        most,
+    }
 }
 
 const CPU: [Ratio; 9] = [
@@ -76,12 +80,20 @@ pub fn verdicts(report: &Report) -> Vec<Verdict> {
     }
     for client in ["vastost-crc64nvme", "vastost-md5"] {
         if let Some(calls) = report.row(client, Up, false).and_then(|row| row.calls) {
-            verdicts.push(verdict(format!("{client}: p50 of a write, us"), calls.p50_us, WRITE_P50_MAX_US));
+            verdicts.push(verdict(
+                format!("{client}: p50 of a write, us"),
+                calls.p50_us,
+                WRITE_P50_MAX_US,
+            ));
         }
     }
     for startup in &report.startup {
         let what = if startup.tls { "startup over https" } else { "startup" };
-        verdicts.push(verdict(format!("{what}, ms a process"), startup.process_ms.median, STARTUP_MAX_MS));
+        verdicts.push(verdict(
+            format!("{what}, ms a process"),
+            startup.process_ms.median,
+            STARTUP_MAX_MS,
+        ));
         verdicts.push(verdict(format!("{what}, requests"), startup.requests as f64, 1.0));
     }
     if let Some(scale) = &report.scale {
@@ -92,44 +104,85 @@ pub fn verdicts(report: &Report) -> Vec<Verdict> {
 
 pub fn print(verdicts: &[Verdict]) {
     println!("\n{:<72} {:>10} {:>18}", "target", "figure", "wanted");
-    for Verdict { target, figure, bound, is_met } in verdicts {
+    for Verdict {
+        target,
+        figure,
+        bound,
+        is_met,
+    } in verdicts
+    {
         let wanted = match bound {
             Bound::AtMost(most) => format!("at most {most:.2}"),
             Bound::AtLeast(least) => format!("at least {least:.2}"),
         };
-        println!("{target:<72} {figure:>10.2} {wanted:>18}  {}", if *is_met { "met" } else { "NOT MET" });
+        println!(
+            "{target:<72} {figure:>10.2} {wanted:>18}  {}",
+            if *is_met { "met" } else { "NOT MET" }
+        );
     }
 }
 
 pub fn verdict(target: String, figure: f64, most: f64) -> Verdict {
-    Verdict { target, figure, bound: Bound::AtMost(most), is_met: figure <= most }
+    Verdict {
+        target,
+        figure,
+        bound: Bound::AtMost(most),
+        is_met: figure <= most,
+    }
 }
 
 fn at_least(target: String, figure: f64, least: f64) -> Verdict {
-    Verdict { target, figure, bound: Bound::AtLeast(least), is_met: figure >= least }
+    Verdict {
+        target,
+        figure,
+        bound: Bound::AtLeast(least),
+        is_met: figure >= least,
+    }
 }
 
 fn scale_verdicts(report: &Report, scale: &Scale) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for row in &scale.fairness {
-        let what = format!("{} process(es) of {} streams {}", row.processes, row.streams, row.direction);
+        let what = format!(
+            "{} process(es) of {} streams {}",
+            row.processes, row.streams, row.direction
+        );
         let usual = report
             .rows
             .iter()
             .filter(|usual| usual.client == "vastost-crc64nvme" && usual.direction == row.direction && !usual.tls);
         verdicts.extend(usual.map(|usual| {
             let rate = row.gib_per_s.median / usual.gib_per_s.median;
-            at_least(format!("{what}: rate to that of {STREAMS} streams"), rate, MANY_STREAMS_MIN)
+            at_least(
+                format!("{what}: rate to that of {STREAMS} streams"),
+                rate,
+                MANY_STREAMS_MIN,
+            )
         }));
-        verdicts.push(at_least(format!("{what}: slowest to mean"), row.slowest_to_mean.median, SLOWEST_MIN));
+        verdicts.push(at_least(
+            format!("{what}: slowest to mean"),
+            row.slowest_to_mean.median,
+            SLOWEST_MIN,
+        ));
     }
     for row in scale.reads.iter().filter(|row| row.tls) {
-        verdicts.push(verdict("requests of a random read of 128 KiB, https".into(), row.requests_per_read, 1.0));
-        verdicts.push(verdict("requests of the same read again, https".into(), row.requests_per_repeat, 0.0));
+        verdicts.push(verdict(
+            "requests of a random read of 128 KiB, https".into(),
+            row.requests_per_read,
+            1.0,
+        ));
+        verdicts.push(verdict(
+            "requests of the same read again, https".into(),
+            row.requests_per_repeat,
+            0.0,
+        ));
     }
     for row in &scale.listing {
-        let what =
-            format!("listing {} images{}: time to bare pages", row.images, if row.minio { " on MinIO" } else { "" });
+        let what = format!(
+            "listing {} images{}: time to bare pages",
+            row.images,
+            if row.minio { " on MinIO" } else { "" }
+        );
         verdicts.push(verdict(what, row.list_s.median / row.bare_s.median, LISTING_MAX));
     }
     let mut own = scale.listing.iter().filter(|row| !row.minio);
@@ -139,7 +192,11 @@ fn scale_verdicts(report: &Report, scale: &Scale) -> Vec<Verdict> {
         verdicts.push(verdict(what, grown, LISTING_GROWTH_MAX_MIB));
         // The folder of pending images has a page too.
         let pages = many.images.div_ceil(PAGE) + 1;
-        verdicts.push(verdict(format!("listing {} images: requests", many.images), many.requests as f64, pages as f64));
+        verdicts.push(verdict(
+            format!("listing {} images: requests", many.images),
+            many.requests as f64,
+            pages as f64,
+        ));
     }
     verdicts
 }
@@ -149,11 +206,18 @@ fn cpu(report: &Report, ratio: &Ratio) -> Option<Verdict> {
     let (of, to) = (find(ratio.of)?, find(ratio.to)?);
     let scheme = if of.tls { " https" } else { "" };
     let what = format!("CPU {}{scheme}: {} to {}", of.direction, of.client, to.client);
-    Some(verdict(what, of.cpu_s_per_gib.median / to.cpu_s_per_gib.median, ratio.most))
+    Some(verdict(
+        what,
+        of.cpu_s_per_gib.median / to.cpu_s_per_gib.median,
+        ratio.most,
+    ))
 }
 
 fn wall(report: &Report, peer: &str, direction: Direction) -> Option<Verdict> {
-    let (ours, theirs) = (report.row("vastost-crc64nvme", direction, false)?, report.row(peer, direction, false)?);
+    let (ours, theirs) = (
+        report.row("vastost-crc64nvme", direction, false)?,
+        report.row(peer, direction, false)?,
+    );
     let seconds = |row: &Row| 1.0 / row.gib_per_s.median;
     let what = format!("wall {}: {} to {peer}", ours.direction, ours.client);
     Some(verdict(what, seconds(ours) / seconds(theirs), 1.0))

@@ -56,7 +56,10 @@ pub struct Findings {
 impl Sample {
     pub fn between(at_s: f64, time_s: f64, before: [u64; NODES], after: [u64; NODES]) -> Self {
         let rate = |index: usize| after[index].saturating_sub(before[index]) as f64 / MIB as f64 / time_s;
-        Self { at_s, mib_per_s: std::array::from_fn(rate) }
+        Self {
+            at_s,
+            mib_per_s: std::array::from_fn(rate),
+        }
     }
 
     fn total(&self) -> f64 {
@@ -79,7 +82,10 @@ impl Timeline {
         Findings {
             before_mib_per_s: before,
             shares,
-            uneven: shares.iter().map(|share| (share / even - 1.0).abs()).fold(0.0, f64::max),
+            uneven: shares
+                .iter()
+                .map(|share| (share / even - 1.0).abs())
+                .fold(0.0, f64::max),
             stall_s: longest_stall(self.within(fault, end), before * STILL),
             during_to_three_quarters: total(fault, mended) / rest,
             settled_to_three_quarters: total(f64::midpoint(fault, mended), mended) / rest,
@@ -127,12 +133,18 @@ fn longest_stall(samples: &[Sample], least: f64) -> f64 {
 
 /// When the node first moved its share over some steps.
 fn share_again(samples: &[Sample], node: usize) -> Option<f64> {
-    samples.windows(SHARE_STEPS).find(|window| has_share(window, node)).map(end_of)
+    samples
+        .windows(SHARE_STEPS)
+        .find(|window| has_share(window, node))
+        .map(end_of)
 }
 
 /// When the steps begin after which it always did.
 fn share_kept(samples: &[Sample], node: usize) -> Option<f64> {
-    let with = samples.windows(SHARE_STEPS).rev().take_while(|window| has_share(window, node));
+    let with = samples
+        .windows(SHARE_STEPS)
+        .rev()
+        .take_while(|window| has_share(window, node));
     with.last().map(end_of)
 }
 

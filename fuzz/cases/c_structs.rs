@@ -48,7 +48,12 @@ fn open(config: &CString, name: &std::ffi::CStr, user: &std::ffi::CStr, password
     session.struct_size = size_of::<stsp_session_t>() as u32;
     session.config_file = config.as_ptr();
     let (user, password) = (user.as_ptr(), password.as_ptr());
-    let cred = stsp_cred_t { struct_size: size_of::<stsp_cred_t>() as u32, reserved: 0, user, password };
+    let cred = stsp_cred_t {
+        struct_size: size_of::<stsp_cred_t>() as u32,
+        reserved: 0,
+        user,
+        password,
+    };
     let mut server = STSP_NO_HANDLE;
     // SAFETY: structs of the sizes that they say, and strings with an end.
     let code = unsafe { stsp_open_server(&session, name.as_ptr(), &cred, std::ptr::null(), &mut server) };
@@ -77,7 +82,9 @@ fn text(bytes: &[u8]) -> CString {
 
 pub fn run(bytes: &[u8]) {
     let host = host();
-    let Some((what, rest)) = bytes.split_first() else { return };
+    let Some((what, rest)) = bytes.split_first() else {
+        return;
+    };
     match what % 6 {
         // SAFETY: a string with an end.
         0 => drop(unsafe { stsp_claim(text(rest).as_ptr()) }),

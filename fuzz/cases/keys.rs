@@ -13,9 +13,11 @@ pub fn run(bytes: &[u8]) {
         if let Some((id, None)) = keys.parse(Folder::Catalog, key) {
             assert_eq!(keys.sidecar(&id), key);
         }
-        for (folder, spell) in
-            [(Folder::Pending, Keys::pending as Spell), (Folder::Data, Keys::data), (Folder::Meta, Keys::meta)]
-        {
+        for (folder, spell) in [
+            (Folder::Pending, Keys::pending as Spell),
+            (Folder::Data, Keys::data),
+            (Folder::Meta, Keys::meta),
+        ] {
             if let Some((id, Some(attempt))) = keys.parse(folder, key) {
                 assert_eq!(spell(&keys, &id, &attempt), key);
                 assert!(key.starts_with(&keys.of_image(folder, &id)));

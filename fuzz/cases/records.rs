@@ -22,7 +22,10 @@ pub fn run(bytes: &[u8]) {
         if let Ok(mut sidecar) = parse_sidecar(&keys, &id, bytes) {
             // Any JSON is allowed there, also numbers of more digits than a double has.
             sidecar.retention = None;
-            assert!(keys.parse(Folder::Data, &sidecar.content.data.key).is_some_and(|(of, _)| of == id));
+            assert!(
+                keys.parse(Folder::Data, &sidecar.content.data.key)
+                    .is_some_and(|(of, _)| of == id)
+            );
             let written = to_bytes(&sidecar).expect("a record can be written");
             assert_eq!(parse_sidecar(&keys, &id, &written).expect("and read again"), sidecar);
         }
@@ -30,7 +33,10 @@ pub fn run(bytes: &[u8]) {
         if let Ok(pending) = parse_pending(&keys, &id, &attempt, bytes) {
             assert_eq!(pending.key, keys.data(&id, &attempt));
             let written = to_bytes(&pending).expect("a record can be written");
-            assert_eq!(parse_pending(&keys, &id, &attempt, &written).expect("and read again"), pending);
+            assert_eq!(
+                parse_pending(&keys, &id, &attempt, &written).expect("and read again"),
+                pending
+            );
         }
     }
 }

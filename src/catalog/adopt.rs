@@ -29,7 +29,12 @@ type Unproven = (ObjectInfo, Vec<StoredPart>);
 /// Makes `entry`, which no living writer holds, an attempt that was closed incomplete.
 pub async fn adopt(lsu: &Lsu, entry: PendingEntry) -> Result<PendingEntry> {
     let Pending { image, writer, .. } = &entry.pending;
-    tracing::info!("image {}: taking over what {}:{} left", image.id, writer.host, writer.pid);
+    tracing::info!(
+        "image {}: taking over what {}:{} left",
+        image.id,
+        writer.host,
+        writer.pid
+    );
     // From here on other processes see a living writer, and a writer that was not dead sees that it lost its claim.
     let (mut record, ours) = Record::take(&entry, lsu).await?;
     let content = match salvage(lsu, &entry.pending).await {
@@ -42,13 +47,24 @@ pub async fn adopt(lsu: &Lsu, entry: PendingEntry) -> Result<PendingEntry> {
     let adopted = incomplete(ours, content);
     record.confirm(&adopted).await?;
     let etag = record.put_again(&adopted).await?;
-    Ok(PendingEntry { etag, pending: adopted, ..entry })
+    Ok(PendingEntry {
+        etag,
+        pending: adopted,
+        ..entry
+    })
 }
 
 /// The record of an attempt whose object has `content`.
 fn incomplete(pending: Pending, content: Option<Content>) -> Pending {
     let state = PendingState::Incomplete;
-    Pending { state, upload_id: None, sent: Vec::new(), closing: None, content, ..pending }
+    Pending {
+        state,
+        upload_id: None,
+        sent: Vec::new(),
+        closing: None,
+        content,
+        ..pending
+    }
 }
 
 /// The object of a dead attempt, completed if it was not, with what it consists of; None when there is nothing.
@@ -74,7 +90,9 @@ pub async fn salvage(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
         );
         return Err(Error::new(Kind::Unavailable, what));
     }
-    let Some((object, mut parts)) = unproven else { return Ok(None) };
+    let Some((object, mut parts)) = unproven else {
+        return Ok(None);
+    };
     let known = lsu.capabilities().await?;
     if !lsu.wire_mode().is_proven_by(known) || !is_consistent(known, &object, &parts) {
         // Nothing proves the parts, or that the object is made of them: the bytes must tell.
@@ -97,10 +115,21 @@ async fn uploaded_parts(lsu: &Lsu, pending: &Pending, upload: &str) -> Result<Op
     if gone && lsu.uploads_to(key).await?.iter().all(|listed| listed.id != upload) {
         return Ok(None);
     }
-    let listed = [first, second].into_iter().flatten().max_by_key(Vec::len).unwrap_or_default();
-    let lacks = pending.sent.iter().filter(|record| listed.iter().all(|part| part.number != record.number)).count();
+    let listed = [first, second]
+        .into_iter()
+        .flatten()
+        .max_by_key(Vec::len)
+        .unwrap_or_default();
+    let lacks = pending
+        .sent
+        .iter()
+        .filter(|record| listed.iter().all(|part| part.number != record.number))
+        .count();
     if gone || lacks > 0 {
-        let what = format!("{bucket}/{key}: {lacks} of {} parts that were sent are not listed", pending.sent.len());
+        let what = format!(
+            "{bucket}/{key}: {lacks} of {} parts that were sent are not listed",
+            pending.sent.len()
+        );
         let way_out = "nothing was changed: try again later; a delete gives the image up";
         return Err(Error::new(Kind::Unavailable, format!("{what}; {way_out}")));
     }
@@ -126,7 +155,11 @@ pub async fn what_is_there(lsu: &Lsu, pending: &Pending) -> Result<There> {
         && !pending.sent.is_empty()
         && let Some(parts) = store.list_parts(bucket, key, upload).await?
     {
-        return Ok(if has_all(&parts, &pending.sent) { There::All } else { There::Some });
+        return Ok(if has_all(&parts, &pending.sent) {
+            There::All
+        } else {
+            There::Some
+        });
     }
     if let Some(object) = store.head(bucket, key).await.if_found()? {
         return Ok(if object.size == wanted { There::All } else { There::Some });
@@ -134,13 +167,19 @@ pub async fn what_is_there(lsu: &Lsu, pending: &Pending) -> Result<There> {
     let listed = store.find(bucket, key).await?.is_some();
     // Whatever is uploaded to this key is of this attempt, also where its record has lost the upload's name.
     let uploading = !lsu.uploads_to(key).await?.is_empty();
-    Ok(if listed || uploading || is_hidden(lsu, key).await? { There::Some } else { There::Nothing })
+    Ok(if listed || uploading || is_hidden(lsu, key).await? {
+        There::Some
+    } else {
+        There::Nothing
+    })
 }
 
 /// True when the object says itself that it is made of these parts: by its CRC, or by its ETag where the bucket is known to
 /// make those by the usual rule.
 fn is_consistent(known: Capabilities, object: &ObjectInfo, parts: &[StoredPart]) -> bool {
-    let whole = parts.iter().try_fold(Crc64(0), |crc, part| part.crc64.map(|next| crc.then(next, part.size)));
+    let whole = parts
+        .iter()
+        .try_fold(Crc64(0), |crc, part| part.crc64.map(|next| crc.then(next, part.size)));
     if let (true, Some(told), Some(whole)) = (known.crc64nvme, &object.crc64, whole) {
         return *told == whole.to_base64();
     }
@@ -155,7 +194,11 @@ fn is_consistent(known: Capabilities, object: &ObjectInfo, parts: &[StoredPart])
 
 /// True when `listed` has every part of `sent`.
 fn has_all(listed: &[StoredPart], sent: &[PartRecord]) -> bool {
-    sent.iter().all(|record| listed.iter().any(|part| (part.number, part.size) == (record.number, record.size)))
+    sent.iter().all(|record| {
+        listed
+            .iter()
+            .any(|part| (part.number, part.size) == (record.number, record.size))
+    })
 }
 
 /// Completes the upload with the parts that can be used; aborts it when there are none. An upload that was being completed
@@ -186,7 +229,11 @@ async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredP
         return Ok(None);
     }
     let crcs: Option<Vec<Crc64>> = parts.iter().map(|part| part.crc64).collect();
-    let whole = crcs.map(|_| parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64.unwrap_or(crc), part.size)));
+    let whole = crcs.map(|_| {
+        parts
+            .iter()
+            .fold(Crc64(0), |crc, part| crc.then(part.crc64.unwrap_or(crc), part.size))
+    });
     let listed = parts.iter().map(|part| sent(part, part.crc64.unwrap_or(Crc64(0))));
     let listed: Vec<_> = listed.collect();
     let done = match store.complete_upload(bucket, key, upload, &listed, whole).await {
@@ -200,16 +247,28 @@ async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredP
     };
     let (object, trusted) = done?;
     // The ETag that everybody sees later: some completions tell none, or another one.
-    let object = store
-        .head_fresh(bucket, key)
-        .await
-        .map(|seen| ObjectInfo { version_id: object.version_id.or(seen.version_id), ..seen })?;
+    let object = store.head_fresh(bucket, key).await.map(|seen| ObjectInfo {
+        version_id: object.version_id.or(seen.version_id),
+        ..seen
+    })?;
     let size: u64 = parts.iter().map(|part| part.size).sum();
     if object.size != size {
-        let what = format!("complete {bucket}/{key}: {size} bytes in parts, {} on the store", object.size);
+        let what = format!(
+            "complete {bucket}/{key}: {size} bytes in parts, {} on the store",
+            object.size
+        );
         return Err(Error::new(Kind::Corrupt, what));
     }
-    let doubted = |part: StoredPart| if trusted { part } else { StoredPart { etag: String::new(), ..part } };
+    let doubted = |part: StoredPart| {
+        if trusted {
+            part
+        } else {
+            StoredPart {
+                etag: String::new(),
+                ..part
+            }
+        }
+    };
     Ok(Some((object, parts.into_iter().map(doubted).collect())))
 }
 
@@ -227,13 +286,18 @@ fn usable(parts: Vec<StoredPart>, known: &[PartRecord]) -> Vec<StoredPart> {
         })
     };
     let numbered = (1..=PARTS_MAX).zip(parts);
-    numbered.take_while(|(number, part)| part.number == *number && agrees(part)).map(|(_, part)| part).collect()
+    numbered
+        .take_while(|(number, part)| part.number == *number && agrees(part))
+        .map(|(_, part)| part)
+        .collect()
 }
 
 /// An object that is there already: the writer died after it had completed it, or it was put in one piece.
 async fn finished_object(lsu: &Lsu, pending: &Pending) -> Result<Option<Unproven>> {
     let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
-    let Some(object) = store.head(bucket, key).await.if_found()? else { return Ok(None) };
+    let Some(object) = store.head(bucket, key).await.if_found()? else {
+        return Ok(None);
+    };
     let parts = parts_of(lsu, key, &object, &pending.sent).await?;
     Ok(Some((object, parts)))
 }
@@ -274,7 +338,12 @@ fn planned(lsu: &Lsu, object: &ObjectInfo) -> Vec<StoredPart> {
             break;
         }
         left -= size;
-        parts.push(StoredPart { number, size, etag: String::new(), crc64: None });
+        parts.push(StoredPart {
+            number,
+            size,
+            etag: String::new(),
+            crc64: None,
+        });
     }
     parts
 }
@@ -283,7 +352,9 @@ fn planned(lsu: &Lsu, object: &ObjectInfo) -> Vec<StoredPart> {
 pub async fn prove(lsu: &Lsu, key: &str, parts: Vec<StoredPart>, known: &[PartRecord]) -> Result<Vec<SentPart>> {
     let (mut proven, mut offset) = (Vec::with_capacity(parts.len()), 0);
     for part in parts {
-        let record = known.iter().find(|record| record.number == part.number && record.size == part.size);
+        let record = known
+            .iter()
+            .find(|record| record.number == part.number && record.size == part.size);
         let same = record.filter(|record| record.etag == part.etag && !part.etag.is_empty());
         let told = part.crc64.or(same.map(|record| record.crc64nvme));
         proven.push(match told {
@@ -310,20 +381,40 @@ pub async fn read_back(lsu: &Lsu, key: &str, part: &StoredPart, offset: u64) -> 
             None => Md5Sum::from_etag(&part.etag) == Some(md5) || before == Some(crc64),
         };
         if is_proven {
-            let etag = if part.etag.is_empty() { md5.to_hex() } else { part.etag.clone() };
-            return Ok(SentPart { number: part.number, size: part.size, etag, crc64 });
+            let etag = if part.etag.is_empty() {
+                md5.to_hex()
+            } else {
+                part.etag.clone()
+            };
+            return Ok(SentPart {
+                number: part.number,
+                size: part.size,
+                etag,
+                crc64,
+            });
         }
         before = Some(crc64);
     }
     let why = match part.crc64 {
-        Some(told) => format!("its bytes are not those of CRC64NVME {:016x}, which was recorded", told.0),
+        Some(told) => format!(
+            "its bytes are not those of CRC64NVME {:016x}, which was recorded",
+            told.0
+        ),
         None => "it reads otherwise each time".to_owned(),
     };
-    Err(Error::new(Kind::Corrupt, format!("part {} of {}/{key}: {why}", part.number, lsu.bucket())))
+    Err(Error::new(
+        Kind::Corrupt,
+        format!("part {} of {}/{key}: {why}", part.number, lsu.bucket()),
+    ))
 }
 
 fn sent(part: &StoredPart, crc64: Crc64) -> SentPart {
-    SentPart { number: part.number, size: part.size, etag: part.etag.clone(), crc64 }
+    SentPart {
+        number: part.number,
+        size: part.size,
+        etag: part.etag.clone(),
+        crc64,
+    }
 }
 
 #[cfg(test)]
@@ -331,12 +422,23 @@ mod tests {
     use super::*;
 
     fn part(number: u32, etag: &str) -> StoredPart {
-        StoredPart { number, size: 10, etag: etag.into(), crc64: Some(Crc64(u64::from(number))) }
+        StoredPart {
+            number,
+            size: 10,
+            etag: etag.into(),
+            crc64: Some(Crc64(u64::from(number))),
+        }
     }
 
     fn known(number: u32, etag: &str) -> PartRecord {
         let crc64nvme = Crc64(u64::from(number));
-        PartRecord { number, offset: u64::from(number - 1) * 10, size: 10, etag: etag.into(), crc64nvme }
+        PartRecord {
+            number,
+            offset: u64::from(number - 1) * 10,
+            size: 10,
+            etag: etag.into(),
+            crc64nvme,
+        }
     }
 
     #[test]
@@ -345,10 +447,16 @@ mod tests {
         assert_eq!(count(vec![part(1, "a"), part(2, "b"), part(4, "d")], &[]), 2);
         assert_eq!(count(vec![part(2, "b")], &[]), 0);
         assert_eq!(count(vec![part(1, "a"), part(2, "b")], &[known(1, "a")]), 2);
-        let untold = |number, etag| StoredPart { crc64: None, ..part(number, etag) };
+        let untold = |number, etag| StoredPart {
+            crc64: None,
+            ..part(number, etag)
+        };
         let three = || vec![untold(1, "a"), untold(2, "b"), untold(3, "c")];
         assert_eq!(count(three(), &[known(1, "a"), known(2, "x")]), 1);
-        let other_crc = StoredPart { crc64: Some(Crc64(9)), ..part(1, "a") };
+        let other_crc = StoredPart {
+            crc64: Some(Crc64(9)),
+            ..part(1, "a")
+        };
         assert_eq!(count(vec![other_crc], &[known(1, "a")]), 0);
         // An ETag is no verdict against a CRC that holds.
         assert_eq!(count(vec![part(1, "x"), part(2, "b")], &[known(1, "a")]), 2);

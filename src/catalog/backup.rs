@@ -47,12 +47,20 @@ impl Backup {
             lsu.capabilities().await?;
             let sidecar = lsu.sidecar(&def.id).await?;
             if let Some((sidecar, _)) = sidecar {
-                let state = if sidecar.state == ImageState::Deleting { "still being deleted" } else { "complete" };
+                let state = if sidecar.state == ImageState::Deleting {
+                    "still being deleted"
+                } else {
+                    "complete"
+                };
                 return Err(exists(&lsu, &def, state));
             }
             if let Some(PendingEntry { pending, .. }) = pendings.first() {
                 let Writer { host, pid, .. } = &pending.writer;
-                return Err(exists(&lsu, &def, &format!("pending since {}, written by {host}:{pid}", pending.started)));
+                return Err(exists(
+                    &lsu,
+                    &def,
+                    &format!("pending since {}, written by {host}:{pid}", pending.started),
+                ));
             }
             Ok(())
         })?;
@@ -65,7 +73,13 @@ impl Backup {
         let key = lsu.keys().data(&def.id, &attempt);
         let metadata = object_metadata(&def, &created);
         let probe_prefix = (lsu.wire() == WireChoice::Auto).then(|| lsu.keys().prefix().to_owned());
-        let spec = UploadSpec { bucket: lsu.bucket().into(), key: key.clone(), metadata, wire, probe_prefix };
+        let spec = UploadSpec {
+            bucket: lsu.bucket().into(),
+            key: key.clone(),
+            metadata,
+            wire,
+            probe_prefix,
+        };
         let pending_key = lsu.keys().pending(&def.id, &attempt);
         let pending = Pending {
             schema: SCHEMA,
@@ -88,11 +102,22 @@ impl Backup {
         let claim = Claim::take(lsu, &pending_key, &pending, upload.progress())?;
         if wire == WireMode::Crc64 && lsu.wire_mode() != WireMode::Crc64 {
             // The record was refused with its CRC64NVME and taken without.
-            let why = Error::new(Kind::Unsupported, format!("{pending_key} was refused with its CRC64NVME"));
+            let why = Error::new(
+                Kind::Unsupported,
+                format!("{pending_key} was refused with its CRC64NVME"),
+            );
             upload.probe_again(&why);
         }
         let (lsu, meta, replaces) = (lsu.clone(), Vec::new(), Vec::new());
-        Ok(Self { lsu, pending, pending_key, claim, upload, meta, replaces })
+        Ok(Self {
+            lsu,
+            pending,
+            pending_key,
+            claim,
+            upload,
+            meta,
+            replaces,
+        })
     }
 
     pub fn def(&self) -> &ImageDef {
@@ -140,7 +165,9 @@ impl Backup {
         self.upload.begin()?;
         self.pending.upload_id = self.upload.id().map(ToOwned::to_owned);
         // Without the upload's id on the store nobody could end it after a crash.
-        self.claim.save(&self.pending).inspect_err(|error| self.upload.fail(error))
+        self.claim
+            .save(&self.pending)
+            .inspect_err(|error| self.upload.fail(error))
     }
 
     /// Waits until every full part is on the store.
@@ -167,9 +194,19 @@ impl Backup {
         if let Err(error) = self.claim.confirm() {
             return Err(self.keep(error));
         }
-        let (lsu, conditional) = (self.lsu.clone(), self.lsu.store().known(self.lsu.bucket()).conditional_put);
-        let sidecar = sidecar(&self.pending, Content::new(&self.pending.key, &uploaded.object, &uploaded.parts));
-        match self.lsu.store().run_patiently(async move { commit(&lsu, &sidecar, conditional).await }) {
+        let (lsu, conditional) = (
+            self.lsu.clone(),
+            self.lsu.store().known(self.lsu.bucket()).conditional_put,
+        );
+        let sidecar = sidecar(
+            &self.pending,
+            Content::new(&self.pending.key, &uploaded.object, &uploaded.parts),
+        );
+        match self
+            .lsu
+            .store()
+            .run_patiently(async move { commit(&lsu, &sidecar, conditional).await })
+        {
             Ok(()) => {}
             // Another writer's record is there: none will ever name this attempt.
             Err(error) if error.kind() == Kind::AlreadyExists => return Err(self.give_up(error)),
@@ -188,8 +225,15 @@ impl Backup {
     /// a failure it holds the parts before it; a failure that no call has returned yet is returned then.
     pub fn incomplete(mut self) -> Result<u64> {
         let failure = self.upload.keep_durable()?;
-        let unreported = failure.as_ref().filter(|(_, reported)| !reported).map(|(error, _)| error.repeat());
-        let kept = if self.upload.is_empty() { Ok(None) } else { self.finish(Closing::Incomplete).map(Some) };
+        let unreported = failure
+            .as_ref()
+            .filter(|(_, reported)| !reported)
+            .map(|(error, _)| error.repeat());
+        let kept = if self.upload.is_empty() {
+            Ok(None)
+        } else {
+            self.finish(Closing::Incomplete).map(Some)
+        };
         let kept = kept.map_err(|error| unreported.as_ref().map_or(error, Error::repeat))?;
         let size = kept.as_ref().map_or(0, |uploaded| uploaded.object.size);
         let replaced = self.replaced_size();
@@ -217,7 +261,11 @@ impl Backup {
 
     /// Fails when a part has failed: every part of the upload is on the store then, or the last one is still here.
     fn seal(&mut self) -> Result<Vec<SentPart>> {
-        if self.upload.id().is_some() { self.upload.seal() } else { self.upload.settle().map(|()| Vec::new()) }
+        if self.upload.id().is_some() {
+            self.upload.seal()
+        } else {
+            self.upload.settle().map(|()| Vec::new())
+        }
     }
 
     /// Steps 3 to 5: all that the record needs in order to be finished by anybody, then the object.
@@ -239,8 +287,10 @@ impl Backup {
     fn save_meta(&mut self) -> Result<()> {
         let (lsu, meta) = (self.lsu.clone(), std::mem::take(&mut self.meta));
         let key = self.lsu.keys().meta(&self.pending.image.id, &self.pending.attempt);
-        self.pending.meta =
-            self.lsu.store().run(async move { meta::save(lsu.store(), lsu.bucket(), &key, meta.into()).await })?;
+        self.pending.meta = self
+            .lsu
+            .store()
+            .run(async move { meta::save(lsu.store(), lsu.bucket(), &key, meta.into()).await })?;
         Ok(())
     }
 
@@ -251,7 +301,11 @@ impl Backup {
         }
         let (lsu, id) = (self.lsu.clone(), self.pending.image.id.clone());
         self.lsu.store().run(async move {
-            let there = lsu.store().head(lsu.bucket(), &lsu.keys().sidecar(&id)).await.if_found()?;
+            let there = lsu
+                .store()
+                .head(lsu.bucket(), &lsu.keys().sidecar(&id))
+                .await
+                .if_found()?;
             there.map_or(Ok(()), |_| Err(completed_elsewhere(&id)))
         })
     }
@@ -279,8 +333,9 @@ impl Backup {
                 tracing::debug!("give the record of image {id} back: {left}");
             }
             self.claim.end();
-            return error
-                .context(format!("image {id} is on the store with its sidecar, and was not proven to be whole"));
+            return error.context(format!(
+                "image {id} is on the store with its sidecar, and was not proven to be whole"
+            ));
         }
         if let Some(whole) = self.upload.whole().cloned() {
             if is_definite(&error) && self.is_data_gone() {
@@ -356,8 +411,13 @@ impl Backup {
         self.claim.end();
         let removed = ours.and_then(|()| self.upload.abort()).and_then(|()| {
             // The upload has just been aborted.
-            let pending = Pending { upload_id: None, ..self.pending };
-            lsu.clone().store().run(async move { remove_attempt(&lsu, &key, &pending).await })
+            let pending = Pending {
+                upload_id: None,
+                ..self.pending
+            };
+            lsu.clone()
+                .store()
+                .run(async move { remove_attempt(&lsu, &key, &pending).await })
         });
         if let Err(error) = removed {
             tracing::warn!("remove what was written of a failed image: {error}");
@@ -413,7 +473,10 @@ pub(super) async fn commit(lsu: &Lsu, sidecar: &Sidecar, conditional: bool) -> R
     match put {
         Ok(_) => {}
         Err(error) if error.kind() == Kind::PreconditionFailed => {
-            let bytes = lsu.store().get_small(lsu.bucket(), &key, super::record::RECORD_SIZE_MAX).await?;
+            let bytes = lsu
+                .store()
+                .get_small(lsu.bucket(), &key, super::record::RECORD_SIZE_MAX)
+                .await?;
             let there = parse_sidecar(lsu.keys(), &sidecar.image.id, &bytes)?;
             if there.content.data.key != sidecar.content.data.key {
                 return Err(completed_elsewhere(&sidecar.image.id));
@@ -438,10 +501,17 @@ pub(super) async fn confirm_data(lsu: &Lsu, sidecar: &Sidecar) -> Result<()> {
         }
         Err(error) if error.kind() == Kind::NotFound => {
             // Only our own record: a successor's image has data of its own.
-            if lsu.sidecar(&sidecar.image.id).await?.is_some_and(|(now, _)| now.content.data.key == *data) {
+            if lsu
+                .sidecar(&sidecar.image.id)
+                .await?
+                .is_some_and(|(now, _)| now.content.data.key == *data)
+            {
                 remove_record(lsu, &lsu.keys().sidecar(&sidecar.image.id)).await?;
             }
-            Err(error.context(format!("image {} was deleted by another process meanwhile", sidecar.image.id)))
+            Err(error.context(format!(
+                "image {} was deleted by another process meanwhile",
+                sidecar.image.id
+            )))
         }
         other => other.map(drop),
     }
@@ -452,13 +522,23 @@ fn is_definite(error: &Error) -> bool {
     if error.outcome_is_unknown() {
         return false;
     }
-    is_refusal(error) || matches!(error.kind(), Kind::NoSpace | Kind::LsuNotFound | Kind::NotFound | Kind::Locked)
+    is_refusal(error)
+        || matches!(
+            error.kind(),
+            Kind::NoSpace | Kind::LsuNotFound | Kind::NotFound | Kind::Locked
+        )
 }
 
 fn completed_elsewhere(id: &ImageId) -> Error {
-    Error::new(Kind::AlreadyExists, format!("image {id} was completed by another writer meanwhile"))
+    Error::new(
+        Kind::AlreadyExists,
+        format!("image {id} was completed by another writer meanwhile"),
+    )
 }
 
 fn exists(lsu: &Lsu, def: &ImageDef, how: &str) -> Error {
-    Error::new(Kind::AlreadyExists, format!("image {} exists in LSU {}: {how}", def.id, lsu.config().name))
+    Error::new(
+        Kind::AlreadyExists,
+        format!("image {} exists in LSU {}: {how}", def.id, lsu.config().name),
+    )
 }

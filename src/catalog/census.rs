@@ -60,7 +60,8 @@ pub async fn take(lsu: &Lsu) -> Result<Census> {
     }
     census.list_requests = groups.requests();
     let Count { bytes, images } = census.complete;
-    lsu.change_usage(move |usage| usage.counted(before, Usage { bytes, images })).await;
+    lsu.change_usage(move |usage| usage.counted(before, Usage { bytes, images }))
+        .await;
     Ok(census)
 }
 
@@ -88,7 +89,10 @@ impl Census {
 
     fn count(&mut self, id: &ImageId, bytes: u64) {
         self.complete.add(bytes);
-        self.clients.entry(super::escape::escape(id.client())).or_default().add(bytes);
+        self.clients
+            .entry(super::escape::escape(id.client()))
+            .or_default()
+            .add(bytes);
         self.days.entry(id.day()).or_default().add(bytes);
     }
 }

@@ -48,7 +48,12 @@ impl Record {
     /// Puts the record of an attempt that is ours to write.
     pub async fn put_first(lsu: &Lsu, key: &str, pending: &Pending) -> Result<Self> {
         let etag = lsu.put_record(key, to_bytes(pending)?, false).await?;
-        Ok(Self { lsu: lsu.clone(), key: key.into(), etag, put: since_boot() })
+        Ok(Self {
+            lsu: lsu.clone(),
+            key: key.into(),
+            etag,
+            put: since_boot(),
+        })
     }
 
     /// Makes an attempt that no living writer holds ours, before anything is done to it: of several that try at once
@@ -56,7 +61,12 @@ impl Record {
     pub async fn take(entry: &PendingEntry, lsu: &Lsu) -> Result<(Self, Pending)> {
         let lease_seconds = lease_seconds(lsu);
         let state = PendingState::Writing;
-        let ours = Pending { state, writer: Writer::this(), lease_seconds, ..entry.pending.clone() };
+        let ours = Pending {
+            state,
+            writer: Writer::this(),
+            lease_seconds,
+            ..entry.pending.clone()
+        };
         let mut record = Self::put_first(lsu, &entry.key, &ours).await?;
         record.confirm(&ours).await?;
         Ok((record, ours))
@@ -72,7 +82,13 @@ impl Record {
 
     /// Puts what was taken back as it was, without a lease: whoever tries again, wherever, need not wait for us.
     pub async fn give_back(&mut self, pending: &Pending) {
-        if let Err(error) = self.put_again(&Pending { lease_seconds: 0, ..pending.clone() }).await {
+        if let Err(error) = self
+            .put_again(&Pending {
+                lease_seconds: 0,
+                ..pending.clone()
+            })
+            .await
+        {
             tracing::debug!("give the record of image {} back: {error}", pending.image.id);
         }
     }
@@ -87,7 +103,10 @@ impl Record {
     /// Fails as busy when the record is not the one that we put.
     pub async fn confirm(&mut self, pending: &Pending) -> Result<()> {
         let lost = |how: &str| {
-            let what = format!("image {} was {how} by another process while this one was silent", pending.image.id);
+            let what = format!(
+                "image {} was {how} by another process while this one was silent",
+                pending.image.id
+            );
             Err(Error::new(Kind::Busy, what))
         };
         // One front-end of a cluster that does not know the record yet must not end a job of hours.
@@ -107,7 +126,11 @@ impl Record {
 
     /// True when the record on the store has the same writer.
     async fn is_by(&self, pending: &Pending) -> Result<bool> {
-        let read = self.lsu.store().get_small(self.lsu.bucket(), &self.key, RECORD_SIZE_MAX).await;
+        let read = self
+            .lsu
+            .store()
+            .get_small(self.lsu.bucket(), &self.key, RECORD_SIZE_MAX)
+            .await;
         let bytes = read.map_err(|error| match error.kind() {
             // HEAD has just had it: nobody may take that for a record that was removed.
             Kind::NotFound => error.context("HEAD has the record").with_kind(Kind::Unavailable),
@@ -138,7 +161,12 @@ impl Claim {
         let renewal = lsu.store().runtime().spawn(task.in_current_span());
         let attempt = pending.attempt.clone();
         live(|live| live.insert(attempt.clone()));
-        Ok(Self { lsu: lsu.clone(), attempt, held, renewal })
+        Ok(Self {
+            lsu: lsu.clone(),
+            attempt,
+            held,
+            renewal,
+        })
     }
 
     /// Puts the record as it is now.
@@ -172,7 +200,9 @@ impl Claim {
         let held = Arc::clone(&self.held);
         self.lsu.store().run(async move {
             let mut held = held.lock().await;
-            let Some((record, pending)) = held.as_mut() else { return Err(ended()) };
+            let Some((record, pending)) = held.as_mut() else {
+                return Err(ended());
+            };
             act(record, pending).await
         })
     }
@@ -208,7 +238,10 @@ pub fn lease_seconds(lsu: &Lsu) -> u64 {
 }
 
 fn live<T>(act: impl FnOnce(&mut HashSet<Attempt>) -> T) -> T {
-    act(LIVE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+    act(LIVE
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get_or_insert_default())
 }
 
 async fn renew(held: Arc<Mutex<Option<(Record, Pending)>>>, progress: Arc<Progress>, interval: Duration) {
@@ -237,7 +270,9 @@ fn renewal_interval(lsu: &Lsu) -> Duration {
 
 /// Time that goes on while the machine is suspended, as `Instant` does not.
 fn since_boot() -> Duration {
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
+    clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .map(Duration::from)
+        .unwrap_or_default()
 }
 
 fn ended() -> Error {

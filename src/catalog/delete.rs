@@ -28,9 +28,16 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
         Err(error) if error.kind() == Kind::Corrupt => return delete_unreadable(lsu, id, error).await,
         other => other?,
     };
-    let Pendings { entries: pendings, unreadable } = lsu.all_pendings(id).await?;
+    let Pendings {
+        entries: pendings,
+        unreadable,
+    } = lsu.all_pendings(id).await?;
     // A writer that completed the image between the two looks has put its sidecar.
-    let sidecar = if sidecar.is_none() { lsu.sidecar(id).await? } else { sidecar };
+    let sidecar = if sidecar.is_none() {
+        lsu.sidecar(id).await?
+    } else {
+        sidecar
+    };
     let is_ours = match (&sidecar, pendings.first()) {
         (Some((sidecar, _)), _) => sidecar.image.answers_to(def),
         (None, Some(entry)) => entry.pending.image.answers_to(def),
@@ -41,13 +48,18 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
         return Err(unread.map_or_else(
             || lsu.not_found(id),
             |error| {
-                error.context(format!("delete image {id}: `vastost-s3 verify` says how to set such a record aside"))
+                error.context(format!(
+                    "delete image {id}: `vastost-s3 verify` says how to set such a record aside"
+                ))
             },
         ));
     }
     if let Some(held) = lsu.held_by_another(&pendings).await? {
         let Writer { host, pid, .. } = &held.pending.writer;
-        return Err(Error::new(Kind::Busy, format!("image {id} is being written by {host}:{pid}")));
+        return Err(Error::new(
+            Kind::Busy,
+            format!("image {id} is being written by {host}:{pid}"),
+        ));
     }
     for PendingEntry { pending, .. } in &pendings {
         ask_for_locks(lsu, &pending.key).await?;
@@ -62,7 +74,9 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
     // sidecar that names other data is a successor's, and was not asked for.
     if !pendings.is_empty()
         && let Some((sidecar, bytes)) = lsu.sidecar(id).await?
-        && pendings.iter().any(|entry| entry.pending.key == sidecar.content.data.key)
+        && pendings
+            .iter()
+            .any(|entry| entry.pending.key == sidecar.content.data.key)
     {
         delete_complete(lsu, &sidecar, &bytes).await?;
     }
@@ -120,7 +134,11 @@ async fn try_delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], began: 
         remove_record_for_good(lsu, meta).await?;
     }
     remove_hidden(lsu, &sidecar.image.id).await?;
-    if marked { remove_versions(lsu, &key, Some(OwnSidecar::of(sidecar)), &mut true).await } else { Ok(()) }
+    if marked {
+        remove_versions(lsu, &key, Some(OwnSidecar::of(sidecar)), &mut true).await
+    } else {
+        Ok(())
+    }
 }
 
 /// What has become of a sidecar since it was read.
@@ -154,7 +172,9 @@ async fn remove_hidden(lsu: &Lsu, id: &ImageId) -> Result<()> {
     for folder in [Folder::Data, Folder::Meta] {
         for key in keys_with_hidden(lsu, folder, id).await? {
             let attempt = lsu.keys().parse(folder, &key).and_then(|(_, attempt)| attempt);
-            let Some(pending) = attempt.map(|attempt| lsu.keys().pending(id, &attempt)) else { continue };
+            let Some(pending) = attempt.map(|attempt| lsu.keys().pending(id, &attempt)) else {
+                continue;
+            };
             let is_there = async |key: &str| Ok(lsu.store().head(lsu.bucket(), key).await.if_found()?.is_some());
             // A marker is the latest of its versions: nothing less says that it is hidden.
             let hidden = match versions(lsu, &key).await {
@@ -212,7 +232,10 @@ async fn locks_what_is_put(lsu: &Lsu) -> Result<bool> {
     if lsu.versioning().await? == Versioning::Off {
         return Ok(false);
     }
-    Ok(matches!(lsu.store().locking(lsu.bucket()).await, Ok(Locking::ByDefault(_))))
+    Ok(matches!(
+        lsu.store().locking(lsu.bucket()).await,
+        Ok(Locking::ByDefault(_))
+    ))
 }
 
 /// Step 1: from now on the image is gone. False where the store takes no more records, for lack of space or of the right.
@@ -234,12 +257,15 @@ async fn mark(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], key: &str) -> Result<b
 /// After a refusal: an image that is marked is as before when nothing was removed, and when its data are whole.
 async fn take_back(lsu: &Lsu, id: &ImageId, began: bool, error: Error) -> Error {
     match unmark(lsu, id, !began).await {
-        Ok(true) => error.context(format!("delete image {id}: refused, and the image is complete as before")),
+        Ok(true) => error.context(format!(
+            "delete image {id}: refused, and the image is complete as before"
+        )),
         Ok(false) => error.context(format!("delete image {id}")),
         Err(left) => {
             tracing::warn!("take back the mark of image {id}: {left}");
-            error
-                .context(format!("delete image {id}: it stays marked as deleted; `vastost-s3 undelete` brings it back"))
+            error.context(format!(
+                "delete image {id}: it stays marked as deleted; `vastost-s3 undelete` brings it back"
+            ))
         }
     }
 }
@@ -247,7 +273,9 @@ async fn take_back(lsu: &Lsu, id: &ImageId, began: bool, error: Error) -> Error 
 /// Makes an image that is marked as deleted complete again; false when it is not marked, or its data are not whole. Where
 /// nothing was removed (`untouched`) what is left of damaged data is enough.
 pub(super) async fn unmark(lsu: &Lsu, id: &ImageId, untouched: bool) -> Result<bool> {
-    let Some((sidecar, bytes)) = lsu.sidecar(id).await? else { return Ok(false) };
+    let Some((sidecar, bytes)) = lsu.sidecar(id).await? else {
+        return Ok(false);
+    };
     let data = &sidecar.content.data;
     let there = lsu.store().head(lsu.bucket(), &data.key).await.if_found()?;
     let is_whole = there.as_ref().is_some_and(|object| object.size == data.size);
@@ -285,13 +313,26 @@ pub async fn force_delete(lsu: &Lsu, id: &ImageId) -> Result<()> {
     match lsu.sidecar(id).await {
         Err(error) if error.kind() == Kind::Corrupt => remove_unreadable(lsu, id).await,
         Ok(None) if lsu.all_pendings(id).await?.unreadable.iter().any(unread) => remove_unreadable(lsu, id).await,
-        _ => delete(lsu, &ImageDef { id: id.clone(), policy: Name::default(), image_type: 0 }).await,
+        _ => {
+            delete(
+                lsu,
+                &ImageDef {
+                    id: id.clone(),
+                    policy: Name::default(),
+                    image_type: 0,
+                },
+            )
+            .await
+        }
     }
 }
 
 /// Keeps a record under `replaced/`; where the store has no space left, which a delete is to give, it goes.
 async fn set_aside(lsu: &Lsu, id: &ImageId, bytes: Bytes) -> Result<()> {
-    match lsu.put_record(&lsu.keys().replaced(id, &Attempt::new()), bytes, false).await {
+    match lsu
+        .put_record(&lsu.keys().replaced(id, &Attempt::new()), bytes, false)
+        .await
+    {
         Err(error) if error.kind() == Kind::NoSpace => {
             tracing::warn!("image {id}: its record could not be kept under replaced/: {error}");
             Ok(())
@@ -305,13 +346,16 @@ async fn remove_unreadable(lsu: &Lsu, id: &ImageId) -> Result<()> {
     if lsu.held_by_another(&entries).await?.is_some() {
         return Err(Error::new(Kind::Busy, format!("image {id} is being written")));
     }
-    let (later, unreadable): (Vec<_>, _) =
-        unreadable.into_iter().partition(|(_, error)| error.kind() == Kind::Unsupported);
+    let (later, unreadable): (Vec<_>, _) = unreadable
+        .into_iter()
+        .partition(|(_, error)| error.kind() == Kind::Unsupported);
     if let Some((_, error)) = later.into_iter().next() {
         return Err(error);
     }
-    let (data, metas) =
-        (keys_with_hidden(lsu, Folder::Data, id).await?, keys_with_hidden(lsu, Folder::Meta, id).await?);
+    let (data, metas) = (
+        keys_with_hidden(lsu, Folder::Data, id).await?,
+        keys_with_hidden(lsu, Folder::Meta, id).await?,
+    );
     let (records, key) = (lsu.keys_of(Folder::Pending, id).await?, lsu.keys().sidecar(id));
     for asked in data.iter().chain([&key]) {
         ask_for_locks(lsu, asked).await?;

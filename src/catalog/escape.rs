@@ -46,7 +46,9 @@ impl Serialize for Name {
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
-        unescape(&text).map(Self).ok_or_else(|| serde::de::Error::custom("a name in the escaping of keys"))
+        unescape(&text)
+            .map(Self)
+            .ok_or_else(|| serde::de::Error::custom("a name in the escaping of keys"))
     }
 }
 
@@ -69,13 +71,19 @@ pub fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
-        bytes.push(if byte == b'=' { hex_digit(rest.next()?)? << 4 | hex_digit(rest.next()?)? } else { byte });
+        bytes.push(if byte == b'=' {
+            hex_digit(rest.next()?)? << 4 | hex_digit(rest.next()?)?
+        } else {
+            byte
+        });
     }
     (escape(&bytes) == text).then_some(bytes)
 }
 
 fn hex_digit(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

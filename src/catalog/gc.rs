@@ -67,9 +67,20 @@ pub async fn remove(lsu: &Lsu, remedy: &Remedy, grace_seconds: u64) -> Result<Re
         Remedy::OrphanData { id, key } => remove_data(lsu, id, key).await,
         Remedy::OrphanObject { key } => remove_object(lsu, key).await,
         Remedy::OrphanUpload { key, upload } => {
-            let begun = lsu.uploads_to(key).await?.into_iter().find(|listed| listed.id == *upload);
-            let Some(begun) = begun else { return Ok(Removed::NotNeeded) };
-            if lsu.now().await?.checked_sub(begun.initiated).is_none_or(|age| age < grace_seconds) {
+            let begun = lsu
+                .uploads_to(key)
+                .await?
+                .into_iter()
+                .find(|listed| listed.id == *upload);
+            let Some(begun) = begun else {
+                return Ok(Removed::NotNeeded);
+            };
+            if lsu
+                .now()
+                .await?
+                .checked_sub(begun.initiated)
+                .is_none_or(|age| age < grace_seconds)
+            {
                 return Ok(YOUNG);
             }
             if let Some((id, attempt)) = lsu.keys().parse(Folder::Data, key) {
@@ -84,7 +95,10 @@ pub async fn remove(lsu: &Lsu, remedy: &Remedy, grace_seconds: u64) -> Result<Re
                     return Ok(Removed::NotNeeded);
                 }
             }
-            lsu.store().abort_upload(lsu.bucket(), key, upload).await.map(|()| Removed::Yes)
+            lsu.store()
+                .abort_upload(lsu.bucket(), key, upload)
+                .await
+                .map(|()| Removed::Yes)
         }
         Remedy::Pending(judged) => remove_pending(lsu, judged).await,
         Remedy::BadPending { id, attempt, key, .. } => set_aside(lsu, id, attempt, key).await,
@@ -98,12 +112,18 @@ async fn is_grown(lsu: &Lsu, key: &str, grace_seconds: u64) -> Result<bool> {
     if grace_seconds == 0 {
         return Ok(true);
     }
-    let Some(object) = lsu.store().head(lsu.bucket(), key).await.if_found()? else { return Ok(true) };
+    let Some(object) = lsu.store().head(lsu.bucket(), key).await.if_found()? else {
+        return Ok(true);
+    };
     if object.modified == 0 {
         // Without a date it would be as old as can be.
         return Ok(false);
     }
-    Ok(lsu.now().await?.checked_sub(object.modified).is_some_and(|age| age >= grace_seconds))
+    Ok(lsu
+        .now()
+        .await?
+        .checked_sub(object.modified)
+        .is_some_and(|age| age >= grace_seconds))
 }
 
 async fn remove_data(lsu: &Lsu, id: &ImageId, key: &str) -> Result<Removed> {
@@ -127,7 +147,9 @@ async fn remove_data(lsu: &Lsu, id: &ImageId, key: &str) -> Result<Removed> {
 /// A pending record that cannot be read says nothing of its data: they stay, as data without a record, which `repair`
 /// gives a sidecar.
 async fn set_aside(lsu: &Lsu, id: &ImageId, attempt: &Attempt, key: &str) -> Result<Removed> {
-    let Some(bytes) = lsu.record_of_any_size(key).await? else { return Ok(Removed::NotNeeded) };
+    let Some(bytes) = lsu.record_of_any_size(key).await? else {
+        return Ok(Removed::NotNeeded);
+    };
     match parse_pending(lsu.keys(), id, attempt, &bytes) {
         Ok(_) => return Ok(Removed::NotNeeded),
         Err(error) if error.kind() == Kind::Unsupported => return Err(error),
@@ -147,13 +169,19 @@ async fn set_aside(lsu: &Lsu, id: &ImageId, attempt: &Attempt, key: &str) -> Res
 /// Removes an attempt unless somebody took it over since it was judged, or builds on it.
 async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
     // What stays is not taken, which would make it ours and new. Whoever comes in between is seen below.
-    let there = lsu.pendings(&judged.id).await?.into_iter().find(|entry| entry.key == judged.key);
+    let there = lsu
+        .pendings(&judged.id)
+        .await?
+        .into_iter()
+        .find(|entry| entry.key == judged.key);
     if let Some(entry) = there
         && let Some(kept) = why_kept(lsu, &entry.pending).await?
     {
         return Ok(kept);
     }
-    let Some((record, entry)) = take_judged(lsu, judged).await? else { return Ok(Removed::NotNeeded) };
+    let Some((record, entry)) = take_judged(lsu, judged).await? else {
+        return Ok(Removed::NotNeeded);
+    };
     let (id, pending) = (&entry.pending.image.id, &entry.pending);
     if lsu
         .sidecar(id)
@@ -169,14 +197,25 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
     }
     // Somebody who goes on with the image has put the record after us.
     if let Some(mut record) = record {
-        match record.confirm(&Pending { writer: Writer::this(), ..pending.clone() }).await {
+        match record
+            .confirm(&Pending {
+                writer: Writer::this(),
+                ..pending.clone()
+            })
+            .await
+        {
             Err(error) if error.kind() == Kind::Busy => return Ok(Removed::NotNeeded),
             other => other?,
         }
         // Who goes on with what was closed incomplete puts a record of its own, and then looks for the one that it builds on:
         // one of the two sees the other.
         let now = lsu.now().await?;
-        if lsu.pendings(id).await?.iter().any(|other| other.key != entry.key && other.is_held_by_another(now)) {
+        if lsu
+            .pendings(id)
+            .await?
+            .iter()
+            .any(|other| other.key != entry.key && other.is_held_by_another(now))
+        {
             record.give_back(pending).await;
             return Ok(Removed::NotNeeded);
         }
@@ -188,7 +227,9 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
 async fn why_kept(lsu: &Lsu, pending: &Pending) -> Result<Option<Removed>> {
     let id = &pending.image.id;
     let complete = lsu.sidecar(id).await.ok().flatten();
-    let is_complete = complete.as_ref().is_some_and(|(sidecar, _)| sidecar.state == ImageState::Complete);
+    let is_complete = complete
+        .as_ref()
+        .is_some_and(|(sidecar, _)| sidecar.state == ImageState::Complete);
     if complete.is_some_and(|(sidecar, _)| sidecar.content.data.key == pending.key) {
         return Ok(None);
     }
@@ -215,7 +256,9 @@ pub(super) async fn take_judged(lsu: &Lsu, judged: &JudgedPending) -> Result<Opt
         return Ok(None);
     }
     let same = |entry: &PendingEntry| entry.key == judged.key && entry.etag == judged.etag;
-    let Some(entry) = entries.into_iter().find(same) else { return Ok(None) };
+    let Some(entry) = entries.into_iter().find(same) else {
+        return Ok(None);
+    };
     match Record::take(&entry, lsu).await {
         Ok((record, _)) => Ok(Some((Some(record), entry))),
         Err(error) if error.kind() == Kind::Busy => Ok(None),
@@ -242,8 +285,10 @@ pub async fn finish_delete(lsu: &Lsu, id: &ImageId) -> Result<Removed> {
 async fn remove_object(lsu: &Lsu, key: &str) -> Result<Removed> {
     if let Some((id, attempt)) = lsu.keys().parse(Folder::Meta, key) {
         let Pendings { entries, unreadable } = lsu.all_pendings(&id).await?;
-        let named =
-            !unreadable.is_empty() || entries.iter().any(|entry| Some(&entry.pending.attempt) == attempt.as_ref());
+        let named = !unreadable.is_empty()
+            || entries
+                .iter()
+                .any(|entry| Some(&entry.pending.attempt) == attempt.as_ref());
         let kept = match lsu.sidecar(&id).await {
             Ok(Some((sidecar, _))) => needs_meta(lsu, &sidecar, key).await?,
             // Delete markers hide what `undelete` brings back.

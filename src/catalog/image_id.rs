@@ -102,9 +102,14 @@ mod tests {
     fn the_client_comes_from_the_basename_or_is_other() {
         assert_eq!(client("db01_1699999999_C1_F1"), "db01");
         assert_eq!(client("db_01.example.com_1699999999_C2_IM"), "db_01.example.com");
-        for odd in
-            ["db", "_1699999999_C1_F1", "db_12_C1_F1", "db_1699999999_X1_F1", "db_1699999999_C_F1", "db_1699999999"]
-        {
+        for odd in [
+            "db",
+            "_1699999999_C1_F1",
+            "db_12_C1_F1",
+            "db_1699999999_X1_F1",
+            "db_1699999999_C_F1",
+            "db_1699999999",
+        ] {
             assert_eq!(client(odd), "other", "{odd}");
         }
     }

@@ -107,7 +107,9 @@ impl Keys {
 
     /// What all keys of a folder begin with, of one client or all.
     pub fn folder(&self, folder: Folder, client: Option<&Name>) -> String {
-        let client = client.map(|client| format!("{}/", escape(client.as_bytes()))).unwrap_or_default();
+        let client = client
+            .map(|client| format!("{}/", escape(client.as_bytes())))
+            .unwrap_or_default();
         format!("{}{}/{client}", self.prefix, folder.name())
     }
 
@@ -119,7 +121,9 @@ impl Keys {
     /// True for the key of a probe's object: `probe/`, 32 hex digits, and what it was for, or an image of `doctor` below
     /// that. Anything else there is not ours.
     pub fn is_probe(&self, key: &str) -> bool {
-        let Some(name) = key.strip_prefix(&self.probes()) else { return false };
+        let Some(name) = key.strip_prefix(&self.probes()) else {
+            return false;
+        };
         let (digits, purpose) = name.split_once('-').unwrap_or((name, ""));
         if digits.len() != 32 || !digits.bytes().all(is_hex_digit) {
             return false;
@@ -134,7 +138,10 @@ impl Keys {
 
     /// The image that `key` belongs to, and the attempt where the folder has one; None for foreign keys.
     pub fn parse(&self, folder: Folder, key: &str) -> Option<(ImageId, Option<Attempt>)> {
-        let path = key.strip_prefix(&self.prefix)?.strip_prefix(folder.name())?.strip_prefix('/')?;
+        let path = key
+            .strip_prefix(&self.prefix)?
+            .strip_prefix(folder.name())?
+            .strip_prefix('/')?;
         let (client, rest) = path.split_once('/')?;
         let (day, file) = rest.split_once('/')?;
         let stem = file.strip_suffix(folder.suffix())?;
@@ -146,7 +153,10 @@ impl Keys {
         };
         let (basename, date) = stem.rsplit_once('.')?;
         let canonical = date == "0" || !date.starts_with('0');
-        let date = date.parse().ok().filter(|_| canonical && date.bytes().all(|b| b.is_ascii_digit()))?;
+        let date = date
+            .parse()
+            .ok()
+            .filter(|_| canonical && date.bytes().all(|b| b.is_ascii_digit()))?;
         let id = ImageId::new(Name::new(unescape(basename)?), date).ok()?;
         (id.day() == day && escape(id.client()) == client).then_some((id, attempt))
     }
@@ -223,7 +233,10 @@ mod tests {
     fn keys_are_as_documented() {
         let id = ImageId::new(Name::new("db01_1795305600_C1_F1"), 1_795_305_600).unwrap();
         let (keys, attempt) = (Keys::new("site/"), Attempt::parse("00112233445566ff").unwrap());
-        assert_eq!(keys.sidecar(&id), "site/catalog/db01/20261122/db01_1795305600_C1_F1.1795305600.json");
+        assert_eq!(
+            keys.sidecar(&id),
+            "site/catalog/db01/20261122/db01_1795305600_C1_F1.1795305600.json"
+        );
         assert_eq!(
             keys.data(&id, &attempt),
             "site/backups/db01/20261122/db01_1795305600_C1_F1.1795305600.00112233445566ff.nbk"
@@ -239,7 +252,10 @@ mod tests {
         assert!(keys.check(&id(232)).unwrap_err().to_string().contains("too long"));
         let today = ImageId::new(Name::new(vec![b'x'; 223]), 1_795_305_600).unwrap();
         let told = keys.check(&today).unwrap_err().to_string();
-        assert!(told.contains("223 bytes after escaping, with this date at most 222"), "{told}");
+        assert!(
+            told.contains("223 bytes after escaping, with this date at most 222"),
+            "{told}"
+        );
     }
 
     #[test]
@@ -267,7 +283,11 @@ mod tests {
         let image = "site/probe/0123456789abcdef0123456789abcdef-image";
         assert!(keys.is_probe(&format!("{image}/catalog/other/20261122/doctor.1795305600.json")));
         assert!(!keys.is_probe(&format!("{image}/thesis.pdf")));
-        for foreign in ["site/probe/thesis.pdf", "site/probe/backups/x", "probe/0123456789abcdef0123456789abcdef-put"] {
+        for foreign in [
+            "site/probe/thesis.pdf",
+            "site/probe/backups/x",
+            "probe/0123456789abcdef0123456789abcdef-put",
+        ] {
             assert!(!keys.is_probe(foreign), "{foreign}");
         }
     }

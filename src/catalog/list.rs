@@ -29,7 +29,14 @@ pub struct Filter {
 impl Default for Filter {
     fn default() -> Self {
         let basename_prefix = Name::default();
-        Self { client: None, basename_prefix, date_from: 0, date_to: DATE_MAX, complete: true, pending: true }
+        Self {
+            client: None,
+            basename_prefix,
+            date_from: 0,
+            date_to: DATE_MAX,
+            complete: true,
+            pending: true,
+        }
     }
 }
 
@@ -52,7 +59,10 @@ pub struct Listing {
 
 impl Filter {
     pub fn accepts(&self, id: &ImageId) -> bool {
-        let client = self.client.as_ref().is_none_or(|client| client.as_bytes() == id.client());
+        let client = self
+            .client
+            .as_ref()
+            .is_none_or(|client| client.as_bytes() == id.client());
         let name = id.basename.as_bytes().starts_with(self.basename_prefix.as_bytes());
         client && name && (self.date_from..=self.date_to).contains(&id.date)
     }
@@ -64,7 +74,14 @@ impl Listing {
         let mut folders = VecDeque::new();
         folders.extend(filter.complete.then_some(Folder::Catalog));
         folders.extend(filter.pending.then_some(Folder::Pending));
-        Self { lsu: lsu.clone(), filter, folders, ready: VecDeque::new(), pages: None, last: None }
+        Self {
+            lsu: lsu.clone(),
+            filter,
+            folders,
+            ready: VecDeque::new(),
+            pages: None,
+            last: None,
+        }
     }
 
     /// The next image, or None at the end.
@@ -86,7 +103,9 @@ impl Listing {
 
     /// Takes in one page; false when there is none left.
     fn fetch(&mut self) -> Result<bool> {
-        let Some(folder) = self.folders.front().copied() else { return Ok(false) };
+        let Some(folder) = self.folders.front().copied() else {
+            return Ok(false);
+        };
         let (lsu, filter) = (&self.lsu, &self.filter);
         let pages = self.pages.get_or_insert_with(|| pages(lsu, filter, folder));
         // The requests run on our threads; the caller's only waits for the join handle.
@@ -112,13 +131,18 @@ impl Listing {
     /// Asked whatever the filter says: what is named pending may be removed on that word.
     fn is_complete(&self, id: &ImageId) -> Result<bool> {
         let (lsu, key) = (self.lsu.clone(), self.lsu.keys().sidecar(id));
-        self.lsu.store().run(async move { Ok(lsu.store().head(lsu.bucket(), &key).await.if_found()?.is_some()) })
+        self.lsu
+            .store()
+            .run(async move { Ok(lsu.store().head(lsu.bucket(), &key).await.if_found()?.is_some()) })
     }
 }
 
 /// The pages of a folder that can hold what the filter wants.
 pub(super) fn pages(lsu: &Lsu, filter: &Filter, folder: Folder) -> Pages {
     let prefix = lsu.keys().folder(folder, filter.client.as_ref());
-    let start = filter.client.is_some().then(|| format!("{prefix}{}", day_of(filter.date_from)));
+    let start = filter
+        .client
+        .is_some()
+        .then(|| format!("{prefix}{}", day_of(filter.date_from)));
     Pages::new(lsu, prefix, start)
 }

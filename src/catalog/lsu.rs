@@ -103,7 +103,9 @@ impl Lsu {
             versioning: Mutex::new(None),
             room: Room::new(),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     pub fn config(&self) -> &config::Lsu {
@@ -187,9 +189,15 @@ impl Lsu {
     /// its place: where the server does not tell the time, whatever depends on an age is refused, and nothing else is.
     pub async fn now(&self) -> Result<u64> {
         let silent = || {
-            let what = format!("{} sends no Date header, so that nobody can tell", self.store().endpoint());
+            let what = format!(
+                "{} sends no Date header, so that nobody can tell",
+                self.store().endpoint()
+            );
             let what = format!("{what} whether a writer is alive or a leftover old enough to be removed");
-            Error::new(Kind::Unavailable, format!("{what}: let the proxy before the store pass the header on"))
+            Error::new(
+                Kind::Unavailable,
+                format!("{what}: let the proxy before the store pass the header on"),
+            )
         };
         self.now_if_told().await?.ok_or_else(silent)
     }
@@ -198,7 +206,9 @@ impl Lsu {
     pub async fn now_if_told(&self) -> Result<Option<u64>> {
         if self.store().server_now().is_none() {
             // Keys may be limited to the LSU's prefix, and HeadBucket asks for the whole bucket.
-            self.store().list(self.bucket(), &self.keys().lsu(), false, None, None).await?;
+            self.store()
+                .list(self.bucket(), &self.keys().lsu(), false, None, None)
+                .await?;
         }
         Ok(self.store().server_now())
     }
@@ -219,9 +229,13 @@ impl Lsu {
         if self.store().find(self.bucket(), &key).await?.is_none() {
             return Ok(String::new());
         }
-        let read = self.store().get_small(self.bucket(), &key, RECORD_SIZE_MAX).await.and_then(|bytes| {
-            serde_json::from_slice::<LabelRecord>(&bytes).or_kind(Kind::Corrupt, || format!("read {key}"))
-        });
+        let read = self
+            .store()
+            .get_small(self.bucket(), &key, RECORD_SIZE_MAX)
+            .await
+            .and_then(|bytes| {
+                serde_json::from_slice::<LabelRecord>(&bytes).or_kind(Kind::Corrupt, || format!("read {key}"))
+            });
         match read {
             Ok(record) => Ok(record.label),
             // Only a name for people: the LSU works without it, and the next one that is set takes its place.
@@ -238,7 +252,9 @@ impl Lsu {
             let what = format!("label of {} bytes; {LABEL_MAX} are possible", label.len());
             return Err(Error::new(Kind::InvalidArgument, what));
         }
-        self.put_record(&self.keys().lsu(), to_bytes(&LabelRecord { schema: 1, label })?, false).await.map(drop)
+        self.put_record(&self.keys().lsu(), to_bytes(&LabelRecord { schema: 1, label })?, false)
+            .await
+            .map(drop)
     }
 
     /// Puts a record, proven as parts are, so that a byte that flips on the way is refused, and a gateway that refuses our
@@ -247,11 +263,14 @@ impl Lsu {
     pub(super) async fn put_record(&self, key: &str, body: bytes::Bytes, only_new: bool) -> Result<String> {
         let (store, bucket) = (self.store(), self.bucket());
         let put = |check, body| async move {
-            store.put(bucket, key, body, check, &[], only_new).await.map_err(|error| match error.kind() {
-                // Not refused: what is there now may be another process's, put a moment later. Whose it is, is asked next.
-                Kind::Corrupt if error.status().is_none() => error.with_kind(Kind::Unavailable),
-                _ => error,
-            })
+            store
+                .put(bucket, key, body, check, &[], only_new)
+                .await
+                .map_err(|error| match error.kind() {
+                    // Not refused: what is there now may be another process's, put a moment later. Whose it is, is asked next.
+                    Kind::Corrupt if error.status().is_none() => error.with_kind(Kind::Unavailable),
+                    _ => error,
+                })
         };
         if self.wire_mode() == WireMode::Crc64 && store.known(bucket).crc64nvme {
             match put(WireCheck::Crc64(Crc64::of(&body)), body.clone()).await {
@@ -267,12 +286,17 @@ impl Lsu {
                 other => return other.map(|object| object.etag),
             }
         }
-        put(WireCheck::Md5(Md5Sum::of(&body)), body).await.map(|object| object.etag)
+        put(WireCheck::Md5(Md5Sum::of(&body)), body)
+            .await
+            .map(|object| object.etag)
     }
 
     /// A record's bytes; None when there is none.
     pub(super) async fn record(&self, key: &str) -> Result<Option<bytes::Bytes>> {
-        self.store().get_small(self.bucket(), key, RECORD_SIZE_MAX).await.if_found()
+        self.store()
+            .get_small(self.bucket(), key, RECORD_SIZE_MAX)
+            .await
+            .if_found()
     }
 
     /// The same, but nothing of what is too large for any record, of which only the size can be told.
@@ -282,7 +306,11 @@ impl Lsu {
                 // What was read wrongly is no reason to give a record up.
                 let object = self.store().head(self.bucket(), key).await.if_found()?;
                 let is_too_large = object.is_some_and(|object| object.size > RECORD_SIZE_MAX);
-                if is_too_large { Ok(Some(bytes::Bytes::new())) } else { Err(error) }
+                if is_too_large {
+                    Ok(Some(bytes::Bytes::new()))
+                } else {
+                    Err(error)
+                }
             }
             other => other,
         }
@@ -294,7 +322,12 @@ impl Lsu {
         let mut size = expected;
         while size < RECORD_SIZE_MAX {
             let room = self.room().take(size).await?;
-            match self.store().get_small_or_size(self.bucket(), key, size).await.if_found()? {
+            match self
+                .store()
+                .get_small_or_size(self.bucket(), key, size)
+                .await
+                .if_found()?
+            {
                 None => return Ok(None),
                 Some(Ok(bytes)) => return Ok(Some((bytes, room))),
                 // The room is given back here: nobody may wait for more while holding some.
@@ -317,7 +350,10 @@ impl Lsu {
 
     /// Every pending record of an image; usually one or none. One that cannot be read is an error.
     pub(super) async fn pendings(&self, id: &ImageId) -> Result<Vec<PendingEntry>> {
-        let Pendings { entries, mut unreadable } = self.all_pendings(id).await?;
+        let Pendings {
+            entries,
+            mut unreadable,
+        } = self.all_pendings(id).await?;
         match unreadable.pop() {
             None => Ok(entries),
             Some((_, error)) if error.kind() == Kind::Unsupported => Err(error),
@@ -330,8 +366,16 @@ impl Lsu {
     /// Every pending record of an image, also those that cannot be read.
     pub(super) async fn all_pendings(&self, id: &ImageId) -> Result<Pendings> {
         let mut found = Pendings::default();
-        for ListedObject { key, size, modified, etag } in self.objects_of(Folder::Pending, id).await? {
-            let Some((_, Some(attempt))) = self.keys().parse(Folder::Pending, &key) else { continue };
+        for ListedObject {
+            key,
+            size,
+            modified,
+            etag,
+        } in self.objects_of(Folder::Pending, id).await?
+        {
+            let Some((_, Some(attempt))) = self.keys().parse(Folder::Pending, &key) else {
+                continue;
+            };
             let parsed = match self.record_in_room(&key, size).await {
                 Ok(None) => continue,
                 Ok(Some((bytes, _room))) => parse_pending(self.keys(), id, &attempt, &bytes),
@@ -339,7 +383,12 @@ impl Lsu {
                 Err(error) => return Err(error),
             };
             match parsed {
-                Ok(pending) => found.entries.push(PendingEntry { key, modified, etag, pending }),
+                Ok(pending) => found.entries.push(PendingEntry {
+                    key,
+                    modified,
+                    etag,
+                    pending,
+                }),
                 Err(error) => found.unreadable.push((key, error)),
             }
         }
@@ -377,7 +426,12 @@ impl Lsu {
 
     /// The keys of an image in a folder.
     pub(super) async fn keys_of(&self, folder: Folder, id: &ImageId) -> Result<Vec<String>> {
-        Ok(self.objects_of(folder, id).await?.into_iter().map(|object| object.key).collect())
+        Ok(self
+            .objects_of(folder, id)
+            .await?
+            .into_iter()
+            .map(|object| object.key)
+            .collect())
     }
 
     /// What an image has in a folder; few, but many longer basenames can begin as this one does.
@@ -401,7 +455,10 @@ impl Lsu {
         if Instant::now() <= deadline {
             return Ok(());
         }
-        let what = format!("{}: the list does not come to its end in the time of an operation", what());
+        let what = format!(
+            "{}: the list does not come to its end in the time of an operation",
+            what()
+        );
         Err(Error::new(Kind::Unavailable, what))
     }
 
@@ -413,7 +470,11 @@ impl Lsu {
             return Ok((sidecar, Vec::new()));
         }
         let pendings = self.pendings(id).await?;
-        let sidecar = if pendings.is_empty() { self.sidecar(id).await? } else { None };
+        let sidecar = if pendings.is_empty() {
+            self.sidecar(id).await?
+        } else {
+            None
+        };
         Ok((sidecar, pendings))
     }
 
@@ -436,15 +497,27 @@ impl Lsu {
             });
         }
         // A writer of which nobody can tell is taken for alive.
-        let now = if pendings.is_empty() { None } else { self.now_if_told().await? };
-        let held = pendings.iter().any(|entry| entry.is_held(now.unwrap_or(entry.modified)));
+        let now = if pendings.is_empty() {
+            None
+        } else {
+            self.now_if_told().await?
+        };
+        let held = pendings
+            .iter()
+            .any(|entry| entry.is_held(now.unwrap_or(entry.modified)));
         let best = pendings.into_iter().map(|entry| entry.pending).max_by_key(progress);
-        let image = best.map(|record| Image::Pending { record: Box::new(record), held });
+        let image = best.map(|record| Image::Pending {
+            record: Box::new(record),
+            held,
+        });
         image.map(Described::Here).ok_or_else(|| self.not_found(id))
     }
 
     pub(super) fn not_found(&self, id: &ImageId) -> Error {
-        Error::new(Kind::NotFound, format!("image {id} is not in LSU {}", self.config().name))
+        Error::new(
+            Kind::NotFound,
+            format!("image {id} is not in LSU {}", self.config().name),
+        )
     }
 }
 

@@ -27,7 +27,10 @@ pub enum Meta {
 pub fn write_at(meta: &mut Vec<u8>, bytes: &[u8], offset: u64) -> Result<()> {
     let at = usize::try_from(offset).unwrap_or(usize::MAX);
     if at > meta.len() {
-        let what = format!("write image metadata at offset {offset}: there are {} bytes", meta.len());
+        let what = format!(
+            "write image metadata at offset {offset}: there are {} bytes",
+            meta.len()
+        );
         return Err(Error::new(Kind::OffsetInvalid, what));
     }
     let end = at.saturating_add(bytes.len());
@@ -48,7 +51,10 @@ pub fn write_at(meta: &mut Vec<u8>, bytes: &[u8], offset: u64) -> Result<()> {
 
 /// Copies metadata from `offset` on; gives how many bytes there were.
 pub fn read_at(meta: &[u8], to: &mut [u8], offset: u64) -> usize {
-    let from = usize::try_from(offset).ok().and_then(|at| meta.get(at..)).unwrap_or_default();
+    let from = usize::try_from(offset)
+        .ok()
+        .and_then(|at| meta.get(at..))
+        .unwrap_or_default();
     let len = to.len().min(from.len());
     if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
         to.copy_from_slice(from);
@@ -62,12 +68,18 @@ pub async fn save(store: &Store, bucket: &str, key: &str, bytes: Bytes) -> Resul
         return Ok(None);
     }
     if bytes.len() <= INLINE_MAX {
-        return Ok(Some(Meta::Inline { inline: STANDARD.encode(bytes) }));
+        return Ok(Some(Meta::Inline {
+            inline: STANDARD.encode(bytes),
+        }));
     }
     let (size, crc64nvme) = (bytes.len() as u64, Crc64::of(&bytes));
     let check = WireCheck::Md5(Md5Sum::of(&bytes));
     store.put(bucket, key, bytes, check, &[], false).await?;
-    Ok(Some(Meta::Object { key: key.into(), size, crc64nvme }))
+    Ok(Some(Meta::Object {
+        key: key.into(),
+        size,
+        crc64nvme,
+    }))
 }
 
 /// The metadata's bytes, checked.
@@ -104,7 +116,10 @@ mod tests {
         write_at(&mut meta, b"XY", 5).unwrap();
         assert_eq!(meta, b"abcdeXY");
         assert_eq!(write_at(&mut meta, b"z", 8).unwrap_err().kind(), Kind::OffsetInvalid);
-        assert_eq!(write_at(&mut meta, b"z", META_SIZE_MAX as u64).unwrap_err().kind(), Kind::OffsetInvalid);
+        assert_eq!(
+            write_at(&mut meta, b"z", META_SIZE_MAX as u64).unwrap_err().kind(),
+            Kind::OffsetInvalid
+        );
         let mut to = [0; 4];
         assert_eq!((read_at(&meta, &mut to, 5), &to[..2]), (2, &b"XY"[..]));
         assert_eq!(read_at(&meta, &mut to, 7), 0);

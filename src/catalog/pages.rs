@@ -22,8 +22,20 @@ pub struct Pages {
 impl Pages {
     /// Nothing is asked for before the first [`Pages::next_page`].
     pub fn new(lsu: &Lsu, prefix: String, start_after: Option<String>) -> Self {
-        let (lsu, course) = (lsu.clone(), Course::new(lsu.store(), lsu.bucket(), &prefix, start_after.as_deref()));
-        Self { lsu, prefix, start_after, under_way: None, token: None, course, ended: false, requests: 0 }
+        let (lsu, course) = (
+            lsu.clone(),
+            Course::new(lsu.store(), lsu.bucket(), &prefix, start_after.as_deref()),
+        );
+        Self {
+            lsu,
+            prefix,
+            start_after,
+            under_way: None,
+            token: None,
+            course,
+            ended: false,
+            requests: 0,
+        }
     }
 
     /// The next page, at most 1,000 objects; None at the end.
@@ -36,7 +48,9 @@ impl Pages {
             None => self.ask(),
         };
         let page = asked.await;
-        let page = page.map_err(|_| Error::new(Kind::Aborted, "list images: the plug-in was terminated")).flatten()?;
+        let page = page
+            .map_err(|_| Error::new(Kind::Aborted, "list images: the plug-in was terminated"))
+            .flatten()?;
         self.course.take(&page)?;
         match page.next {
             Some(token) => {
@@ -57,9 +71,10 @@ impl Pages {
         self.requests += 1;
         let (lsu, prefix, token) = (self.lsu.clone(), self.prefix.clone(), self.token.clone());
         let start = self.start_after.clone().filter(|_| token.is_none());
-        self.lsu
-            .store()
-            .runtime()
-            .spawn(async move { lsu.store().list(lsu.bucket(), &prefix, false, start.as_deref(), token).await })
+        self.lsu.store().runtime().spawn(async move {
+            lsu.store()
+                .list(lsu.bucket(), &prefix, false, start.as_deref(), token)
+                .await
+        })
     }
 }

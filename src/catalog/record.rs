@@ -180,12 +180,26 @@ impl Content {
     pub fn new(key: &str, object: &ObjectInfo, parts: &[SentPart]) -> Self {
         let crc64nvme = parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size));
         let (size, etag, version_id) = (object.size, object.etag.clone(), object.version_id.clone());
-        let data = DataObject { key: key.into(), size, etag, version_id };
-        Self { data, crc64nvme, parts: part_records(parts) }
+        let data = DataObject {
+            key: key.into(),
+            size,
+            etag,
+            version_id,
+        };
+        Self {
+            data,
+            crc64nvme,
+            parts: part_records(parts),
+        }
     }
 
     pub fn spans(&self) -> Vec<PartSpan> {
-        let span = |p: &PartRecord| PartSpan { number: p.number, offset: p.offset, size: p.size, crc64: p.crc64nvme };
+        let span = |p: &PartRecord| PartSpan {
+            number: p.number,
+            offset: p.offset,
+            size: p.size,
+            crc64: p.crc64nvme,
+        };
         self.parts.iter().map(span).collect()
     }
 
@@ -207,16 +221,23 @@ pub fn check_parts(parts: &[PartRecord]) -> std::result::Result<u64, String> {
     let mut end = 0u64;
     for part in parts {
         if part.offset != end || part.size == 0 {
-            return Err(format!("part {} lies at offset {}, {end} was expected", part.number, part.offset));
+            return Err(format!(
+                "part {} lies at offset {}, {end} was expected",
+                part.number, part.offset
+            ));
         }
-        end = end.checked_add(part.size).ok_or("parts are longer than 64 bits can count")?;
+        end = end
+            .checked_add(part.size)
+            .ok_or("parts are longer than 64 bits can count")?;
     }
     Ok(end)
 }
 
 /// The CRC of all bytes that `parts` cover.
 pub fn crc_of(parts: &[PartRecord]) -> Crc64 {
-    parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64nvme, part.size))
+    parts
+        .iter()
+        .fold(Crc64(0), |crc, part| crc.then(part.crc64nvme, part.size))
 }
 
 /// Parts with their offsets.
@@ -224,7 +245,13 @@ pub fn part_records(parts: &[SentPart]) -> Vec<PartRecord> {
     let mut offset = 0;
     let record = |part: &SentPart| {
         let (number, size, etag) = (part.number, part.size, part.etag.clone());
-        let record = PartRecord { number, offset, size, etag, crc64nvme: part.crc64 };
+        let record = PartRecord {
+            number,
+            offset,
+            size,
+            etag,
+            crc64nvme: part.crc64,
+        };
         offset += size;
         record
     };
@@ -238,14 +265,17 @@ pub fn now_text() -> String {
 
 /// Seconds since 1970 as records carry a time; now for one beyond the calendar.
 pub fn seconds_text(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    let time = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     time.map_or_else(now_text, |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// Seconds since 1970 of an RFC 3339 text; 0 when it is none.
 pub fn unix_seconds(text: &str) -> u64 {
     let time = text.parse::<jiff::Timestamp>().ok();
-    time.and_then(|time| u64::try_from(time.as_second()).ok()).unwrap_or_default()
+    time.and_then(|time| u64::try_from(time.as_second()).ok())
+        .unwrap_or_default()
 }
 
 /// Parses and checks the sidecar of image `id`.
@@ -268,7 +298,10 @@ pub fn parse_pending(keys: &Keys, id: &ImageId, attempt: &Attempt, bytes: &[u8])
     let mut pending: Pending = parse(&key, bytes)?;
     let refuse = |why: String| invalid(&key, &why);
     if pending.image.id != *id || pending.attempt != *attempt {
-        return Err(refuse(format!("it describes attempt {} at image {}", pending.attempt, pending.image.id)));
+        return Err(refuse(format!(
+            "it describes attempt {} at image {}",
+            pending.attempt, pending.image.id
+        )));
     }
     check_parts(&pending.sent).map_err(refuse)?;
     pending.check().map_err(refuse)?;
@@ -283,7 +316,10 @@ pub fn parse_pending(keys: &Keys, id: &ImageId, attempt: &Attempt, bytes: &[u8])
         content.check().map_err(refuse)?;
     }
     // What goes with the attempt must be its own: another one may be the image.
-    if own_meta(keys, id, &mut pending.meta).map_err(refuse)?.is_some_and(|of| of != *attempt) {
+    if own_meta(keys, id, &mut pending.meta)
+        .map_err(refuse)?
+        .is_some_and(|of| of != *attempt)
+    {
         return Err(refuse("it names the image metadata of another attempt".into()));
     }
     Ok(pending)
@@ -291,8 +327,9 @@ pub fn parse_pending(keys: &Keys, id: &ImageId, attempt: &Attempt, bytes: &[u8])
 
 /// Puts this LSU's prefix before a stored key's place, which must be one of the image's own; gives the attempt.
 fn own_key(keys: &Keys, folder: Folder, id: &ImageId, key: &mut String) -> std::result::Result<Attempt, String> {
-    let (attempt, own) =
-        keys.own(folder, id, key).ok_or_else(|| format!("it names {key}, which is not of this image"))?;
+    let (attempt, own) = keys
+        .own(folder, id, key)
+        .ok_or_else(|| format!("it names {key}, which is not of this image"))?;
     *key = own;
     Ok(attempt)
 }

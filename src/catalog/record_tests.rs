@@ -21,11 +21,19 @@ fn sidecar(sizes: &[u64], policy: &[u8]) -> Sidecar {
             crc64: Crc64(u64::from(number) << 40 | size),
         })
         .collect();
-    let object = ObjectInfo { size: sizes.iter().sum(), etag: "e-2".into(), ..ObjectInfo::default() };
+    let object = ObjectInfo {
+        size: sizes.iter().sum(),
+        etag: "e-2".into(),
+        ..ObjectInfo::default()
+    };
     Sidecar {
         schema: SCHEMA,
         state: ImageState::Complete,
-        image: ImageDef { id: id(), policy: Name::new(policy), image_type: 4 },
+        image: ImageDef {
+            id: id(),
+            policy: Name::new(policy),
+            image_type: 4,
+        },
         content: Content::new(&Keys::new("").data(&id(), &Attempt::new()), &object, &parts),
         meta: None,
         created: now_text(),
@@ -58,7 +66,11 @@ fn records_that_no_reader_could_work_with_are_refused() {
         ("/schema", 2.into(), "schema 2"),
         ("/image/basename", "a b".into(), "escaping"),
         ("/image/date", 1.into(), "it describes image"),
-        ("/data/key", "backups/db02/20261122/db02_1_C1_F1.1.0123456789abcdef.nbk".into(), "not of this image"),
+        (
+            "/data/key",
+            "backups/db02/20261122/db02_1_C1_F1.1.0123456789abcdef.nbk".into(),
+            "not of this image",
+        ),
     ];
     for (pointer, value, why) in damage {
         let mut bad = good.clone();
@@ -79,12 +91,28 @@ fn a_record_of_a_newer_version_is_one_whatever_else_is_in_it() {
         "{\"schema\":1.5}".into(),
         format!("{{\"many\":[{values}0],\"schema\":2}}"),
     ] {
-        assert_eq!(read(text.as_bytes()).unwrap_err().kind(), Kind::Unsupported, "{:.40}", text);
+        assert_eq!(
+            read(text.as_bytes()).unwrap_err().kind(),
+            Kind::Unsupported,
+            "{:.40}",
+            text
+        );
     }
-    for text in ["{\"schema\":0}", "{\"schema\":-1}", "{\"schema\":\"2\"}", "{}", "{\"schema\":1,\"schema\":2}"] {
+    for text in [
+        "{\"schema\":0}",
+        "{\"schema\":-1}",
+        "{\"schema\":\"2\"}",
+        "{}",
+        "{\"schema\":1,\"schema\":2}",
+    ] {
         assert_eq!(read(text.as_bytes()).unwrap_err().kind(), Kind::Corrupt, "{text}");
     }
-    assert_eq!(read(format!("{{\"schema\":1,\"many\":[{values}0]}}").as_bytes()).unwrap_err().kind(), Kind::Corrupt);
+    assert_eq!(
+        read(format!("{{\"schema\":1,\"many\":[{values}0]}}").as_bytes())
+            .unwrap_err()
+            .kind(),
+        Kind::Corrupt
+    );
 }
 
 #[test]
@@ -92,7 +120,12 @@ fn a_record_of_a_copied_lsu_is_read_and_rewritten_with_the_keys_of_where_it_lies
     let there = Keys::new("copy/of/");
     let text = serde_json::to_vec(&sidecar(&[5], b"")).unwrap();
     let read = parse_sidecar(&there, &id(), &text).unwrap();
-    assert!(read.content.data.key.starts_with("copy/of/backups/db01/20261122/db01_1795305600_C1_F1.1795305600."));
+    assert!(
+        read.content
+            .data
+            .key
+            .starts_with("copy/of/backups/db01/20261122/db01_1795305600_C1_F1.1795305600.")
+    );
     let rewritten = rewrite(&read, &text, [("state", Some(Value::from("deleting")))]).unwrap();
     let value: Value = serde_json::from_slice(&rewritten).unwrap();
     assert_eq!(value["data"]["key"], Value::from(read.content.data.key));
@@ -124,20 +157,39 @@ fn a_pending_record_speaks_for_its_own_attempt_alone() {
     let good = serde_json::to_value(&pending).unwrap();
     let parse = |value: &Value, attempt: &Attempt| parse_pending(&keys, &id(), attempt, value.to_string().as_bytes());
     assert_eq!(parse(&good, &attempt).unwrap(), pending);
-    assert!(parse(&good, &other).unwrap_err().to_string().contains("it describes attempt"));
+    assert!(
+        parse(&good, &other)
+            .unwrap_err()
+            .to_string()
+            .contains("it describes attempt")
+    );
     let foreign = Value::from(keys.data(&id(), &other));
     for pointer in ["/key", "/content/data/key"] {
         let mut bad = good.clone();
         *bad.pointer_mut(pointer).unwrap() = foreign.clone();
-        assert!(parse(&bad, &attempt).unwrap_err().to_string().contains("another attempt"), "{pointer}");
+        assert!(
+            parse(&bad, &attempt)
+                .unwrap_err()
+                .to_string()
+                .contains("another attempt"),
+            "{pointer}"
+        );
     }
     let mut bad = good.clone();
     bad["meta"] = serde_json::json!({ "key": keys.meta(&id(), &other), "size": 1, "crc64nvme": "0000000000000000" });
-    assert!(parse(&bad, &attempt).unwrap_err().to_string().contains("metadata of another attempt"));
+    assert!(
+        parse(&bad, &attempt)
+            .unwrap_err()
+            .to_string()
+            .contains("metadata of another attempt")
+    );
     bad["meta"]["key"] = keys.meta(&id(), &attempt).into();
     assert!(parse(&bad, &attempt).is_ok());
     for (edit, why) in [
-        (r#"{"closing":"complete","upload_id":"u","sent":[]}"#, "an upload without parts"),
+        (
+            r#"{"closing":"complete","upload_id":"u","sent":[]}"#,
+            "an upload without parts",
+        ),
         (r#"{"clOsing":"complete"}"#, "looks like a damaged closing"),
         (r#"{"contenT":{},"content":null}"#, "looks like a damaged content"),
     ] {
@@ -149,7 +201,11 @@ fn a_pending_record_speaks_for_its_own_attempt_alone() {
     let mut newer = good.clone();
     newer["protocol"] = "nfs".into();
     let kept = parse(&newer, &attempt).unwrap();
-    assert_eq!(serde_json::to_value(&kept).unwrap()["protocol"], "nfs", "what this version does not know survives");
+    assert_eq!(
+        serde_json::to_value(&kept).unwrap()["protocol"],
+        "nfs",
+        "what this version does not know survives"
+    );
     let mut bad = good;
     *bad.pointer_mut("/sent/1/size").unwrap() = Value::from(u64::MAX);
     assert!(parse(&bad, &attempt).unwrap_err().to_string().contains("64 bits"));

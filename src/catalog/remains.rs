@@ -34,7 +34,9 @@ impl Remains {
         if super::shape::check(bytes).is_err() {
             return Self::scan(bytes);
         }
-        let Ok(Value::Object(fields)) = serde_json::from_slice(bytes) else { return Self::scan(bytes) };
+        let Ok(Value::Object(fields)) = serde_json::from_slice(bytes) else {
+            return Self::scan(bytes);
+        };
         let def: Option<ImageDef> = field(fields.get("image"));
         if def.as_ref().is_some_and(|def| def.id != *id) {
             return Self::default();
@@ -63,7 +65,10 @@ impl Remains {
     /// Size and CRC out of text that is no JSON any more: a sidecar tells the data first, its CRC next, then the parts.
     fn scan(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
-        let after = |name: &str| text.split_once(name).map(|(_, rest)| rest.trim_start_matches([':', ' ', '"']));
+        let after = |name: &str| {
+            text.split_once(name)
+                .map(|(_, rest)| rest.trim_start_matches([':', ' ', '"']))
+        };
         let size = after("\"size\"").map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
         let crc =
             after("\"crc64nvme\"").map(|rest| rest.chars().take_while(char::is_ascii_hexdigit).collect::<String>());
@@ -99,12 +104,20 @@ impl Remains {
     pub fn agrees_with(&self, content: &Content) -> Result<(), String> {
         let size = content.data.size;
         let by_crc = self.crc64nvme.map(|crc| crc == content.crc64nvme);
-        let by_parts = self.parts.as_deref().and_then(|parts| Some((check_parts(parts).ok()?, crc_of(parts))));
+        let by_parts = self
+            .parts
+            .as_deref()
+            .and_then(|parts| Some((check_parts(parts).ok()?, crc_of(parts))));
         let by_parts = by_parts.map(|told| told == (size, content.crc64nvme));
         if by_crc == Some(true) || by_parts == Some(true) {
             return Ok(());
         }
-        let told = |size: u64| format!("the old record tells {size} bytes, the object has {}", content.data.size);
+        let told = |size: u64| {
+            format!(
+                "the old record tells {size} bytes, the object has {}",
+                content.data.size
+            )
+        };
         match self.size {
             Some(other) if other != size => Err(told(other)),
             _ if by_crc == Some(false) || by_parts == Some(false) => {
@@ -126,12 +139,25 @@ mod tests {
     use super::*;
 
     fn content(size: u64, crc: u64) -> Content {
-        let data = DataObject { key: "k".into(), size, etag: String::new(), version_id: None };
-        Content { data, crc64nvme: Crc64(crc), parts: Vec::new() }
+        let data = DataObject {
+            key: "k".into(),
+            size,
+            etag: String::new(),
+            version_id: None,
+        };
+        Content {
+            data,
+            crc64nvme: Crc64(crc),
+            parts: Vec::new(),
+        }
     }
 
     fn read(text: &str) -> Remains {
-        Remains::read(&Keys::new(""), &ImageId::new(Name::new("x"), 1).unwrap(), text.as_bytes())
+        Remains::read(
+            &Keys::new(""),
+            &ImageId::new(Name::new("x"), 1).unwrap(),
+            text.as_bytes(),
+        )
     }
 
     #[test]
@@ -142,13 +168,25 @@ mod tests {
         ] {
             let remains = read(told);
             assert!(remains.agrees_with(&content(10, 0xaa)).is_ok(), "{told}");
-            assert!(remains.agrees_with(&content(5, 0xbb)).unwrap_err().contains("10 bytes"), "{told}");
-            assert!(remains.agrees_with(&content(10, 0xbb)).unwrap_err().contains("CRC64NVME"), "{told}");
+            assert!(
+                remains.agrees_with(&content(5, 0xbb)).unwrap_err().contains("10 bytes"),
+                "{told}"
+            );
+            assert!(
+                remains
+                    .agrees_with(&content(10, 0xbb))
+                    .unwrap_err()
+                    .contains("CRC64NVME"),
+                "{told}"
+            );
             // The size is the damaged field.
             assert!(remains.agrees_with(&content(9, 0xaa)).is_ok(), "{told}");
         }
         assert!(read("junk").agrees_with(&content(1, 1)).is_ok());
         let other = r#"{"image":{"basename":"y","date":1},"data":{"size":10}}"#;
-        assert!(read(other).agrees_with(&content(1, 1)).is_ok(), "another image's record says nothing");
+        assert!(
+            read(other).agrees_with(&content(1, 1)).is_ok(),
+            "another image's record says nothing"
+        );
     }
 }

@@ -26,10 +26,16 @@ pub(super) async fn ask_for_locks(lsu: &Lsu, key: &str) -> Result<()> {
             Lock::LegalHold => "by a legal hold".to_owned(),
             Lock::RetainedUntil(until) => format!("until {}", super::record::seconds_text(until)),
         };
-        Err(Error::new(Kind::Locked, format!("delete {bucket}/{key}: it is locked {how}; nothing was changed")))
+        Err(Error::new(
+            Kind::Locked,
+            format!("delete {bucket}/{key}: it is locked {how}; nothing was changed"),
+        ))
     };
     let Some(versions) = versions(lsu, key).await? else {
-        return match unless_refused(store.head(bucket, key).await.if_found())?.flatten().and_then(|o| o.lock(now)) {
+        return match unless_refused(store.head(bucket, key).await.if_found())?
+            .flatten()
+            .and_then(|o| o.lock(now))
+        {
             Some(lock) => locked(lock),
             None => Ok(()),
         };
@@ -83,7 +89,10 @@ pub(super) async fn remove_versions(lsu: &Lsu, key: &str, own: Option<OwnSidecar
             Err(error) => return Err(error),
         }
     }
-    let what = format!("delete {}/{key}: answered with success, and something of it is still there", lsu.bucket());
+    let what = format!(
+        "delete {}/{key}: answered with success, and something of it is still there",
+        lsu.bucket()
+    );
     let way_out = "the next delete, `vastost-s3 repair` or `vastost-s3 gc` goes on";
     Err(Error::new(Kind::Unavailable, format!("{what}; {way_out}")))
 }
@@ -98,7 +107,10 @@ pub(super) struct OwnSidecar<'a> {
 
 impl<'a> OwnSidecar<'a> {
     pub(super) fn of(sidecar: &'a Sidecar) -> Self {
-        Self { id: &sidecar.image.id, data: Some(&sidecar.content.data.key) }
+        Self {
+            id: &sidecar.image.id,
+            data: Some(&sidecar.content.data.key),
+        }
     }
 }
 
@@ -193,7 +205,10 @@ async fn hide_instead(lsu: &Lsu, key: &str, removed: Result<()>) -> Result<()> {
 pub(super) async fn remove_attempt(lsu: &Lsu, record_key: &str, pending: &Pending) -> Result<()> {
     let id = &pending.image.id;
     if is_needed(lsu, id, &pending.key).await? {
-        let what = format!("keep {}: the sidecar of image {id} names it, or cannot be read", pending.key);
+        let what = format!(
+            "keep {}: the sidecar of image {id} names it, or cannot be read",
+            pending.key
+        );
         return Err(Error::new(Kind::Corrupt, what));
     }
     ask_for_locks(lsu, &pending.key).await?;
@@ -220,7 +235,11 @@ pub(super) async fn is_needed(lsu: &Lsu, id: &ImageId, key: &str) -> Result<bool
     };
     match parse_sidecar(lsu.keys(), id, &bytes) {
         Ok(sidecar) if sidecar.content.data.key != key => {
-            let other = lsu.store().head(lsu.bucket(), &sidecar.content.data.key).await.if_found()?;
+            let other = lsu
+                .store()
+                .head(lsu.bucket(), &sidecar.content.data.key)
+                .await
+                .if_found()?;
             // An ETag that is another one is a question, and until it is answered nothing goes.
             let data = &sidecar.content.data;
             Ok(other.is_none_or(|other| other.size != data.size || other.etag != data.etag))
@@ -264,7 +283,11 @@ pub(super) async fn keys_with_hidden(lsu: &Lsu, folder: Folder, id: &ImageId) ->
     if lsu.versioning().await? == Versioning::Off {
         return lsu.keys_of(folder, id).await;
     }
-    match lsu.store().list_versioned_keys(lsu.bucket(), &lsu.keys().of_image(folder, id)).await {
+    match lsu
+        .store()
+        .list_versioned_keys(lsu.bucket(), &lsu.keys().of_image(folder, id))
+        .await
+    {
         Ok(mut keys) => {
             keys.retain(|key| lsu.keys().parse(folder, key).is_some_and(|(of, _)| of == *id));
             Ok(keys)

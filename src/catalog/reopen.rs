@@ -62,9 +62,15 @@ impl Backup {
         self.lsu.store().run(async move {
             let now = lsu.pendings(&id).await?;
             let as_before = |base: &PendingEntry| now.iter().any(|entry| entry.pending == base.pending);
-            match bases.iter().all(|base| now.iter().any(|entry| entry.key == base.key) && as_before(base)) {
+            match bases
+                .iter()
+                .all(|base| now.iter().any(|entry| entry.key == base.key) && as_before(base))
+            {
                 true => Ok(()),
-                false => Err(Error::new(Kind::Busy, format!("image {id} was taken by another process just now"))),
+                false => Err(Error::new(
+                    Kind::Busy,
+                    format!("image {id} was taken by another process just now"),
+                )),
             }
         })
     }
@@ -73,11 +79,15 @@ impl Backup {
     /// open part, since no part but the last may be short.
     fn take_over(&mut self, base: &Pending) -> Result<()> {
         let (lsu, base_meta) = (self.lsu.clone(), base.meta.clone());
-        self.meta =
-            self.lsu.store().run(async move { meta::load(lsu.store(), lsu.bucket(), base_meta.as_ref()).await })?;
+        self.meta = self
+            .lsu
+            .store()
+            .run(async move { meta::load(lsu.store(), lsu.bucket(), base_meta.as_ref()).await })?;
         let Some(content) = &base.content else { return Ok(()) };
         let spans = content.spans();
-        let Some((tail, full)) = spans.split_last() else { return Ok(()) };
+        let Some((tail, full)) = spans.split_last() else {
+            return Ok(());
+        };
         let transfer = self.lsu.store().transfer();
         let plan = PartPlan::new(transfer.part_size_bytes, transfer.image_size_max_bytes);
         // Parts of another configuration may be larger than ours: then the tail is copied as a full part too.
@@ -102,8 +112,10 @@ impl Backup {
 
     fn copy_tail(&mut self, spec: ReadSpec, tail: PartSpan) -> Result<()> {
         let mut reader = Reader::new(self.lsu.store(), spec);
-        let (mut buffer, end) =
-            (memory::zeroed(TAIL_STEP_BYTES, || "read the last part".into())?, tail.offset + tail.size);
+        let (mut buffer, end) = (
+            memory::zeroed(TAIL_STEP_BYTES, || "read the last part".into())?,
+            tail.offset + tail.size,
+        );
         for offset in (tail.offset..end).step_by(TAIL_STEP_BYTES) {
             let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
             let piece = buffer.get_mut(..len).unwrap_or_default();
@@ -117,12 +129,22 @@ impl Backup {
         let id = self.upload.id().unwrap_or_default().to_owned();
         let (store, spec) = (self.lsu.store().clone(), self.upload.spec().clone());
         let (from, upload) = (content.data.key.clone(), id.clone());
-        let jobs: Vec<_> = spans.iter().copied().zip(content.parts.iter().map(|part| part.etag.clone())).collect();
+        let jobs: Vec<_> = spans
+            .iter()
+            .copied()
+            .zip(content.parts.iter().map(|part| part.etag.clone()))
+            .collect();
         let size = content.data.size;
         let parts = self.lsu.store().run(async move {
             let (store, spec, from, upload) = (&store, &spec, &from, &upload);
-            let copies = jobs.into_iter().map(|(span, etag)| copy_part(store, spec, from, upload, span, etag));
-            match futures::stream::iter(copies).buffered(COPIES_IN_FLIGHT).try_collect::<Vec<Sent>>().await {
+            let copies = jobs
+                .into_iter()
+                .map(|(span, etag)| copy_part(store, spec, from, upload, span, etag));
+            match futures::stream::iter(copies)
+                .buffered(COPIES_IN_FLIGHT)
+                .try_collect::<Vec<Sent>>()
+                .await
+            {
                 Err(error) if is_refusal(&error) => Err(why_refused(store, &spec.bucket, from, size, error).await),
                 other => other,
             }
@@ -136,11 +158,18 @@ impl Backup {
 async fn unheld(lsu: &Lsu, def: &ImageDef) -> Result<Vec<PendingEntry>> {
     let mut pendings = lsu.pendings(&def.id).await?;
     if let Some(other) = pendings.iter().find(|entry| !entry.pending.image.answers_to(def)) {
-        tracing::debug!("image {} has another policy or type than asked for", other.pending.image.id);
+        tracing::debug!(
+            "image {} has another policy or type than asked for",
+            other.pending.image.id
+        );
         return Err(lsu.not_found(&def.id));
     }
     if let Some(held) = lsu.held_by_another(&pendings).await? {
-        let Pending { writer: Writer { host, pid, .. }, started, .. } = &held.pending;
+        let Pending {
+            writer: Writer { host, pid, .. },
+            started,
+            ..
+        } = &held.pending;
         let what = format!("image {} is being written by {host}:{pid} since {started}", def.id);
         return Err(Error::new(Kind::Busy, what));
     }
@@ -177,6 +206,11 @@ async fn copy_part(
     let known = store.known(&spec.bucket);
     let proven =
         spec.wire == WireMode::None || (known.etag_is_md5 && copied == etag && Md5Sum::from_etag(&etag).is_some());
-    let part = SentPart { number: span.number, size: span.size, etag: copied, crc64: span.crc64 };
+    let part = SentPart {
+        number: span.number,
+        size: span.size,
+        etag: copied,
+        crc64: span.crc64,
+    };
     Ok(Sent { part, proven })
 }

@@ -66,9 +66,9 @@ async fn end_delete(lsu: &Lsu, id: &ImageId) -> Result<Mended> {
         Ok(Removed::Yes) => Ok(Mended::Yes("the delete is finished".into())),
         Ok(_) => Ok(Mended::NotNeeded),
         Err(refused) => match lsu.sidecar(id).await? {
-            Some((sidecar, _)) if sidecar.state == ImageState::Complete => {
-                Ok(Mended::Yes(format!("the store refuses the delete, so the image is complete again: {refused}")))
-            }
+            Some((sidecar, _)) if sidecar.state == ImageState::Complete => Ok(Mended::Yes(format!(
+                "the store refuses the delete, so the image is complete again: {refused}"
+            ))),
             _ => Err(refused),
         },
     }
@@ -84,9 +84,14 @@ async fn finish_completion(lsu: &Lsu, judged: &JudgedPending) -> Result<Mended> 
     if lsu.sidecar(id).await?.is_some() {
         return Ok(Mended::NotNeeded);
     }
-    let Some((record, entry)) = take_judged(lsu, judged).await? else { return Ok(Mended::NotNeeded) };
+    let Some((record, entry)) = take_judged(lsu, judged).await? else {
+        return Ok(Mended::NotNeeded);
+    };
     let Some(mut record) = record else {
-        return Err(Error::new(Kind::NoSpace, format!("finish image {id}: the store takes no record")));
+        return Err(Error::new(
+            Kind::NoSpace,
+            format!("finish image {id}: the store takes no record"),
+        ));
     };
     if lsu.sidecar(id).await?.is_some() {
         return Ok(Mended::NotNeeded);
@@ -94,7 +99,9 @@ async fn finish_completion(lsu: &Lsu, judged: &JudgedPending) -> Result<Mended> 
     let wanted: u64 = entry.pending.sent.iter().map(|part| part.size).sum();
     let salvaged = async {
         let capabilities = lsu.capabilities().await?;
-        let content = salvage(lsu, &entry.pending).await?.filter(|content| content.data.size == wanted);
+        let content = salvage(lsu, &entry.pending)
+            .await?
+            .filter(|content| content.data.size == wanted);
         let content = content.ok_or_else(|| {
             let what = format!("finish image {id}: not all of its {wanted} bytes are on the store any more");
             Error::new(Kind::NotFound, what)
@@ -108,7 +115,12 @@ async fn finish_completion(lsu: &Lsu, judged: &JudgedPending) -> Result<Mended> 
         }
         Ok(salvaged) => salvaged,
     };
-    record.confirm(&Pending { writer: Writer::this(), ..entry.pending.clone() }).await?;
+    record
+        .confirm(&Pending {
+            writer: Writer::this(),
+            ..entry.pending.clone()
+        })
+        .await?;
     commit(lsu, &sidecar(&entry.pending, content), capabilities.conditional_put).await?;
     lsu.count_in(wanted).await;
     remove_record(lsu, &entry.key).await?;
@@ -122,10 +134,15 @@ async fn replace_sidecar(lsu: &Lsu, old: Option<Bytes>, new: Bytes, described: &
     let key = lsu.keys().sidecar(id);
     let only_new = old.is_none() && lsu.capabilities().await?.conditional_put;
     if let Some(bytes) = old.clone() {
-        lsu.put_record(&lsu.keys().replaced(id, &Attempt::new()), bytes, false).await?;
+        lsu.put_record(&lsu.keys().replaced(id, &Attempt::new()), bytes, false)
+            .await?;
     }
     let now = lsu.now().await?;
-    let written = lsu.pendings(id).await?.iter().any(|entry| entry.is_held_by_another(now));
+    let written = lsu
+        .pendings(id)
+        .await?
+        .iter()
+        .any(|entry| entry.is_held_by_another(now));
     if written || lsu.record(&key).await? != old {
         return Ok(false);
     }
@@ -137,7 +154,9 @@ async fn replace_sidecar(lsu: &Lsu, old: Option<Bytes>, new: Bytes, described: &
 /// An object that was copied keeps its bytes and gets another ETag: every part is read and compared with its CRC, then
 /// the sidecar is told.
 async fn record_etag(lsu: &Lsu, id: &ImageId, deep: bool) -> Result<Mended> {
-    let Some((sidecar, bytes)) = lsu.sidecar(id).await? else { return Ok(Mended::NotNeeded) };
+    let Some((sidecar, bytes)) = lsu.sidecar(id).await? else {
+        return Ok(Mended::NotNeeded);
+    };
     let mut data = sidecar.content.data.clone();
     let object = lsu.store().head(lsu.bucket(), &data.key).await?;
     if sidecar.state != ImageState::Complete || object.etag == data.etag || object.size != data.size {
@@ -151,7 +170,10 @@ async fn record_etag(lsu: &Lsu, id: &ImageId, deep: bool) -> Result<Mended> {
     for part in &mut parts {
         let (crc64, md5) = digest_range(lsu.store(), lsu.bucket(), &data.key, part.offset, part.size).await?;
         if crc64 != part.crc64nvme {
-            let what = format!("part {} of image {id} has other bytes: its CRC64NVME is {:016x}", part.number, crc64.0);
+            let what = format!(
+                "part {} of image {id} has other bytes: its CRC64NVME is {:016x}",
+                part.number, crc64.0
+            );
             return Err(Error::new(Kind::Corrupt, what));
         }
         part.etag = md5.to_hex();
@@ -164,14 +186,22 @@ async fn record_etag(lsu: &Lsu, id: &ImageId, deep: bool) -> Result<Mended> {
     }
     (data.etag, data.version_id) = (object.etag, object.version_id);
     let as_json = |value: serde_json::Result<serde_json::Value>| {
-        value.map(Some).or_kind(Kind::Internal, || "write a record as JSON".into())
+        value
+            .map(Some)
+            .or_kind(Kind::Internal, || "write a record as JSON".into())
     };
-    let changes = [("data", as_json(serde_json::to_value(&data))?), ("parts", as_json(serde_json::to_value(&parts))?)];
+    let changes = [
+        ("data", as_json(serde_json::to_value(&data))?),
+        ("parts", as_json(serde_json::to_value(&parts))?),
+    ];
     let body = rewrite(&sidecar, &bytes, changes)?;
     if !replace_sidecar(lsu, Some(bytes), body, &sidecar).await? {
         return Ok(Mended::NotNeeded);
     }
-    Ok(Mended::Yes(format!("all {} bytes are right, and the sidecar has the object's ETag", data.size)))
+    Ok(Mended::Yes(format!(
+        "all {} bytes are right, and the sidecar has the object's ETag",
+        data.size
+    )))
 }
 
 /// A sidecar from the data object, its metadata, what the server or the bytes tell of its parts, and what the old one
@@ -179,7 +209,9 @@ async fn record_etag(lsu: &Lsu, id: &ImageId, deep: bool) -> Result<Mended> {
 async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Result<Mended> {
     let key = lsu.keys().sidecar(id);
     let old = lsu.record(&key).await.map_err(|error| match error.kind() {
-        Kind::Corrupt => error.context(format!("{key} cannot be read: if it stays so, move it away with an S3 tool")),
+        Kind::Corrupt => error.context(format!(
+            "{key} cannot be read: if it stays so, move it away with an S3 tool"
+        )),
         _ => error,
     })?;
     let mut remains = match &old {
@@ -201,7 +233,10 @@ async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Res
     };
     let (of_image, others): (Vec<_>, Vec<_>) = pendings.iter().partition(|entry| is_of_image(entry));
     let data = choose_data(lsu, id, data, &remains, &others).await?;
-    if let Some(entry) = of_image.iter().find(|entry| closing(entry) && entry.pending.key == data) {
+    if let Some(entry) = of_image
+        .iter()
+        .find(|entry| closing(entry) && entry.pending.key == data)
+    {
         remains.add_pending(&entry.pending);
     }
     let object = lsu.store().head(lsu.bucket(), &data).await?;
@@ -233,7 +268,10 @@ async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Res
         content,
         meta: metadata(lsu, id, &remains).await?,
         created,
-        completed: remains.completed.clone().unwrap_or_else(|| seconds_text(object.modified)),
+        completed: remains
+            .completed
+            .clone()
+            .unwrap_or_else(|| seconds_text(object.modified)),
         writer: remains.writer.clone().unwrap_or_else(Writer::this),
         rebuilt: Some(now_text()),
         retention: None,
@@ -243,7 +281,9 @@ async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Res
         return Ok(Mended::NotNeeded);
     }
     let plural = if parts == 1 { "" } else { "s" };
-    Ok(Mended::Yes(format!("the sidecar is rebuilt from {size} bytes in {parts} part{plural}")))
+    Ok(Mended::Yes(format!(
+        "the sidecar is rebuilt from {size} bytes in {parts} part{plural}"
+    )))
 }
 
 /// True when an older sidecar is one of this object, as far as that tells: its size, its CRC, its identity, and metadata that
@@ -252,8 +292,14 @@ async fn describes(lsu: &Lsu, sidecar: &Sidecar, data: &str, object: &ObjectInfo
     let content = &sidecar.content;
     let is_named = object.metadata.contains_key("vastost-schema");
     let identity = object_metadata(&sidecar.image, &sidecar.created);
-    let is_same = !is_named || identity.iter().all(|(name, value)| object.metadata.get(name) == Some(value));
-    let has_crc = object.crc64.as_ref().is_none_or(|told| *told == content.crc64nvme.to_base64());
+    let is_same = !is_named
+        || identity
+            .iter()
+            .all(|(name, value)| object.metadata.get(name) == Some(value));
+    let has_crc = object
+        .crc64
+        .as_ref()
+        .is_none_or(|told| *told == content.crc64nvme.to_base64());
     if content.data.key != data || content.data.size != object.size || !is_same || !has_crc {
         return Ok(false);
     }
@@ -279,8 +325,10 @@ async fn refuse_another(lsu: &Lsu, last: &Sidecar, data: &str, object: &ObjectIn
         return Ok(());
     }
     let size = recorded.size;
-    let what =
-        format!("rebuild the sidecar of image {id}: an older version of it tells of {size} bytes at {}", recorded.key);
+    let what = format!(
+        "rebuild the sidecar of image {id}: an older version of it tells of {size} bytes at {}",
+        recorded.key
+    );
     let is = format!("{data} has {} and is not that; nothing was changed", object.size);
     let way_out = "`vastost-s3 undelete` brings that image back; to go by the object alone, remove every version of the \
                    sidecar with an S3 tool and repair again";
@@ -299,12 +347,20 @@ fn with_unknown_fields(sidecar: &Sidecar, remains: &Remains) -> Result<Bytes> {
 /// What the object consists of. The old record's own account is taken where it is consistent and the store agrees in size
 /// and ETag; with `deep` the bytes alone decide.
 async fn content(lsu: &Lsu, data: &str, object: &ObjectInfo, remains: &Remains, deep: bool) -> Result<Content> {
-    let known = remains.whole().filter(|(size, _)| *size == object.size).map(|(_, parts)| parts).unwrap_or_default();
+    let known = remains
+        .whole()
+        .filter(|(size, _)| *size == object.size)
+        .map(|(_, parts)| parts)
+        .unwrap_or_default();
     let parts = if deep {
         read_parts(lsu, data, object, known).await?
     } else if !known.is_empty() && remains.etag.as_ref() == Some(&object.etag) {
-        let sent =
-            |p: &PartRecord| SentPart { number: p.number, size: p.size, etag: p.etag.clone(), crc64: p.crc64nvme };
+        let sent = |p: &PartRecord| SentPart {
+            number: p.number,
+            size: p.size,
+            etag: p.etag.clone(),
+            crc64: p.crc64nvme,
+        };
         known.iter().map(sent).collect()
     } else {
         told_parts(lsu, data, object).await?
@@ -314,9 +370,13 @@ async fn content(lsu: &Lsu, data: &str, object: &ObjectInfo, remains: &Remains, 
 
 /// Data whose pending record `gc` has set aside: only one that says so was about to be an image.
 async fn refuse_torso(lsu: &Lsu, id: &ImageId, data: &str) -> Result<()> {
-    let Some((_, Some(attempt))) = lsu.keys().parse(Folder::Data, data) else { return Ok(()) };
+    let Some((_, Some(attempt))) = lsu.keys().parse(Folder::Data, data) else {
+        return Ok(());
+    };
     let kept = lsu.keys().replaced(id, &attempt);
-    let Some(bytes) = lsu.record_of_any_size(&kept).await? else { return Ok(()) };
+    let Some(bytes) = lsu.record_of_any_size(&kept).await? else {
+        return Ok(());
+    };
     if says_complete(&bytes) {
         return Ok(());
     }
@@ -336,7 +396,12 @@ async fn choose_data(
     remains: &Remains,
     others: &[&PendingEntry],
 ) -> Result<String> {
-    let error = |what: String| Err(Error::new(Kind::NotFound, format!("rebuild the sidecar of image {id}: {what}")));
+    let error = |what: String| {
+        Err(Error::new(
+            Kind::NotFound,
+            format!("rebuild the sidecar of image {id}: {what}"),
+        ))
+    };
     let mut candidates = lsu.keys_of(Folder::Data, id).await?;
     if let Some(named) = &remains.data_key {
         if !candidates.contains(named) {
@@ -354,7 +419,10 @@ async fn choose_data(
     match candidates.as_slice() {
         [only] => Ok(only.clone()),
         [] => error("it has no data object; `vastost-s3 rm` removes the record, and keeps a copy of it".into()),
-        several => error(format!("it has several data objects, and none is named: {}", several.join(", "))),
+        several => error(format!(
+            "it has several data objects, and none is named: {}",
+            several.join(", ")
+        )),
     }
 }
 
@@ -364,8 +432,11 @@ fn identity(id: &ImageId, data: &str, object: &ObjectInfo, remains: &Remains) ->
     let field = |name: &str| object.metadata.get(name).cloned().unwrap_or_default();
     let created = || remains.created.clone().unwrap_or_else(|| seconds_text(object.modified));
     if !object.metadata.contains_key("vastost-schema") {
-        let def =
-            remains.def.clone().unwrap_or_else(|| ImageDef { id: id.clone(), policy: Name::default(), image_type: 0 });
+        let def = remains.def.clone().unwrap_or_else(|| ImageDef {
+            id: id.clone(),
+            policy: Name::default(),
+            image_type: 0,
+        });
         return Ok((def, created()));
     }
     let refuse = |why: String| {
@@ -377,10 +448,20 @@ fn identity(id: &ImageId, data: &str, object: &ObjectInfo, remains: &Remains) ->
     }
     let policy = unescape(&field("vastost-policy")).map(Name::new).unwrap_or_default();
     let image_type = field("vastost-type").parse().unwrap_or_default();
-    let (def, created) = (ImageDef { id: id.clone(), policy, image_type }, field("vastost-created"));
+    let (def, created) = (
+        ImageDef {
+            id: id.clone(),
+            policy,
+            image_type,
+        },
+        field("vastost-created"),
+    );
     for (name, value) in object_metadata(&def, &created) {
         if field(&name) != value {
-            return Err(refuse(format!("have {name} {:?}, {value:?} was expected", field(&name))));
+            return Err(refuse(format!(
+                "have {name} {:?}, {value:?} was expected",
+                field(&name)
+            )));
         }
     }
     Ok((def, created))
@@ -394,7 +475,12 @@ async fn told_parts(lsu: &Lsu, data: &str, object: &ObjectInfo) -> Result<Vec<Se
     let sent: Option<Vec<SentPart>> = parts
         .iter()
         .map(|part| {
-            Some(SentPart { number: part.number, size: part.size, etag: part.etag.clone(), crc64: crc_of(part)? })
+            Some(SentPart {
+                number: part.number,
+                size: part.size,
+                etag: part.etag.clone(),
+                crc64: crc_of(part)?,
+            })
         })
         .collect();
     let unknown = || {
@@ -416,14 +502,22 @@ async fn read_parts(lsu: &Lsu, data: &str, object: &ObjectInfo, known: &[PartRec
     let mut stored = parts_of(lsu, data, object, known).await?;
     if !known.is_empty() {
         // The record is what is to be checked.
-        stored.iter_mut().for_each(|part| (part.etag, part.crc64) = (String::new(), None));
+        stored
+            .iter_mut()
+            .for_each(|part| (part.etag, part.crc64) = (String::new(), None));
     }
     if let [only] = stored.as_slice()
         && !object.etag.contains('-')
     {
         return Ok(vec![read_back(lsu, data, only, 0).await?]);
     }
-    let unread = stored.into_iter().map(|part| StoredPart { etag: String::new(), ..part }).collect();
+    let unread = stored
+        .into_iter()
+        .map(|part| StoredPart {
+            etag: String::new(),
+            ..part
+        })
+        .collect();
     let mut parts = prove(lsu, data, unread, &[]).await?;
     if composite_etag(parts.iter().map(|part| part.etag.as_str())).is_none_or(|etag| etag != object.etag) {
         parts.iter_mut().for_each(|part| part.etag.clear());
@@ -455,5 +549,9 @@ async fn metadata(lsu: &Lsu, id: &ImageId, remains: &Remains) -> Result<Option<M
         }
     };
     let bytes = lsu.store().get_small(lsu.bucket(), &key, META_SIZE_MAX as u64).await?;
-    Ok(Some(Meta::Object { key, size: bytes.len() as u64, crc64nvme: Crc64::of(&bytes) }))
+    Ok(Some(Meta::Object {
+        key,
+        size: bytes.len() as u64,
+        crc64nvme: Crc64::of(&bytes),
+    }))
 }

@@ -33,14 +33,24 @@ impl Restore {
             Image::Complete(sidecar) => Some(&sidecar.content),
             Image::Pending { record, held } if record.state == PendingState::Writing => {
                 let (Writer { host, pid, .. }, since) = (&record.writer, &record.started);
-                let then = if *held { "" } else { ", which is gone: open it for write to go on with it" };
+                let then = if *held {
+                    ""
+                } else {
+                    ", which is gone: open it for write to go on with it"
+                };
                 let what = format!("image {id} is being written since {since} by {host}:{pid}{then}");
                 return Err(Error::new(Kind::Busy, what));
             }
             Image::Pending { record, .. } => record.content.as_ref(),
         };
         let reader = Reader::new(lsu.store(), read_spec(lsu, content));
-        Ok(Self { lsu: lsu.clone(), image, reader, meta: None, meta_changed: false })
+        Ok(Self {
+            lsu: lsu.clone(),
+            image,
+            reader,
+            meta: None,
+            meta_changed: false,
+        })
     }
 
     pub fn image(&self) -> &Image {
@@ -64,7 +74,10 @@ impl Restore {
     /// Changes the metadata of a complete image; on the store after [`Restore::save_meta`].
     pub fn write_meta(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
         if !matches!(self.image, Image::Complete(_)) {
-            return Err(Error::new(Kind::AccessDenied, "write image metadata: open the pending image for write"));
+            return Err(Error::new(
+                Kind::AccessDenied,
+                "write image metadata: open the pending image for write",
+            ));
         }
         meta::write_at(self.meta()?, bytes, offset)?;
         self.meta_changed = true;
@@ -73,7 +86,9 @@ impl Restore {
 
     /// Writes changed metadata into the sidecar; everything else in it stays as it is on the store.
     pub fn save_meta(&mut self) -> Result<()> {
-        let Image::Complete(sidecar) = &self.image else { return Ok(()) };
+        let Image::Complete(sidecar) = &self.image else {
+            return Ok(());
+        };
         if !self.meta_changed {
             return Ok(());
         }
@@ -81,7 +96,10 @@ impl Restore {
         // Shared: the memory for a copy might not be had.
         let bytes = Bytes::from(self.meta.take().unwrap_or_default());
         let kept = bytes.clone();
-        let saved = self.lsu.store().run(async move { replace_meta(&lsu, &sidecar, bytes).await });
+        let saved = self
+            .lsu
+            .store()
+            .run(async move { replace_meta(&lsu, &sidecar, bytes).await });
         self.meta = kept.try_into_mut().ok().map(Vec::from);
         saved?;
         self.meta_changed = false;
@@ -95,8 +113,10 @@ impl Restore {
                 Image::Pending { record, .. } => record.meta.clone(),
             };
             let lsu = self.lsu.clone();
-            let loaded =
-                self.lsu.store().run(async move { meta::load(lsu.store(), lsu.bucket(), record.as_ref()).await })?;
+            let loaded = self
+                .lsu
+                .store()
+                .run(async move { meta::load(lsu.store(), lsu.bucket(), record.as_ref()).await })?;
             self.meta = Some(loaded);
         }
         Ok(self.meta.get_or_insert_default())
@@ -111,13 +131,16 @@ async fn replace_meta(lsu: &Lsu, sidecar: &Sidecar, bytes: Bytes) -> Result<()> 
     let after = meta::save(lsu.store(), lsu.bucket(), &place, bytes.clone()).await?;
     let value = after.as_ref().map(serde_json::to_value).transpose();
     let value = value.or_kind(Kind::Internal, || "write image metadata as JSON".into())?;
-    let Some((now, current)) = lsu.sidecar(id).await? else { return Err(lsu.not_found(id)) };
+    let Some((now, current)) = lsu.sidecar(id).await? else {
+        return Err(lsu.not_found(id));
+    };
     if now.content.data.key != sidecar.content.data.key || now.state != ImageState::Complete {
         let what = format!("image {id} was deleted by another process meanwhile");
         return Err(Error::new(Kind::NotFound, what));
     }
     let key = lsu.keys().sidecar(id);
-    lsu.put_record(&key, rewrite(&now, &current, [("meta", value)])?, false).await?;
+    lsu.put_record(&key, rewrite(&now, &current, [("meta", value)])?, false)
+        .await?;
     confirm_data(lsu, &now).await?;
     if matches!(after, Some(Meta::Object { .. })) {
         put_what_was_cleaned_up(lsu, &place, bytes).await?;
@@ -141,8 +164,20 @@ async fn put_what_was_cleaned_up(lsu: &Lsu, place: &str, bytes: Bytes) -> Result
 fn read_spec(lsu: &Lsu, content: Option<&Content>) -> ReadSpec {
     let bucket = lsu.bucket().into();
     let Some(content) = content else {
-        return ReadSpec { bucket, key: String::new(), size: 0, etag: String::new(), parts: Vec::new() };
+        return ReadSpec {
+            bucket,
+            key: String::new(),
+            size: 0,
+            etag: String::new(),
+            parts: Vec::new(),
+        };
     };
     let DataObject { key, size, etag, .. } = content.data.clone();
-    ReadSpec { bucket, key, size, etag, parts: content.spans() }
+    ReadSpec {
+        bucket,
+        key,
+        size,
+        etag,
+        parts: content.spans(),
+    }
 }

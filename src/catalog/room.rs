@@ -29,7 +29,11 @@ pub struct Taken {
 
 impl Room {
     pub fn new() -> Self {
-        Self { units: Arc::new(Semaphore::new(usize::try_from(ROOM_BYTES / UNIT_BYTES).unwrap_or(usize::MAX >> 3))) }
+        Self {
+            units: Arc::new(Semaphore::new(
+                usize::try_from(ROOM_BYTES / UNIT_BYTES).unwrap_or(usize::MAX >> 3),
+            )),
+        }
     }
 
     /// Waits for room for a record of so many bytes. Nobody may wait for more while holding some.
@@ -60,7 +64,9 @@ mod tests {
         let room = Room::new();
         let large = [room.take(14 << 20).await.unwrap(), room.take(u64::MAX).await.unwrap()];
         assert!(room.take(14 << 20).now_or_never().is_none());
-        let small: Vec<_> = (0..100).map(|_| room.take(10_000).now_or_never().expect("room").unwrap()).collect();
+        let small: Vec<_> = (0..100)
+            .map(|_| room.take(10_000).now_or_never().expect("room").unwrap())
+            .collect();
         drop((small, large));
         assert!(room.take(14 << 20).now_or_never().is_some());
     }

@@ -11,7 +11,9 @@ pub const VALUES_MAX: usize = 250_000;
 pub fn check(json: &[u8]) -> Result<(), String> {
     let values = json.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
     if values > VALUES_MAX {
-        return Err(format!("it has about {values} values, and no record has more than {VALUES_MAX}"));
+        return Err(format!(
+            "it has about {values} values, and no record has more than {VALUES_MAX}"
+        ));
     }
     Ok(())
 }

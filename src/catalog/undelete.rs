@@ -42,14 +42,20 @@ pub async fn undelete(lsu: &Lsu, id: &ImageId) -> Result<Vec<String>> {
 
 /// Image metadata in an object of their own: as they are, or the version that has the CRC of the record, made current.
 async fn recover_meta(lsu: &Lsu, sidecar: &Sidecar, done: &mut Vec<String>) -> Result<()> {
-    let Some(Meta::Object { key, size, crc64nvme }) = &sidecar.meta else { return Ok(()) };
+    let Some(Meta::Object { key, size, crc64nvme }) = &sidecar.meta else {
+        return Ok(());
+    };
     let lost = match meta::load(lsu.store(), lsu.bucket(), sidecar.meta.as_ref()).await {
         Ok(_) => return Ok(()),
         Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => error,
         Err(error) => return Err(error),
     };
     let versions = versions(lsu, key).await?.unwrap_or_default();
-    for version in versions.iter().rev().filter(|version| !version.is_marker && version.size == *size) {
+    for version in versions
+        .iter()
+        .rev()
+        .filter(|version| !version.is_marker && version.size == *size)
+    {
         let bytes = match lsu.store().get_version(lsu.bucket(), key, &version.id, *size).await {
             // An older one may be the right one: its CRC tells.
             Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Corrupt | Kind::NotFound) => {
@@ -68,7 +74,9 @@ async fn recover_meta(lsu: &Lsu, sidecar: &Sidecar, done: &mut Vec<String>) -> R
         }
     }
     let id = &sidecar.image.id;
-    Err(lost.context(format!("the data of image {id} are there, and no version of its metadata is right")))
+    Err(lost.context(format!(
+        "the data of image {id} are there, and no version of its metadata is right"
+    )))
 }
 
 fn final_delete(lsu: &Lsu, id: &ImageId, why: &str) -> Error {
@@ -83,7 +91,10 @@ fn rebuildable(lsu: &Lsu, id: &ImageId) -> Error {
     let lsu = &lsu.config().name;
     let what =
         format!("bring back image {id} of LSU {lsu}: no version of its sidecar can be read, and its data are there");
-    Error::new(Kind::NotFound, format!("{what}: `vastost-s3 repair {lsu} --older-than 0s` makes a new one from them"))
+    Error::new(
+        Kind::NotFound,
+        format!("{what}: `vastost-s3 repair {lsu} --older-than 0s` makes a new one from them"),
+    )
 }
 
 /// The sidecar as it is, or the latest version of it that can be read, made current.
@@ -98,7 +109,11 @@ async fn recover_sidecar(lsu: &Lsu, id: &ImageId, done: &mut Vec<String>) -> Res
         if lsu.has_data(id).await? {
             return Err(rebuildable(lsu, id));
         }
-        return Err(final_delete(lsu, id, "it has no sidecar, and the bucket keeps no versions"));
+        return Err(final_delete(
+            lsu,
+            id,
+            "it has no sidecar, and the bucket keeps no versions",
+        ));
     };
     let Some((version, sidecar, bytes)) = latest_readable(lsu, id, &versions).await? else {
         if lsu.has_data(id).await? {
@@ -125,7 +140,10 @@ async fn latest_readable<'a>(
         let bytes = match read_version(lsu, &key, version).await {
             Err(error) if error.kind() == Kind::Corrupt => continue,
             Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::NotFound) => {
-                let (which, is) = (&version.id, "of its sidecar is listed and cannot be read; nothing was changed");
+                let (which, is) = (
+                    &version.id,
+                    "of its sidecar is listed and cannot be read; nothing was changed",
+                );
                 let way_out = "these keys need s3:GetObjectVersion, and an archived version must be restored first";
                 return Err(error.context(format!("image {id}: version {which} {is}: {way_out}")));
             }
@@ -150,14 +168,20 @@ pub(super) async fn last_sidecar(lsu: &Lsu, id: &ImageId) -> Result<Option<(Side
     };
     let versions = versions.unwrap_or_default();
     let found = latest_readable(lsu, id, &versions).await?;
-    Ok(found.map(|(_, sidecar, bytes)| (sidecar, bytes)).filter(|(sidecar, _)| sidecar.state == ImageState::Complete))
+    Ok(found
+        .map(|(_, sidecar, bytes)| (sidecar, bytes))
+        .filter(|(sidecar, _)| sidecar.state == ImageState::Complete))
 }
 
 async fn read_version(lsu: &Lsu, key: &str, version: &ObjectVersion) -> Result<Bytes> {
     if version.size > RECORD_SIZE_MAX {
         return Ok(Bytes::new());
     }
-    let read = async || lsu.store().get_version(lsu.bucket(), key, &version.id, version.size).await;
+    let read = async || {
+        lsu.store()
+            .get_version(lsu.bucket(), key, &version.id, version.size)
+            .await
+    };
     match read().await {
         // One answer is no verdict, and a front-end may take a moment to know.
         Err(error) if error.kind() == Kind::NotFound => {
@@ -186,7 +210,11 @@ async fn recover_object(lsu: &Lsu, image: &Sidecar, done: &mut Vec<String>) -> R
     let (key, size) = (data.key.as_str(), data.size);
     let now = store.head(bucket, key).await.if_found()?;
     let versions = versions(lsu, key).await?.unwrap_or_default();
-    let fits: Vec<_> = versions.iter().rev().filter(|version| !version.is_marker && version.size == size).collect();
+    let fits: Vec<_> = versions
+        .iter()
+        .rev()
+        .filter(|version| !version.is_marker && version.size == size)
+        .collect();
     let exact = fits.iter().find(|version| version.etag == data.etag).copied();
     let by_size = now.as_ref().is_some_and(|now| now.size == size);
     if by_size && now.as_ref().is_some_and(|now| now.etag == data.etag) {
@@ -218,8 +246,10 @@ async fn recover_object(lsu: &Lsu, image: &Sidecar, done: &mut Vec<String>) -> R
     let seen = store.head_fresh(bucket, key).await?;
     let is_unchanged = now.is_some_and(|now| now.etag == seen.etag && now.version_id == seen.version_id);
     if seen.size != size || is_unchanged {
-        let what =
-            format!("bring back {bucket}/{key}: answered with success, and it has {} bytes as before", seen.size);
+        let what = format!(
+            "bring back {bucket}/{key}: answered with success, and it has {} bytes as before",
+            seen.size
+        );
         return Err(Error::new(Kind::Unavailable, what));
     }
     done.push(format!("{key} is back with {size} bytes"));
@@ -256,8 +286,15 @@ async fn by_bytes<'a>(lsu: &Lsu, image: &Sidecar, versions: &[&'a ObjectVersion]
 async fn by_crc<'a>(lsu: &Lsu, image: &Sidecar, versions: &[&'a ObjectVersion]) -> Result<Option<&'a ObjectVersion>> {
     let wanted = image.content.crc64nvme.to_base64();
     for version in versions.iter().copied() {
-        let object = lsu.store().head_version(lsu.bucket(), &image.content.data.key, &version.id).await.if_found()?;
-        if object.and_then(|object| object.crc64).is_some_and(|crc64| crc64 == wanted) {
+        let object = lsu
+            .store()
+            .head_version(lsu.bucket(), &image.content.data.key, &version.id)
+            .await
+            .if_found()?;
+        if object
+            .and_then(|object| object.crc64)
+            .is_some_and(|crc64| crc64 == wanted)
+        {
             return Ok(Some(version));
         }
     }
@@ -289,7 +326,15 @@ async fn copy_up(lsu: &Lsu, version: &ObjectVersion, image: &Sidecar) -> Result<
                 return Err(error);
             }
         };
-        sent.push(SentPart { number: part.number, size: part.size, etag, crc64: part.crc64nvme });
+        sent.push(SentPart {
+            number: part.number,
+            size: part.size,
+            etag,
+            crc64: part.crc64nvme,
+        });
     }
-    store.complete_upload_over(bucket, key, &upload, &sent, before.as_ref()).await.map(drop)
+    store
+        .complete_upload_over(bucket, key, &upload, &sent, before.as_ref())
+        .await
+        .map(drop)
 }

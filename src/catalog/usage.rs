@@ -35,7 +35,9 @@ impl UsageFile {
     pub fn new(state_dir: &Path, server: &str, lsu: &str) -> Self {
         // A dash in the server's name would let two LSUs of two servers share a file.
         let server = server.replace('-', "=");
-        Self { path: state_dir.join(format!("usage-{server}-{lsu}.json")) }
+        Self {
+            path: state_dir.join(format!("usage-{server}-{lsu}.json")),
+        }
     }
 
     /// The figures, or None when this host has never counted.
@@ -59,7 +61,10 @@ impl UsageFile {
     pub fn added(&self, bytes: u64) {
         self.adjust(|usage| {
             let usage = usage.unwrap_or_default();
-            Some(Usage { bytes: usage.bytes.saturating_add(bytes), images: usage.images.saturating_add(1) })
+            Some(Usage {
+                bytes: usage.bytes.saturating_add(bytes),
+                images: usage.images.saturating_add(1),
+            })
         });
     }
 
@@ -67,7 +72,10 @@ impl UsageFile {
     pub fn removed(&self, bytes: u64) {
         self.adjust(|usage| {
             let usage = usage?;
-            Some(Usage { bytes: usage.bytes.saturating_sub(bytes), images: usage.images.saturating_sub(1) })
+            Some(Usage {
+                bytes: usage.bytes.saturating_sub(bytes),
+                images: usage.images.saturating_sub(1),
+            })
         });
     }
 
@@ -105,7 +113,9 @@ impl UsageFile {
         }
         let mut locked = Locked::take(files::update(&self.path, files::STATE_MODE)?, File::try_lock)?;
         let file = &mut locked.0;
-        let Some(usage) = change(read_from(file)?) else { return Ok(()) };
+        let Some(usage) = change(read_from(file)?) else {
+            return Ok(());
+        };
         // Written over and then cut: a crash between the two leaves the new figures with an old tail.
         let text = serde_json::to_vec(&usage)?;
         file.rewind()?;
@@ -144,7 +154,10 @@ impl Drop for Locked {
 /// None for a text that is no figure: it is written anew.
 fn read_from(file: &mut File) -> std::io::Result<Option<Usage>> {
     let text = files::read_up_to(file, SIZE_MAX)?;
-    Ok(serde_json::Deserializer::from_slice(&text).into_iter().next().and_then(Result::ok))
+    Ok(serde_json::Deserializer::from_slice(&text)
+        .into_iter()
+        .next()
+        .and_then(Result::ok))
 }
 
 #[cfg(test)]
@@ -163,14 +176,38 @@ mod tests {
             }
         });
         file.removed(3);
-        assert_eq!(file.read(), Some(Usage { bytes: 3 * 399, images: 399 }));
+        assert_eq!(
+            file.read(),
+            Some(Usage {
+                bytes: 3 * 399,
+                images: 399
+            })
+        );
         let before = file.read().unwrap();
         file.added(7);
-        file.counted(before, Usage { bytes: 1_000, images: 10 });
-        assert_eq!(file.read(), Some(Usage { bytes: 1_007, images: 11 }));
+        file.counted(
+            before,
+            Usage {
+                bytes: 1_000,
+                images: 10,
+            },
+        );
+        assert_eq!(
+            file.read(),
+            Some(Usage {
+                bytes: 1_007,
+                images: 11
+            })
+        );
         let before = file.read().unwrap();
         file.removed(7);
-        file.counted(before, Usage { bytes: 1_000, images: 10 });
+        file.counted(
+            before,
+            Usage {
+                bytes: 1_000,
+                images: 10,
+            },
+        );
         assert_eq!(file.read(), Some(Usage { bytes: 993, images: 9 }));
         (0..500).for_each(|_| file.removed(3));
         assert_eq!(file.read(), Some(Usage::default()));
@@ -181,7 +218,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = |server, lsu| UsageFile::new(folder.path(), server, lsu);
         file("vast", "dr-nightly").added(5);
-        assert_eq!((file("vast", "dr-nightly").read().is_some(), file("vast-dr", "nightly").read()), (true, None));
+        assert_eq!(
+            (
+                file("vast", "dr-nightly").read().is_some(),
+                file("vast-dr", "nightly").read()
+            ),
+            (true, None)
+        );
     }
 
     #[test]
@@ -192,7 +235,10 @@ mod tests {
         let usage = UsageFile::new(folder.path(), "v", "l");
         std::os::unix::fs::symlink(&other, &usage.path).unwrap();
         usage.added(5);
-        assert_eq!((usage.read(), std::fs::read_to_string(&other).unwrap().as_str()), (None, "of somebody else"));
+        assert_eq!(
+            (usage.read(), std::fs::read_to_string(&other).unwrap().as_str()),
+            (None, "of somebody else")
+        );
         std::fs::remove_file(&usage.path).unwrap();
         let long = File::create(&usage.path).unwrap();
         long.set_len(3 << 30).unwrap();

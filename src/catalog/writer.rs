@@ -21,7 +21,9 @@ impl Writer {
             host: gethostname::gethostname().to_string_lossy().into_owned(),
             pid,
             version: env!("CARGO_PKG_VERSION").into(),
-            process: host_identity().zip(start_time(pid)).map(|(host, start)| format!("{host}/{start}")),
+            process: host_identity()
+                .zip(start_time(pid))
+                .map(|(host, start)| format!("{host}/{start}")),
             copy: Some(format!("{:x}", copy_in_process())),
         }
     }
@@ -63,7 +65,9 @@ fn has_ended(pid: u32) -> bool {
 }
 
 fn is_over(stat: &str) -> bool {
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next());
+    let state = stat
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.split_whitespace().next());
     state.is_some_and(|state| ["Z", "X", "x"].contains(&state))
 }
 
@@ -83,11 +87,20 @@ mod tests {
     fn a_process_is_known_by_more_than_its_number() {
         let this = Writer::this();
         assert!(this.is_this() && !this.is_dead());
-        let earlier = Writer { process: this.process.as_ref().map(|p| format!("{p}1")), ..this.clone() };
+        let earlier = Writer {
+            process: this.process.as_ref().map(|p| format!("{p}1")),
+            ..this.clone()
+        };
         assert!(earlier.is_dead() && !earlier.is_this());
-        let elsewhere = Writer { process: Some("another-boot/pid:[1]/1".into()), ..this.clone() };
+        let elsewhere = Writer {
+            process: Some("another-boot/pid:[1]/1".into()),
+            ..this.clone()
+        };
         assert!(!elsewhere.is_dead() && !elsewhere.is_this());
-        let other_copy = Writer { copy: Some("0".into()), ..this.clone() };
+        let other_copy = Writer {
+            copy: Some("0".into()),
+            ..this.clone()
+        };
         assert!(!other_copy.is_dead() && !other_copy.is_this());
         let unknown = Writer { process: None, ..this };
         assert!(!unknown.is_dead() && !unknown.is_this());
@@ -96,8 +109,14 @@ mod tests {
     #[test]
     fn a_process_that_ended_is_dead_even_before_it_is_waited_for() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let process = host_identity().zip(start_time(child.id())).map(|(host, start)| format!("{host}/{start}"));
-        let writer = Writer { pid: child.id(), process, ..Writer::this() };
+        let process = host_identity()
+            .zip(start_time(child.id()))
+            .map(|(host, start)| format!("{host}/{start}"));
+        let writer = Writer {
+            pid: child.id(),
+            process,
+            ..Writer::this()
+        };
         assert!(!writer.is_dead());
         child.kill().unwrap();
         while !writer.is_dead() {

@@ -142,7 +142,12 @@ pub fn parse(text: &str, path: &Path) -> Result<Config> {
     let raw: RawFile = toml::from_str(text).map_err(|error| refuse_syntax(text, path, &error))?;
     let at = File { text, path };
     if raw.server.is_empty() || raw.server.len() > 64 {
-        return Err(at.refuse(0, "server", &raw.server.len().to_string(), "1 to 64 tables [server.<name>]"));
+        return Err(at.refuse(
+            0,
+            "server",
+            &raw.server.len().to_string(),
+            "1 to 64 tables [server.<name>]",
+        ));
     }
     let mut servers = BTreeMap::new();
     for (name, server) in raw.server {
@@ -167,18 +172,33 @@ pub fn parse(text: &str, path: &Path) -> Result<Config> {
 
 /// The line, counted from 1, in which byte `offset` of `text` stands.
 pub fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+    text.as_bytes()
+        .iter()
+        .take(offset)
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1
 }
 
 fn refuse_syntax(text: &str, path: &Path, error: &toml::de::Error) -> Error {
     let line = error.span().map_or(1, |span| line_of(text, span.start));
     let content = text.lines().nth(line - 1).unwrap_or_default().to_ascii_lowercase();
-    let secret = ["secret", "password", "credentials", "key_id"].iter().any(|word| content.contains(word));
+    let secret = ["secret", "password", "credentials", "key_id"]
+        .iter()
+        .any(|word| content.contains(word));
     // Whoever pastes a secret here by mistake must not read it again in a log: the parser quotes values, not keys.
     let unknown = error.message().starts_with("unknown field");
-    let message = if secret && !unknown { "the value is not valid here" } else { error.message() };
+    let message = if secret && !unknown {
+        "the value is not valid here"
+    } else {
+        error.message()
+    };
     let key = content.split('=').next().unwrap_or_default().trim().to_owned();
-    let key = if content.contains('=') && !message.contains(&key) { format!(", key {key}") } else { String::new() };
+    let key = if content.contains('=') && !message.contains(&key) {
+        format!(", key {key}")
+    } else {
+        String::new()
+    };
     Error::new(Kind::Config, format!("{}, line {line}{key}: {message}", path.display()))
 }
 
@@ -191,7 +211,10 @@ struct File<'a> {
 impl File<'_> {
     fn refuse(&self, offset: usize, key: &str, value: &str, valid: &str) -> Error {
         let (path, line) = (self.path.display(), line_of(self.text, offset));
-        Error::new(Kind::Config, format!("{path}, line {line}: {key} = {value} is not valid; it must be {valid}"))
+        Error::new(
+            Kind::Config,
+            format!("{path}, line {line}: {key} = {value} is not valid; it must be {valid}"),
+        )
     }
 
     fn word(&self, key: &str, value: &str, offset: usize) -> Result<()> {
@@ -199,7 +222,12 @@ impl File<'_> {
         if fits && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
             return Ok(());
         }
-        Err(self.refuse(offset, key, &format!("{value:?}"), "1 to 63 characters of A-Z a-z 0-9 . _ -"))
+        Err(self.refuse(
+            offset,
+            key,
+            &format!("{value:?}"),
+            "1 to 63 characters of A-Z a-z 0-9 . _ -",
+        ))
     }
 
     fn number(&self, key: &str, given: &Given<u64>, default: usize, min: u64, max: u64) -> Result<usize> {
@@ -245,7 +273,11 @@ impl File<'_> {
         let urls = raw.endpoints.get_ref();
         let endpoint = Endpoint::parse(urls).map_err(|valid| {
             // A URL with a user part may hold a password.
-            let shown = if urls.iter().any(|url| url.contains('@')) { "[…]".into() } else { format!("{urls:?}") };
+            let shown = if urls.iter().any(|url| url.contains('@')) {
+                "[…]".into()
+            } else {
+                format!("{urls:?}")
+            };
             self.refuse(raw.endpoints.span().start, &format!("{key}.endpoints"), &shown, &valid)
         })?;
         let credentials = match &raw.credentials {
@@ -291,9 +323,16 @@ impl File<'_> {
             let lsu = self.lsu(&format!("{key}.lsu"), given.into_inner())?;
             if lsus.len() == 1024 || lsus.iter().any(|other| other.name == lsu.name) {
                 let value = format!("{:?}", lsu.name);
-                return Err(self.refuse(start, &format!("{key}.lsu.name"), &value, "unique, and at most 1024 LSUs"));
+                return Err(self.refuse(
+                    start,
+                    &format!("{key}.lsu.name"),
+                    &value,
+                    "unique, and at most 1024 LSUs",
+                ));
             }
-            let twin = lsus.iter().find(|other| other.bucket == lsu.bucket && other.prefix == lsu.prefix);
+            let twin = lsus
+                .iter()
+                .find(|other| other.bucket == lsu.bucket && other.prefix == lsu.prefix);
             if let Some(twin) = twin {
                 let value = format!("{:?}", lsu.bucket);
                 let valid = format!("another bucket or prefix than that of LSU {}", twin.name);
@@ -317,7 +356,11 @@ impl File<'_> {
             return Err(self.refuse(start, &format!("{key}.bucket"), &format!("{bucket:?}"), valid));
         }
         let prefix = raw.prefix.map(Spanned::into_inner).unwrap_or_default();
-        let prefix = if prefix.is_empty() || prefix.ends_with('/') { prefix } else { format!("{prefix}/") };
+        let prefix = if prefix.is_empty() || prefix.ends_with('/') {
+            prefix
+        } else {
+            format!("{prefix}/")
+        };
         let portable = |b: u8| b.is_ascii_alphanumeric() || b"._-/=".contains(&b);
         if prefix.starts_with('/') || prefix.contains("//") || prefix.len() > 256 || !prefix.bytes().all(portable) {
             let valid = "segments of A-Z a-z 0-9 . _ = - joined by single slashes, at most 256 bytes";
@@ -376,7 +419,13 @@ impl File<'_> {
             )?,
             ack_timeout: self.time("transfer.ack_timeout", &raw.ack_timeout, d.ack_timeout, 1_000, 600_000)?,
             io_threads: self.number("transfer.io_threads", &raw.io_threads, d.io_threads, 1, 64)?,
-            writer_lease: self.time("transfer.writer_lease", &raw.writer_lease, d.writer_lease, 1_000, 86_400_000)?,
+            writer_lease: self.time(
+                "transfer.writer_lease",
+                &raw.writer_lease,
+                d.writer_lease,
+                1_000,
+                86_400_000,
+            )?,
         })
     }
 
@@ -389,15 +438,19 @@ impl File<'_> {
         if budget < least || budget > 1 << 40 {
             let start = raw.budget.as_ref().map_or(0, |given| given.span().start);
             let largest = size_text(transfer.image_size_max_bytes);
-            let valid =
-                format!("{} (two of the largest parts that an image of {largest} needs) to 1 TiB", size_text(least));
+            let valid = format!(
+                "{} (two of the largest parts that an image of {largest} needs) to 1 TiB",
+                size_text(least)
+            );
             return Err(self.refuse(start, "pool.budget", &size_text(budget), &valid));
         }
         Ok(Pool { budget_bytes: budget })
     }
 
     fn integrity(&self, raw: &RawIntegrity) -> Result<Integrity> {
-        let Some(given) = &raw.wire else { return Ok(Integrity::default()) };
+        let Some(given) = &raw.wire else {
+            return Ok(Integrity::default());
+        };
         let wire = match given.get_ref().as_str() {
             "auto" => WireChoice::Auto,
             "crc64nvme" => WireChoice::Crc64Nvme,
@@ -414,11 +467,23 @@ impl File<'_> {
     fn retry(&self, raw: &RawRetry) -> Result<Retry> {
         let d = Retry::default();
         let attempts = self.number("retry.attempts", &raw.attempts, d.attempts as usize, 1, 100)?;
-        let hedge = self.number("retry.hedge_percent", &raw.hedge_percent, d.hedge_percent as usize, 0, 100)?;
+        let hedge = self.number(
+            "retry.hedge_percent",
+            &raw.hedge_percent,
+            d.hedge_percent as usize,
+            0,
+            100,
+        )?;
         Ok(Retry {
             hedge_percent: u32::try_from(hedge).unwrap_or(d.hedge_percent),
             attempts: u32::try_from(attempts).unwrap_or(d.attempts),
-            backoff_initial: self.time("retry.backoff_initial", &raw.backoff_initial, d.backoff_initial, 1, 60_000)?,
+            backoff_initial: self.time(
+                "retry.backoff_initial",
+                &raw.backoff_initial,
+                d.backoff_initial,
+                1,
+                60_000,
+            )?,
             backoff_max: self.time("retry.backoff_max", &raw.backoff_max, d.backoff_max, 1, 600_000)?,
             token_bucket: self.number("retry.token_bucket", &raw.token_bucket, d.token_bucket, 1, 1_000_000)?,
             floor_rate_bytes: self.size("retry.floor_rate", &raw.floor_rate, d.floor_rate_bytes, 1, 1 << 40)?,
@@ -429,7 +494,13 @@ impl File<'_> {
                 100,
                 3_600_000,
             )?,
-            stall_timeout: self.time("retry.stall_timeout", &raw.stall_timeout, d.stall_timeout, 100, 3_600_000)?,
+            stall_timeout: self.time(
+                "retry.stall_timeout",
+                &raw.stall_timeout,
+                d.stall_timeout,
+                100,
+                3_600_000,
+            )?,
             operation_timeout: self.time(
                 "retry.operation_timeout",
                 &raw.operation_timeout,
@@ -444,7 +515,10 @@ impl File<'_> {
         let d = Metrics::default();
         // Well below the time after which a file counts as one of an ended process, see metrics/export.rs.
         let interval = self.time("metrics.interval", &raw.interval, d.interval, 1_000, 300_000)?;
-        Ok(Metrics { dir: raw.dir.as_ref().map(|dir| self.path_of(dir)), interval })
+        Ok(Metrics {
+            dir: raw.dir.as_ref().map(|dir| self.path_of(dir)),
+            interval,
+        })
     }
 
     fn log(&self, raw: &RawLog) -> Result<Log> {
@@ -456,7 +530,12 @@ impl File<'_> {
             }
             Some(given) => {
                 let valid = "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
-                return Err(self.refuse(given.span().start, "log.level", &format!("{:?}", given.get_ref()), valid));
+                return Err(self.refuse(
+                    given.span().start,
+                    "log.level",
+                    &format!("{:?}", given.get_ref()),
+                    valid,
+                ));
             }
         };
         let format = match raw.format.as_ref().map(|given| (given, given.get_ref().as_str())) {
@@ -472,9 +551,17 @@ impl File<'_> {
                 ));
             }
         };
-        let (file, keep) =
-            (raw.file.as_ref().map(|file| self.path_of(file)), self.number("log.keep", &raw.keep, d.keep, 0, 10_000)?);
-        Ok(Log { file, level, format, rotate: self.rotation(&raw.rotate, d.rotate)?, keep })
+        let (file, keep) = (
+            raw.file.as_ref().map(|file| self.path_of(file)),
+            self.number("log.keep", &raw.keep, d.keep, 0, 10_000)?,
+        );
+        Ok(Log {
+            file,
+            level,
+            format,
+            rotate: self.rotation(&raw.rotate, d.rotate)?,
+            keep,
+        })
     }
 
     fn rotation(&self, given: &Given<String>, default: Rotation) -> Result<Rotation> {
@@ -484,7 +571,10 @@ impl File<'_> {
             ("never", _) => Ok(Rotation::Never),
             (_, Some(bytes)) if (LOG_SIZE_MIN..=1 << 40).contains(&bytes) => Ok(Rotation::Size(bytes)),
             (other, _) => {
-                let valid = format!("\"daily\", \"never\" or a size from {} to 1 TiB", size_text(LOG_SIZE_MIN));
+                let valid = format!(
+                    "\"daily\", \"never\" or a size from {} to 1 TiB",
+                    size_text(LOG_SIZE_MIN)
+                );
                 Err(self.refuse(given.span().start, "log.rotate", &format!("{other:?}"), &valid))
             }
         }

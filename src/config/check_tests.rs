@@ -3,7 +3,9 @@ use super::*;
 const SERVER: &str = "[server.v]\nendpoints = [\"http://127.0.0.1:9000\"]\n";
 
 fn refusal(text: &str) -> String {
-    parse(text, Path::new("/etc/vastost/vastost.toml")).unwrap_err().to_string()
+    parse(text, Path::new("/etc/vastost/vastost.toml"))
+        .unwrap_err()
+        .to_string()
 }
 
 #[test]
@@ -48,29 +50,63 @@ fn an_unknown_key_is_refused_with_line_and_what_would_be_valid() {
 #[test]
 fn impossible_values_are_refused_with_line_key_value_and_bounds() {
     let cases = [
-        ("[transfer]\npart_size = \"1 MiB\"", "transfer.part_size = 1 MiB", "5 MiB to 1 GiB"),
+        (
+            "[transfer]\npart_size = \"1 MiB\"",
+            "transfer.part_size = 1 MiB",
+            "5 MiB to 1 GiB",
+        ),
         ("[transfer]\nio_threads = 0", "transfer.io_threads = 0", "1 to 64"),
         ("[pool]\nbudget = \"64 MiB\"", "pool.budget = 64 MiB", "256 MiB"),
-        ("[integrity]\nwire = \"sha256\"", "integrity.wire = \"sha256\"", "\"crc64nvme\""),
-        ("[retry]\nstall_timeout = \"0 s\"", "retry.stall_timeout = 0 ms", "100 ms to 1 h"),
-        ("[metrics]\ninterval = \"10 min\"", "metrics.interval = 10 min", "1 s to 5 min"),
+        (
+            "[integrity]\nwire = \"sha256\"",
+            "integrity.wire = \"sha256\"",
+            "\"crc64nvme\"",
+        ),
+        (
+            "[retry]\nstall_timeout = \"0 s\"",
+            "retry.stall_timeout = 0 ms",
+            "100 ms to 1 h",
+        ),
+        (
+            "[metrics]\ninterval = \"10 min\"",
+            "metrics.interval = 10 min",
+            "1 s to 5 min",
+        ),
         ("[log]\nformat = \"xml\"", "log.format = \"xml\"", "\"json\""),
         ("[log]\nrotate = \"1 KiB\"", "log.rotate = \"1 KiB\"", "64 KiB to 1 TiB"),
         ("[log]\nlevel = \"loud\"", "log.level = \"loud\"", "\"debug\""),
-        ("[[server.v.lsu]]\nname = \"a b\"", "server.v.lsu.name = \"a b\"", "1 to 63 characters"),
-        ("[[server.v.lsu]]\nname = \"UPPER\"", "server.v.lsu.bucket = \"UPPER\"", "3 to 63 characters"),
-        ("[server.v.credentials]\nsource = \"file\"", "server.v.credentials.source = \"file\"", "\"netbackup\""),
+        (
+            "[[server.v.lsu]]\nname = \"a b\"",
+            "server.v.lsu.name = \"a b\"",
+            "1 to 63 characters",
+        ),
+        (
+            "[[server.v.lsu]]\nname = \"UPPER\"",
+            "server.v.lsu.bucket = \"UPPER\"",
+            "3 to 63 characters",
+        ),
+        (
+            "[server.v.credentials]\nsource = \"file\"",
+            "server.v.credentials.source = \"file\"",
+            "\"netbackup\"",
+        ),
     ];
     for (text, key_and_value, valid) in cases {
         let error = refusal(&format!("{SERVER}{text}\n"));
-        assert!(error.contains("line 4") && error.contains(key_and_value) && error.contains(valid), "{text}: {error}");
+        assert!(
+            error.contains("line 4") && error.contains(key_and_value) && error.contains(valid),
+            "{text}: {error}"
+        );
     }
 }
 
 #[test]
 fn values_of_a_wrong_type_are_refused_with_line_and_key() {
     let error = refusal(&format!("{SERVER}[pool]\nbudget = true\n"));
-    assert!(error.contains("line 4") && error.contains("budget") && error.contains("16 MiB"), "{error}");
+    assert!(
+        error.contains("line 4") && error.contains("budget") && error.contains("16 MiB"),
+        "{error}"
+    );
     assert!(refusal("[pool]\n").contains("server"));
     assert!(refusal("[server.v]\nendpoints = []\n").contains("at least one URL"));
 }
@@ -80,7 +116,10 @@ fn two_lsus_in_one_place_are_refused() {
     let error = refusal(&format!(
         "{SERVER}[[server.v.lsu]]\nname = \"aaa\"\n[[server.v.lsu]]\nname = \"b\"\nbucket = \"aaa\"\n"
     ));
-    assert!(error.contains("another bucket or prefix than that of LSU aaa"), "{error}");
+    assert!(
+        error.contains("another bucket or prefix than that of LSU aaa"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -101,9 +140,15 @@ fn an_lsu_inside_a_folder_of_another_one_is_refused() {
         format!("[[server.v.lsu]]\nname = \"{name}\"\nbucket = \"shared\"\nprefix = \"{prefix}\"\n")
     };
     let config = |text: &str| format!("{SERVER}{text}");
-    for (first, second) in [(lsu("main", ""), lsu("p", "probe")), (lsu("p", "a/tmp/b"), lsu("main", "a"))] {
+    for (first, second) in [
+        (lsu("main", ""), lsu("p", "probe")),
+        (lsu("p", "a/tmp/b"), lsu("main", "a")),
+    ] {
         let error = refusal(&config(&format!("{first}{second}")));
-        assert!(error.contains("server.v.lsu.prefix = ") && error.contains("LSU main"), "{error}");
+        assert!(
+            error.contains("server.v.lsu.prefix = ") && error.contains("LSU main"),
+            "{error}"
+        );
         assert!(error.contains("begins with none of backups, catalog"), "{error}");
     }
     // Folders of different LSUs, and an LSU beside the folders, keep out of each other's way.
@@ -120,7 +165,18 @@ fn only_bucket_names_are_discovered() {
     let text = "[server.v]\nendpoints = [\"http://127.0.0.1:9\"]\nbucket_prefix = \"nbu-\"\n";
     let config = Config::parse(text, Path::new("vastost.toml")).unwrap();
     let server = config.server("v").unwrap();
-    let told = ["nbu-a", "nbu-/../../../etc/docker/daemon", "nbu-A", "other", "nbu-..", "nbu-a.b"];
-    let found: Vec<_> = server.discoveries(told.map(str::to_owned).to_vec()).into_iter().map(|lsu| lsu.name).collect();
+    let told = [
+        "nbu-a",
+        "nbu-/../../../etc/docker/daemon",
+        "nbu-A",
+        "other",
+        "nbu-..",
+        "nbu-a.b",
+    ];
+    let found: Vec<_> = server
+        .discoveries(told.map(str::to_owned).to_vec())
+        .into_iter()
+        .map(|lsu| lsu.name)
+        .collect();
     assert_eq!(found, ["nbu-a", "nbu-..", "nbu-a.b"]);
 }

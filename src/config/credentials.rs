@@ -34,7 +34,9 @@ pub struct KeyPair {
 
 impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyPair").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+        f.debug_struct("KeyPair")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -54,7 +56,11 @@ impl KeyPair {
         let (bytes, metadata) = files::read_given(path, FILE_SIZE_MAX).or_kind(Kind::Config, what)?;
         let mode = metadata.mode();
         if mode & 0o077 != 0 {
-            let text = format!("credentials file {} has mode {:04o}; make it 0600", path.display(), mode & 0o7777);
+            let text = format!(
+                "credentials file {} has mode {:04o}; make it 0600",
+                path.display(),
+                mode & 0o7777
+            );
             return Err(Error::new(Kind::Config, text));
         }
         let text = String::from_utf8(bytes).or_kind(Kind::Config, what)?;
@@ -65,19 +71,31 @@ impl KeyPair {
             Error::new(Kind::Config, format!("credentials file {}, line {line}: {needs}", path.display()))
         })?;
         let session_token = raw.session_token.filter(|token| !token.is_empty());
-        Ok(Self { access_key_id: raw.access_key_id, secret_access_key: raw.secret_access_key, session_token })
+        Ok(Self {
+            access_key_id: raw.access_key_id,
+            secret_access_key: raw.secret_access_key,
+            session_token,
+        })
     }
 
     /// From what crosses the C interface as a password: the secret, and behind a newline a session token.
     pub fn from_password(access_key_id: String, password: &str) -> Self {
         let (secret, token) = password.split_once('\n').unwrap_or((password, ""));
         let session_token = Some(token.trim().to_owned()).filter(|token| !token.is_empty());
-        Self { access_key_id, secret_access_key: secret.to_owned(), session_token }
+        Self {
+            access_key_id,
+            secret_access_key: secret.to_owned(),
+            session_token,
+        }
     }
 
     /// What [`KeyPair::from_password`] takes apart.
     pub fn to_password(&self) -> String {
-        let token = self.session_token.as_ref().map(|token| format!("\n{token}")).unwrap_or_default();
+        let token = self
+            .session_token
+            .as_ref()
+            .map(|token| format!("\n{token}"))
+            .unwrap_or_default();
         format!("{}{token}", self.secret_access_key)
     }
 
@@ -85,8 +103,14 @@ impl KeyPair {
     pub fn to_file_text(&self) -> String {
         let quote = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let (id, secret) = (quote(&self.access_key_id), quote(&self.secret_access_key));
-        let token = self.session_token.as_deref().map(|token| format!("session_token = {}\n", quote(token)));
-        format!("access_key_id = {id}\nsecret_access_key = {secret}\n{}", token.unwrap_or_default())
+        let token = self
+            .session_token
+            .as_deref()
+            .map(|token| format!("session_token = {}\n", quote(token)));
+        format!(
+            "access_key_id = {id}\nsecret_access_key = {secret}\n{}",
+            token.unwrap_or_default()
+        )
     }
 }
 
@@ -112,13 +136,23 @@ mod tests {
     #[test]
     fn no_secret_is_shown_by_errors_or_debug() {
         let folder = tempfile::tempdir().unwrap();
-        for text in ["access_key_id = 'a'\nsecret_access_key = HUSH", "access_key_id='a'\nsecret_acces_key='HUSH'"] {
+        for text in [
+            "access_key_id = 'a'\nsecret_access_key = HUSH",
+            "access_key_id='a'\nsecret_acces_key='HUSH'",
+        ] {
             let path = write(folder.path(), text, 0o600);
             let error = KeyPair::load(&path).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("HUSH"), "{error}");
         }
-        let pair = KeyPair { access_key_id: "id".into(), secret_access_key: "HU\"S/H+".into(), session_token: None };
-        let temporary = KeyPair { session_token: Some("HU/token==".into()), ..pair.clone() };
+        let pair = KeyPair {
+            access_key_id: "id".into(),
+            secret_access_key: "HU\"S/H+".into(),
+            session_token: None,
+        };
+        let temporary = KeyPair {
+            session_token: Some("HU/token==".into()),
+            ..pair.clone()
+        };
         for pair in [pair, temporary] {
             assert!(!format!("{pair:?}").contains("HU"));
             let path = write(folder.path(), &pair.to_file_text(), 0o600);

@@ -33,7 +33,12 @@ impl Endpoint {
             return Err("URLs of one scheme: all https or all http".into());
         }
         let targets = parsed.into_iter().map(|(_, target)| target).collect();
-        Ok(Self { https, host: first.host, port: first.port, targets })
+        Ok(Self {
+            https,
+            host: first.host,
+            port: first.port,
+            targets,
+        })
     }
 
     /// `https://host[:port]`, the port only when it is not the scheme's own.
@@ -44,9 +49,17 @@ impl Endpoint {
 
     /// `host[:port]` as it stands in the Host header and in signatures.
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
         let usual = if self.https { 443 } else { 80 };
-        if self.port == usual { host } else { format!("{host}:{}", self.port) }
+        if self.port == usual {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
     }
 }
 
@@ -71,11 +84,18 @@ fn parse_url(url: &str) -> Result<(bool, Target), String> {
     let authority = uri.authority().ok_or(VALID)?;
     let bare = matches!(uri.path(), "" | "/") && uri.query().is_none() && !authority.as_str().contains('@');
     // `Authority` accepts `host:` and `host:99999` and only drops the port.
-    let port_given = authority.as_str().rsplit_once(':').is_some_and(|(_, tail)| !tail.ends_with(']'));
+    let port_given = authority
+        .as_str()
+        .rsplit_once(':')
+        .is_some_and(|(_, tail)| !tail.ends_with(']'));
     if !bare || authority.host().is_empty() || (port_given && authority.port_u16().is_none_or(|port| port == 0)) {
         return Err(VALID.into());
     }
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+    let host = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
     let port = authority.port_u16().unwrap_or(if https { 443 } else { 80 });
     Ok((https, Target { host, port }))
 }
@@ -91,14 +111,23 @@ mod tests {
         assert_eq!(endpoint.url(), "https://s3.example.com");
         let targets: Vec<_> = endpoint.targets.iter().map(ToString::to_string).collect();
         assert_eq!(targets, ["s3.example.com:443", "10.0.0.1:443", "10.0.0.2:8443"]);
-        assert_eq!(Endpoint::parse(&["http://[::1]:9000"]).unwrap().url(), "http://[::1]:9000");
+        assert_eq!(
+            Endpoint::parse(&["http://[::1]:9000"]).unwrap().url(),
+            "http://[::1]:9000"
+        );
     }
 
     #[test]
     fn urls_with_path_user_or_wrong_port_are_refused() {
-        for url in
-            ["s3.example.com", "ftp://x", "http://", "http://x/bucket", "http://u:p@x", "http://x:99999", "http://x?y"]
-        {
+        for url in [
+            "s3.example.com",
+            "ftp://x",
+            "http://",
+            "http://x/bucket",
+            "http://u:p@x",
+            "http://x:99999",
+            "http://x?y",
+        ] {
             assert!(Endpoint::parse(&[url]).is_err(), "{url}");
         }
         assert!(Endpoint::parse(&["http://x", "https://y"]).is_err());

@@ -22,7 +22,13 @@ mod tests {
     fn a_prefix_is_inside_a_folder_at_any_depth_and_beside_it_when_only_the_name_begins_so() {
         assert_eq!(folder_around("probe/", ""), Some("probe"));
         assert_eq!(folder_around("a/catalog/b/", "a/"), Some("catalog"));
-        for (inner, outer) in [("", ""), ("probe2/", ""), ("a/", "a/"), ("b/probe/", "a/"), ("a/b/probe/", "a/")] {
+        for (inner, outer) in [
+            ("", ""),
+            ("probe2/", ""),
+            ("a/", "a/"),
+            ("b/probe/", "a/"),
+            ("a/b/probe/", "a/"),
+        ] {
             assert_eq!(folder_around(inner, outer), None, "{inner} in {outer}");
         }
     }

@@ -226,13 +226,22 @@ impl Default for Retry {
 impl Default for Metrics {
     fn default() -> Self {
         // Prometheus's own usual scrape interval.
-        Self { dir: None, interval: Duration::from_secs(15) }
+        Self {
+            dir: None,
+            interval: Duration::from_secs(15),
+        }
     }
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { file: None, level: "info".into(), format: LogFormat::Text, rotate: Rotation::Daily, keep: 14 }
+        Self {
+            file: None,
+            level: "info".into(),
+            format: LogFormat::Text,
+            rotate: Rotation::Daily,
+            keep: 14,
+        }
     }
 }
 
@@ -260,7 +269,11 @@ impl Server {
     /// The LSUs that discovery makes of `buckets`, without those that the file names.
     pub fn discoveries(&self, buckets: Vec<String>) -> Vec<Lsu> {
         let taken = |bucket: &String| self.lsus.iter().any(|lsu| lsu.name == *bucket || lsu.bucket == *bucket);
-        buckets.into_iter().filter(|bucket| !taken(bucket)).filter_map(|bucket| self.discovered(&bucket)).collect()
+        buckets
+            .into_iter()
+            .filter(|bucket| !taken(bucket))
+            .filter_map(|bucket| self.discovered(&bucket))
+            .collect()
     }
 }
 
@@ -287,13 +300,19 @@ impl Config {
         }
         let places = places();
         // One that cannot be looked at is named by the error of reading it.
-        let is_missing =
-            |place: &Path| place.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        let is_missing = |place: &Path| {
+            place
+                .symlink_metadata()
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        };
         match places.iter().find(|place| !is_missing(place)) {
             Some(path) => Self::load(path),
             None => {
                 let tried: Vec<_> = places.iter().map(|p| p.display().to_string()).collect();
-                let what = format!("no configuration file: VASTOST_CONFIG is not set, and not at {}", tried.join(", "));
+                let what = format!(
+                    "no configuration file: VASTOST_CONFIG is not set, and not at {}",
+                    tried.join(", ")
+                );
                 Err(Error::new(Kind::Config, what))
             }
         }
@@ -303,7 +322,11 @@ impl Config {
     pub fn server(&self, name: &str) -> Result<&Server> {
         self.servers.get(name).ok_or_else(|| {
             let known: Vec<_> = self.servers.keys().map(String::as_str).collect();
-            let what = format!("server {name} is not in {}; it has: {}", self.path.display(), known.join(", "));
+            let what = format!(
+                "server {name} is not in {}; it has: {}",
+                self.path.display(),
+                known.join(", ")
+            );
             Error::new(Kind::ServerNotFound, what)
         })
     }
@@ -318,7 +341,10 @@ pub fn is_bucket_name(name: &str) -> bool {
 /// Where a configuration file is looked for, first match wins.
 pub fn places() -> Vec<PathBuf> {
     let beside = plugin_folder().map(|folder| folder.join("vastost.toml"));
-    beside.into_iter().chain([PathBuf::from("/etc/vastost/vastost.toml")]).collect()
+    beside
+        .into_iter()
+        .chain([PathBuf::from("/etc/vastost/vastost.toml")])
+        .collect()
 }
 
 /// The folder of the file that this code was loaded from, by the kernel's own map of the process.

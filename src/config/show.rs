@@ -22,7 +22,12 @@ fn quote(text: &str) -> String {
 
 fn show_server(text: &mut String, server: &Server) {
     let scheme = if server.endpoint.https { "https" } else { "http" };
-    let urls: Vec<_> = server.endpoint.targets.iter().map(|target| quote(&format!("{scheme}://{target}"))).collect();
+    let urls: Vec<_> = server
+        .endpoint
+        .targets
+        .iter()
+        .map(|target| quote(&format!("{scheme}://{target}")))
+        .collect();
     let _ = writeln!(
         text,
         "\n[server.{}]\nendpoints = [{}]\nregion = {}",
@@ -43,14 +48,27 @@ fn show_server(text: &mut String, server: &Server) {
         Source::NetBackup => writeln!(text, "credentials.source = \"netbackup\""),
         Source::Aws => writeln!(text, "credentials.source = \"aws\""),
         Source::File(path) => {
-            writeln!(text, "credentials = {{ source = \"file\", file = {} }}", quote(&path.display().to_string()))
+            writeln!(
+                text,
+                "credentials = {{ source = \"file\", file = {} }}",
+                quote(&path.display().to_string())
+            )
         }
-        Source::Profile(name) => writeln!(text, "credentials = {{ source = \"profile\", profile = {} }}", quote(name)),
+        Source::Profile(name) => writeln!(
+            text,
+            "credentials = {{ source = \"profile\", profile = {} }}",
+            quote(name)
+        ),
     };
     for lsu in &server.lsus {
         let _ = writeln!(text, "\n[[server.{}.lsu]]", quote(&server.name));
         let _ = writeln!(text, "name = {}\nbucket = {}", quote(&lsu.name), quote(&lsu.bucket));
-        let _ = writeln!(text, "prefix = {}\ndescription = {}", quote(&lsu.prefix), quote(&lsu.description));
+        let _ = writeln!(
+            text,
+            "prefix = {}\ndescription = {}",
+            quote(&lsu.prefix),
+            quote(&lsu.description)
+        );
         let _ = writeln!(text, "capacity = {}", quote(&size_text(lsu.capacity_bytes)));
     }
 }
@@ -95,7 +113,11 @@ fn show_engine(text: &mut String, config: &Config) {
         line("dir", quote(&dir.display().to_string()));
     }
     line("\n[log]\nlevel", quote(&config.log.level));
-    let format = if config.log.format == LogFormat::Json { "json" } else { "text" };
+    let format = if config.log.format == LogFormat::Json {
+        "json"
+    } else {
+        "text"
+    };
     line("format", quote(format));
     let rotate = match config.log.rotate {
         Rotation::Never => "never".to_owned(),

@@ -35,16 +35,27 @@ pub fn parse_size(text: &str) -> Option<u64> {
 
 /// The shortest exact text of a size.
 pub fn size_text(bytes: u64) -> String {
-    let exact = SIZES.iter().filter(|(_, factor)| bytes > 0 && bytes.is_multiple_of(*factor));
+    let exact = SIZES
+        .iter()
+        .filter(|(_, factor)| bytes > 0 && bytes.is_multiple_of(*factor));
     let best = exact.max_by_key(|(_, factor)| *factor);
-    best.map_or_else(|| format!("{bytes} B"), |(unit, factor)| format!("{} {unit}", bytes / factor))
+    best.map_or_else(
+        || format!("{bytes} B"),
+        |(unit, factor)| format!("{} {unit}", bytes / factor),
+    )
 }
 
 /// The shortest exact text of a time.
 pub fn time_text(time: Duration) -> String {
     let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let exact = TIMES_MS.iter().rev().find(|(_, factor)| ms > 0 && ms.is_multiple_of(*factor));
-    exact.map_or_else(|| format!("{ms} ms"), |(unit, factor)| format!("{} {unit}", ms / factor))
+    let exact = TIMES_MS
+        .iter()
+        .rev()
+        .find(|(_, factor)| ms > 0 && ms.is_multiple_of(*factor));
+    exact.map_or_else(
+        || format!("{ms} ms"),
+        |(unit, factor)| format!("{} {unit}", ms / factor),
+    )
 }
 
 fn parse_time(text: &str) -> Option<Duration> {
@@ -73,10 +84,14 @@ impl<'de> Deserialize<'de> for Size {
                 f.write_str("a size such as \"16 MiB\", \"1 TB\" or a number of bytes")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
-                parse_size(text).map(Size).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+                parse_size(text)
+                    .map(Size)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
             }
             fn visit_i64<E: de::Error>(self, n: i64) -> Result<Size, E> {
-                u64::try_from(n).map(Size).map_err(|_| E::invalid_value(de::Unexpected::Signed(n), &self))
+                u64::try_from(n)
+                    .map(Size)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(n), &self))
             }
         }
         deserializer.deserialize_any(SizeVisitor)
@@ -92,7 +107,9 @@ impl<'de> Deserialize<'de> for Time {
                 f.write_str("a time with a unit such as \"50 ms\", \"20 s\", \"5 min\" or \"1 h\"")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Time, E> {
-                parse_time(text).map(Time).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+                parse_time(text)
+                    .map(Time)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
             }
         }
         deserializer.deserialize_any(TimeVisitor)

@@ -12,12 +12,20 @@ pub fn warnings(config: &Config) -> Vec<String> {
         Source::File(path) => Some(("credentials file", path.as_path())),
         _ => None,
     });
-    let authorities = config.servers.values().filter_map(|server| Some(("CA file", server.tls.ca_file.as_deref()?)));
-    let given = [("configuration file", config.path.as_path())].into_iter().chain(keys).chain(authorities.clone());
+    let authorities = config
+        .servers
+        .values()
+        .filter_map(|server| Some(("CA file", server.tls.ca_file.as_deref()?)));
+    let given = [("configuration file", config.path.as_path())]
+        .into_iter()
+        .chain(keys)
+        .chain(authorities.clone());
     let mut warnings: Vec<_> = given.filter_map(|(what, path)| distrust(what, path)).collect();
     // Without it no server of the configuration can be opened.
     warnings.extend(authorities.filter_map(|(what, path)| {
-        std::fs::metadata(path).err().map(|error| format!("{what} {}: {error}", path.display()))
+        std::fs::metadata(path)
+            .err()
+            .map(|error| format!("{what} {}: {error}", path.display()))
     }));
     warnings.extend(config.log.file.as_deref().and_then(of_log));
     warnings.extend(of_state(&config.state_dir));
@@ -27,9 +35,12 @@ pub fn warnings(config: &Config) -> Vec<String> {
 /// Why a log is not written; None when it can be, or when its file can be made.
 pub fn of_log(path: &Path) -> Option<String> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let homeless =
-        folder.filter(|folder| !folder.is_dir()).map(|folder| format!("there is no folder {}", folder.display()));
-    homeless.or_else(|| files::fault(path)).map(|why| log_refused(path, &why))
+    let homeless = folder
+        .filter(|folder| !folder.is_dir())
+        .map(|folder| format!("there is no folder {}", folder.display()));
+    homeless
+        .or_else(|| files::fault(path))
+        .map(|why| log_refused(path, &why))
 }
 
 /// The sentence for a log that is not written.
@@ -81,7 +92,10 @@ mod tests {
         let expected = ["configuration file", "credentials file", "the log", "state file"];
         assert_eq!(found.len(), expected.len(), "{found:?}");
         for (text, begins) in found.iter().zip(expected) {
-            assert!(text.starts_with(begins) && text.contains(folder.path().to_str().unwrap()), "{text}");
+            assert!(
+                text.starts_with(begins) && text.contains(folder.path().to_str().unwrap()),
+                "{text}"
+            );
         }
     }
 }

@@ -53,7 +53,11 @@ impl Access {
 
     pub fn deny(&self, access_key_id: &str, action: &str, places: Places) {
         let (access_key_id, action) = (access_key_id.to_owned(), action.to_owned());
-        lock(&self.denied).push(Denied { access_key_id, action, places });
+        lock(&self.denied).push(Denied {
+            access_key_id,
+            action,
+            places,
+        });
     }
 
     pub fn allow(&self, access_key_id: &str, action: &str) {
@@ -69,7 +73,11 @@ impl Access {
     }
 
     pub fn check(&self, who: Option<&Credentials>, action: &str, place: Option<&str>) -> S3Result<()> {
-        if self.permits(who, action, place) { Ok(()) } else { Err(access_denied()) }
+        if self.permits(who, action, place) {
+            Ok(())
+        } else {
+            Err(access_denied())
+        }
     }
 }
 
@@ -110,7 +118,8 @@ impl S3Access for Guard {
             }
             let bypass = context.headers().get("x-amz-bypass-governance-retention");
             if bypass.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true")) {
-                self.0.check(context.credentials(), "BypassGovernanceRetention", place.as_deref())?;
+                self.0
+                    .check(context.credentials(), "BypassGovernanceRetention", place.as_deref())?;
             }
             match context.extensions_mut().get::<Asked>().cloned() {
                 Some(asked) => self.1.begin(&operation, key.as_deref(), &asked).await,
@@ -146,6 +155,13 @@ fn action(operation: &str, of_version: bool) -> &str {
 }
 
 fn parameter(query: &str, name: &str) -> Option<String> {
-    let value = query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))?.1;
-    Some(percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
+    let value = query
+        .split('&')
+        .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))?
+        .1;
+    Some(
+        percent_decode_str(&value.replace('+', " "))
+            .decode_utf8_lossy()
+            .into_owned(),
+    )
 }

@@ -14,13 +14,24 @@ pub async fn create(backend: &Backend, request: S3Request<CreateBucketInput>) ->
     let input = request.input;
     let object_lock = input.object_lock_enabled_for_bucket == Some(true);
     // Object Lock needs versions, so they come with it and stay.
-    let versioning = if object_lock { Versioning::Enabled } else { Versioning::Never };
-    let settings = Settings { created: Some(now()), versioning, object_lock, ..Settings::default() };
+    let versioning = if object_lock {
+        Versioning::Enabled
+    } else {
+        Versioning::Never
+    };
+    let settings = Settings {
+        created: Some(now()),
+        versioning,
+        object_lock,
+        ..Settings::default()
+    };
     if !backend.store.create_bucket(&input.bucket, &settings)? {
         let text = "Your previous request to create the named bucket succeeded and you already own it.";
         return Err(S3Error::with_message(S3ErrorCode::BucketAlreadyOwnedByYou, text));
     }
-    Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{}", input.bucket)) }))
+    Ok(S3Response::new(CreateBucketOutput {
+        location: Some(format!("/{}", input.bucket)),
+    }))
 }
 
 pub async fn delete(backend: &Backend, request: S3Request<DeleteBucketInput>) -> Answer<DeleteBucketOutput> {
@@ -33,7 +44,10 @@ pub async fn delete(backend: &Backend, request: S3Request<DeleteBucketInput>) ->
 
 pub async fn head(backend: &Backend, request: S3Request<HeadBucketInput>) -> Answer<HeadBucketOutput> {
     backend.bucket(&request.input.bucket)?;
-    Ok(S3Response::new(HeadBucketOutput { bucket_region: Some("us-east-1".to_owned()), ..Default::default() }))
+    Ok(S3Response::new(HeadBucketOutput {
+        bucket_region: Some("us-east-1".to_owned()),
+        ..Default::default()
+    }))
 }
 
 pub async fn list(backend: &Backend, request: S3Request<ListBucketsInput>) -> Answer<ListBucketsOutput> {
@@ -48,8 +62,11 @@ pub async fn list(backend: &Backend, request: S3Request<ListBucketsInput>) -> An
         name: Some(name),
         ..Bucket::default()
     });
-    let output =
-        ListBucketsOutput { buckets: Some(buckets.collect()), prefix: input.prefix.clone(), ..Default::default() };
+    let output = ListBucketsOutput {
+        buckets: Some(buckets.collect()),
+        prefix: input.prefix.clone(),
+        ..Default::default()
+    };
     Ok(S3Response::new(output))
 }
 
@@ -71,14 +88,20 @@ pub async fn versioning(
         Versioning::Suspended => Some(BucketVersioningStatus::SUSPENDED),
     };
     let status = status.map(BucketVersioningStatus::from_static);
-    Ok(S3Response::new(GetBucketVersioningOutput { status, ..Default::default() }))
+    Ok(S3Response::new(GetBucketVersioningOutput {
+        status,
+        ..Default::default()
+    }))
 }
 
 pub async fn set_versioning(
     backend: &Backend,
     request: S3Request<PutBucketVersioningInput>,
 ) -> Answer<PutBucketVersioningOutput> {
-    let (bucket, wanted) = (backend.bucket(&request.input.bucket)?, request.input.versioning_configuration);
+    let (bucket, wanted) = (
+        backend.bucket(&request.input.bucket)?,
+        request.input.versioning_configuration,
+    );
     let versioning = match wanted.status.as_ref().map(BucketVersioningStatus::as_str) {
         Some(BucketVersioningStatus::ENABLED) => Versioning::Enabled,
         Some(BucketVersioningStatus::SUSPENDED) => Versioning::Suspended,
@@ -89,7 +112,10 @@ pub async fn set_versioning(
         let text = "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.";
         return Err(S3Error::with_message(S3ErrorCode::InvalidBucketState, text));
     }
-    let settings = Settings { versioning, ..state.settings.clone() };
+    let settings = Settings {
+        versioning,
+        ..state.settings.clone()
+    };
     bucket.save_settings(&mut state, settings)?;
     Ok(S3Response::new(PutBucketVersioningOutput::default()))
 }

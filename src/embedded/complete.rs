@@ -23,14 +23,24 @@ pub async fn complete(
     if !backend.knows_checksums() {
         input.checksum_crc64nvme = None;
     }
-    let other = [&input.checksum_crc32, &input.checksum_crc32c, &input.checksum_sha1, &input.checksum_sha256];
+    let other = [
+        &input.checksum_crc32,
+        &input.checksum_crc32c,
+        &input.checksum_sha1,
+        &input.checksum_sha256,
+    ];
     if other.into_iter().any(Option::is_some) {
-        return Err(super::errors::not_implemented("a completion with another checksum than CRC64NVME"));
+        return Err(super::errors::not_implemented(
+            "a completion with another checksum than CRC64NVME",
+        ));
     }
     let bucket = backend.bucket(&input.bucket)?;
     let conditions = Conditions::new(input.if_match, input.if_none_match)?;
     let expected = crc64_of(input.checksum_crc64nvme.as_deref())?;
-    let given = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
+    let given = input
+        .multipart_upload
+        .and_then(|upload| upload.parts)
+        .unwrap_or_default();
 
     // One lock from the look to the end: of two completions of an upload one finds it gone.
     let mut state = bucket.lock();
@@ -106,7 +116,9 @@ fn chosen(upload: &Upload, given: &[CompletedPart]) -> S3Result<Vec<Part>> {
 
 fn assembled(upload: &Upload, parts: Vec<Part>) -> S3Result<Version> {
     let etag = composite_etag(parts.iter().map(|part| part.etag.as_str())).ok_or_else(invalid_part)?;
-    let crc64 = parts.iter().fold(Crc64::of(&[]), |crc64, part| crc64.then(part.crc64, part.size));
+    let crc64 = parts
+        .iter()
+        .fold(Crc64::of(&[]), |crc64, part| crc64.then(part.crc64, part.size));
     Ok(Version {
         key: upload.key.clone(),
         id: String::new(),
@@ -119,7 +131,10 @@ fn assembled(upload: &Upload, parts: Vec<Part>) -> S3Result<Version> {
         content_type: upload.content_type.clone(),
         metadata: upload.metadata.clone(),
         parts,
-        upload: Some(FromUpload { id: upload.id.clone(), with_checksum: upload.with_checksum }),
+        upload: Some(FromUpload {
+            id: upload.id.clone(),
+            with_checksum: upload.with_checksum,
+        }),
         lock: upload.lock.clone(),
     })
 }

@@ -37,7 +37,10 @@ impl SourceConditions {
     fn check(&self, stored: &Stored) -> S3Result<()> {
         let (etag, modified) = (&stored.version.etag, &stored.version.modified);
         let holds = self.if_match.as_ref().is_none_or(|condition| matches(condition, etag))
-            && self.if_none_match.as_ref().is_none_or(|condition| !matches(condition, etag))
+            && self
+                .if_none_match
+                .as_ref()
+                .is_none_or(|condition| !matches(condition, etag))
             && self.modified_since.as_ref().is_none_or(|since| modified > since)
             && self.unmodified_since.as_ref().is_none_or(|since| modified <= since);
         if holds { Ok(()) } else { Err(precondition_failed()) }
@@ -45,10 +48,19 @@ impl SourceConditions {
 }
 
 fn source(backend: &Backend, from: &CopySource, who: Option<&Credentials>) -> S3Result<Source> {
-    let CopySource::Bucket { bucket, key, version_id } = from else {
+    let CopySource::Bucket {
+        bucket,
+        key,
+        version_id,
+    } = from
+    else {
         return Err(not_implemented("a copy source that is no bucket"));
     };
-    let action = if version_id.is_some() { "GetObjectVersion" } else { "GetObject" };
+    let action = if version_id.is_some() {
+        "GetObjectVersion"
+    } else {
+        "GetObject"
+    };
     backend.access.check(who, action, Some(key))?;
     let bucket = backend.bucket(bucket)?;
     let stored = find(backend, &bucket, key, version_id.as_deref(), who)?;
@@ -77,16 +89,28 @@ impl Source {
 /// A file with the bytes of one part or object.
 fn piece(number: u16, size: u64, copied: &Copied, file: &NewFile) -> Part {
     let (etag, crc64) = (copied.md5.to_hex(), copied.crc64);
-    Part { number, size, etag, crc64, file: file.name(), modified: now() }
+    Part {
+        number,
+        size,
+        etag,
+        crc64,
+        file: file.name(),
+        modified: now(),
+    }
 }
 
 pub async fn object(backend: &Backend, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
     let input = request.input;
     if input.tagging.is_some() || input.sse_customer_key.is_some() || input.checksum_algorithm.is_some() {
-        return Err(not_implemented("tags, keys of the customer, another checksum in a copy"));
+        return Err(not_implemented(
+            "tags, keys of the customer, another checksum in a copy",
+        ));
     }
     let who = request.credentials.as_ref();
-    let (from, bucket) = (source(backend, &input.copy_source, who)?, backend.bucket(&input.bucket)?);
+    let (from, bucket) = (
+        source(backend, &input.copy_source, who)?,
+        backend.bucket(&input.bucket)?,
+    );
     let conditions = SourceConditions {
         if_match: input.copy_source_if_match,
         if_none_match: input.copy_source_if_none_match,
@@ -94,9 +118,15 @@ pub async fn object(backend: &Backend, request: S3Request<CopyObjectInput>) -> S
         unmodified_since: input.copy_source_if_unmodified_since,
     };
     conditions.check(&from.stored)?;
-    let replace = input.metadata_directive.as_ref().is_some_and(|d| d.as_str() == MetadataDirective::REPLACE);
+    let replace = input
+        .metadata_directive
+        .as_ref()
+        .is_some_and(|d| d.as_str() == MetadataDirective::REPLACE);
     let onto_itself = Arc::ptr_eq(&from.bucket, &bucket) && from.stored.version.key == input.key;
-    let is_current = bucket.lock().current(&input.key).is_some_and(|current| Arc::ptr_eq(current, &from.stored));
+    let is_current = bucket
+        .lock()
+        .current(&input.key)
+        .is_some_and(|current| Arc::ptr_eq(current, &from.stored));
     if onto_itself && is_current && !replace {
         let text = "This copy request is illegal because it is trying to copy an object to itself without changing the \
                     object's metadata, storage class, website redirect location or encryption attributes.";
@@ -121,8 +151,16 @@ pub async fn object(backend: &Backend, request: S3Request<CopyObjectInput>) -> S
         size: old.size,
         etag: copied.md5.to_hex(),
         crc64: old.crc64.map(|_| copied.crc64),
-        content_type: if replace { input.content_type } else { old.content_type.clone() },
-        metadata: if replace { metadata_of(input.metadata) } else { old.metadata.clone() },
+        content_type: if replace {
+            input.content_type
+        } else {
+            old.content_type.clone()
+        },
+        metadata: if replace {
+            metadata_of(input.metadata)
+        } else {
+            old.metadata.clone()
+        },
         parts: vec![piece(1, old.size, &copied, &file)],
         upload: None,
         lock,
@@ -190,7 +228,9 @@ fn byte_range(text: &str, size: u64) -> S3Result<(u64, u64)> {
         let (first, last) = range.split_once('-')?;
         Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?))
     });
-    let (first, last) = parsed.filter(|(first, last)| first <= last).ok_or_else(|| invalid_argument(said))?;
+    let (first, last) = parsed
+        .filter(|(first, last)| first <= last)
+        .ok_or_else(|| invalid_argument(said))?;
     if last >= size {
         let text = format!("Range specified is not valid for source object of size: {size}");
         return Err(S3Error::with_message(S3ErrorCode::InvalidRange, text));
@@ -206,7 +246,14 @@ mod tests {
     fn a_copied_range_lies_within_its_source() {
         assert_eq!(byte_range("bytes=0-9", 10).unwrap(), (0, 10));
         assert_eq!(byte_range("bytes=3-3", 10).unwrap(), (3, 1));
-        for wrong in ["bytes=0-10", "bytes=5-4", "bytes=-5", "bytes=5-", "0-4", "bytes=0-4,6-7"] {
+        for wrong in [
+            "bytes=0-10",
+            "bytes=5-4",
+            "bytes=-5",
+            "bytes=5-",
+            "0-4",
+            "bytes=0-4,6-7",
+        ] {
             assert!(byte_range(wrong, 10).is_err(), "{wrong}");
         }
     }

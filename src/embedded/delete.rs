@@ -38,20 +38,29 @@ fn delete(
         }
     }
     if let Some(id) = version_id {
-        if state.version(key, id).is_some_and(|stored| stored.version.lock.holds(&now(), bypass)) {
+        if state
+            .version(key, id)
+            .is_some_and(|stored| stored.version.lock.holds(&now(), bypass))
+        {
             return Err(locked());
         }
         // A version that is not there is deleted: no error.
         let removed = bucket.remove(&mut state, key, id)?;
         let marker = removed.is_some_and(|stored| stored.version.marker);
-        return Ok(Deleted { marker, version_id: Some(id.to_owned()) });
+        return Ok(Deleted {
+            marker,
+            version_id: Some(id.to_owned()),
+        });
     }
     if state.settings.versioning == Versioning::Never {
         bucket.remove(&mut state, key, "null")?;
         return Ok(Deleted::default());
     }
     let made = bucket.insert(&mut state, marker(key))?;
-    Ok(Deleted { marker: true, version_id: Some(made.version.shown_id().to_owned()) })
+    Ok(Deleted {
+        marker: true,
+        version_id: Some(made.version.shown_id().to_owned()),
+    })
 }
 
 fn marker(key: &str) -> Version {
@@ -77,8 +86,17 @@ pub async fn one(backend: &Backend, request: S3Request<DeleteObjectInput>) -> S3
     if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
         return Err(not_implemented("conditions on time and size of a delete"));
     }
-    let (bucket, bypass) = (backend.bucket(&input.bucket)?, input.bypass_governance_retention == Some(true));
-    let deleted = delete(&bucket, &input.key, input.version_id.as_deref(), bypass, input.if_match.as_ref())?;
+    let (bucket, bypass) = (
+        backend.bucket(&input.bucket)?,
+        input.bypass_governance_retention == Some(true),
+    );
+    let deleted = delete(
+        &bucket,
+        &input.key,
+        input.version_id.as_deref(),
+        bypass,
+        input.if_match.as_ref(),
+    )?;
     Ok(S3Response::new(DeleteObjectOutput {
         delete_marker: deleted.marker.then_some(true),
         version_id: deleted.version_id,
@@ -91,9 +109,16 @@ pub async fn many(
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let (input, who) = (request.input, request.credentials.as_ref());
-    let (bucket, bypass) = (backend.bucket(&input.bucket)?, input.bypass_governance_retention == Some(true));
+    let (bucket, bypass) = (
+        backend.bucket(&input.bucket)?,
+        input.bypass_governance_retention == Some(true),
+    );
     let quiet = input.delete.quiet == Some(true);
-    let mut output = DeleteObjectsOutput { deleted: Some(Vec::new()), errors: Some(Vec::new()), ..Default::default() };
+    let mut output = DeleteObjectsOutput {
+        deleted: Some(Vec::new()),
+        errors: Some(Vec::new()),
+        ..Default::default()
+    };
     for object in input.delete.objects {
         match delete_of_many(backend, &bucket, &object, bypass, who) {
             Err(error) => output.errors.get_or_insert_default().push(Error {
@@ -121,7 +146,11 @@ fn delete_of_many(
     bypass: bool,
     who: Option<&Credentials>,
 ) -> S3Result<Deleted> {
-    let action = if object.version_id.is_some() { "DeleteObjectVersion" } else { "DeleteObject" };
+    let action = if object.version_id.is_some() {
+        "DeleteObjectVersion"
+    } else {
+        "DeleteObject"
+    };
     backend.access.check(who, action, Some(&object.key))?;
     if object.e_tag.is_some() || object.last_modified_time.is_some() || object.size.is_some() {
         return Err(not_implemented("conditions of a delete of many"));

@@ -32,7 +32,10 @@ impl NewFile {
     }
 
     pub fn name(&self) -> String {
-        self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        self.path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
     }
 
     pub fn keep(mut self) {
@@ -50,9 +53,11 @@ impl Drop for NewFile {
 
 /// Writes `value` as `tmp` and renames that to `path`.
 pub fn write_json<T: Serialize>(tmp: &Path, path: &Path, value: &T) -> io::Result<()> {
-    fs::write(tmp, serde_json::to_vec(value)?).and_then(|()| fs::rename(tmp, path)).inspect_err(|_| {
-        let _ = fs::remove_file(tmp);
-    })
+    fs::write(tmp, serde_json::to_vec(value)?)
+        .and_then(|()| fs::rename(tmp, path))
+        .inspect_err(|_| {
+            let _ = fs::remove_file(tmp);
+        })
 }
 
 /// None when there is no such file.
@@ -61,7 +66,9 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
-    serde_json::from_slice(&text).map(Some).map_err(|e| io::Error::other(format!("{}: {e}", path.display())))
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|e| io::Error::other(format!("{}: {e}", path.display())))
 }
 
 /// The names in a folder; none when there is none.
@@ -70,7 +77,9 @@ pub fn names(folder: &Path) -> io::Result<Vec<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
-    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect()
 }
 
 /// Appends a whole span to `to`, which has the room.
@@ -79,7 +88,11 @@ pub fn read_span(span: &Span, to: &mut Vec<u8>) -> io::Result<()> {
     file.seek(SeekFrom::Start(span.offset))?;
     // Takes the room as it is: a resized buffer would be cleared first.
     let read = file.take(span.len).read_to_end(to)?;
-    if read as u64 == span.len { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    if read as u64 == span.len {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
 }
 
 /// The same bytes under a second name; a copy where the file system has no links.

@@ -33,7 +33,10 @@ pub fn access_denied() -> S3Error {
 
 /// A version that Object Lock protects.
 pub fn locked() -> S3Error {
-    S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied because object protected by object lock.")
+    S3Error::with_message(
+        S3ErrorCode::AccessDenied,
+        "Access Denied because object protected by object lock.",
+    )
 }
 
 pub fn precondition_failed() -> S3Error {

@@ -46,9 +46,16 @@ impl Bucket {
         }
         let _ = fs::remove_dir_all(folder.join("tmp"));
         fs::create_dir(folder.join("tmp"))?;
-        let bucket = Self { folder: folder.to_owned(), ids: Arc::clone(ids), state: Mutex::default() };
+        let bucket = Self {
+            folder: folder.to_owned(),
+            ids: Arc::clone(ids),
+            state: Mutex::default(),
+        };
         let settings = disk::read_json(&folder.join("bucket.json"))?.unwrap_or_default();
-        let mut state = State { settings, ..State::default() };
+        let mut state = State {
+            settings,
+            ..State::default()
+        };
         bucket.load_versions(&mut state)?;
         bucket.load_uploads(&mut state)?;
         bucket.remove_unnamed(&state)?;
@@ -61,7 +68,9 @@ impl Bucket {
         names.sort_unstable();
         for name in names {
             let path = self.folder.join("objects").join(name);
-            let Some(version) = disk::read_json::<Version>(&path)? else { continue };
+            let Some(version) = disk::read_json::<Version>(&path)? else {
+                continue;
+            };
             self.ids.seen(&version.id);
             let versions = state.keys.entry(version.key.clone()).or_default();
             // An overwrite that was killed between its two steps: the later one counts.
@@ -77,7 +86,11 @@ impl Bucket {
     }
 
     fn load_uploads(&self, state: &mut State) -> io::Result<()> {
-        let ids = state.keys.values().flatten().filter_map(|stored| stored.version.upload.as_ref());
+        let ids = state
+            .keys
+            .values()
+            .flatten()
+            .filter_map(|stored| stored.version.upload.as_ref());
         let completed: HashSet<_> = ids.map(|upload| upload.id.clone()).collect();
         for id in disk::names(&self.folder.join("uploads"))? {
             let folder = self.folder.join("uploads").join(&id);
@@ -137,7 +150,11 @@ impl Bucket {
     }
 
     fn stored(&self, version: Version) -> Arc<Stored> {
-        Arc::new(Stored { version, data: self.folder.join("data"), removed: AtomicBool::new(false) })
+        Arc::new(Stored {
+            version,
+            data: self.folder.join("data"),
+            removed: AtomicBool::new(false),
+        })
     }
 
     fn object_path(&self, id: &str) -> PathBuf {
@@ -173,7 +190,11 @@ impl Bucket {
     /// Puts `version` in the place of the one with its id.
     pub fn replace(&self, state: &mut State, version: Version) -> S3Result<()> {
         disk::write_json(&self.tmp(), &self.object_path(&version.id), &version).or_internal("save object")?;
-        let versions = state.keys.get_mut(&version.key).map(Vec::as_mut_slice).unwrap_or_default();
+        let versions = state
+            .keys
+            .get_mut(&version.key)
+            .map(Vec::as_mut_slice)
+            .unwrap_or_default();
         if let Some(place) = versions.iter_mut().find(|stored| stored.version.id == version.id) {
             *place = self.stored(version);
         }
@@ -182,7 +203,9 @@ impl Bucket {
 
     /// Removes the version with this id, as S3 shows it, for good; None when there is none.
     pub fn remove(&self, state: &mut State, key: &str, shown_id: &str) -> S3Result<Option<Arc<Stored>>> {
-        let Some(versions) = state.keys.get_mut(key) else { return Ok(None) };
+        let Some(versions) = state.keys.get_mut(key) else {
+            return Ok(None);
+        };
         let Some(at) = versions.iter().position(|stored| stored.version.shown_id() == shown_id) else {
             return Ok(None);
         };
@@ -206,7 +229,9 @@ impl Bucket {
         let folder = self.upload_folder(&upload.id);
         fs::create_dir(&folder).or_internal("begin upload")?;
         disk::write_json(&self.tmp(), &folder.join("upload.json"), &upload).or_internal("begin upload")?;
-        self.lock().uploads.insert((upload.key.clone(), upload.id.clone()), upload);
+        self.lock()
+            .uploads
+            .insert((upload.key.clone(), upload.id.clone()), upload);
         Ok(())
     }
 
@@ -225,7 +250,10 @@ impl Bucket {
 
     /// Takes the upload off, with the files of those of its parts that are in `but`.
     pub fn remove_upload(&self, state: &mut State, key: &str, id: &str, but: &HashSet<String>) -> S3Result<()> {
-        let upload = state.uploads.remove(&(key.to_owned(), id.to_owned())).ok_or_else(no_such_upload)?;
+        let upload = state
+            .uploads
+            .remove(&(key.to_owned(), id.to_owned()))
+            .ok_or_else(no_such_upload)?;
         fs::remove_dir_all(self.upload_folder(id)).or_internal("remove upload")?;
         for part in upload.parts.values().filter(|part| !but.contains(&part.file)) {
             let _ = fs::remove_file(self.data(&part.file));
@@ -246,21 +274,32 @@ impl State {
     }
 
     pub fn version(&self, key: &str, shown_id: &str) -> Option<&Arc<Stored>> {
-        self.keys.get(key)?.iter().find(|stored| stored.version.shown_id() == shown_id)
+        self.keys
+            .get(key)?
+            .iter()
+            .find(|stored| stored.version.shown_id() == shown_id)
     }
 
     pub fn upload(&self, key: &str, id: &str) -> S3Result<&Upload> {
-        self.uploads.get(&(key.to_owned(), id.to_owned())).ok_or_else(no_such_upload)
+        self.uploads
+            .get(&(key.to_owned(), id.to_owned()))
+            .ok_or_else(no_such_upload)
     }
 
     fn upload_mut(&mut self, key: &str, id: &str) -> S3Result<&mut Upload> {
-        self.uploads.get_mut(&(key.to_owned(), id.to_owned())).ok_or_else(no_such_upload)
+        self.uploads
+            .get_mut(&(key.to_owned(), id.to_owned()))
+            .ok_or_else(no_such_upload)
     }
 
     /// As MinIO counts: what is there and what comes must stay below the quota.
     pub fn check_quota(&self, more_bytes: u64) -> S3Result<()> {
         let full = |quota| self.used_bytes.saturating_add(more_bytes) >= quota;
-        if self.settings.quota_bytes.is_some_and(full) { Err(quota_exceeded()) } else { Ok(()) }
+        if self.settings.quota_bytes.is_some_and(full) {
+            Err(quota_exceeded())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -277,7 +316,11 @@ impl Stored {
             if here == 0 {
                 break;
             }
-            spans.push(Span { path: self.data.join(&part.file), offset, len: here });
+            spans.push(Span {
+                path: self.data.join(&part.file),
+                offset,
+                len: here,
+            });
             (offset, len) = (0, len - here);
         }
         spans

@@ -74,7 +74,10 @@ impl Buffers {
     fn take(self: &Arc<Self>, room: usize) -> Vec<u8> {
         let mut free = lock(&self.0);
         let fits = free.iter().position(|buffer| buffer.capacity() >= room);
-        let mut buffer = fits.or(free.len().checked_sub(1)).map(|at| free.swap_remove(at)).unwrap_or_default();
+        let mut buffer = fits
+            .or(free.len().checked_sub(1))
+            .map(|at| free.swap_remove(at))
+            .unwrap_or_default();
         buffer.clear();
         buffer.reserve(room);
         buffer
@@ -132,14 +135,25 @@ impl Hashers {
 
     fn with(&self, md5: Md5Sum) -> Sums {
         let of = |digest: &Option<Digest>| digest.as_ref().map(Digest::finalize);
-        Sums { size: self.size, md5, crc64: self.crc64.value(), crc32: of(&self.crc32), crc32c: of(&self.crc32c) }
+        Sums {
+            size: self.size,
+            md5,
+            crc64: self.crc64.value(),
+            crc32: of(&self.crc32),
+            crc32c: of(&self.crc32c),
+        }
     }
 }
 
 impl Engine {
     pub fn new(md5: Arc<Md5Lanes>) -> Self {
         let whole_bodies = Semaphore::new(WHOLE_BODIES_MAX);
-        Self { pieces: Arc::default(), wholes: Arc::default(), whole_bodies, md5 }
+        Self {
+            pieces: Arc::default(),
+            wholes: Arc::default(),
+            whole_bodies,
+            md5,
+        }
     }
 
     /// Takes a body of `len` bytes into `file`.

@@ -17,7 +17,12 @@ use super::operations::Backend;
 const PAGE_MAX: i32 = 1_000;
 
 /// What S3 leaves alone with `encoding-type=url`; spaces become `+`.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'*').remove(b'-').remove(b'_').remove(b'.');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'*')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.');
 
 pub fn page_size(name: &str, asked: Option<i32>) -> S3Result<usize> {
     let most = usize::try_from(asked.unwrap_or(PAGE_MAX).min(PAGE_MAX)).ok();
@@ -72,9 +77,13 @@ impl Query<'_> {
         let (mut page, mut from) = (Page::default(), self.begin());
         let mut last = None;
         loop {
-            let mut rest = state.keys.range::<str, _>((from.as_ref().map(String::as_str), Bound::Unbounded));
+            let mut rest = state
+                .keys
+                .range::<str, _>((from.as_ref().map(String::as_str), Bound::Unbounded));
             let next = rest.find(|(_, versions)| versions.last().is_some_and(|newest| !newest.version.marker));
-            let Some((key, versions)) = next.filter(|(key, _)| key.starts_with(self.prefix)) else { return page };
+            let Some((key, versions)) = next.filter(|(key, _)| key.starts_with(self.prefix)) else {
+                return page;
+            };
             if page.objects.len() + page.folders.len() == self.most {
                 page.last = last;
                 return page;
@@ -118,7 +127,9 @@ fn behind(folder: &str) -> Bound<String> {
 fn shown(stored: &Stored, encode: &impl Fn(&str) -> String) -> Object {
     let version = &stored.version;
     Object {
-        checksum_algorithm: version.crc64.map(|_| vec![ChecksumAlgorithm::from_static(ChecksumAlgorithm::CRC64NVME)]),
+        checksum_algorithm: version
+            .crc64
+            .map(|_| vec![ChecksumAlgorithm::from_static(ChecksumAlgorithm::CRC64NVME)]),
         checksum_type: version.crc64.map(|_| super::read::full_object()),
         e_tag: Some(ETag::Strong(version.etag.clone())),
         key: Some(encode(&version.key)),
@@ -148,9 +159,17 @@ pub async fn second_version(
     };
     let prefix = input.prefix.as_deref().unwrap_or_default();
     let delimiter = input.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
-    let page = Query { prefix, delimiter, after, most }.page(&bucket.lock());
+    let page = Query {
+        prefix,
+        delimiter,
+        after,
+        most,
+    }
+    .page(&bucket.lock());
     let next = page.last.map(|(folder, key)| to_token(folder, &key));
-    let folders = page.folders.iter().map(|folder| CommonPrefix { prefix: Some(encode(folder)) });
+    let folders = page.folders.iter().map(|folder| CommonPrefix {
+        prefix: Some(encode(folder)),
+    });
     Ok(S3Response::new(ListObjectsV2Output {
         name: Some(input.bucket.clone()),
         prefix: Some(encode(prefix)),
@@ -180,9 +199,21 @@ pub async fn first_version(
     let marker = input.marker.as_deref().unwrap_or_default();
     // A marker that is a folder was the end of a page.
     let is_folder = delimiter.is_some_and(|delimiter| rolled(marker, prefix, delimiter) == Some(marker));
-    let after = if is_folder { After::Folder(marker) } else { After::Key(marker) };
-    let page = Query { prefix, delimiter, after, most }.page(&bucket.lock());
-    let folders = page.folders.iter().map(|folder| CommonPrefix { prefix: Some(encode(folder)) });
+    let after = if is_folder {
+        After::Folder(marker)
+    } else {
+        After::Key(marker)
+    };
+    let page = Query {
+        prefix,
+        delimiter,
+        after,
+        most,
+    }
+    .page(&bucket.lock());
+    let folders = page.folders.iter().map(|folder| CommonPrefix {
+        prefix: Some(encode(folder)),
+    });
     Ok(S3Response::new(ListObjectsOutput {
         name: Some(input.bucket.clone()),
         prefix: Some(encode(prefix)),

@@ -52,7 +52,10 @@ impl Wish {
         if self.hold.is_some() {
             access.check(who, "PutObjectLegalHold", Some(key))?;
         }
-        Ok(Lock { retention, hold: self.hold.as_ref().map(is_on).transpose()? })
+        Ok(Lock {
+            retention,
+            hold: self.hold.as_ref().map(is_on).transpose()?,
+        })
     }
 }
 
@@ -84,7 +87,9 @@ pub fn require_proof(what: &str, bucket: &Bucket, lock: &Lock, proofs: &Proofs) 
     let by_default = bucket.lock().settings.default_retention.is_some();
     if (by_default || *lock != Lock::default()) && !proofs.any() {
         let text = "Content-MD5 OR x-amz-checksum- HTTP header is required for";
-        return Err(invalid_request(format!("{text} {what} requests with Object Lock parameters")));
+        return Err(invalid_request(format!(
+            "{text} {what} requests with Object Lock parameters"
+        )));
     }
     Ok(())
 }
@@ -95,7 +100,10 @@ pub fn apply_default(settings: &Settings, version: &mut Version) {
         && let Some(default) = &settings.default_retention
     {
         let until = SystemTime::now() + Duration::from_secs(u64::from(default.days) * 86_400);
-        version.lock.retention = Some(Retention { mode: default.mode, until: until.into() });
+        version.lock.retention = Some(Retention {
+            mode: default.mode,
+            until: until.into(),
+        });
     }
 }
 
@@ -106,18 +114,30 @@ pub async fn configuration(
     let settings = backend.bucket(&request.input.bucket)?.lock().settings.clone();
     if !settings.object_lock {
         let text = "Object Lock configuration does not exist for this bucket";
-        return Err(S3Error::with_message(S3ErrorCode::ObjectLockConfigurationNotFoundError, text));
+        return Err(S3Error::with_message(
+            S3ErrorCode::ObjectLockConfigurationNotFoundError,
+            text,
+        ));
     }
     let rule = settings.default_retention.map(|default| ObjectLockRule {
         default_retention: Some(DefaultRetention {
-            days: if default.years.is_none() { i32::try_from(default.days).ok() } else { None },
+            days: if default.years.is_none() {
+                i32::try_from(default.days).ok()
+            } else {
+                None
+            },
             mode: Some(default.mode.as_str().to_owned().into()),
             years: default.years.and_then(|years| i32::try_from(years).ok()),
         }),
     });
     let enabled = Some(ObjectLockEnabled::from_static(ObjectLockEnabled::ENABLED));
-    let configuration = ObjectLockConfiguration { object_lock_enabled: enabled, rule };
-    let output = GetObjectLockConfigurationOutput { object_lock_configuration: Some(configuration) };
+    let configuration = ObjectLockConfiguration {
+        object_lock_enabled: enabled,
+        rule,
+    };
+    let output = GetObjectLockConfigurationOutput {
+        object_lock_configuration: Some(configuration),
+    };
     Ok(S3Response::new(output))
 }
 
@@ -126,15 +146,24 @@ pub async fn configure(
     request: S3Request<PutObjectLockConfigurationInput>,
 ) -> Answer<PutObjectLockConfigurationOutput> {
     let bucket = backend.bucket(&request.input.bucket)?;
-    let rule = request.input.object_lock_configuration.and_then(|configuration| configuration.rule);
-    let default_retention = rule.and_then(|rule| rule.default_retention).map(|default| default_of(&default));
+    let rule = request
+        .input
+        .object_lock_configuration
+        .and_then(|configuration| configuration.rule);
+    let default_retention = rule
+        .and_then(|rule| rule.default_retention)
+        .map(|default| default_of(&default));
     let mut state = bucket.lock();
     if state.settings.versioning != Versioning::Enabled {
         let text = "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration";
         return Err(S3Error::with_message(S3ErrorCode::InvalidBucketState, text));
     }
     let default_retention = default_retention.transpose()?;
-    let settings = Settings { object_lock: true, default_retention, ..state.settings.clone() };
+    let settings = Settings {
+        object_lock: true,
+        default_retention,
+        ..state.settings.clone()
+    };
     bucket.save_settings(&mut state, settings)?;
     Ok(S3Response::new(PutObjectLockConfigurationOutput::default()))
 }
@@ -144,17 +173,27 @@ fn default_of(given: &DefaultRetention) -> S3Result<record::DefaultRetention> {
         let text = "The XML you provided was not well-formed or did not validate against our published schema";
         S3Error::with_message(S3ErrorCode::MalformedXML, text)
     };
-    let mode = given.mode.as_ref().and_then(|mode| Mode::parse(mode.as_str())).ok_or_else(malformed)?;
+    let mode = given
+        .mode
+        .as_ref()
+        .and_then(|mode| Mode::parse(mode.as_str()))
+        .ok_or_else(malformed)?;
     let days = match (given.days, given.years) {
         (Some(days), None) => days,
         (None, Some(years)) => years.saturating_mul(DAYS_A_YEAR),
         _ => return Err(malformed()),
     };
     if !(1..=DAYS_MAX).contains(&days) {
-        return Err(invalid_argument("Default retention period must be a positive integer value."));
+        return Err(invalid_argument(
+            "Default retention period must be a positive integer value.",
+        ));
     }
     let years = given.years.and_then(|years| u32::try_from(years).ok());
-    Ok(record::DefaultRetention { mode, days: days.unsigned_abs(), years })
+    Ok(record::DefaultRetention {
+        mode,
+        days: days.unsigned_abs(),
+        years,
+    })
 }
 
 /// The version that a request about locks means.
@@ -186,7 +225,9 @@ pub async fn retention(
         mode: Some(retention.mode.as_str().to_owned().into()),
         retain_until_date: Some(retention.until),
     };
-    Ok(S3Response::new(GetObjectRetentionOutput { retention: Some(retention) }))
+    Ok(S3Response::new(GetObjectRetentionOutput {
+        retention: Some(retention),
+    }))
 }
 
 pub async fn retain(
@@ -197,20 +238,35 @@ pub async fn retain(
     let place = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let (bucket, stored) = version(backend, place, request.credentials.as_ref())?;
     let given = input.retention.unwrap_or_default();
-    let wanted = match (given.mode.as_ref().map(ObjectLockRetentionMode::as_str), given.retain_until_date) {
+    let wanted = match (
+        given.mode.as_ref().map(ObjectLockRetentionMode::as_str),
+        given.retain_until_date,
+    ) {
         (None, None) => None,
         (Some(mode), Some(until)) => Some(checked(mode, until)?),
         _ => return Err(invalid_argument("Mode and RetainUntilDate must both be supplied")),
     };
     let bypass = input.bypass_governance_retention == Some(true);
     let mut state = bucket.lock();
-    let newest = state.version(&stored.version.key, stored.version.shown_id()).cloned().unwrap_or(stored);
+    let newest = state
+        .version(&stored.version.key, stored.version.shown_id())
+        .cloned()
+        .unwrap_or(stored);
     let old = newest.version.lock.retention.as_ref().filter(|old| old.until > now());
     if old.is_some_and(|old| !may_change(old, wanted.as_ref(), bypass)) {
         return Err(locked());
     }
-    let lock = Lock { retention: wanted, hold: newest.version.lock.hold };
-    bucket.replace(&mut state, Version { lock, ..newest.version.clone() })?;
+    let lock = Lock {
+        retention: wanted,
+        hold: newest.version.lock.hold,
+    };
+    bucket.replace(
+        &mut state,
+        Version {
+            lock,
+            ..newest.version.clone()
+        },
+    )?;
     Ok(S3Response::new(PutObjectRetentionOutput::default()))
 }
 
@@ -229,9 +285,17 @@ pub async fn legal_hold(
     let place = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let (_, stored) = version(backend, place, request.credentials.as_ref())?;
     let on = stored.version.lock.hold.ok_or_else(no_lock)?;
-    let status = if on { ObjectLockLegalHoldStatus::ON } else { ObjectLockLegalHoldStatus::OFF };
-    let legal_hold = ObjectLockLegalHold { status: Some(ObjectLockLegalHoldStatus::from_static(status)) };
-    Ok(S3Response::new(GetObjectLegalHoldOutput { legal_hold: Some(legal_hold) }))
+    let status = if on {
+        ObjectLockLegalHoldStatus::ON
+    } else {
+        ObjectLockLegalHoldStatus::OFF
+    };
+    let legal_hold = ObjectLockLegalHold {
+        status: Some(ObjectLockLegalHoldStatus::from_static(status)),
+    };
+    Ok(S3Response::new(GetObjectLegalHoldOutput {
+        legal_hold: Some(legal_hold),
+    }))
 }
 
 pub async fn hold(backend: &Backend, request: S3Request<PutObjectLegalHoldInput>) -> Answer<PutObjectLegalHoldOutput> {
@@ -239,12 +303,26 @@ pub async fn hold(backend: &Backend, request: S3Request<PutObjectLegalHoldInput>
     let place = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let (bucket, stored) = version(backend, place, request.credentials.as_ref())?;
     let status = input.legal_hold.and_then(|hold| hold.status);
-    let on = status.as_ref().ok_or_else(|| invalid_argument("Legal Hold must be either of 'ON' or 'OFF'"))?;
+    let on = status
+        .as_ref()
+        .ok_or_else(|| invalid_argument("Legal Hold must be either of 'ON' or 'OFF'"))?;
     let hold = Some(is_on(on)?);
     let mut state = bucket.lock();
-    let newest = state.version(&stored.version.key, stored.version.shown_id()).cloned().unwrap_or(stored);
-    let lock = Lock { hold, ..newest.version.lock.clone() };
-    bucket.replace(&mut state, Version { lock, ..newest.version.clone() })?;
+    let newest = state
+        .version(&stored.version.key, stored.version.shown_id())
+        .cloned()
+        .unwrap_or(stored);
+    let lock = Lock {
+        hold,
+        ..newest.version.lock.clone()
+    };
+    bucket.replace(
+        &mut state,
+        Version {
+            lock,
+            ..newest.version.clone()
+        },
+    )?;
     Ok(S3Response::new(PutObjectLegalHoldOutput::default()))
 }
 
@@ -253,7 +331,10 @@ mod tests {
     use super::*;
 
     fn until(mode: Mode, hours: u64) -> Retention {
-        Retention { mode, until: (SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 3600)).into() }
+        Retention {
+            mode,
+            until: (SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 3600)).into(),
+        }
     }
 
     #[test]

@@ -32,7 +32,9 @@ pub async fn begin(
             return Err(invalid_request(text));
         }
         (Some(ChecksumAlgorithm::CRC64NVME), Some(_)) => {
-            return Err(invalid_request("The COMPOSITE checksum type cannot be used with the crc64nvme algorithm."));
+            return Err(invalid_request(
+                "The COMPOSITE checksum type cannot be used with the crc64nvme algorithm.",
+            ));
         }
         (Some(_), _) => return Err(not_implemented("uploads with another checksum than CRC64NVME")),
     };
@@ -113,5 +115,8 @@ pub async fn part(
 
 pub fn part_number(number: i32) -> S3Result<u16> {
     let text = "Part number must be an integer between 1 and 10000, inclusive";
-    u16::try_from(number).ok().filter(|n| (1..=PARTS_MAX).contains(n)).ok_or_else(|| invalid_argument(text))
+    u16::try_from(number)
+        .ok()
+        .filter(|n| (1..=PARTS_MAX).contains(n))
+        .ok_or_else(|| invalid_argument(text))
 }

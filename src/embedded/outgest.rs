@@ -34,7 +34,13 @@ impl Outgoing {
     pub fn new(stored: &Arc<Stored>, offset: u64, len: u64, buffers: &Arc<Buffers>) -> Self {
         let spans = pieces(stored.spans(offset, len)).collect();
         let buffers = Arc::clone(buffers);
-        let mut body = Self { spans, buffers, reading: None, left: len, _stored: Arc::clone(stored) };
+        let mut body = Self {
+            spans,
+            buffers,
+            reading: None,
+            left: len,
+            _stored: Arc::clone(stored),
+        };
         body.read_on();
         body
     }
@@ -50,7 +56,9 @@ impl Stream for Outgoing {
     type Item = Result<Bytes, StdError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
+        let Some(reading) = &mut self.reading else {
+            return Poll::Ready(None);
+        };
         let read = ready!(reading.poll_unpin(context));
         self.reading = None;
         let piece = match read.map_err(io::Error::other).flatten() {
@@ -108,7 +116,13 @@ pub async fn copy(
             crc64.update(&piece);
             to.write_all(&piece)?;
         }
-        Ok::<_, io::Error>(Copied { md5: Md5Sum(md5.finalize().into()), crc64: crc64.value() })
+        Ok::<_, io::Error>(Copied {
+            md5: Md5Sum(md5.finalize().into()),
+            crc64: crc64.value(),
+        })
     });
-    copied.await.or_internal("copy an object")?.or_internal("copy an object")
+    copied
+        .await
+        .or_internal("copy an object")?
+        .or_internal("copy an object")
 }

@@ -41,7 +41,9 @@ pub async fn of_upload(backend: &Backend, request: S3Request<ListPartsInput>) ->
 }
 
 fn algorithm(upload: &Upload) -> Option<ChecksumAlgorithm> {
-    upload.with_checksum.then(|| ChecksumAlgorithm::from_static(ChecksumAlgorithm::CRC64NVME))
+    upload
+        .with_checksum
+        .then(|| ChecksumAlgorithm::from_static(ChecksumAlgorithm::CRC64NVME))
 }
 
 /// One line of a list of uploads.
@@ -55,7 +57,10 @@ pub async fn uploads(
     request: S3Request<ListMultipartUploadsInput>,
 ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
     let input = request.input;
-    let (bucket, most) = (backend.bucket(&input.bucket)?, page_size("max-uploads", input.max_uploads)?);
+    let (bucket, most) = (
+        backend.bucket(&input.bucket)?,
+        page_size("max-uploads", input.max_uploads)?,
+    );
     let encode = encoder(input.encoding_type.as_ref())?;
     let prefix = input.prefix.as_deref().unwrap_or_default();
     let key_marker = input.key_marker.as_deref().unwrap_or_default();
@@ -107,7 +112,9 @@ pub async fn uploads(
     });
     let prefixes = lines.iter().filter_map(|line| match line {
         Line::Upload(_) => None,
-        Line::Prefix(prefix) => Some(CommonPrefix { prefix: Some(encode(prefix)) }),
+        Line::Prefix(prefix) => Some(CommonPrefix {
+            prefix: Some(encode(prefix)),
+        }),
     });
     Ok(S3Response::new(ListMultipartUploadsOutput {
         bucket: Some(input.bucket),

@@ -44,7 +44,11 @@ impl Conditions {
             (None, Some(since)) => modified <= since,
             (None, None) => false,
         };
-        if unchanged { Err(S3ErrorCode::NotModified.into()) } else { Ok(()) }
+        if unchanged {
+            Err(S3ErrorCode::NotModified.into())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -87,15 +91,26 @@ pub async fn get(backend: &Backend, request: S3Request<GetObjectInput>) -> S3Res
     conditions.check(&stored)?;
 
     let version = &stored.version;
-    let range =
-        input.range.map(|range| range.check(version.size).map_err(|_| unsatisfiable(version.size))).transpose()?;
-    let (begin, end) = range.as_ref().map_or((0, version.size), |range| (range.start, range.end));
+    let range = input
+        .range
+        .map(|range| range.check(version.size).map_err(|_| unsatisfiable(version.size)))
+        .transpose()?;
+    let (begin, end) = range
+        .as_ref()
+        .map_or((0, version.size), |range| (range.start, range.end));
     let len = end - begin;
-    let crc64 = version.crc64.filter(|_| range.is_none() && input.checksum_mode.is_some());
+    let crc64 = version
+        .crc64
+        .filter(|_| range.is_none() && input.checksum_mode.is_some());
     let retention = version.lock.retention.as_ref();
     let output = GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
-        body: Some(StreamingBlob::new(Outgoing::new(&stored, begin, len, &backend.engine.pieces))),
+        body: Some(StreamingBlob::new(Outgoing::new(
+            &stored,
+            begin,
+            len,
+            &backend.engine.pieces,
+        ))),
         checksum_crc64nvme: crc64.map(|crc| crc.to_base64()),
         checksum_type: crc64.map(|_| full_object()),
         content_length: i64::try_from(len).ok(),
@@ -159,20 +174,37 @@ pub async fn attributes(
     let who = request.credentials.as_ref();
     let stored = find(backend, &bucket, &input.key, input.version_id.as_deref(), who)?;
     let version = &stored.version;
-    let asked = |name: &str| input.object_attributes.iter().any(|attribute| attribute.as_str() == name);
-    let (after, most) = (input.part_number_marker.unwrap_or(0), input.max_parts.unwrap_or(PARTS_PAGE));
+    let asked = |name: &str| {
+        input
+            .object_attributes
+            .iter()
+            .any(|attribute| attribute.as_str() == name)
+    };
+    let (after, most) = (
+        input.part_number_marker.unwrap_or(0),
+        input.max_parts.unwrap_or(PARTS_PAGE),
+    );
     if after < 0 || most < 0 {
-        return Err(invalid_argument("x-amz-max-parts and x-amz-part-number-marker cannot be negative"));
+        return Err(invalid_argument(
+            "x-amz-max-parts and x-amz-part-number-marker cannot be negative",
+        ));
     }
     let output = GetObjectAttributesOutput {
-        checksum: version.crc64.filter(|_| asked(ObjectAttributes::CHECKSUM)).map(|crc64| Checksum {
-            checksum_crc64nvme: Some(crc64.to_base64()),
-            checksum_type: Some(full_object()),
-            ..Checksum::default()
-        }),
+        checksum: version
+            .crc64
+            .filter(|_| asked(ObjectAttributes::CHECKSUM))
+            .map(|crc64| Checksum {
+                checksum_crc64nvme: Some(crc64.to_base64()),
+                checksum_type: Some(full_object()),
+                ..Checksum::default()
+            }),
         e_tag: asked(ObjectAttributes::ETAG).then(|| ETag::Strong(version.etag.clone())),
         last_modified: Some(version.modified.clone()),
-        object_parts: if asked(ObjectAttributes::OBJECT_PARTS) { object_parts(&stored, after, most) } else { None },
+        object_parts: if asked(ObjectAttributes::OBJECT_PARTS) {
+            object_parts(&stored, after, most)
+        } else {
+            None
+        },
         object_size: asked(ObjectAttributes::OBJECT_SIZE).then(|| i64::try_from(version.size).unwrap_or(i64::MAX)),
         storage_class: asked(ObjectAttributes::STORAGE_CLASS)
             .then(|| StorageClass::from_static(StorageClass::STANDARD)),
@@ -187,10 +219,18 @@ fn object_parts(stored: &Stored, after: i32, most: i32) -> Option<GetObjectAttri
     let upload = stored.version.upload.as_ref()?;
     let total = i32::try_from(stored.version.parts.len()).ok();
     if !upload.with_checksum {
-        return Some(GetObjectAttributesParts { total_parts_count: total, ..Default::default() });
+        return Some(GetObjectAttributesParts {
+            total_parts_count: total,
+            ..Default::default()
+        });
     }
     let most = most.min(PARTS_PAGE);
-    let rest: Vec<&Part> = stored.version.parts.iter().filter(|part| i32::from(part.number) > after).collect();
+    let rest: Vec<&Part> = stored
+        .version
+        .parts
+        .iter()
+        .filter(|part| i32::from(part.number) > after)
+        .collect();
     let page: Vec<_> = rest.iter().take(usize::try_from(most).unwrap_or_default()).collect();
     let parts = page.iter().map(|part| ObjectPart {
         checksum_crc64nvme: Some(part.crc64.to_base64()),
@@ -213,7 +253,13 @@ pub fn full_object() -> ChecksumType {
 }
 
 fn content_type(stored: &Stored) -> Option<String> {
-    Some(stored.version.content_type.clone().unwrap_or_else(|| "binary/octet-stream".to_owned()))
+    Some(
+        stored
+            .version
+            .content_type
+            .clone()
+            .unwrap_or_else(|| "binary/octet-stream".to_owned()),
+    )
 }
 
 fn metadata(stored: &Stored) -> Option<Metadata> {
@@ -222,8 +268,18 @@ fn metadata(stored: &Stored) -> Option<Metadata> {
 }
 
 fn hold(stored: &Stored) -> Option<ObjectLockLegalHoldStatus> {
-    let status = |on| if on { ObjectLockLegalHoldStatus::ON } else { ObjectLockLegalHoldStatus::OFF };
-    stored.version.lock.hold.map(|on| ObjectLockLegalHoldStatus::from_static(status(on)))
+    let status = |on| {
+        if on {
+            ObjectLockLegalHoldStatus::ON
+        } else {
+            ObjectLockLegalHoldStatus::OFF
+        }
+    };
+    stored
+        .version
+        .lock
+        .hold
+        .map(|on| ObjectLockLegalHoldStatus::from_static(status(on)))
 }
 
 /// 416 with the size, as RFC 9110 14.4 asks for.

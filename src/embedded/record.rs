@@ -124,7 +124,9 @@ impl Mode {
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Governance, Self::Compliance].into_iter().find(|mode| mode.as_str() == text)
+        [Self::Governance, Self::Compliance]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
     }
 }
 

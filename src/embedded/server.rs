@@ -43,7 +43,11 @@ impl EmbeddedServer {
     pub fn start(folder: &Path, keys: &KeyPair, port: u16) -> Result<Self> {
         let what = || format!("start the embedded S3 server on {}", folder.display());
         let store = Store::open(folder).or_kind(Kind::Io, what)?;
-        let (access, faults, md5) = (Arc::<Access>::default(), Arc::<Faults>::default(), Arc::new(Md5Lanes::start()?));
+        let (access, faults, md5) = (
+            Arc::<Access>::default(),
+            Arc::<Faults>::default(),
+            Arc::new(Md5Lanes::start()?),
+        );
         let checksums = Arc::new(AtomicBool::new(true));
         access.add(keys);
         let backend = Backend {
@@ -55,11 +59,19 @@ impl EmbeddedServer {
         let mut builder = S3ServiceBuilder::new(backend);
         builder.set_auth(Keys(Arc::clone(&access)));
         builder.set_access(Guard(Arc::clone(&access), Arc::clone(&faults)));
-        let service = Answering { service: builder.build(), count: Arc::<AtomicU64>::default() };
+        let service = Answering {
+            service: builder.build(),
+            count: Arc::<AtomicU64>::default(),
+        };
 
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build();
         let runtime = runtime.or_kind(Kind::Io, what)?;
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port))).or_kind(Kind::Io, what)?;
+        let listener = runtime
+            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
+            .or_kind(Kind::Io, what)?;
         let address = listener.local_addr().or_kind(Kind::Io, what)?;
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -67,7 +79,15 @@ impl EmbeddedServer {
                 tokio::spawn(serve(stream, service.clone()));
             }
         });
-        Ok(Self { runtime: Some(runtime), address, store, access, faults, checksums, md5 })
+        Ok(Self {
+            runtime: Some(runtime),
+            address,
+            store,
+            access,
+            faults,
+            checksums,
+            md5,
+        })
     }
 
     pub fn url(&self) -> String {
@@ -92,7 +112,8 @@ impl EmbeddedServer {
 
     /// As [`EmbeddedServer::deny`], but for keys, and prefixes of lists, that begin with `prefix`.
     pub fn deny_outside(&self, access_key_id: &str, action: &str, prefix: &str) {
-        self.access.deny(access_key_id, action, Places::Outside(prefix.to_owned()));
+        self.access
+            .deny(access_key_id, action, Places::Outside(prefix.to_owned()));
     }
 
     /// As [`EmbeddedServer::deny`], but for one key of any bucket.
@@ -105,7 +126,10 @@ impl EmbeddedServer {
         let wrong = |error| Error::new(Kind::Io, format!("set the quota of bucket {bucket}: {error:?}"));
         let bucket = self.store.bucket(bucket).map_err(wrong)?;
         let mut state = bucket.lock();
-        let settings = Settings { quota_bytes, ..state.settings.clone() };
+        let settings = Settings {
+            quota_bytes,
+            ..state.settings.clone()
+        };
         bucket.save_settings(&mut state, settings).map_err(wrong)
     }
 
@@ -160,7 +184,10 @@ where
     });
     // A connection that breaks concerns nobody here.
     let mut http = hyper::server::conn::http1::Builder::new();
-    let _ = http.max_buf_size(CONNECTION_BYTES).serve_connection(TokioIo::new(stream), to_the_end).await;
+    let _ = http
+        .max_buf_size(CONNECTION_BYTES)
+        .serve_connection(TokioIo::new(stream), to_the_end)
+        .await;
 }
 
 #[cfg(test)]
@@ -177,7 +204,11 @@ mod tests {
     async fn a_request_whose_client_has_gone_is_ended_all_the_same() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (began, gone, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (began, gone, ended) = (
+            Arc::new(Notify::new()),
+            Arc::new(Notify::new()),
+            Arc::new(Notify::new()),
+        );
         let marks = (Arc::clone(&began), Arc::clone(&gone), Arc::clone(&ended));
         let service = service_fn(move |_| {
             let (began, gone, ended) = marks.clone();
@@ -194,6 +225,8 @@ mod tests {
         drop(client);
         served.await.unwrap();
         gone.notify_one();
-        tokio::time::timeout(Duration::from_secs(10), ended.notified()).await.expect("the handler goes on");
+        tokio::time::timeout(Duration::from_secs(10), ended.notified())
+            .await
+            .expect("the handler goes on");
     }
 }

@@ -60,7 +60,12 @@ impl Store {
                 buckets.insert(name, Arc::new(Bucket::load(&path, &ids)?));
             }
         }
-        Ok(Self { folder: folder.to_owned(), ids, buckets: Mutex::new(buckets), _lock: lock })
+        Ok(Self {
+            folder: folder.to_owned(),
+            ids,
+            buckets: Mutex::new(buckets),
+            _lock: lock,
+        })
     }
 
     pub fn bucket(&self, name: &str) -> S3Result<Arc<Bucket>> {
@@ -68,7 +73,10 @@ impl Store {
     }
 
     pub fn buckets(&self) -> Vec<(String, Arc<Bucket>)> {
-        lock(&self.buckets).iter().map(|(name, bucket)| (name.clone(), Arc::clone(bucket))).collect()
+        lock(&self.buckets)
+            .iter()
+            .map(|(name, bucket)| (name.clone(), Arc::clone(bucket)))
+            .collect()
     }
 
     /// False when there is one of this name.
@@ -79,11 +87,17 @@ impl Store {
         }
         let what = format!("create bucket {name}");
         // Made beside its place: a bucket with Object Lock is never seen without it.
-        let (made, path) = (self.folder.join(format!(".{}", self.ids.next())), self.folder.join(name));
+        let (made, path) = (
+            self.folder.join(format!(".{}", self.ids.next())),
+            self.folder.join(name),
+        );
         fs::create_dir(&made).or_internal(&what)?;
         disk::write_json(&made.join("tmp.json"), &made.join("bucket.json"), settings).or_internal(&what)?;
         fs::rename(&made, &path).or_internal(&what)?;
-        buckets.insert(name.to_owned(), Arc::new(Bucket::load(&path, &self.ids).or_internal(&what)?));
+        buckets.insert(
+            name.to_owned(),
+            Arc::new(Bucket::load(&path, &self.ids).or_internal(&what)?),
+        );
         Ok(true)
     }
 
@@ -117,7 +131,9 @@ impl Ids {
     pub fn next(&self) -> String {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let clock = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX >> 1);
-        let last = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(clock.max(last + 1)));
+        let last = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(clock.max(last + 1)));
         format!("{:016x}", clock.max(last.unwrap_or_default() + 1))
     }
 

@@ -51,13 +51,26 @@ impl Query<'_> {
 
     fn versions<'a>(&'a self, versions: &'a [Arc<Stored>], of_marker: bool) -> impl Iterator<Item = Line> + 'a {
         let newest_first = versions.iter().rev().enumerate();
-        let at = |marker: &str| versions.iter().rev().position(|stored| stored.version.shown_id() == marker);
+        let at = |marker: &str| {
+            versions
+                .iter()
+                .rev()
+                .position(|stored| stored.version.shown_id() == marker)
+        };
         // A marker that has gone meanwhile: S3 goes on behind where it was, which the order of ids tells.
         let skip = self.version_marker.filter(|_| of_marker).map_or(0, |marker| {
-            let later = || versions.iter().filter(|stored| stored.version.id.as_str() >= marker).count();
+            let later = || {
+                versions
+                    .iter()
+                    .filter(|stored| stored.version.id.as_str() >= marker)
+                    .count()
+            };
             at(marker).map_or_else(later, |at| at + 1)
         });
-        newest_first.skip(skip).map(|(nth, stored)| Line::Version { stored: Arc::clone(stored), latest: nth == 0 })
+        newest_first.skip(skip).map(|(nth, stored)| Line::Version {
+            stored: Arc::clone(stored),
+            latest: nth == 0,
+        })
     }
 }
 
@@ -69,8 +82,15 @@ pub async fn list(
     let (bucket, most) = (backend.bucket(&input.bucket)?, page_size("max-keys", input.max_keys)?);
     let encode = encoder(input.encoding_type.as_ref())?;
     let (prefix, key_marker) = (input.prefix.unwrap_or_default(), input.key_marker.unwrap_or_default());
-    if input.version_id_marker.as_ref().is_some_and(|marker| !marker.is_empty()) && key_marker.is_empty() {
-        return Err(invalid_argument("A version-id marker cannot be specified without a key marker."));
+    if input
+        .version_id_marker
+        .as_ref()
+        .is_some_and(|marker| !marker.is_empty())
+        && key_marker.is_empty()
+    {
+        return Err(invalid_argument(
+            "A version-id marker cannot be specified without a key marker.",
+        ));
     }
     let query = Query {
         prefix: &prefix,
@@ -83,9 +103,10 @@ pub async fn list(
     let is_truncated = lines.len() > most && most > 0;
     lines.truncate(most);
     let (next_key, next_version) = match lines.last().filter(|_| is_truncated) {
-        Some(Line::Version { stored, .. }) => {
-            (Some(encode(&stored.version.key)), Some(stored.version.shown_id().to_owned()))
-        }
+        Some(Line::Version { stored, .. }) => (
+            Some(encode(&stored.version.key)),
+            Some(stored.version.shown_id().to_owned()),
+        ),
         Some(Line::Folder(folder)) => (Some(encode(folder)), None),
         None => (None, None),
     };
@@ -105,7 +126,9 @@ pub async fn list(
     for line in lines {
         match line {
             Line::Folder(folder) => {
-                output.common_prefixes.get_or_insert_default().push(CommonPrefix { prefix: Some(encode(&folder)) });
+                output.common_prefixes.get_or_insert_default().push(CommonPrefix {
+                    prefix: Some(encode(&folder)),
+                });
             }
             Line::Version { stored, latest } if stored.version.marker => {
                 output.delete_markers.get_or_insert_default().push(DeleteMarkerEntry {
@@ -117,7 +140,10 @@ pub async fn list(
                 });
             }
             Line::Version { stored, latest } => {
-                output.versions.get_or_insert_default().push(shown(&stored, latest, &encode));
+                output
+                    .versions
+                    .get_or_insert_default()
+                    .push(shown(&stored, latest, &encode));
             }
         }
     }
@@ -132,7 +158,9 @@ fn shown(stored: &Stored, latest: bool, encode: &impl Fn(&str) -> String) -> Obj
         key: Some(encode(&version.key)),
         last_modified: Some(version.modified.clone()),
         size: i64::try_from(version.size).ok(),
-        storage_class: Some(ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD)),
+        storage_class: Some(ObjectVersionStorageClass::from_static(
+            ObjectVersionStorageClass::STANDARD,
+        )),
         version_id: Some(version.shown_id().to_owned()),
         ..ObjectVersion::default()
     }

@@ -44,11 +44,17 @@ macro_rules! proofs_of {
             $request.trailing_headers = None;
         }
         if input.checksum_sha1.is_some() || input.checksum_sha256.is_some() {
-            return Err($crate::embedded::errors::not_implemented("x-amz-checksum-sha1 and -sha256"));
+            return Err($crate::embedded::errors::not_implemented(
+                "x-amz-checksum-sha1 and -sha256",
+            ));
         }
         $crate::embedded::write::Proofs::new(
             input.content_md5.take(),
-            [input.checksum_crc64nvme.take(), input.checksum_crc32.take(), input.checksum_crc32c.take()],
+            [
+                input.checksum_crc64nvme.take(),
+                input.checksum_crc32.take(),
+                input.checksum_crc32c.take(),
+            ],
             input.checksum_algorithm.as_ref(),
             $request.trailing_headers.take(),
         )?
@@ -66,10 +72,20 @@ impl Proofs {
         let md5 = content_md5.map(|text| {
             let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
             let text = "The Content-MD5 you specified is not valid.";
-            bytes.map(Md5Sum).ok_or_else(|| S3Error::with_message(S3ErrorCode::InvalidDigest, text))
+            bytes
+                .map(Md5Sum)
+                .ok_or_else(|| S3Error::with_message(S3ErrorCode::InvalidDigest, text))
         });
-        let proofs = Self { md5: md5.transpose()?, crc64, crc32, crc32c, trailers };
-        let has_checksum = [&proofs.crc64, &proofs.crc32, &proofs.crc32c].into_iter().any(Option::is_some);
+        let proofs = Self {
+            md5: md5.transpose()?,
+            crc64,
+            crc32,
+            crc32c,
+            trailers,
+        };
+        let has_checksum = [&proofs.crc64, &proofs.crc32, &proofs.crc32c]
+            .into_iter()
+            .any(Option::is_some);
         if algorithm.is_some() && !has_checksum && proofs.trailers.is_none() {
             let text = "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer \
                         headers were found.";
@@ -81,7 +97,9 @@ impl Proofs {
     /// True when something proves the body; trailers do by their own rules.
     pub fn any(&self) -> bool {
         self.md5.is_some()
-            || [&self.crc64, &self.crc32, &self.crc32c].into_iter().any(Option::is_some)
+            || [&self.crc64, &self.crc32, &self.crc32c]
+                .into_iter()
+                .any(Option::is_some)
             || self.trailers.is_some()
     }
 
@@ -92,7 +110,10 @@ impl Proofs {
     /// What has to be computed beside the usual.
     pub fn extra(&self) -> Extra {
         let trailing = self.trailers.is_some();
-        Extra { crc32: self.crc32.is_some() || trailing, crc32c: self.crc32c.is_some() || trailing }
+        Extra {
+            crc32: self.crc32.is_some() || trailing,
+            crc32c: self.crc32c.is_some() || trailing,
+        }
     }
 
     /// Compares with what came, trailers too: they are there once the body is.
@@ -135,7 +156,9 @@ fn same(name: &str, given: Option<&str>, is: Option<String>) -> S3Result<()> {
 }
 
 fn crc32_text(value: u64) -> Option<String> {
-    u32::try_from(value).ok().map(|value| STANDARD.encode(value.to_be_bytes()))
+    u32::try_from(value)
+        .ok()
+        .map(|value| STANDARD.encode(value.to_be_bytes()))
 }
 
 impl Conditions {
@@ -143,7 +166,10 @@ impl Conditions {
         if if_none_match.as_ref().is_some_and(|condition| !condition.is_any()) {
             return Err(not_implemented("If-None-Match other than *"));
         }
-        Ok(Self { if_match, if_none_match })
+        Ok(Self {
+            if_match,
+            if_none_match,
+        })
     }
 
     /// Against what is there now: the caller holds the bucket's lock.
@@ -167,7 +193,11 @@ pub fn matches(condition: &ETagCondition, etag: &str) -> bool {
 
 /// User metadata as they are kept: names in lower case.
 pub fn metadata_of(given: Option<Metadata>) -> BTreeMap<String, String> {
-    given.unwrap_or_default().into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect()
+    given
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect()
 }
 
 /// Puts a version into its bucket, when the conditions hold and there is room.

@@ -27,7 +27,11 @@ pub struct LogFile {
 
 impl LogFile {
     pub fn new(path: &Path, rotate: Rotation, keep: usize) -> Self {
-        Self { path: path.to_path_buf(), rotate, keep }
+        Self {
+            path: path.to_path_buf(),
+            rotate,
+            keep,
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -45,7 +49,9 @@ impl LogFile {
         if !self.is_due(now) {
             return;
         }
-        let Ok(lock) = files::append(&self.beside(".lock"), files::LOG_MODE) else { return };
+        let Ok(lock) = files::append(&self.beside(".lock"), files::LOG_MODE) else {
+            return;
+        };
         // Taken: another process is at it.
         if lock.try_lock().is_ok() && self.is_due(now) && files::is_ours(&self.path) && self.rename(now).is_ok() {
             self.prune();
@@ -53,7 +59,9 @@ impl LogFile {
     }
 
     fn is_due(&self, now: SystemTime) -> bool {
-        let Some(metadata) = fs::symlink_metadata(&self.path).ok().filter(fs::Metadata::is_file) else { return false };
+        let Some(metadata) = fs::symlink_metadata(&self.path).ok().filter(fs::Metadata::is_file) else {
+            return false;
+        };
         match self.rotate {
             Rotation::Never => false,
             Rotation::Size(bytes) => metadata.len() >= bytes,
@@ -69,7 +77,10 @@ impl LogFile {
     fn rename(&self, now: SystemTime) -> io::Result<()> {
         let plain = format!(".{}", stamp(now));
         let numbered = (1..1000).map(|number| format!("{plain}-{number:03}"));
-        let free = [plain.clone()].into_iter().chain(numbered).map(|name| self.beside(&name));
+        let free = [plain.clone()]
+            .into_iter()
+            .chain(numbered)
+            .map(|name| self.beside(&name));
         let mut free = free.filter(|path| fs::symlink_metadata(path).is_err());
         fs::rename(&self.path, free.next().ok_or(io::ErrorKind::AlreadyExists)?)
     }
@@ -79,19 +90,31 @@ impl LogFile {
         let mut old = self.rotated();
         old.sort();
         let excess = old.len().saturating_sub(self.keep);
-        old.into_iter().take(excess).for_each(|path| drop(fs::remove_file(path)));
+        old.into_iter()
+            .take(excess)
+            .for_each(|path| drop(fs::remove_file(path)));
     }
 
     fn rotated(&self) -> Vec<PathBuf> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = self
+            .path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let start = format!("{}.", self.path.file_name().unwrap_or_default().to_string_lossy());
         let is_stamp = |text: &str| {
             let (time, rest) = text.split_at_checked(16).unwrap_or_default();
-            let number = rest.strip_prefix('-').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+            let number = rest
+                .strip_prefix('-')
+                .is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
             let digits = time.bytes().filter(u8::is_ascii_digit).count();
             digits == 14 && time.ends_with('Z') && (rest.is_empty() || number)
         };
-        let paths = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let paths = fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
         let is_ours = |path: &PathBuf| {
             let name = path.file_name().and_then(|name| name.to_str());
             name.and_then(|name| name.strip_prefix(&start)).is_some_and(is_stamp)
@@ -170,7 +193,12 @@ mod tests {
         fs::write(&other, "of somebody else\n").unwrap();
         std::os::unix::fs::symlink(&other, &link).unwrap();
         let log = log(folder.path(), Rotation::Size(1), 2);
-        assert!(log.append(b"line\n").unwrap_err().to_string().contains("a symbolic link"));
+        assert!(
+            log.append(b"line\n")
+                .unwrap_err()
+                .to_string()
+                .contains("a symbolic link")
+        );
         assert_eq!(fs::read_to_string(&other).unwrap(), "of somebody else\n");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink() && log.rotated().is_empty());
         let device = LogFile::new(Path::new("/dev/full"), Rotation::Size(1), 2);
@@ -180,7 +208,11 @@ mod tests {
     #[test]
     fn only_so_many_old_files_stay_and_nothing_else_is_touched() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("vastost.log.20260101T000000Z.gz"), "by an administrator").unwrap();
+        fs::write(
+            folder.path().join("vastost.log.20260101T000000Z.gz"),
+            "by an administrator",
+        )
+        .unwrap();
         let log = log(folder.path(), Rotation::Size(1), 2);
         for _ in 0..6 {
             log.append(b"line\n").unwrap();

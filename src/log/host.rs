@@ -29,7 +29,9 @@ pub fn take_notices() -> Vec<String> {
     if !NEWS.load(Ordering::Acquire) {
         return Vec::new();
     }
-    let Some(mut texts) = try_texts() else { return Vec::new() };
+    let Some(mut texts) = try_texts() else {
+        return Vec::new();
+    };
     NEWS.store(false, Ordering::Release);
     let unheard = texts.iter_mut().filter(|(_, heard)| !**heard);
     unheard.map(|(text, heard)| (text.clone(), *heard = true).0).collect()

@@ -42,9 +42,15 @@ pub fn start(log: &Log) {
     // A host program in Rust, such as our own command line, may have a subscriber already: then that one serves.
     drop(match log.format {
         LogFormat::Text => registry.with(layer).try_init(),
-        LogFormat::Json => {
-            registry.with(layer.json().flatten_event(true).with_current_span(true).with_span_list(false)).try_init()
-        }
+        LogFormat::Json => registry
+            .with(
+                layer
+                    .json()
+                    .flatten_event(true)
+                    .with_current_span(true)
+                    .with_span_list(false),
+            )
+            .try_init(),
     });
 }
 
@@ -60,7 +66,9 @@ pub fn start_thread() -> Option<LogThread> {
 /// Our own messages at `level`, those of the libraries below only as warnings. Unlike an `EnvFilter`, it has no lock.
 fn filter(level: &str) -> Targets {
     let level = level.parse().unwrap_or(LevelFilter::INFO);
-    Targets::new().with_default(LevelFilter::WARN).with_target("vastost", level)
+    Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("vastost", level)
 }
 
 /// What the subscriber writes to. Each line is one write.

@@ -42,7 +42,9 @@ pub struct LogThread {
 /// Takes a line, or gives it back when this process has no thread that would write it. Never waits.
 pub fn push(line: &[u8]) -> Result<(), &[u8]> {
     let queue = QUEUE.load();
-    let Some(queue) = queue.as_ref().filter(|queue| queue.pid == std::process::id()) else { return Err(line) };
+    let Some(queue) = queue.as_ref().filter(|queue| queue.pid == std::process::id()) else {
+        return Err(line);
+    };
     match queue.sender.try_send(Message::Line(line.to_vec())) {
         Ok(()) => Ok(()),
         Err(TrySendError::Full(_)) => {
@@ -61,7 +63,11 @@ impl LogThread {
             return None;
         }
         let (sender, receiver) = sync_channel(LINES_MAX);
-        let queue = Arc::new(Queue { pid: std::process::id(), sender, lost: AtomicU64::new(0) });
+        let queue = Arc::new(Queue {
+            pid: std::process::id(),
+            sender,
+            lost: AtomicU64::new(0),
+        });
         let own = Arc::clone(&queue);
         let thread = runtime::spawn_thread("vastost-log", move || write_all(file, &own, &receiver)).ok()?;
         // The queue of the parent of a fork may be locked for ever by a thread that is not here: it is not even dropped.
@@ -96,13 +102,19 @@ fn write_all(file: &LogFile, queue: &Queue, receiver: &Receiver<Message>) {
         }
         // A disk that is full must not end the host's job.
         if let Err(error) = file.append(&lines) {
-            queue.lost.fetch_add(lines.iter().filter(|byte| **byte == b'\n').count() as u64, Ordering::Relaxed);
+            queue.lost.fetch_add(
+                lines.iter().filter(|byte| **byte == b'\n').count() as u64,
+                Ordering::Relaxed,
+            );
             super::tell_host(&super::cannot_write(file, &error));
             continue;
         }
         let lost = queue.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            tracing::warn!(lost, "lines of the log were lost: they could not be written, or not as fast as they came");
+            tracing::warn!(
+                lost,
+                "lines of the log were lost: they could not be written, or not as fast as they came"
+            );
         }
     }
 }
@@ -118,7 +130,11 @@ mod tests {
         let path = folder.path().join("vastost.log");
         let file: &'static LogFile = Box::leak(Box::new(LogFile::new(&path, Rotation::Never, 1)));
         let (sender, receiver) = sync_channel(LINES_MAX);
-        let queue = Arc::new(Queue { pid: std::process::id(), sender, lost: AtomicU64::new(0) });
+        let queue = Arc::new(Queue {
+            pid: std::process::id(),
+            sender,
+            lost: AtomicU64::new(0),
+        });
         QUEUE.store(Some(Arc::clone(&queue)));
         // Nobody writes yet.
         let line = b"one line\n";

@@ -43,8 +43,15 @@ impl Exporter {
     /// None when the configuration names no folder.
     pub fn new(config: &config::Metrics, metrics: &Arc<Metrics>) -> Option<Self> {
         let (metrics, failed) = (Arc::clone(metrics), AtomicBool::new(false));
-        let shared = Shared { metrics, dir: config.dir.clone()?, interval: config.interval, failed };
-        Some(Self { shared: Arc::new(shared) })
+        let shared = Shared {
+            metrics,
+            dir: config.dir.clone()?,
+            interval: config.interval,
+            failed,
+        };
+        Some(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// Writes again and again, on a thread that moves no bytes.
@@ -90,7 +97,9 @@ impl Shared {
 fn remove_stale(dir: &Path, now: SystemTime) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| is_ours(name)) else { continue };
+        let Some(name) = name.to_str().filter(|name| is_ours(name)) else {
+            continue;
+        };
         let written = entry.metadata().and_then(|metadata| metadata.modified());
         if written.is_ok_and(|written| now.duration_since(written).is_ok_and(|age| age > KEEP)) {
             let removed = fs::remove_file(entry.path());
@@ -104,10 +113,16 @@ fn is_ours(name: &str) -> bool {
     let Some((process, rest)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once(SUFFIX)) else {
         return false;
     };
-    let draft = rest.strip_suffix(PARTIAL).map(|rest| rest.strip_prefix('.').unwrap_or(rest));
+    let draft = rest
+        .strip_suffix(PARTIAL)
+        .map(|rest| rest.strip_prefix('.').unwrap_or(rest));
     let is_pair = |text: &str| {
         let parts = text.split_once('-').map(|(one, other)| [one, other]);
-        parts.is_some_and(|parts| parts.iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())))
+        parts.is_some_and(|parts| {
+            parts
+                .iter()
+                .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+        })
     };
     is_pair(process) && (rest.is_empty() || draft.is_some_and(|draft| draft.is_empty() || is_pair(draft)))
 }
@@ -132,7 +147,12 @@ mod tests {
     fn only_old_files_of_ours_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let drafts = ["vastost-1-2.prom.tmp", "vastost-1-2.prom.1-0.tmp"];
-        let others = ["vastost-notes.prom", "node.prom", "vastost-1-.prom", "vastost-1-2.prom.old"];
+        let others = [
+            "vastost-notes.prom",
+            "node.prom",
+            "vastost-1-.prom",
+            "vastost-1-2.prom.old",
+        ];
         let names: Vec<_> = ["vastost-1-2.prom"].into_iter().chain(drafts).chain(others).collect();
         for name in &names {
             fs::write(folder.path().join(name), "x 1\n").unwrap();
@@ -140,8 +160,19 @@ mod tests {
         remove_stale(folder.path(), SystemTime::now() + KEEP - Duration::from_secs(5));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), names.len());
         remove_stale(folder.path(), SystemTime::now() + KEEP + Duration::from_secs(5));
-        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut left: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         left.sort();
-        assert_eq!(left, ["node.prom", "vastost-1-.prom", "vastost-1-2.prom.old", "vastost-notes.prom"]);
+        assert_eq!(
+            left,
+            [
+                "node.prom",
+                "vastost-1-.prom",
+                "vastost-1-2.prom.old",
+                "vastost-notes.prom"
+            ]
+        );
     }
 }

@@ -22,7 +22,11 @@ impl Sample {
 
 /// Every sample of a text, in order.
 pub fn parse(text: &str) -> Vec<Sample> {
-    text.lines().map(str::trim).filter(|line| !line.starts_with('#')).filter_map(parse_line).collect()
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(parse_line)
+        .collect()
 }
 
 fn parse_line(line: &str) -> Option<Sample> {
@@ -34,7 +38,11 @@ fn parse_line(line: &str) -> Option<Sample> {
     };
     // A time may follow the value.
     let value = rest.split_whitespace().next()?.parse().ok()?;
-    (!name.is_empty()).then(|| Sample { name: name.to_owned(), labels, value })
+    (!name.is_empty()).then(|| Sample {
+        name: name.to_owned(),
+        labels,
+        value,
+    })
 }
 
 /// From behind the opening brace to behind the closing one.
@@ -90,7 +98,11 @@ impl Buckets {
         for (bound, count) in &self.0 {
             if *count >= rank && *count > below.1 {
                 let within = (rank - below.1) / (count - below.1);
-                return Some(if bound.is_finite() { below.0 + (bound - below.0) * within } else { below.0 });
+                return Some(if bound.is_finite() {
+                    below.0 + (bound - below.0) * within
+                } else {
+                    below.0
+                });
             }
             below = (*bound, *count);
         }
@@ -108,7 +120,10 @@ mod tests {
         let text = "# HELP a b.\n# TYPE a counter\na{x=\"1,}{=\\\"\\\\\\n\",y=\"[::1]:80\"} 2.5\nplain 7 1795305600000\n\nno value\n";
         let samples = parse(text);
         assert_eq!(samples.len(), 2, "{samples:?}");
-        assert_eq!((samples[0].label("x"), samples[0].label("y"), samples[0].value), ("1,}{=\"\\\n", "[::1]:80", 2.5));
+        assert_eq!(
+            (samples[0].label("x"), samples[0].label("y"), samples[0].value),
+            ("1,}{=\"\\\n", "[::1]:80", 2.5)
+        );
         assert_eq!((samples[1].name.as_str(), samples[1].value), ("plain", 7.0));
         assert_eq!(parse("h_bucket{le=\"+Inf\"} +Inf")[0].value, f64::INFINITY);
     }

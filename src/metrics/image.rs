@@ -108,7 +108,11 @@ impl Tally {
     pub fn part(&self, since: Instant) {
         self.parts.fetch_add(1, Relaxed);
         let labels = self.labels();
-        self.server.metrics.part_seconds.get_or_create(&labels).observe(seconds(since.elapsed()));
+        self.server
+            .metrics
+            .part_seconds
+            .get_or_create(&labels)
+            .observe(seconds(since.elapsed()));
     }
 
     /// A call of the host waited from `since` until now.
@@ -125,8 +129,16 @@ impl Tally {
             sum.fetch_add(ns, Relaxed);
         }
         if waited >= STALL_MIN {
-            let labels = StallLabels { server: Arc::clone(&self.server.server), lsu: Arc::clone(&self.lsu), reason };
-            self.server.metrics.stall_seconds.get_or_create(&labels).observe(seconds(waited));
+            let labels = StallLabels {
+                server: Arc::clone(&self.server.server),
+                lsu: Arc::clone(&self.lsu),
+                reason,
+            };
+            self.server
+                .metrics
+                .stall_seconds
+                .get_or_create(&labels)
+                .observe(seconds(waited));
         }
     }
 
@@ -144,7 +156,15 @@ impl Tally {
         let (labels, metrics) = (self.labels(), &self.server.metrics);
         metrics.image_bytes.get_or_create(&labels).inc_by(pace.bytes);
         let DirectionLabels { server, lsu, direction } = labels;
-        metrics.images.get_or_create(&ImageLabels { server, lsu, direction, outcome }).inc();
+        metrics
+            .images
+            .get_or_create(&ImageLabels {
+                server,
+                lsu,
+                direction,
+                outcome,
+            })
+            .inc();
         Summary {
             direction: self.direction,
             outcome,
@@ -183,7 +203,12 @@ impl Direction {
 impl Pace {
     pub fn new() -> Self {
         let now = Instant::now();
-        Self { opened: now, returned: now, host: Duration::ZERO, bytes: 0 }
+        Self {
+            opened: now,
+            returned: now,
+            host: Duration::ZERO,
+            bytes: 0,
+        }
     }
 
     /// Runs a call of the host, which gives the bytes that it moved.
@@ -209,11 +234,20 @@ impl Default for Pace {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bytes, parts, retries, outcome, .. } = self;
+        let Self {
+            bytes,
+            parts,
+            retries,
+            outcome,
+            ..
+        } = self;
         let [took, host, buffer, part, data, close] =
             [self.took, self.host, self.buffer, self.part, self.data, self.close].map(|time| time.as_secs_f64());
         let rate = *bytes as f64 / took.max(1e-9) / f64::from(1 << 20);
-        write!(f, "{outcome}: {bytes} bytes in {took:.3} s, {rate:.1} MiB/s, parts {parts}, retries {retries}; ")?;
+        write!(
+            f,
+            "{outcome}: {bytes} bytes in {took:.3} s, {rate:.1} MiB/s, parts {parts}, retries {retries}; "
+        )?;
         match self.direction {
             Direction::Write => write!(
                 f,
@@ -256,9 +290,15 @@ mod tests {
         let summary = tally.close(&pace, tally.blocked(), Instant::now(), "complete");
         assert!(summary.host >= Duration::from_millis(30) && summary.part >= Duration::from_millis(5));
         assert_eq!((summary.buffer, summary.bytes), (Duration::ZERO, 1 << 20));
-        assert!(summary.to_string().starts_with("complete: 1048576 bytes in 0."), "{summary}");
+        assert!(
+            summary.to_string().starts_with("complete: 1048576 bytes in 0."),
+            "{summary}"
+        );
         let text = tally.server.metrics.text();
-        assert!(text.contains("vastost_stall_seconds_count") && text.contains("reason=\"parts\""), "{text}");
+        assert!(
+            text.contains("vastost_stall_seconds_count") && text.contains("reason=\"parts\""),
+            "{text}"
+        );
         assert!(!text.contains("reason=\"buffer\""), "{text}");
     }
 

@@ -121,24 +121,48 @@ impl Metrics {
     }
 
     fn register(&self, to: &mut Registry) {
-        to.register("written_time_seconds", "When this file was written, seconds since 1970", self.written.clone());
-        to.register("requests", "Tries of requests that were sent, by status", self.requests.clone());
+        to.register(
+            "written_time_seconds",
+            "When this file was written, seconds since 1970",
+            self.written.clone(),
+        );
+        to.register(
+            "requests",
+            "Tries of requests that were sent, by status",
+            self.requests.clone(),
+        );
         to.register("retries", "Tries that repeated an earlier one", self.retries.clone());
-        to.register("sent_bytes", "Bytes of request bodies that the store took", self.sent_bytes.clone());
-        to.register("received_bytes", "Bytes of answers' bodies that came", self.received_bytes.clone());
+        to.register(
+            "sent_bytes",
+            "Bytes of request bodies that the store took",
+            self.sent_bytes.clone(),
+        );
+        to.register(
+            "received_bytes",
+            "Bytes of answers' bodies that came",
+            self.received_bytes.clone(),
+        );
         let help = "From a request to the head of its answer, the request's body included";
         to.register("request_seconds", help, self.request_seconds.clone());
         let help = "Times that an address was put aside because it broke, refused or stayed silent";
         to.register("address_quarantines", help, self.avoided.clone());
         let help = "Second tries of requests whose first one took far longer than usual";
         to.register("hedges", help, self.hedges.clone());
-        to.register("hedges_won", "Second tries that had the answer first", self.hedges_won.clone());
+        to.register(
+            "hedges_won",
+            "Second tries that had the answer first",
+            self.hedges_won.clone(),
+        );
         let help = "From a full buffer to a part on the store, or from asking to a checked part, with all retries";
         to.register("part_seconds", help, self.part_seconds.clone());
         let help = "Calls of the host that had to wait: for a buffer, a place in flight, bytes to read, the close";
         to.register("stall_seconds", help, self.stall_seconds.clone());
         to.register("images", "Images that were closed", self.images.clone());
-        to.register("image_bytes", "Bytes that the host wrote to or read from images closed", self.image_bytes.clone());
+        to.register(
+            "image_bytes",
+            "Bytes that the host wrote to or read from images closed",
+            self.image_bytes.clone(),
+        );
     }
 
     /// `<pid>-<start in ms since 1970>`.
@@ -205,12 +229,24 @@ mod tests {
     #[test]
     fn help_and_type_of_a_counter_bear_the_name_of_its_values() {
         let metrics = Metrics::new();
-        let labels = AddressLabels { server: "v".into(), address: "[::1]:9000".into() };
+        let labels = AddressLabels {
+            server: "v".into(),
+            address: "[::1]:9000".into(),
+        };
         metrics.avoided.get_or_create(&labels).inc();
         let text = metrics.text();
-        assert!(text.contains("# TYPE vastost_address_quarantines_total counter\n"), "{text}");
-        let line = text.lines().find(|line| line.starts_with("vastost_address_quarantines_total{")).unwrap();
-        assert!(line.contains("address=\"[::1]:9000\"") && line.ends_with("} 1"), "{line}");
+        assert!(
+            text.contains("# TYPE vastost_address_quarantines_total counter\n"),
+            "{text}"
+        );
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("vastost_address_quarantines_total{"))
+            .unwrap();
+        assert!(
+            line.contains("address=\"[::1]:9000\"") && line.ends_with("} 1"),
+            "{line}"
+        );
         assert!(line.contains(&format!("process=\"{}\"", metrics.process())), "{line}");
         assert!(!text.contains("# EOF") && !text.contains("# UNIT"));
     }

@@ -35,8 +35,15 @@ pub struct RequestWatch {
 
 impl ServerMetrics {
     pub fn new(metrics: &Arc<Metrics>, server: &Server) -> Arc<Self> {
-        let lsus = server.lsus.iter().map(|lsu| (lsu.bucket.clone(), lsu.prefix.clone(), lsu.name.as_str().into()));
-        Arc::new(Self { metrics: Arc::clone(metrics), server: server.name.as_str().into(), lsus: lsus.collect() })
+        let lsus = server
+            .lsus
+            .iter()
+            .map(|lsu| (lsu.bucket.clone(), lsu.prefix.clone(), lsu.name.as_str().into()));
+        Arc::new(Self {
+            metrics: Arc::clone(metrics),
+            server: server.name.as_str().into(),
+            lsus: lsus.collect(),
+        })
     }
 
     /// Begins with a request that is about to be sent; `is_endpoint` is false for the hosts of credential services.
@@ -44,15 +51,29 @@ impl ServerMetrics {
         let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
         let (bucket, key) = split(path);
         let copies = request.headers().contains_key("x-amz-copy-source");
-        let operation = if is_endpoint { operation(request.method(), &bucket, &key, query, copies) } else { "Other" };
-        let place = if key.is_empty() { parameter(query, "prefix").unwrap_or_default() } else { key };
+        let operation = if is_endpoint {
+            operation(request.method(), &bucket, &key, query, copies)
+        } else {
+            "Other"
+        };
+        let place = if key.is_empty() {
+            parameter(query, "prefix").unwrap_or_default()
+        } else {
+            key
+        };
         let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
         let attempt = header("amz-sdk-request").and_then(|text| text.strip_prefix("attempt=")?.split(';').next());
         RequestWatch {
-            lsu: if is_endpoint { self.lsu(&bucket, &place) } else { "".into() },
+            lsu: if is_endpoint {
+                self.lsu(&bucket, &place)
+            } else {
+                "".into()
+            },
             of: Arc::clone(self),
             operation,
-            body_bytes: header(CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok()).unwrap_or(0),
+            body_bytes: header(CONTENT_LENGTH.as_str())
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0),
             is_retry: attempt.is_some_and(|number| number != "1"),
             sent: None,
             answered: false,
@@ -62,14 +83,20 @@ impl ServerMetrics {
 
     /// The LSU that a key belongs to: the one of that bucket with the longest fitting prefix, else the bucket's name.
     pub fn lsu(&self, bucket: &str, key: &str) -> Arc<str> {
-        let fitting = self.lsus.iter().filter(|(of, prefix, _)| of == bucket && key.starts_with(prefix.as_str()));
+        let fitting = self
+            .lsus
+            .iter()
+            .filter(|(of, prefix, _)| of == bucket && key.starts_with(prefix.as_str()));
         let best = fitting.max_by_key(|(_, prefix, _)| prefix.len());
         best.map_or_else(|| bucket.into(), |(_, _, name)| Arc::clone(name))
     }
 
     /// An address is put aside for a while.
     pub fn avoided(&self, address: SocketAddr) {
-        let labels = AddressLabels { server: Arc::clone(&self.server), address: address.to_string().into() };
+        let labels = AddressLabels {
+            server: Arc::clone(&self.server),
+            address: address.to_string().into(),
+        };
         self.metrics.avoided.get_or_create(&labels).inc();
     }
 
@@ -80,11 +107,17 @@ impl ServerMetrics {
 
     /// The second try had the answer.
     pub fn hedge_won(&self, operation: &'static str) {
-        self.metrics.hedges_won.get_or_create(&self.hedge_labels(operation)).inc();
+        self.metrics
+            .hedges_won
+            .get_or_create(&self.hedge_labels(operation))
+            .inc();
     }
 
     fn hedge_labels(&self, operation: &'static str) -> HedgeLabels {
-        HedgeLabels { server: Arc::clone(&self.server), operation }
+        HedgeLabels {
+            server: Arc::clone(&self.server),
+            operation,
+        }
     }
 }
 
@@ -104,7 +137,10 @@ impl RequestWatch {
         self.answered = true;
         let labels = self.labels(address);
         let metrics = &self.of.metrics;
-        metrics.request_seconds.get_or_create(&labels).observe(seconds(since.elapsed()));
+        metrics
+            .request_seconds
+            .get_or_create(&labels)
+            .observe(seconds(since.elapsed()));
         if status.is_success() && self.body_bytes > 0 {
             metrics.sent_bytes.get_or_create(&labels).inc_by(self.body_bytes);
         }
@@ -130,8 +166,19 @@ impl RequestWatch {
     }
 
     fn count(&self, labels: RequestLabels, status: &str) {
-        let RequestLabels { server, lsu, address, operation } = labels;
-        let labels = AnswerLabels { server, lsu, address, operation, status: status.into() };
+        let RequestLabels {
+            server,
+            lsu,
+            address,
+            operation,
+        } = labels;
+        let labels = AnswerLabels {
+            server,
+            lsu,
+            address,
+            operation,
+            status: status.into(),
+        };
         self.of.metrics.requests.get_or_create(&labels).inc();
     }
 }
@@ -141,7 +188,11 @@ impl Drop for RequestWatch {
         let Some((_, address)) = self.sent else { return };
         let labels = self.labels(address);
         if self.received_bytes > 0 {
-            self.of.metrics.received_bytes.get_or_create(&labels).inc_by(self.received_bytes);
+            self.of
+                .metrics
+                .received_bytes
+                .get_or_create(&labels)
+                .inc_by(self.received_bytes);
         }
         if !self.answered {
             self.count(labels, "none");
@@ -153,7 +204,10 @@ impl Drop for RequestWatch {
 fn split(path: &str) -> (String, String) {
     let path = path.strip_prefix('/').unwrap_or(path);
     let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-    (bucket.to_owned(), percent_decode_str(key).decode_utf8_lossy().into_owned())
+    (
+        bucket.to_owned(),
+        percent_decode_str(key).decode_utf8_lossy().into_owned(),
+    )
 }
 
 /// The decoded value of a query's parameter; empty when it has none.
@@ -205,7 +259,10 @@ mod tests {
     }
 
     fn watch(server: &Arc<ServerMetrics>, method: &str, uri: &str) -> RequestWatch {
-        let request = http::Request::builder().method(method).uri(uri).header("amz-sdk-request", "attempt=2; max=5");
+        let request = http::Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("amz-sdk-request", "attempt=2; max=5");
         server.watch(&request.header("content-length", "7").body(()).unwrap(), true)
     }
 
@@ -263,7 +320,9 @@ mod tests {
         let text = server.metrics.text();
         let value = |name: &str, label: &str| {
             let line = text.lines().find(|line| line.starts_with(name) && line.contains(label));
-            line.and_then(|line| line.rsplit(' ').next()).unwrap_or("none").to_owned()
+            line.and_then(|line| line.rsplit(' ').next())
+                .unwrap_or("none")
+                .to_owned()
         };
         assert_eq!(value("vastost_requests_total", "status=\"200\""), "1");
         assert_eq!(value("vastost_requests_total", "status=\"none\""), "1");

@@ -104,8 +104,14 @@ impl Addresses {
     pub fn new(metrics: Arc<ServerMetrics>) -> Self {
         // Many short-lived processes must not all begin with the same address.
         let turn = uuid::Uuid::new_v4().as_u64_pair().0 as usize;
-        let state = Arc::new(Mutex::new(State { turn, ..State::default() }));
-        Self { metrics: Some(metrics), state }
+        let state = Arc::new(Mutex::new(State {
+            turn,
+            ..State::default()
+        }));
+        Self {
+            metrics: Some(metrics),
+            state,
+        }
     }
 
     /// The address for the next request, or None when there are none. Also gives those that are due for a probe, which
@@ -118,16 +124,29 @@ impl Addresses {
             let health = state.health.get(*address);
             let requests = health.map_or(0, |health| health.under_way.len());
             let (shut, late) = health.map_or((None, false), |health| (health.shut_for(), health.is_late(now, usual)));
-            (not_here == Some(**address), shut, late, requests, (index + turn) % among.len().max(1))
+            (
+                not_here == Some(**address),
+                shut,
+                late,
+                requests,
+                (index + turn) % among.len().max(1),
+            )
         };
         let best = among.iter().enumerate().min_by_key(rank).map(|(_, address)| *address);
         // The only address is used in any case.
         let probed = if among.len() > 1 { among } else { &[] };
-        let due = probed.iter().filter(|address| state.health.get_mut(address).is_some_and(|h| h.take_probe(now)));
+        let due = probed
+            .iter()
+            .filter(|address| state.health.get_mut(address).is_some_and(|h| h.take_probe(now)));
         let due = due.copied().collect();
         let ticket = best.map(|address| {
             state.health.entry(address).or_default().under_way.push(now);
-            Ticket { addresses: self.clone(), address, began: now, mark: tries::mark(address, now, among) }
+            Ticket {
+                addresses: self.clone(),
+                address,
+                began: now,
+                mark: tries::mark(address, now, among),
+            }
         });
         (ticket, due)
     }
@@ -159,7 +178,11 @@ impl Addresses {
         let wait = (BACKOFF_FIRST * 2_u32.saturating_pow(health.strikes)).min(BACKOFF_MAX);
         (health.strikes, health.last_strike) = (health.strikes.saturating_add(1), Some(now));
         (health.on_trial, health.errors_in_a_row) = (None, 0);
-        health.quarantine = Some(Quarantine { cause, until: now + wait, probing: false });
+        health.quarantine = Some(Quarantine {
+            cause,
+            until: now + wait,
+            probing: false,
+        });
         if let Some(metrics) = &self.metrics {
             metrics.avoided(address);
         }
@@ -168,15 +191,27 @@ impl Addresses {
 
     /// True when there is more than one address that a request could go to.
     pub fn has_choice(&self) -> bool {
-        self.lock().health.values().filter(|health| health.quarantine.is_none()).count() > 1
+        self.lock()
+            .health
+            .values()
+            .filter(|health| health.quarantine.is_none())
+            .count()
+            > 1
     }
 
     /// True when a request could go to one of these. One whose back-off is over may be there again: where nothing else is
     /// asked, nothing probes it, and a second try tells as well.
     pub fn has_any(&self, among: &[SocketAddr]) -> bool {
         let (now, state) = (Instant::now(), self.lock());
-        let is_shut = |health: &Health| health.quarantine.as_ref().is_some_and(|quarantine| now < quarantine.until);
-        among.iter().any(|address| !state.health.get(address).is_some_and(is_shut))
+        let is_shut = |health: &Health| {
+            health
+                .quarantine
+                .as_ref()
+                .is_some_and(|quarantine| now < quarantine.until)
+        };
+        among
+            .iter()
+            .any(|address| !state.health.get(address).is_some_and(is_shut))
     }
 
     /// What `bytes` take at the pace of the slowest twentieth of the last parts, None before there are enough; for little
@@ -185,7 +220,11 @@ impl Addresses {
         let state = self.lock();
         if bytes < PACE_BYTES_MIN {
             let seconds = slowest_twentieth(&state.little);
-            return Some(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(LATE));
+            return Some(
+                seconds
+                    .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                    .unwrap_or(LATE),
+            );
         }
         Duration::try_from_secs_f64(slowest_twentieth(&state.recent)? * mebibytes(bytes)).ok()
     }
@@ -203,9 +242,14 @@ impl State {
 
     /// The middle pace of the other addresses that are in use; None when no other has moved enough.
     fn pace_of_peers(&self, address: SocketAddr) -> Option<f64> {
-        let peers = self.health.iter().filter(|(other, health)| **other != address && health.shut_for().is_none());
-        let mut paces: Vec<f64> =
-            peers.filter(|(_, h)| h.pace.samples >= SAMPLES_MIN).map(|(_, h)| h.pace.seconds).collect();
+        let peers = self
+            .health
+            .iter()
+            .filter(|(other, health)| **other != address && health.shut_for().is_none());
+        let mut paces: Vec<f64> = peers
+            .filter(|(_, h)| h.pace.samples >= SAMPLES_MIN)
+            .map(|(_, h)| h.pace.seconds)
+            .collect();
         paces.sort_by(f64::total_cmp);
         paces.get(paces.len() / 2).copied()
     }
@@ -219,13 +263,20 @@ impl Health {
     }
 
     fn is_late(&self, now: Instant, usual: f64) -> bool {
-        let oldest = self.under_way.iter().min().map_or(Duration::ZERO, |began| now.duration_since(*began));
+        let oldest = self
+            .under_way
+            .iter()
+            .min()
+            .map_or(Duration::ZERO, |began| now.duration_since(*began));
         // The largest parts of usual images are 16 MiB.
         oldest > LATE && oldest.as_secs_f64() > SLOW_FACTOR * 16.0 * usual
     }
 
     fn take_probe(&mut self, now: Instant) -> bool {
-        let due = self.quarantine.as_mut().filter(|quarantine| now >= quarantine.until && !quarantine.probing);
+        let due = self
+            .quarantine
+            .as_mut()
+            .filter(|quarantine| now >= quarantine.until && !quarantine.probing);
         due.map(|quarantine| quarantine.probing = true).is_some()
     }
 }
@@ -245,7 +296,12 @@ impl Ticket {
             health.on_trial = health.on_trial.filter(|cause| *cause == Cause::Slow);
             // It was used since, for want of a better one.
             let used = health.last_strike.is_some_and(|strike| strike < self.began);
-            if used && health.quarantine.take_if(|quarantine| quarantine.cause != Cause::Slow).is_some() {
+            if used
+                && health
+                    .quarantine
+                    .take_if(|quarantine| quarantine.cause != Cause::Slow)
+                    .is_some()
+            {
                 tracing::info!("{} answers again", self.address);
             }
             return;
@@ -254,7 +310,10 @@ impl Ticket {
         let (errors, on_trial) = (health.errors_in_a_row, health.on_trial.is_some());
         // With every address alike it is the store that is out, and none is better than another.
         let does_well = |health: &Health| health.errors_in_a_row == 0 && health.quarantine.is_none();
-        let peers_do_well = state.health.iter().any(|(other, health)| *other != self.address && does_well(health));
+        let peers_do_well = state
+            .health
+            .iter()
+            .any(|(other, health)| *other != self.address && does_well(health));
         drop(state);
         if (errors >= ERRORS_MAX || on_trial) && peers_do_well {
             self.shut(Cause::Errors, &format!("{errors} answers of HTTP {status} in a row"));
@@ -280,7 +339,11 @@ impl Ticket {
         let health = state.health.entry(self.address).or_default();
         let seconds = time.as_secs_f64() / mebibytes(bytes);
         let pace = &mut health.pace;
-        pace.seconds = if pace.samples == 0 { seconds } else { pace.seconds + NEWEST * (seconds - pace.seconds) };
+        pace.seconds = if pace.samples == 0 {
+            seconds
+        } else {
+            pace.seconds + NEWEST * (seconds - pace.seconds)
+        };
         pace.samples = pace.samples.saturating_add(1);
         let (pace, enough) = (*pace, pace.samples >= SAMPLES_MIN || health.on_trial.is_some());
         let limit = peers.map(|peers| (SLOW_FACTOR * peers).max(peers + SLOW_EXCESS));
@@ -292,7 +355,11 @@ impl Ticket {
         drop(state);
         if let (true, Some(peers)) = (slow, peers) {
             let rate = |seconds: f64| format!("{:.1} MiB/s", 1.0 / seconds.max(1e-9));
-            let why = format!("a part moves at {}, at other addresses at {}", rate(pace.seconds), rate(peers));
+            let why = format!(
+                "a part moves at {}, at other addresses at {}",
+                rate(pace.seconds),
+                rate(peers)
+            );
             self.shut(Cause::Slow, &why);
         }
     }
@@ -305,7 +372,9 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut state = self.addresses.lock();
-        let Some(health) = state.health.get_mut(&self.address) else { return };
+        let Some(health) = state.health.get_mut(&self.address) else {
+            return;
+        };
         if let Some(index) = health.under_way.iter().position(|began| *began == self.began) {
             health.under_way.swap_remove(index);
         }

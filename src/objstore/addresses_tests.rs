@@ -65,10 +65,15 @@ fn an_address_that_fails_rests_is_probed_and_comes_back_on_trial() {
     addresses.probed(among[0], true);
     let first = choose(&addresses, &among);
     let tickets: Vec<_> = (0..4).map(|_| choose(&addresses, &among)).collect();
-    let on_trial = tickets.iter().chain([&first]).filter(|ticket| ticket.address() == among[0]);
+    let on_trial = tickets
+        .iter()
+        .chain([&first])
+        .filter(|ticket| ticket.address() == among[0]);
     assert_eq!(on_trial.count(), 1);
     first.moved(16 << 20, Duration::from_millis(50));
-    tickets.iter().for_each(|ticket| ticket.moved(16 << 20, Duration::from_millis(50)));
+    tickets
+        .iter()
+        .for_each(|ticket| ticket.moved(16 << 20, Duration::from_millis(50)));
     drop((first, tickets));
     assert!(addresses.lock().health[&among[0]].on_trial.is_none());
 }
@@ -116,7 +121,9 @@ fn a_store_that_gets_slow_as_a_whole_loses_no_address() {
 fn errors_of_one_address_shut_it_and_errors_of_all_shut_none() {
     let (addresses, among) = (Addresses::default(), all(2));
     for _ in 0..2 * ERRORS_MAX {
-        among.iter().for_each(|address| choose(&addresses, &[*address]).answered(503));
+        among
+            .iter()
+            .for_each(|address| choose(&addresses, &[*address]).answered(503));
     }
     assert!(among.iter().all(|address| is_used(&addresses, &among, *address)));
     choose(&addresses, &[among[0]]).answered(200);
@@ -149,10 +156,15 @@ fn the_only_address_is_used_whatever_it_did() {
 #[tokio::test]
 async fn little_requests_that_may_be_hedged_have_a_usual_time_of_their_own() {
     let (addresses, among) = (Addresses::default(), all(2));
-    assert_eq!((addresses.usual_time(1), addresses.usual_time(PACE_BYTES_MIN)), (Some(LATE), None));
+    assert_eq!(
+        (addresses.usual_time(1), addresses.usual_time(PACE_BYTES_MIN)),
+        (Some(LATE), None)
+    );
     for _ in 0..RECENT {
         let tries = tries::Tries::default();
-        tries.first(async { choose(&addresses, &among).moved(100, Duration::from_millis(40)) }).await;
+        tries
+            .first(async { choose(&addresses, &among).moved(100, Duration::from_millis(40)) })
+            .await;
         // What is never sent twice does not tell when something is late.
         choose(&addresses, &among).moved(100, Duration::from_secs(9));
     }
@@ -164,9 +176,17 @@ async fn little_requests_that_may_be_hedged_have_a_usual_time_of_their_own() {
 async fn a_second_try_keeps_away_from_where_the_first_one_waits() {
     let (addresses, among, tries) = (Addresses::default(), all(2), tries::Tries::default());
     let first = tries.first(async { choose(&addresses, &among) }).await;
-    let other = among.iter().copied().find(|address| *address != first.address()).unwrap();
+    let other = among
+        .iter()
+        .copied()
+        .find(|address| *address != first.address())
+        .unwrap();
     let _busy = [0; 5].map(|_| choose(&addresses, &[other]));
-    assert_eq!(choose(&addresses, &among).address(), first.address(), "it has the fewest under way");
+    assert_eq!(
+        choose(&addresses, &among).address(),
+        first.address(),
+        "it has the fewest under way"
+    );
     let second = tries.second(async { choose(&addresses, &among) }).await;
     assert_eq!((second.address(), tries.waiting().unwrap().1), (other, vec![other]));
     assert!(addresses.has_any(&[other]));

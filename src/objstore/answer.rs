@@ -26,14 +26,23 @@ pub enum Form<'a> {
 impl<'a> Form<'a> {
     /// Reads a body to its end.
     pub fn of(body: &'a [u8]) -> Self {
-        let Ok(text) = std::str::from_utf8(body) else { return Self::Foreign };
+        let Ok(text) = std::str::from_utf8(body) else {
+            return Self::Foreign;
+        };
         let text = text.trim_start_matches('\u{feff}').trim_start();
         // Pages for people need no end tags: they are named by their beginning.
-        let head = text.get(..text.floor_char_boundary(15)).unwrap_or_default().to_ascii_lowercase();
+        let head = text
+            .get(..text.floor_char_boundary(15))
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         if !text.starts_with('<') || head.starts_with("<html") || head.starts_with("<!doctype html") {
             return Self::Foreign;
         }
-        let mut scanner = Scanner { text, open: Vec::new(), root: None };
+        let mut scanner = Scanner {
+            text,
+            open: Vec::new(),
+            root: None,
+        };
         let end = scanner.run();
         let root = scanner.root.map_or("", local);
         end.map_or(Self::Broken(root), |()| Self::Whole(root))
@@ -181,7 +190,10 @@ fn tag_end(text: &str) -> Option<usize> {
 /// XML's own rule but for letters beyond ASCII, of which any will do.
 fn is_name(name: &str) -> bool {
     let begins = |c: char| c.is_ascii_alphabetic() || c == '_' || (!c.is_ascii() && !c.is_control());
-    name.starts_with(begins) && name.chars().all(|c| begins(c) || c.is_ascii_digit() || matches!(c, '-' | '.'))
+    name.starts_with(begins)
+        && name
+            .chars()
+            .all(|c| begins(c) || c.is_ascii_digit() || matches!(c, '-' | '.'))
 }
 
 fn local(name: &str) -> &str {
@@ -222,7 +234,10 @@ impl fmt::Display for ContentRange {
 
 /// Digits and nothing else: `parse` alone would take a sign too.
 fn number(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 /// What an answer to a ranged GET brings, if it is one to the request.
@@ -256,8 +271,12 @@ pub fn judge_range(
     if status != 206 {
         return Ranged::Wrong("a range is answered by status 206");
     }
-    let Some(text) = content_range else { return Ranged::Wrong("it does not say which bytes came") };
-    let Some(range) = ContentRange::parse(text) else { return Ranged::Wrong("its Content-Range cannot be read") };
+    let Some(text) = content_range else {
+        return Ranged::Wrong("it does not say which bytes came");
+    };
+    let Some(range) = ContentRange::parse(text) else {
+        return Ranged::Wrong("its Content-Range cannot be read");
+    };
     match (range.total, size) {
         (Some(total), Some(size)) if total != size => Ranged::OtherSize(total),
         _ if range.first != offset => Ranged::Wrong("it begins elsewhere"),
@@ -274,22 +293,43 @@ pub fn hold_documents_to_rules(bytes: &[u8]) {
     assert!(!root.is_empty() && !root.contains(['<', '>']), "{root:?}");
     // A whole document ends with the end of a tag; without it, it is none.
     let end = bytes.iter().rposition(|byte| *byte == b'>').unwrap_or_default();
-    assert!(!matches!(Form::of(bytes.get(..end).unwrap_or_default()), Form::Whole(_)));
+    assert!(!matches!(
+        Form::of(bytes.get(..end).unwrap_or_default()),
+        Form::Whole(_)
+    ));
 }
 
 /// What the fuzzer and the replay of its corpus hold the judge of ranges to: the first line is Content-Range.
 #[doc(hidden)]
 pub fn hold_ranges_to_rules(text: &str) {
     let Some(range) = ContentRange::parse(text) else { return };
-    assert!(range.first <= range.last && range.total.is_none_or(|total| range.last < total), "{range:?}");
+    assert!(
+        range.first <= range.last && range.total.is_none_or(|total| range.last < total),
+        "{range:?}"
+    );
     let wanted = (range.first, range.length());
-    assert_eq!(judge_range(206, Some(text), range.length(), wanted, range.total), Ranged::Right);
-    assert_ne!(judge_range(206, Some(text), range.length() - 1, wanted, range.total), Ranged::Right);
-    assert_ne!(
-        judge_range(206, Some(text), range.length(), (range.first + 1, range.length()), range.total),
+    assert_eq!(
+        judge_range(206, Some(text), range.length(), wanted, range.total),
         Ranged::Right
     );
-    assert_ne!(judge_range(200, Some(text), range.length(), wanted, range.total), Ranged::Right);
+    assert_ne!(
+        judge_range(206, Some(text), range.length() - 1, wanted, range.total),
+        Ranged::Right
+    );
+    assert_ne!(
+        judge_range(
+            206,
+            Some(text),
+            range.length(),
+            (range.first + 1, range.length()),
+            range.total
+        ),
+        Ranged::Right
+    );
+    assert_ne!(
+        judge_range(200, Some(text), range.length(), wanted, range.total),
+        Ranged::Right
+    );
 }
 
 #[cfg(test)]

@@ -42,7 +42,11 @@ impl Asked {
             _ => (AskedMethod::Other, Success::Nothing),
         };
         let mut query = request.uri().query().unwrap_or_default().split('&');
-        Self { method, success, attributes: query.any(|pair| matches!(pair, "attributes" | "attributes=")) }
+        Self {
+            method,
+            success,
+            attributes: query.any(|pair| matches!(pair, "attributes" | "attributes=")),
+        }
     }
 
     pub fn success(self) -> Success {
@@ -55,12 +59,20 @@ impl Asked {
 
     /// The longest body that a success can have.
     pub fn body_max(self) -> usize {
-        if self.method == AskedMethod::Get && !self.attributes { PAGE_MAX } else { DOCUMENT_MAX }
+        if self.method == AskedMethod::Get && !self.attributes {
+            PAGE_MAX
+        } else {
+            DOCUMENT_MAX
+        }
     }
 
     /// What a success is that is no document, or has no end: an accident, or a store that does not know the call.
     pub fn foreign(self) -> Kind {
-        if self.attributes { Kind::Unsupported } else { Kind::Unavailable }
+        if self.attributes {
+            Kind::Unsupported
+        } else {
+            Kind::Unavailable
+        }
     }
 }
 
@@ -72,13 +84,20 @@ mod tests {
     fn what_is_read_posted_or_copied_is_answered_with_a_document() {
         let asked = |method: &str, copies: bool| {
             let request = Request::builder().method(method).uri("/b?list-type=2");
-            let request = if copies { request.header("x-amz-copy-source", "b/k") } else { request };
+            let request = if copies {
+                request.header("x-amz-copy-source", "b/k")
+            } else {
+                request
+            };
             Asked::of(&request.body(SdkBody::empty()).unwrap())
         };
         assert_eq!(asked("GET", false).success(), Success::Document);
         assert_eq!(asked("POST", false).success(), Success::DocumentOrError);
         assert_eq!(asked("PUT", true).success(), Success::DocumentOrError);
-        assert_eq!(["PUT", "DELETE", "HEAD"].map(|method| asked(method, false).success()), [Success::Nothing; 3]);
+        assert_eq!(
+            ["PUT", "DELETE", "HEAD"].map(|method| asked(method, false).success()),
+            [Success::Nothing; 3]
+        );
         assert!(asked("HEAD", false).is_head() && asked("PUT", false).body_max() < asked("GET", false).body_max());
     }
 
@@ -87,6 +106,9 @@ mod tests {
         let kind = |uri: &str| Asked::of(&Request::builder().uri(uri).body(SdkBody::empty()).unwrap()).foreign();
         assert_eq!(kind("/b/k?attributes"), Kind::Unsupported);
         assert_eq!(kind("/b/k?attributes=&x-id=GetObjectAttributes"), Kind::Unsupported);
-        assert_eq!(["/b/k?retention", "/b/attributes", "/b"].map(kind), [Kind::Unavailable; 3]);
+        assert_eq!(
+            ["/b/k?retention", "/b/attributes", "/b"].map(kind),
+            [Kind::Unavailable; 3]
+        );
     }
 }

@@ -77,7 +77,9 @@ impl<'de> Deserialize<'de> for Crc64 {
         let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
         let hex = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
         let value = u64::from_str_radix(&text, 16).ok().filter(|_| hex);
-        value.map(Self).ok_or_else(|| serde::de::Error::custom("a CRC64NVME has 16 hex digits"))
+        value
+            .map(Self)
+            .ok_or_else(|| serde::de::Error::custom("a CRC64NVME has 16 hex digits"))
     }
 }
 
@@ -140,14 +142,21 @@ mod tests {
         // The CRC catalogue's check value, https://reveng.sourceforge.io/crc-catalogue/17plus.htm (CRC-64/NVME).
         assert_eq!(Crc64::of(b"123456789"), Crc64(0xae8b_1486_0a79_9888));
         assert_eq!(Md5Sum::of(b"").to_hex(), "d41d8cd98f00b204e9800998ecf8427e");
-        assert_eq!(Md5Sum::from_etag("\"d41d8cd98f00b204e9800998ecf8427e\""), Some(Md5Sum::of(b"")));
+        assert_eq!(
+            Md5Sum::from_etag("\"d41d8cd98f00b204e9800998ecf8427e\""),
+            Some(Md5Sum::of(b""))
+        );
         assert_eq!(Md5Sum::from_etag("\"d41d8cd98f00b204e9800998ecf8427e-2\""), None);
     }
 
     #[test]
     fn a_composite_etag_needs_plain_md5_parts() {
         let part = Md5Sum::of(b"x").to_hex();
-        assert!(composite_etag([part.as_str(), part.as_str()].into_iter()).unwrap().ends_with("-2"));
+        assert!(
+            composite_etag([part.as_str(), part.as_str()].into_iter())
+                .unwrap()
+                .ends_with("-2")
+        );
         assert_eq!(composite_etag(["not-an-md5"].into_iter()), None);
     }
 

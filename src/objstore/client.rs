@@ -134,7 +134,12 @@ impl Store {
         let dialler = Dialler::new(&server.endpoint, trust, &config.transfer, &config.retry);
         let metrics = ServerMetrics::new(&engine.metrics, server);
         let transport = Transport::new(dialler, &config.transfer, Arc::clone(&metrics));
-        let hedges = Hedges::new(transport.addresses(), Arc::clone(&metrics), &config.retry, &config.transfer);
+        let hedges = Hedges::new(
+            transport.addresses(),
+            Arc::clone(&metrics),
+            &config.retry,
+            &config.transfer,
+        );
         let (runtime, clock) = (engine.runtime.handle().clone(), transport.clock());
         let keys = Keys::new(server, given, &transport)?;
         let settings = aws_sdk_s3::Config::builder()
@@ -153,7 +158,10 @@ impl Store {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             // It kills healthy uploads to slow servers; deadlines per attempt and stall are ours.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .retry_config(retry_config(&config.retry, config.retry.attempts.min(QUERY_ATTEMPTS_MAX)))
+            .retry_config(retry_config(
+                &config.retry,
+                config.retry.attempts.min(QUERY_ATTEMPTS_MAX),
+            ))
             .retry_classifier(ServerHints)
             .retry_classifier(keys)
             .retry_partition(retry_partition(&server.name, &config.retry))
@@ -172,7 +180,9 @@ impl Store {
             metrics,
             buckets: Buckets::new(server.endpoint.url(), &config.state_dir),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
@@ -246,7 +256,8 @@ impl Store {
         let object = if is_doubtful(self.known(bucket), check, &object.etag) {
             // What is there now is our own and may be damaged: it is put over, whatever was asked for.
             let put = || self.try_put(bucket, key, body.clone(), check, metadata, false);
-            self.send_until_clear(bucket, check, |object: &ObjectInfo| &object.etag, put).await?
+            self.send_until_clear(bucket, check, |object: &ObjectInfo| &object.etag, put)
+                .await?
         } else {
             object
         };
@@ -265,7 +276,13 @@ impl Store {
         only_new: bool,
     ) -> Result<ObjectInfo> {
         let size = body.len() as u64;
-        let mut request = self.shared.client.put_object().bucket(bucket).key(key).content_length(len_i64(size));
+        let mut request = self
+            .shared
+            .client
+            .put_object()
+            .bucket(bucket)
+            .key(key)
+            .content_length(len_i64(size));
         for (name, value) in metadata {
             request = request.metadata(name, value);
         }
@@ -277,7 +294,10 @@ impl Store {
         if only_new {
             request = request.if_none_match("*");
         }
-        let sent = request.body(ByteStream::from(body)).customize().disable_payload_signing();
+        let sent = request
+            .body(ByteStream::from(body))
+            .customize()
+            .disable_payload_signing();
         let sent = sent.config_override(self.patience(size)).send().boxed().await;
         let reply = sent.map_err(|e| sdk_error::convert("put", &path(bucket, key), &e))?;
         Ok(ObjectInfo {
@@ -290,13 +310,27 @@ impl Store {
     }
 
     pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
-        self.shared.hedges.ask("HeadObject", || self.try_head(bucket, key)).await
+        self.shared
+            .hedges
+            .ask("HeadObject", || self.try_head(bucket, key))
+            .await
     }
 
     async fn try_head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
         // Without the mode a server that knows the object's checksum does not tell it.
-        let request = self.shared.client.head_object().bucket(bucket).key(key).checksum_mode(ChecksumMode::Enabled);
-        let sent = request.customize().config_override(self.patience(0)).send().boxed().await;
+        let request = self
+            .shared
+            .client
+            .head_object()
+            .bucket(bucket)
+            .key(key)
+            .checksum_mode(ChecksumMode::Enabled);
+        let sent = request
+            .customize()
+            .config_override(self.patience(0))
+            .send()
+            .boxed()
+            .await;
         let reply = sent.map_err(|e| sdk_error::convert("head", &path(bucket, key), &e))?;
         let size = match reply.content_length().and_then(|len| u64::try_from(len).ok()) {
             Some(size) => size,
@@ -305,7 +339,10 @@ impl Store {
                 self.size_by_range(bucket, key, etag).await?
             }
         };
-        Ok(ObjectInfo { size, ..ObjectInfo::of_head(&reply) })
+        Ok(ObjectInfo {
+            size,
+            ..ObjectInfo::of_head(&reply)
+        })
     }
 
     /// HEAD of an object that was just put. One front-end of a cluster may not know yet what another has taken, so that
@@ -342,27 +379,39 @@ impl Store {
     async fn try_delete(&self, bucket: &str, key: &str, version_id: Option<&str>) -> Result<bool> {
         let request = self.shared.client.delete_object().bucket(bucket).key(key);
         let request = request.set_version_id(version_id.map(ToOwned::to_owned));
-        let sent = request.customize().config_override(self.patience(0)).send().boxed().await;
-        let reply = sent.map_err(|e| sdk_error::convert("delete", &path(bucket, key), &e)).if_found()?;
+        let sent = request
+            .customize()
+            .config_override(self.patience(0))
+            .send()
+            .boxed()
+            .await;
+        let reply = sent
+            .map_err(|e| sdk_error::convert("delete", &path(bucket, key), &e))
+            .if_found()?;
         Ok(reply.is_some_and(|reply| reply.delete_marker().unwrap_or_default()))
     }
 
     pub async fn head_bucket(&self, bucket: &str) -> Result<()> {
-        self.shared.hedges.ask("HeadBucket", || self.try_head_bucket(bucket)).await
+        self.shared
+            .hedges
+            .ask("HeadBucket", || self.try_head_bucket(bucket))
+            .await
     }
 
     async fn try_head_bucket(&self, bucket: &str) -> Result<()> {
         let sent = self.shared.client.head_bucket().bucket(bucket).send().boxed().await;
-        sent.map(drop).map_err(|e| match sdk_error::convert("head bucket", bucket, &e) {
-            // HEAD has no body, so no S3 code: the status alone says it.
-            error if error.kind() == Kind::NotFound => error.with_kind(Kind::LsuNotFound),
-            error => error,
-        })
+        sent.map(drop)
+            .map_err(|e| match sdk_error::convert("head bucket", bucket, &e) {
+                // HEAD has no body, so no S3 code: the status alone says it.
+                error if error.kind() == Kind::NotFound => error.with_kind(Kind::LsuNotFound),
+                error => error,
+            })
     }
 
     pub async fn create_bucket(&self, bucket: &str) -> Result<()> {
         let sent = self.shared.client.create_bucket().bucket(bucket).send().boxed().await;
-        sent.map(drop).map_err(|e| sdk_error::convert("create bucket", bucket, &e))
+        sent.map(drop)
+            .map_err(|e| sdk_error::convert("create bucket", bucket, &e))
     }
 
     pub async fn list_buckets(&self) -> Result<Vec<String>> {
@@ -372,13 +421,23 @@ impl Store {
     async fn try_list_buckets(&self) -> Result<Vec<String>> {
         let (mut buckets, mut token) = (Vec::new(), None);
         for _ in 0..BUCKET_PAGES_MAX {
-            let sent = self.shared.client.list_buckets().set_continuation_token(token).send().boxed().await;
+            let sent = self
+                .shared
+                .client
+                .list_buckets()
+                .set_continuation_token(token)
+                .send()
+                .boxed()
+                .await;
             let reply = sent.map_err(|e| sdk_error::convert("list buckets of", &self.shared.endpoint, &e))?;
             for bucket in reply.buckets() {
                 let nameless = || Error::new(Kind::Unavailable, "list buckets: one has no name");
                 buckets.push(bucket.name().ok_or_else(nameless)?.to_owned());
             }
-            token = reply.continuation_token().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
+            token = reply
+                .continuation_token()
+                .filter(|token| !token.is_empty())
+                .map(ToOwned::to_owned);
             if token.is_none() {
                 return Ok(buckets);
             }
@@ -437,11 +496,19 @@ impl ObjectInfo {
     /// What HEAD tells; a size that it leaves out is 0 here, and not to be believed.
     pub(super) fn of_head(reply: &HeadObjectOutput) -> Self {
         Self {
-            size: reply.content_length().and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
+            size: reply
+                .content_length()
+                .and_then(|n| u64::try_from(n).ok())
+                .unwrap_or_default(),
             etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
             version_id: reply.version_id().map(ToOwned::to_owned),
             crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
-            metadata: reply.metadata().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            metadata: reply
+                .metadata()
+                .into_iter()
+                .flatten()
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
             modified: seconds(reply.last_modified()),
             retained_until: seconds(reply.object_lock_retain_until_date()),
             legal_hold: reply.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On),
@@ -453,7 +520,10 @@ impl ObjectInfo {
 /// No attempt gets less than `attempt_timeout`, and none more than the whole.
 fn timeouts(retry: &Retry, attempt: Duration, operation: Duration) -> TimeoutConfig {
     let attempt = attempt.max(retry.attempt_timeout).min(operation);
-    TimeoutConfig::builder().operation_attempt_timeout(attempt).operation_timeout(operation).build()
+    TimeoutConfig::builder()
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(operation)
+        .build()
 }
 
 fn retry_config(retry: &Retry, attempts: u32) -> RetryConfig {
@@ -468,8 +538,13 @@ fn retry_config(retry: &Retry, attempts: u32) -> RetryConfig {
 /// The SDK's own bucket is shared by the whole process and empty after fifty failures.
 fn retry_partition(server: &str, retry: &Retry) -> RetryPartition {
     // The tokens keep a store that refuses from being asked too much; silence costs none, its time is bounded anyway.
-    let bucket = TokenBucket::builder().capacity(retry.token_bucket).timeout_retry_cost(0).build();
-    RetryPartition::custom(format!("vastost-{server}")).token_bucket(bucket).build()
+    let bucket = TokenBucket::builder()
+        .capacity(retry.token_bucket)
+        .timeout_retry_cost(0)
+        .build();
+    RetryPartition::custom(format!("vastost-{server}"))
+        .token_bucket(bucket)
+        .build()
 }
 
 /// The archive class or tier of an object, unless a copy has been restored from there.
@@ -477,7 +552,9 @@ fn archive_of(reply: &HeadObjectOutput) -> Option<String> {
     let is_archive = |class: &&StorageClass| matches!(class, StorageClass::Glacier | StorageClass::DeepArchive);
     let class = reply.storage_class().filter(is_archive).map(|class| class.as_str());
     let archive = class.or_else(|| reply.archive_status().map(|status| status.as_str()));
-    let is_restored = reply.restore().is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
+    let is_restored = reply
+        .restore()
+        .is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
     archive.filter(|_| !is_restored).map(ToOwned::to_owned)
 }
 

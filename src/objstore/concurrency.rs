@@ -48,7 +48,15 @@ impl Concurrency {
     pub fn new(least: usize, most: usize) -> Self {
         let least = least.max(1);
         let (most, window) = (most.max(least), Window::default());
-        Self { least, most, limit: least, window, trial: None, rest: 0, try_down: false }
+        Self {
+            least,
+            most,
+            limit: least,
+            window,
+            trial: None,
+            rest: 0,
+            try_down: false,
+        }
     }
 
     pub fn limit(&self) -> usize {
@@ -73,7 +81,10 @@ impl Concurrency {
         }
         let time = now.duration_since(began).max(Duration::from_micros(1));
         let (rate, waited) = (self.window.bytes as f64 / time.as_secs_f64(), self.window.waited);
-        self.window = Window { began: Some(now), ..Window::default() };
+        self.window = Window {
+            began: Some(now),
+            ..Window::default()
+        };
         self.judge(rate, waited);
     }
 
@@ -174,6 +185,10 @@ mod tests {
     #[test]
     fn a_slow_host_changes_nothing() {
         let mut concurrency = Concurrency::new(4, 32);
-        assert!(run(&mut concurrency, 1000, false, knee_at(12)).iter().all(|limit| *limit == 4));
+        assert!(
+            run(&mut concurrency, 1000, false, knee_at(12))
+                .iter()
+                .all(|limit| *limit == 4)
+        );
     }
 }

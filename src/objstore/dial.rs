@@ -43,7 +43,11 @@ pub struct Dialler {
 impl Origin {
     /// As a Host header has it.
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
         format!("{host}:{}", self.port)
     }
 
@@ -51,7 +55,11 @@ impl Origin {
         let https = uri.scheme_str() == Some("https");
         let host = uri.host().ok_or_else(|| format!("no host in {uri}"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Ok(Self { https, host, port: uri.port_u16().unwrap_or(if https { 443 } else { 80 }) })
+        Ok(Self {
+            https,
+            host,
+            port: uri.port_u16().unwrap_or(if https { 443 } else { 80 }),
+        })
     }
 }
 
@@ -64,7 +72,11 @@ impl fmt::Display for Origin {
 impl Dialler {
     pub fn new(endpoint: &Endpoint, trust: Trust, transfer: &Transfer, retry: &Retry) -> Self {
         Self {
-            endpoint: Origin { https: endpoint.https, host: endpoint.host.clone(), port: endpoint.port },
+            endpoint: Origin {
+                https: endpoint.https,
+                host: endpoint.host.clone(),
+                port: endpoint.port,
+            },
             targets: endpoint.targets.clone(),
             trust,
             connect_timeout: transfer.connect_timeout,
@@ -82,20 +94,35 @@ impl Dialler {
 
     /// Every address of `origin` now: the union over its targets, without repeats.
     pub async fn addresses(&self, origin: &Origin) -> io::Result<Vec<SocketAddr>> {
-        let own = [Target { host: origin.host.clone(), port: origin.port }];
-        let targets = if self.is_endpoint(origin) { &self.targets[..] } else { &own[..] };
+        let own = [Target {
+            host: origin.host.clone(),
+            port: origin.port,
+        }];
+        let targets = if self.is_endpoint(origin) {
+            &self.targets[..]
+        } else {
+            &own[..]
+        };
         self.names.addresses(targets).await
     }
 
     /// A connection to `address` that is ready for its first request.
     pub async fn dial(&self, origin: &Origin, address: SocketAddr) -> io::Result<Line> {
         let dialled = tokio::time::timeout(self.connect_timeout, self.connect(origin, address)).await;
-        let late =
-            || io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {:?}", self.connect_timeout));
+        let late = || {
+            io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("no connection within {:?}", self.connect_timeout),
+            )
+        };
         let result = dialled.map_err(|_| late()).flatten();
         let origin = origin.to_string();
         // An endpoint that is given by its address is not named twice.
-        let place = if origin.contains(&address.to_string()) { origin } else { format!("{origin} at {address}") };
+        let place = if origin.contains(&address.to_string()) {
+            origin
+        } else {
+            format!("{origin} at {address}")
+        };
         result.map_err(|e| io::Error::new(e.kind(), format!("connect to {place}: {}", chain(&e))))
     }
 
@@ -105,7 +132,9 @@ impl Dialler {
         tcp.set_nodelay(true)?;
         let socket = SockRef::from(&tcp);
         socket.set_tcp_keepalive(
-            &TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)),
+            &TcpKeepalive::new()
+                .with_time(Duration::from_secs(30))
+                .with_interval(Duration::from_secs(10)),
         )?;
         // A node that loses power or its network resets nothing: without this, what was sent to it waits for minutes.
         socket.set_tcp_user_timeout(Some(self.ack_timeout))?;
@@ -116,7 +145,11 @@ impl Dialler {
             None => Box::new(tcp),
             Some((config, name)) => {
                 let connector = TlsConnector::from(config);
-                Box::new(connector.connect(name, BufReader::with_capacity(TLS_READ_BYTES, tcp)).await?)
+                Box::new(
+                    connector
+                        .connect(name, BufReader::with_capacity(TLS_READ_BYTES, tcp))
+                        .await?,
+                )
             }
         };
         Line::open(stream).await
@@ -131,7 +164,10 @@ impl Dialler {
         }
         let config = self.trust.services.as_ref().ok_or_else(none)?;
         let name = ServerName::try_from(origin.host.clone());
-        Ok((Arc::clone(config), name.map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?))
+        Ok((
+            Arc::clone(config),
+            name.map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?,
+        ))
     }
 }
 
@@ -147,7 +183,12 @@ mod tests {
     fn dialler() -> Dialler {
         let text = "[server.v]\nendpoints = [\"http://127.0.0.1:9000\"]\n";
         let config = Config::parse(text, std::path::Path::new("/x/vastost.toml")).unwrap();
-        Dialler::new(&config.server("v").unwrap().endpoint, Trust::default(), &config.transfer, &config.retry)
+        Dialler::new(
+            &config.server("v").unwrap().endpoint,
+            Trust::default(),
+            &config.transfer,
+            &config.retry,
+        )
     }
 
     #[tokio::test]
@@ -164,7 +205,12 @@ mod tests {
         drop(line);
         let mut arrived = Vec::new();
         let end = server.read_to_end(&mut arrived).await;
-        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset, "{} bytes came", arrived.len());
+        assert_eq!(
+            end.unwrap_err().kind(),
+            io::ErrorKind::ConnectionReset,
+            "{} bytes came",
+            arrived.len()
+        );
     }
 
     #[tokio::test]
@@ -181,8 +227,10 @@ mod tests {
         let request = http::Request::get("/").body(SdkBody::empty()).unwrap();
         let sent = line.sender.send_request(request);
         let mut first = [0; 3];
-        let (accepted, _) =
-            tokio::join!(async { listener.accept().await.unwrap().0.read_exact(&mut first).await }, sent);
+        let (accepted, _) = tokio::join!(
+            async { listener.accept().await.unwrap().0.read_exact(&mut first).await },
+            sent
+        );
         accepted.unwrap();
         assert_eq!(&first, b"GET", "the first connection that came");
     }

@@ -53,6 +53,12 @@ async fn pass(
     fits.map_err(|_| Error::new(Kind::NoMemory, format!("allocate {PIECE} bytes to read {bucket}/{key}")))?;
     piece.resize(PIECE, 0);
     // Whoever asks compares the digests with what it knows, or reads an object that no record describes.
-    let source = Source { bucket, key, version, size: None, etag: None };
+    let source = Source {
+        bucket,
+        key,
+        version,
+        size: None,
+        etag: None,
+    };
     read_range(store, source, range, Target::Pass(&mut piece), seen).await
 }

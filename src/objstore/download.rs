@@ -94,7 +94,9 @@ impl Reader {
     pub fn read(&mut self, to: &mut [u8], offset: u64) -> Result<usize> {
         let left = usize::try_from(self.spec.size.saturating_sub(offset)).unwrap_or(usize::MAX);
         let len = to.len().min(left);
-        let Some(to) = to.get_mut(..len).filter(|to| !to.is_empty()) else { return Ok(0) };
+        let Some(to) = to.get_mut(..len).filter(|to| !to.is_empty()) else {
+            return Ok(0);
+        };
         let promise = self.promise()?;
         self.run = if offset == self.last_end { self.run + 1 } else { 0 };
         if self.is_sequential(offset, len as u64) {
@@ -119,7 +121,11 @@ impl Reader {
 
     fn is_sequential(&self, offset: u64, len: u64) -> bool {
         let part = self.spec.part_at(offset);
-        let short_part = self.spec.parts.get(part).is_some_and(|part| part.size <= LONG_READ_BYTES);
+        let short_part = self
+            .spec
+            .parts
+            .get(part)
+            .is_some_and(|part| part.size <= LONG_READ_BYTES);
         offset == 0 || short_part || len >= LONG_READ_BYTES || self.run >= RUN_LEN || self.ahead.holds(part)
     }
 

@@ -55,8 +55,14 @@ impl Effort {
     /// For an operation of so much time.
     pub fn new(retry: &Retry, attempts: u32, time: Duration) -> Self {
         let until = Instant::now() + time.saturating_sub(longest_wait(retry, time));
-        let shared = Shared { tries: AtomicU32::new(0), refusals_left: AtomicU32::new(attempts), until };
-        Self { shared: Arc::new(shared) }
+        let shared = Shared {
+            tries: AtomicU32::new(0),
+            refusals_left: AtomicU32::new(attempts),
+            until,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// One more try begins.
@@ -71,7 +77,10 @@ impl Effort {
     /// The store refused, or broke off; true when it must not be asked again.
     pub fn refused(&self) -> bool {
         let left = |left: u32| Some(left.saturating_sub(1));
-        let before = self.shared.refusals_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+        let before = self
+            .shared
+            .refusals_left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
         before.is_ok_and(|before| before <= 1) || self.is_over()
     }
 

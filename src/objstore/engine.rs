@@ -29,7 +29,13 @@ impl Engine {
         if let Some(exporter) = &exporter {
             runtime.handle().spawn(exporter.clone().run());
         }
-        Ok(Self { runtime, pool, md5, metrics, exporter })
+        Ok(Self {
+            runtime,
+            pool,
+            md5,
+            metrics,
+            exporter,
+        })
     }
 
     pub fn runtime(&self) -> &Runtime {

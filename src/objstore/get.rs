@@ -44,7 +44,9 @@ impl Target<'_> {
     /// Where the piece from byte `done` of the range on goes.
     fn room(&mut self, done: u64) -> &mut [u8] {
         let rest = match self {
-            Self::Keep(memory) => memory.get_mut(usize::try_from(done).unwrap_or(usize::MAX)..).unwrap_or_default(),
+            Self::Keep(memory) => memory
+                .get_mut(usize::try_from(done).unwrap_or(usize::MAX)..)
+                .unwrap_or_default(),
             Self::Pass(memory) => memory,
         };
         let piece = rest.len().min(PIECE);
@@ -108,7 +110,11 @@ impl Store {
     ) -> Result<std::result::Result<Bytes, u64>> {
         let retry = &self.shared.retry;
         let patient = is_patient();
-        let attempts = if patient { retry.attempts } else { retry.attempts.min(QUERY_ATTEMPTS_MAX) };
+        let attempts = if patient {
+            retry.attempts
+        } else {
+            retry.attempts.min(QUERY_ATTEMPTS_MAX)
+        };
         let deadline = Instant::now() + retry.operation_timeout;
         let effort = Effort::new(retry, attempts, retry.operation_timeout);
         let mut unproven: Option<Bytes> = None;
@@ -123,7 +129,10 @@ impl Store {
             let error = match self.shared.hedges.ask("GetObject", ask).await? {
                 Small::Whole { bytes, is_proven: true } => return Ok(Ok(bytes)),
                 Small::TooLong(len) => return Ok(Err(len)),
-                Small::Whole { bytes, is_proven: false } => {
+                Small::Whole {
+                    bytes,
+                    is_proven: false,
+                } => {
                     // Not every ETag is an MD5. What comes twice alike, and in two pieces, did not change on the way.
                     if unproven.as_ref() == Some(&bytes)
                         && (self.has_other_etags(bucket) || self.is_same_in_pieces(bucket, key, &bytes).await?)
@@ -152,7 +161,10 @@ impl Store {
         let mut unproven: Option<Bytes> = None;
         loop {
             left -= 1;
-            let error = match self.try_get_small(bucket, key, Some(version), size_max, self.patience(size_max)).await? {
+            let error = match self
+                .try_get_small(bucket, key, Some(version), size_max, self.patience(size_max))
+                .await?
+            {
                 Small::Whole { bytes, is_proven } if is_proven || unproven.as_ref() == Some(&bytes) => {
                     return Ok(bytes);
                 }
@@ -191,22 +203,31 @@ impl Store {
         let (reply, body) = asked?;
         let (len, status) = (body.left(), body.status());
         if status != 200 {
-            let what = format!("get {}: HTTP {status} answers a request for the whole object", path(bucket, key));
+            let what = format!(
+                "get {}: HTTP {status} answers a request for the whole object",
+                path(bucket, key)
+            );
             return Err(Error::new(Kind::Unavailable, what));
         }
         if len > size_max {
             return Ok(Small::TooLong(len));
         }
         let etag = bare_etag(reply.e_tag().unwrap_or_default()).to_owned();
-        let mut bytes =
-            memory::zeroed(usize::try_from(len).unwrap_or_default(), || format!("get {}", path(bucket, key)))?;
+        let mut bytes = memory::zeroed(usize::try_from(len).unwrap_or_default(), || {
+            format!("get {}", path(bucket, key))
+        })?;
         let drained = drain(self, body, len, &mut 0, &mut Target::Keep(&mut bytes), &mut |_| {}).await;
         if let Err(broken) = drained {
-            return Ok(Small::Broken(broken.into_error().context(format!("get {}", path(bucket, key)))));
+            return Ok(Small::Broken(
+                broken.into_error().context(format!("get {}", path(bucket, key))),
+            ));
         }
         // Over plain http nothing but the ETag tells whether a byte of a record flipped on the way.
         let is_proven = self.is_authenticated() || Md5Sum::from_etag(&etag) == Some(Md5Sum::of(&bytes));
-        Ok(Small::Whole { bytes: bytes.into(), is_proven })
+        Ok(Small::Whole {
+            bytes: bytes.into(),
+            is_proven,
+        })
     }
 
     /// Asks for an object's halves one by one: a fault that turns the same place of each answer over shows by that.
@@ -216,7 +237,13 @@ impl Store {
             let mut again = memory::zeroed(half.len(), || format!("get {}", path(bucket, key)))?;
             if !again.is_empty() {
                 let range = (offset as u64, half.len() as u64);
-                let source = Source { bucket, key, version: None, size: Some(bytes.len() as u64), etag: None };
+                let source = Source {
+                    bucket,
+                    key,
+                    version: None,
+                    size: Some(bytes.len() as u64),
+                    etag: None,
+                };
                 read_range(self, source, range, Target::Keep(&mut again), |_| {}).await?;
             }
             if again != half {
@@ -230,10 +257,22 @@ impl Store {
     /// it in a header of its own.
     pub(super) async fn size_by_range(&self, bucket: &str, key: &str, etag: &str) -> Result<u64> {
         let none = |why: &str| {
-            let what = format!("head {}: the answer has no Content-Length, and a range of it {why}", path(bucket, key));
-            Error::new(Kind::Unavailable, format!("{what}: a proxy before the store changes its answers"))
+            let what = format!(
+                "head {}: the answer has no Content-Length, and a range of it {why}",
+                path(bucket, key)
+            );
+            Error::new(
+                Kind::Unavailable,
+                format!("{what}: a proxy before the store changes its answers"),
+            )
         };
-        let request = self.shared.client.get_object().bucket(bucket).key(key).range("bytes=0-0");
+        let request = self
+            .shared
+            .client
+            .get_object()
+            .bucket(bucket)
+            .key(key)
+            .range("bytes=0-0");
         let (reply, _body) = match ask(request, self.patience(0), Landing::default(), bucket, key).await {
             // There is no first byte of an empty object.
             Err(error) if error.kind() == Kind::Corrupt => return Ok(0),
@@ -243,7 +282,9 @@ impl Store {
             return Err(none("is of another object"));
         }
         let range = reply.content_range().and_then(ContentRange::parse);
-        range.and_then(|range| range.total).ok_or_else(|| none("does not tell the size either"))
+        range
+            .and_then(|range| range.total)
+            .ok_or_else(|| none("does not tell the size either"))
     }
 
     /// The body of `[offset, offset + len)`; the caller reads it and minds its progress.
@@ -253,7 +294,13 @@ impl Store {
         (offset, len): (u64, u64),
         patience: aws_sdk_s3::config::Builder,
     ) -> Result<Landed> {
-        let Source { bucket, key, version, size, etag } = source;
+        let Source {
+            bucket,
+            key,
+            version,
+            size,
+            etag,
+        } = source;
         let range = format!("bytes={offset}-{}", offset + len.saturating_sub(1));
         let request = self.shared.client.get_object().bucket(bucket).key(key).range(range);
         let request = request.set_version_id(version.map(ToOwned::to_owned));
@@ -263,17 +310,27 @@ impl Store {
         let strict = size.filter(|_| etag.is_some());
         let range = reply.content_range().and_then(ContentRange::parse);
         let total = range.and_then(|range| range.total);
-        match (judge_range(body.status(), reply.content_range(), body.left(), (offset, len), strict), size) {
+        match (
+            judge_range(body.status(), reply.content_range(), body.left(), (offset, len), strict),
+            size,
+        ) {
             (Ranged::Right, _) => {}
             (Ranged::OtherSize(total), Some(size)) => return Err(wrong(Kind::Corrupt, other_size(total, size))),
             (Ranged::Wrong(_), Some(size)) if total.is_some_and(|total| total != size) => {
                 return Err(wrong(Kind::Corrupt, other_size(total.unwrap_or_default(), size)));
             }
             (judged, _) => {
-                let why = if let Ranged::Wrong(why) = judged { why } else { "the object has another size" };
+                let why = if let Ranged::Wrong(why) = judged {
+                    why
+                } else {
+                    "the object has another size"
+                };
                 let came = reply.content_range().map_or_else(|| "no Content-Range".into(), words);
                 let last = offset + len.saturating_sub(1);
-                let why = format!("HTTP {}, {came}, is no answer to bytes {offset}-{last}: {why}", body.status());
+                let why = format!(
+                    "HTTP {}, {came}, is no answer to bytes {offset}-{last}: {why}",
+                    body.status()
+                );
                 return Err(wrong(Kind::Unavailable, why));
             }
         }
@@ -293,7 +350,10 @@ impl Store {
 }
 
 fn too_long(bucket: &str, key: &str, len: u64, size_max: u64) -> Error {
-    let what = format!("get {}: {len} bytes; at most {size_max} are read here", path(bucket, key));
+    let what = format!(
+        "get {}: {len} bytes; at most {size_max} are read here",
+        path(bucket, key)
+    );
     Error::new(Kind::Corrupt, what)
 }
 
@@ -310,7 +370,9 @@ async fn ask(
     key: &str,
 ) -> Result<(GetObjectOutput, Landed)> {
     let place = landing.clone();
-    let request = request.customize().mutate_request(move |request| request.add_extension(place.clone()));
+    let request = request
+        .customize()
+        .mutate_request(move |request| request.add_extension(place.clone()));
     let sent = request.config_override(patience).send().boxed().await;
     let reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
     let body = landing.take().ok_or_else(|| no_length(bucket, key))?;
@@ -378,9 +440,14 @@ async fn pause(retry: &Retry) {
 }
 
 fn no_length(bucket: &str, key: &str) -> Error {
-    let what =
-        format!("get {}: the answer has neither a length nor chunks, so that a cut one looks whole", path(bucket, key));
-    Error::new(Kind::Unavailable, format!("{what}: a proxy before the store changes its answers"))
+    let what = format!(
+        "get {}: the answer has neither a length nor chunks, so that a cut one looks whole",
+        path(bucket, key)
+    );
+    Error::new(
+        Kind::Unavailable,
+        format!("{what}: a proxy before the store changes its answers"),
+    )
 }
 
 /// Why a body was not taken in to its end.
@@ -461,10 +528,17 @@ impl Window {
             return Ok(());
         }
         if floor_time(retry, self.bytes) < self.start.elapsed() {
-            let what = format!("{} bytes came in {:?}, below floor_rate", self.bytes, self.start.elapsed());
+            let what = format!(
+                "{} bytes came in {:?}, below floor_rate",
+                self.bytes,
+                self.start.elapsed()
+            );
             return Err(Error::new(Kind::Timeout, what));
         }
-        *self = Self { start: Instant::now(), bytes: 0 };
+        *self = Self {
+            start: Instant::now(),
+            bytes: 0,
+        };
         Ok(())
     }
 }

@@ -42,8 +42,18 @@ pub struct Hedges {
 impl Hedges {
     pub fn new(addresses: Addresses, metrics: Arc<ServerMetrics>, retry: &Retry, transfer: &Transfer) -> Self {
         let percent = u64::from(retry.hedge_percent);
-        let credit_max = if percent == 0 { 0 } else { CREDIT_PARTS * transfer.part_size_bytes };
-        Self { addresses, metrics, percent, credit_max, credit: Arc::new(Mutex::new(credit_max)) }
+        let credit_max = if percent == 0 {
+            0
+        } else {
+            CREDIT_PARTS * transfer.part_size_bytes
+        };
+        Self {
+            addresses,
+            metrics,
+            percent,
+            credit_max,
+            credit: Arc::new(Mutex::new(credit_max)),
+        }
     }
 
     /// For a body that is taken in: true when what `bytes` were asked for has taken `time` and is a straggler, there is an
@@ -59,7 +69,9 @@ impl Hedges {
     }
 
     fn is_late(&self, bytes: u64, time: Duration) -> bool {
-        self.addresses.usual_time(bytes).is_some_and(|usual| time >= (usual * FACTOR).max(LEAST))
+        self.addresses
+            .usual_time(bytes)
+            .is_some_and(|usual| time >= (usual * FACTOR).max(LEAST))
     }
 
     /// The same for a request whose first try waits for its answer.
@@ -130,7 +142,9 @@ impl Hedges {
     /// Adds to the credit for `bytes` that were moved.
     pub fn earn(&self, bytes: u64) {
         let mut credit = self.credit.lock().unwrap_or_else(PoisonError::into_inner);
-        *credit = credit.saturating_add(bytes.saturating_mul(self.percent) / 100).min(self.credit_max);
+        *credit = credit
+            .saturating_add(bytes.saturating_mul(self.percent) / 100)
+            .min(self.credit_max);
     }
 }
 
@@ -159,12 +173,19 @@ mod tests {
     }
 
     fn among(count: u16) -> Vec<SocketAddr> {
-        (1..=count).map(|port| SocketAddr::from(([10, 0, 0, 1], port))).collect()
+        (1..=count)
+            .map(|port| SocketAddr::from(([10, 0, 0, 1], port)))
+            .collect()
     }
 
     /// A race whose first try ends with `kind` after four seconds and whose second try, if there is one, ends at once.
     async fn race(addresses: u16, kind: Kind) -> (Result<()>, u32, Duration) {
-        let (known, among, tries, began) = (Addresses::default(), among(addresses), AtomicU32::new(0), Instant::now());
+        let (known, among, tries, began) = (
+            Addresses::default(),
+            among(addresses),
+            AtomicU32::new(0),
+            Instant::now(),
+        );
         let hedges = hedges(&known);
         let done = hedges.ask("HeadObject", || async {
             let _ticket = known.choose(&among).0;
@@ -172,7 +193,12 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(4)).await;
                 return Err(Error::new(kind, "the first"));
             }
-            tokio::time::sleep(if kind == Kind::NotFound { Duration::from_secs(60) } else { LEAST }).await;
+            tokio::time::sleep(if kind == Kind::NotFound {
+                Duration::from_secs(60)
+            } else {
+                LEAST
+            })
+            .await;
             Ok(())
         });
         (done.await, tries.load(Ordering::Relaxed), began.elapsed())

@@ -47,7 +47,12 @@ const UNDER_WAY: Duration = Duration::from_secs(30);
 /// How much of an answer is searched for the store's code.
 const BODY_MAX: usize = 4096;
 /// Refusals of keys that do not come with 401 or 403.
-const REFUSALS: [&str; 4] = ["ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId"];
+const REFUSALS: [&str; 4] = [
+    "ExpiredToken",
+    "InvalidToken",
+    "TokenRefreshRequired",
+    "InvalidAccessKeyId",
+];
 
 /// The keys of one server; clones share them.
 #[derive(Clone)]
@@ -98,7 +103,9 @@ impl Keys {
             held: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     async fn credentials(&self) -> std::result::Result<Credentials, CredentialsError> {
@@ -167,7 +174,11 @@ impl Keys {
     fn keep(&self, credentials: Credentials, stamps: Vec<Stamp>) -> Credentials {
         let mut held = self.held();
         let now = Instant::now();
-        if held.credentials.as_ref().is_some_and(|before| !same(before, &credentials)) {
+        if held
+            .credentials
+            .as_ref()
+            .is_some_and(|before| !same(before, &credentials))
+        {
             tracing::info!("the access key is {} from now on", credentials.access_key_id());
             held.changed = Some(now);
         }
@@ -180,7 +191,9 @@ impl Keys {
     fn keep_old(&self, error: CredentialsError) -> std::result::Result<Credentials, CredentialsError> {
         let mut held = self.held();
         let valid = |old: &Credentials| old.expiry().is_none_or(|end| end > SystemTime::now());
-        let Some(old) = held.credentials.clone().filter(valid) else { return Err(error) };
+        let Some(old) = held.credentials.clone().filter(valid) else {
+            return Err(error);
+        };
         tracing::warn!("read access keys again: {}", super::transport::chain(&error));
         (held.read, held.refused) = (Some(Instant::now()), false);
         // Looked at again, so that a file that is being replaced is taken as soon as it is whole.
@@ -239,7 +252,10 @@ impl ClassifyRetry for Keys {
             return RetryAction::NoActionIndicated;
         }
         tracing::info!("the store refused the access key; it is read again");
-        RetryAction::RetryIndicated(RetryReason::RetryableError { kind: ErrorKind::ServerError, retry_after: None })
+        RetryAction::RetryIndicated(RetryReason::RetryableError {
+            kind: ErrorKind::ServerError,
+            retry_after: None,
+        })
     }
 
     fn name(&self) -> &'static str {
@@ -253,7 +269,9 @@ impl ClassifyRetry for Keys {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("source", &self.shared.source).finish_non_exhaustive()
+        f.debug_struct("Keys")
+            .field("source", &self.shared.source)
+            .finish_non_exhaustive()
     }
 }
 
@@ -264,7 +282,9 @@ fn refuses_keys(response: &HttpResponse) -> bool {
         400 => {
             let body = response.body().bytes().unwrap_or_default();
             let text = String::from_utf8_lossy(body.get(..body.len().min(BODY_MAX)).unwrap_or_default());
-            REFUSALS.iter().any(|code| text.contains(&format!("<Code>{code}</Code>")))
+            REFUSALS
+                .iter()
+                .any(|code| text.contains(&format!("<Code>{code}</Code>")))
         }
         _ => false,
     }
@@ -273,27 +293,42 @@ fn refuses_keys(response: &HttpResponse) -> bool {
 /// The files that a source reads: a change of one may mean other keys.
 fn files(source: &Source) -> Vec<PathBuf> {
     let of_aws = |variable: &str, name: &str| {
-        let named = std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let named = std::env::var_os(variable)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from);
         named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".aws").join(name)))
     };
     match source {
         Source::NetBackup => Vec::new(),
         Source::File(path) => vec![path.clone()],
         Source::Profile(_) | Source::Aws => {
-            let both = [of_aws("AWS_SHARED_CREDENTIALS_FILE", "credentials"), of_aws("AWS_CONFIG_FILE", "config")];
+            let both = [
+                of_aws("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
+                of_aws("AWS_CONFIG_FILE", "config"),
+            ];
             both.into_iter().flatten().collect()
         }
     }
 }
 
 fn from_pair(pair: KeyPair, name: &'static str) -> Credentials {
-    Credentials::new(pair.access_key_id, pair.secret_access_key, pair.session_token, None, name)
+    Credentials::new(
+        pair.access_key_id,
+        pair.secret_access_key,
+        pair.session_token,
+        None,
+        name,
+    )
 }
 
 fn same(one: &Credentials, other: &Credentials) -> bool {
     let parts = |keys: &Credentials| {
         let token = keys.session_token().map(ToOwned::to_owned);
-        (keys.access_key_id().to_owned(), keys.secret_access_key().to_owned(), token)
+        (
+            keys.access_key_id().to_owned(),
+            keys.secret_access_key().to_owned(),
+            token,
+        )
     };
     parts(one) == parts(other)
 }

@@ -9,7 +9,11 @@ use crate::objstore::dial::Dialler;
 use crate::objstore::tls::Trust;
 
 fn keys_file(path: &Path, id: &str) {
-    let pair = KeyPair { access_key_id: id.into(), secret_access_key: "s".into(), session_token: Some("t".into()) };
+    let pair = KeyPair {
+        access_key_id: id.into(),
+        secret_access_key: "s".into(),
+        session_token: Some("t".into()),
+    };
     let draft = path.with_extension("new");
     std::fs::write(&draft, pair.to_file_text()).unwrap();
     std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -69,7 +73,10 @@ async fn a_refusal_asks_the_source_at_once_and_pays_for_a_try_only_when_there_ar
     assert_eq!(id(&keys).await, "first");
     assert!(!keys.were_refused(), "they are the only keys there are");
     keys_file(&path, "second");
-    assert!(keys.were_refused() && keys.were_refused(), "all that were sent with the old ones go again");
+    assert!(
+        keys.were_refused() && keys.were_refused(),
+        "all that were sent with the old ones go again"
+    );
     assert_eq!(id(&keys).await, "second");
     assert!(keys.were_refused(), "and those that come back late");
     age(&keys, UNDER_WAY * 2);

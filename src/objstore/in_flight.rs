@@ -65,7 +65,13 @@ impl Progress {
             reported: false,
         };
         let (changed, left_line) = (Condvar::new(), Notify::new());
-        Self { state: Mutex::new(state), changed, left_line, ahead, lanes }
+        Self {
+            state: Mutex::new(state),
+            changed,
+            left_line,
+            ahead,
+            lanes,
+        }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {
@@ -123,7 +129,10 @@ impl Progress {
     pub fn drop_failed(&self) -> Option<(Error, bool)> {
         let mut state = self.lock();
         let failure = state.failed.take()?;
-        let whole = (1..).take_while(|number| state.done.contains_key(number)).last().unwrap_or(0);
+        let whole = (1..)
+            .take_while(|number| state.done.contains_key(number))
+            .last()
+            .unwrap_or(0);
         state.done.retain(|number, _| *number <= whole);
         Some((failure, state.reported))
     }
@@ -147,7 +156,9 @@ impl State {
     }
 
     fn check(&mut self) -> Result<()> {
-        let Some(error) = self.failed.as_ref().map(Error::repeat) else { return Ok(()) };
+        let Some(error) = self.failed.as_ref().map(Error::repeat) else {
+            return Ok(());
+        };
         self.reported = true;
         Err(error)
     }
@@ -171,7 +182,12 @@ enum Stage {
 
 impl Slot {
     pub fn of(progress: &Arc<Progress>, body: Bytes) -> Self {
-        Self { progress: Arc::clone(progress), body, stage: Stage::Proving, finished: false }
+        Self {
+            progress: Arc::clone(progress),
+            body,
+            stage: Stage::Proving,
+            finished: false,
+        }
     }
 
     /// Another reference to the body, which must be gone when the slot ends.
@@ -235,7 +251,8 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if !self.finished {
-            self.progress.fail(Error::new(Kind::Aborted, "a part was cut off"), false);
+            self.progress
+                .fail(Error::new(Kind::Aborted, "a part was cut off"), false);
         }
         // Whoever waits for a buffer must find the failure, and whoever waits for the parts must find the buffers.
         self.body = Bytes::new();

@@ -27,7 +27,12 @@ fn slot() -> (Slot, Freed) {
 
 #[test]
 fn the_body_is_freed_when_its_end_is_known_and_before_its_place_is() {
-    let part = SentPart { number: 1, size: 4, etag: "e".into(), crc64: super::super::checksum::Crc64(0) };
+    let part = SentPart {
+        number: 1,
+        size: 4,
+        etag: "e".into(),
+        crc64: super::super::checksum::Crc64(0),
+    };
     type End = fn(Slot, SentPart);
     let ends: [(bool, End); 3] = [
         (false, |slot, part| slot.finish(Ok(Sent { part, proven: true }))),

@@ -76,7 +76,11 @@ struct Record {
 
 impl Buckets {
     pub fn new(endpoint: String, state_dir: &Path) -> Self {
-        Self { endpoint, state_dir: state_dir.into(), all: Mutex::default() }
+        Self {
+            endpoint,
+            state_dir: state_dir.into(),
+            all: Mutex::default(),
+        }
     }
 
     fn get(&self, bucket: &str) -> Arc<Bucket> {
@@ -87,7 +91,13 @@ impl Buckets {
     /// The name tells the bucket; the digest keeps endpoints apart, and these files from those of earlier versions.
     fn file(&self, bucket: &str, (stem, suffix): (&str, &str)) -> PathBuf {
         let digest = Md5Sum::of(format!("{}\n{bucket}", self.endpoint).as_bytes()).to_hex();
-        let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' };
+        let safe = |c: char| {
+            if c.is_ascii_alphanumeric() || c == '-' || c == '.' {
+                c
+            } else {
+                '_'
+            }
+        };
         let name: String = bucket.chars().map(safe).take(64).collect();
         self.state_dir.join(format!("{stem}-{name}-{digest}.{suffix}"))
     }
@@ -98,14 +108,22 @@ impl Buckets {
         let ours = record.format == FORMAT && record.endpoint == self.endpoint && record.bucket == bucket;
         // A clock that was set back makes a file of the future: nobody knows how old that is.
         let age = now().checked_sub(record.probed)?;
-        let left = VALID.checked_sub(Duration::from_secs(age)).filter(|left| ours && !left.is_zero())?;
+        let left = VALID
+            .checked_sub(Duration::from_secs(age))
+            .filter(|left| ours && !left.is_zero())?;
         Some(Known::good_for(left, record.capabilities))
     }
 
     /// A file that cannot be kept costs a probe in each process and no backup.
     fn save(&self, bucket: &str, capabilities: Capabilities) {
         let (endpoint, bucket_name) = (self.endpoint.clone(), bucket.to_owned());
-        let record = Record { format: FORMAT, endpoint, bucket: bucket_name, probed: now(), capabilities };
+        let record = Record {
+            format: FORMAT,
+            endpoint,
+            bucket: bucket_name,
+            probed: now(),
+            capabilities,
+        };
         let file = self.file(bucket, RECORD);
         if let Err(error) = write_file(&file, &record) {
             tracing::warn!(
@@ -149,13 +167,18 @@ impl Bucket {
 
     /// What is known and not too old: a process may live for longer than that.
     fn valid(&self) -> Option<Capabilities> {
-        self.lock().filter(|known| Instant::now() < known.until).map(|known| known.capabilities)
+        self.lock()
+            .filter(|known| Instant::now() < known.until)
+            .map(|known| known.capabilities)
     }
 }
 
 impl Known {
     fn good_for(time: Duration, capabilities: Capabilities) -> Self {
-        Self { capabilities, until: Instant::now() + time }
+        Self {
+            capabilities,
+            until: Instant::now() + time,
+        }
     }
 }
 
@@ -206,7 +229,10 @@ impl Store {
             }
             found = probe(self, bucket, prefix).await;
         }
-        let Probed { capabilities, is_settled } = found?;
+        let Probed {
+            capabilities,
+            is_settled,
+        } = found?;
         let buckets = &self.shared.buckets;
         if !is_settled {
             // The other processes find out for themselves; what an earlier probe found does not count against this one.
@@ -222,7 +248,12 @@ impl Store {
     /// What is known of the bucket now, without asking; nothing is proven where nothing is known. A job goes on with what
     /// it began with, however old that gets meanwhile.
     pub fn known(&self, bucket: &str) -> Capabilities {
-        self.shared.buckets.get(bucket).lock().map(|known| known.capabilities).unwrap_or_default()
+        self.shared
+            .buckets
+            .get(bucket)
+            .lock()
+            .map(|known| known.capabilities)
+            .unwrap_or_default()
     }
 
     /// The store did something else than what is known of the bucket: `correct` says what no longer counts. The file goes,
@@ -248,7 +279,11 @@ impl Store {
     }
 
     pub(super) fn note_other_etags(&self, bucket: &str) {
-        self.shared.buckets.get(bucket).other_etags.store(true, Ordering::Relaxed);
+        self.shared
+            .buckets
+            .get(bucket)
+            .other_etags
+            .store(true, Ordering::Relaxed);
     }
 
     /// Says once for each bucket that images are read back.
@@ -274,7 +309,9 @@ impl Drop for Locked {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |age| age.as_secs())
 }
 
 /// Reading is enough for a lock, so it does not matter who made the file.

@@ -20,7 +20,13 @@ fn buckets() -> (tempfile::TempDir, Buckets) {
 
 fn save_at(buckets: &Buckets, probed: u64) {
     let (endpoint, bucket) = (buckets.endpoint.clone(), "one".to_owned());
-    let record = Record { format: FORMAT, endpoint, bucket, probed, capabilities: ALL };
+    let record = Record {
+        format: FORMAT,
+        endpoint,
+        bucket,
+        probed,
+        capabilities: ALL,
+    };
     write_file(&buckets.file("one", RECORD), &record).unwrap();
 }
 
@@ -39,7 +45,12 @@ fn what_is_known_of_a_bucket_counts_for_no_other_one() {
 #[test]
 fn what_is_a_week_old_or_of_the_future_is_asked_again() {
     let (_folder, buckets) = buckets();
-    for (probed, known) in [(now(), true), (now() - VALID.as_secs(), false), (now() + 100, false), (u64::MAX, false)] {
+    for (probed, known) in [
+        (now(), true),
+        (now() - VALID.as_secs(), false),
+        (now() + 100, false),
+        (u64::MAX, false),
+    ] {
         save_at(&buckets, probed);
         assert_eq!(buckets.load("one").is_some(), known, "{probed}");
     }
@@ -77,7 +88,11 @@ fn files_of_another_form_and_links_are_not_read() {
     // Saving leaves the link and what it names alone: each process probes for itself until somebody removes it.
     buckets.save("one", Capabilities::default());
     assert_eq!(buckets.load("one"), None);
-    assert!(std::fs::read_to_string(elsewhere).unwrap().contains("\"crc64nvme\":true"));
+    assert!(
+        std::fs::read_to_string(elsewhere)
+            .unwrap()
+            .contains("\"crc64nvme\":true")
+    );
 }
 
 #[tokio::test]

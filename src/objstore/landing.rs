@@ -64,7 +64,10 @@ enum Source {
 impl Landing {
     /// For an object of at most `bytes`.
     pub fn of_at_most(bytes: u64) -> Self {
-        Self { chunked_max: bytes, ..Self::default() }
+        Self {
+            chunked_max: bytes,
+            ..Self::default()
+        }
     }
 
     pub fn chunked_max(&self) -> u64 {
@@ -97,10 +100,20 @@ impl Landed {
         if !is_chunked(head) {
             return Ok(None);
         }
-        let range = head.headers.get(CONTENT_RANGE).and_then(|value| ContentRange::parse(value.to_str().ok()?));
+        let range = head
+            .headers
+            .get(CONTENT_RANGE)
+            .and_then(|value| ContentRange::parse(value.to_str().ok()?));
         if let Some(range) = range {
             let (source, held) = (Source::Chunks(body), VecDeque::new());
-            return Ok(Some(Self { lease, source, status, held, left: range.length(), keeps_alive }));
+            return Ok(Some(Self {
+                lease,
+                source,
+                status,
+                held,
+                left: range.length(),
+                keeps_alive,
+            }));
         }
         let max = usize::try_from(chunked_max).unwrap_or(usize::MAX);
         let (lease, bytes) = collect(lease, body, max).await?;
@@ -110,7 +123,14 @@ impl Landed {
             None if max > 0 => (Bytes::new(), chunked_max.saturating_add(1)),
             None => return Err(too_long(&lease, max, Kind::Unavailable)),
         };
-        Ok(Some(Self { lease, source: Source::Held, status, held: VecDeque::from([bytes]), left, keeps_alive }))
+        Ok(Some(Self {
+            lease,
+            source: Source::Held,
+            status,
+            held: VecDeque::from([bytes]),
+            left,
+            keeps_alive,
+        }))
     }
 
     /// A body of `len` bytes, taken from hyper if it is long.
@@ -128,7 +148,14 @@ impl Landed {
             }
             held.push_back(read);
         }
-        Self { lease, source, status, held, left: len, keeps_alive }
+        Self {
+            lease,
+            source,
+            status,
+            held,
+            left: len,
+            keeps_alive,
+        }
     }
 
     pub fn status(&self) -> u16 {
@@ -190,7 +217,14 @@ impl Landed {
 
     /// Gives the connection back after the last byte.
     pub async fn finish(self) {
-        let Self { mut lease, source, held, left, keeps_alive, .. } = self;
+        let Self {
+            mut lease,
+            source,
+            held,
+            left,
+            keeps_alive,
+            ..
+        } = self;
         // Bytes behind the body were not asked for: whatever they are, no answer may begin with them.
         if left > 0 || !keeps_alive || held.iter().any(|bytes| !bytes.is_empty()) {
             return;
@@ -236,20 +270,35 @@ pub async fn collect(
 
 /// The error of a body that is longer than what it is for can be.
 pub fn too_long(lease: &Lease, max: usize, kind: Kind) -> ConnectorError {
-    let what = format!("{} sends more than the {max} bytes that such an answer has", lease.place());
+    let what = format!(
+        "{} sends more than the {max} bytes that such an answer has",
+        lease.place()
+    );
     ConnectorError::other(Error::new(kind, what).into(), None)
 }
 
 /// HTTP/1.1 keeps a connection unless it says otherwise.
 fn keeps_alive(head: &Parts) -> bool {
-    let values = head.headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let closes = values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("close"));
+    let values = head
+        .headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let closes = values
+        .flat_map(|value| value.split(','))
+        .any(|word| word.trim().eq_ignore_ascii_case("close"));
     head.version == http::Version::HTTP_11 && !closes
 }
 
 fn is_chunked(head: &Parts) -> bool {
-    let values = head.headers.get_all(TRANSFER_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("chunked"))
+    let values = head
+        .headers
+        .get_all(TRANSFER_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|word| word.trim().eq_ignore_ascii_case("chunked"))
 }
 
 fn broken(lease: &Lease, why: &str) -> io::Error {

@@ -93,7 +93,12 @@ pub fn unreached(effort: Option<&Effort>, error: impl Into<BoxError>) -> Connect
 impl Connection {
     pub fn fresh(line: Line) -> Self {
         let now = Instant::now();
-        Self { line, born: now, idle_since: now, used: false }
+        Self {
+            line,
+            born: now,
+            idle_since: now,
+            used: false,
+        }
     }
 }
 
@@ -190,7 +195,11 @@ impl Lease {
     /// The server and its address, for messages.
     pub fn place(&self) -> String {
         let (origin, address) = (self.origin.to_string(), self.ticket.address().to_string());
-        if origin == address { address } else { format!("{origin} at {address}") }
+        if origin == address {
+            address
+        } else {
+            format!("{origin} at {address}")
+        }
     }
 
     /// The answer for the SDK. The body goes to `landing`, if there is one and nothing was refused; all others are taken in
@@ -244,11 +253,19 @@ impl Lease {
     /// A body that the SDK reads: to its end, no longer than such a body can be, and a whole document where one belongs.
     async fn take_in(self, body: Incoming, asked: Asked, status: http::StatusCode) -> Result<Bytes, ConnectorError> {
         let success = (asked.body_max(), asked.foreign());
-        let (max, foreign) = if status.is_success() { success } else { (ERROR_BODY_MAX, Kind::Unavailable) };
+        let (max, foreign) = if status.is_success() {
+            success
+        } else {
+            (ERROR_BODY_MAX, Kind::Unavailable)
+        };
         let is_endpoint = self.shared.dialler.is_endpoint(&self.origin);
         let (lease, bytes) = collect(self, body, max).await?;
-        let Some(bytes) = bytes else { return Err(too_long(&lease, max, foreign)) };
-        let doubt = judge_body(asked.success(), status.as_u16(), &bytes).err().filter(|_| is_endpoint);
+        let Some(bytes) = bytes else {
+            return Err(too_long(&lease, max, foreign));
+        };
+        let doubt = judge_body(asked.success(), status.as_u16(), &bytes)
+            .err()
+            .filter(|_| is_endpoint);
         let Some(doubt) = doubt.filter(|_| !asked.is_head()) else {
             lease.give_back();
             return Ok(bytes);
@@ -257,12 +274,22 @@ impl Lease {
         if let Doubt::Cut(_) = doubt {
             return Err(lease.cut(&what));
         }
-        let words = words(&String::from_utf8_lossy(bytes.get(..bytes.len().min(WORDS_MAX)).unwrap_or_default()));
-        let what = if words.trim().is_empty() { what } else { format!("{what}; it begins with: {words}") };
+        let words = words(&String::from_utf8_lossy(
+            bytes.get(..bytes.len().min(WORDS_MAX)).unwrap_or_default(),
+        ));
+        let what = if words.trim().is_empty() {
+            what
+        } else {
+            format!("{what}; it begins with: {words}")
+        };
         let error = Error::new(foreign, what);
         // Asked again, a store that does not know the call says the same.
         let is_final = foreign == Kind::Unsupported;
-        Err(if is_final { ConnectorError::other(error.into(), None) } else { lease.doubted(error) })
+        Err(if is_final {
+            ConnectorError::other(error.into(), None)
+        } else {
+            lease.doubted(error)
+        })
     }
 
     /// The time that an answer of the endpoint tells.
@@ -303,12 +330,17 @@ impl Lease {
 
     /// A line on the stream that [`Lease::take_line`] gave away.
     pub fn put_line(&mut self, line: Line) {
-        self.connection = Some(Connection { born: self.born, ..Connection::fresh(line) });
+        self.connection = Some(Connection {
+            born: self.born,
+            ..Connection::fresh(line)
+        });
     }
 
     /// Keeps the connection for the next request of this address.
     pub fn give_back(mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
         connection.idle_since = Instant::now();
         connection.used = true;
         self.shared.keep(&self.origin, self.ticket.address(), connection);
@@ -317,13 +349,19 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(time) = self.sending.map(|since| since.elapsed()) else { return };
+        let Some(time) = self.sending.map(|since| since.elapsed()) else {
+            return;
+        };
         match self.stage {
             Stage::Idle => {}
             // Given up: a deadline passed, or another address was faster, if it waited long; sooner, its caller had
             // enough. The next attempt must not come here first.
             Stage::Waiting if time > LATE && !self.ticket.is_moot() => {
-                let cause = if self.sent < PACE_BYTES_MIN { Cause::Lost } else { Cause::Slow };
+                let cause = if self.sent < PACE_BYTES_MIN {
+                    Cause::Lost
+                } else {
+                    Cause::Slow
+                };
                 self.ticket.shut(cause, "a request was not answered in its time");
             }
             Stage::Waiting => {}
@@ -341,10 +379,21 @@ mod tests {
     fn the_time_of_a_proxy_is_not_the_stores() {
         let status = |code: u16| http::StatusCode::from_u16(code).unwrap();
         let error: &[u8] = b"<Error><Code>SlowDown</Code></Error>";
-        for (code, body) in [(200, &b"<ListBucketResult/>"[..]), (204, b""), (404, b""), (404, error), (412, error)] {
+        for (code, body) in [
+            (200, &b"<ListBucketResult/>"[..]),
+            (204, b""),
+            (404, b""),
+            (404, error),
+            (412, error),
+        ] {
             assert!(is_of_the_store(status(code), body), "{code}");
         }
-        for (code, body) in [(502, &b""[..]), (503, error), (403, b"<html>blocked</html>"), (302, b"")] {
+        for (code, body) in [
+            (502, &b""[..]),
+            (503, error),
+            (403, b"<html>blocked</html>"),
+            (302, b""),
+        ] {
             assert!(!is_of_the_store(status(code), body), "{code}");
         }
     }

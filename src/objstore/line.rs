@@ -42,7 +42,11 @@ impl Line {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         let (give_up, asked) = oneshot::channel();
         let task = tokio::spawn(drive(connection, asked)).abort_handle();
-        Ok(Self { sender, give_up: Some(give_up), task })
+        Ok(Self {
+            sender,
+            give_up: Some(give_up),
+            task,
+        })
     }
 
     /// Takes the stream away from hyper; None when the connection has ended. Frames that hyper has handed out before are
@@ -66,7 +70,10 @@ async fn drive(mut connection: Connection<TokioIo<Stream>, SdkBody>, asked: ones
         Either::Left(_) => {}
         Either::Right((Ok(to), _)) => {
             let parts = connection.into_parts();
-            let _ = to.send(Rest { stream: parts.io.into_inner(), read: parts.read_buf });
+            let _ = to.send(Rest {
+                stream: parts.io.into_inner(),
+                read: parts.read_buf,
+            });
         }
         // Let go: the task is being ended.
         Either::Right((Err(_), _)) => {}

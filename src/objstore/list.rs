@@ -44,7 +44,14 @@ impl Course {
     pub fn new(store: &Store, bucket: &str, prefix: &str, start_after: Option<&str>) -> Self {
         let (what, last) = (path(bucket, prefix), start_after.map(|key| key.as_bytes().to_vec()));
         let silence_max = store.retry().operation_timeout;
-        Self { what, last, token: None, empty: 0, brought: Instant::now(), silence_max }
+        Self {
+            what,
+            last,
+            token: None,
+            empty: 0,
+            brought: Instant::now(),
+            silence_max,
+        }
     }
 
     /// Takes a page in, or says why the listing cannot go on with it.
@@ -53,7 +60,9 @@ impl Course {
             && first <= last
         {
             let (first, last) = (shown(first), shown(last));
-            return Err(self.refuse(&format!("a page begins with key {first}, the one before ended with {last}")));
+            return Err(self.refuse(&format!(
+                "a page begins with key {first}, the one before ended with {last}"
+            )));
         }
         if page.next.is_some() && page.next == self.token {
             return Err(self.refuse("the server repeats a continuation token"));
@@ -65,8 +74,11 @@ impl Course {
         }
         let endless = self.empty > EMPTY_PAGES_MAX || (self.empty > 1 && self.brought.elapsed() > self.silence_max);
         if page.next.is_some() && endless {
-            let what =
-                format!("{} pages in {:?} had no key, and the server has more", self.empty, self.brought.elapsed());
+            let what = format!(
+                "{} pages in {:?} had no key, and the server has more",
+                self.empty,
+                self.brought.elapsed()
+            );
             return Err(self.refuse(&what));
         }
         self.token.clone_from(&page.next);
@@ -93,14 +105,23 @@ impl Store {
             if delimiter {
                 request = request.delimiter("/");
             }
-            let request = request.encoding_type(EncodingType::Url).set_continuation_token(token.clone());
-            let sent = request.set_start_after(start_after.map(ToOwned::to_owned)).send().boxed().await;
+            let request = request
+                .encoding_type(EncodingType::Url)
+                .set_continuation_token(token.clone());
+            let sent = request
+                .set_start_after(start_after.map(ToOwned::to_owned))
+                .send()
+                .boxed()
+                .await;
             sent.map_err(|e| sdk_error::convert("list", &path(bucket, prefix), &e))
         };
         // Behind a token nothing is known of the first key but what the whole listing knows.
         let after = start_after.filter(|after| token.is_none() && !after.contains(char::REPLACEMENT_CHARACTER));
         let what = format!("list {}", path(bucket, prefix));
-        self.ask_page("ListObjectsV2", &what, ask, |reply| page_of(reply, (bucket, prefix), after)).await
+        self.ask_page("ListObjectsV2", &what, ask, |reply| {
+            page_of(reply, (bucket, prefix), after)
+        })
+        .await
     }
 
     /// Asks for a page until `read` finds nothing wrong with it, [`PAGE_ASKS`] times at most.
@@ -161,8 +182,17 @@ fn page_of(
     after: Option<&str>,
 ) -> std::result::Result<Page, String> {
     let encoded = reply.encoding_type() == Some(&EncodingType::Url);
-    let decoded = |text: &str| if encoded { url_decode(text) } else { text.as_bytes().to_vec() };
-    if let Some(of) = reply.prefix().filter(|of| !of.is_empty() && *of != prefix && decoded(of) != prefix.as_bytes()) {
+    let decoded = |text: &str| {
+        if encoded {
+            url_decode(text)
+        } else {
+            text.as_bytes().to_vec()
+        }
+    };
+    if let Some(of) = reply
+        .prefix()
+        .filter(|of| !of.is_empty() && *of != prefix && decoded(of) != prefix.as_bytes())
+    {
         return Err(format!("it is of prefix {}", words(of)));
     }
     is_of(bucket, reply.name())?;
@@ -179,15 +209,32 @@ fn page_of(
             return Err(format!("key {} has no LastModified", words(&key)));
         }
         let etag = bare_etag(object.e_tag().unwrap_or_default()).to_owned();
-        objects.push(ListedObject { key, size, etag, modified });
+        objects.push(ListedObject {
+            key,
+            size,
+            etag,
+            modified,
+        });
         keys.push(raw);
     }
-    check_keys(prefix.as_bytes(), after.map(str::as_bytes), keys.iter().map(Vec::as_slice))?;
-    let prefixes = reply.common_prefixes().iter().map(|common| common.prefix().map(decoded));
-    let prefixes = prefixes.collect::<Option<Vec<_>>>().ok_or("a common prefix has no name")?;
+    check_keys(
+        prefix.as_bytes(),
+        after.map(str::as_bytes),
+        keys.iter().map(Vec::as_slice),
+    )?;
+    let prefixes = reply
+        .common_prefixes()
+        .iter()
+        .map(|common| common.prefix().map(decoded));
+    let prefixes = prefixes
+        .collect::<Option<Vec<_>>>()
+        .ok_or("a common prefix has no name")?;
     check_keys(prefix.as_bytes(), None, prefixes.iter().map(Vec::as_slice))?;
     let came = objects.len() + prefixes.len();
-    if let Some(count) = reply.key_count().filter(|count| usize::try_from(*count).is_ok_and(|count| count > came)) {
+    if let Some(count) = reply
+        .key_count()
+        .filter(|count| usize::try_from(*count).is_ok_and(|count| count > came))
+    {
         return Err(format!("it counts {count} keys and has {came}"));
     }
     let token = reply.next_continuation_token().filter(|token| !token.is_empty());
@@ -197,9 +244,17 @@ fn page_of(
         (Some(false), _) => None,
         (_, Some(token)) => Some(token.to_owned()),
     };
-    let prefixes = prefixes.iter().map(|prefix| String::from_utf8_lossy(prefix).into_owned()).collect();
+    let prefixes = prefixes
+        .iter()
+        .map(|prefix| String::from_utf8_lossy(prefix).into_owned())
+        .collect();
     let bounds = keys.first().cloned().zip(keys.last().cloned());
-    Ok(Page { objects, prefixes, next, bounds })
+    Ok(Page {
+        objects,
+        prefixes,
+        next,
+        bounds,
+    })
 }
 
 /// Keys rise strictly, from behind `after` on, and begin with `prefix`.
@@ -227,7 +282,11 @@ fn shown(key: &[u8]) -> String {
 
 /// Percent-encoded text as S3 writes it, where a plus is a blank; what is no code stays as it is.
 pub(super) fn url_decode(text: &str) -> Vec<u8> {
-    let text = if text.contains('+') { Cow::from(text.replace('+', " ")) } else { Cow::from(text) };
+    let text = if text.contains('+') {
+        Cow::from(text.replace('+', " "))
+    } else {
+        Cow::from(text)
+    };
     percent_encoding::percent_decode_str(&text).collect()
 }
 

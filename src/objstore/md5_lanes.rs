@@ -64,9 +64,18 @@ impl Md5Lanes {
     pub fn start() -> Result<Self> {
         let (queue, messages) = mpsc::channel();
         let pressing = Arc::<AtomicUsize>::default();
-        let lanes = Lanes { messages, pressing: Arc::clone(&pressing), width: width(), pace: Pace::default() };
+        let lanes = Lanes {
+            messages,
+            pressing: Arc::clone(&pressing),
+            width: width(),
+            pace: Pace::default(),
+        };
         let thread = spawn_thread("vastost-md5", move || lanes.work())?;
-        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), pressing })
+        Ok(Self {
+            queue: Mutex::new(Some(queue)),
+            thread: Mutex::new(Some(thread)),
+            pressing,
+        })
     }
 
     /// The MD5 of `data`, hashed beside whatever else is queued.
@@ -156,7 +165,9 @@ impl Lanes {
         }
         let pressing = batch.iter().any(|job| job.patience == Patience::Pressing);
         if pressing || self.pressing.load(Ordering::Relaxed) > 0 {
-            (began + LINGER).saturating_duration_since(Instant::now()).min(self.pace.gap * 2)
+            (began + LINGER)
+                .saturating_duration_since(Instant::now())
+                .min(self.pace.gap * 2)
         } else {
             (began + LINGER_MAX).saturating_duration_since(Instant::now())
         }
@@ -203,7 +214,9 @@ mod tests {
     #[test]
     fn queued_parts_of_mixed_lengths_get_their_own_md5() {
         let lanes = Md5Lanes::start().unwrap();
-        let parts: Vec<Bytes> = (0..40u8).map(|n| Bytes::from(vec![n; 1000 + 64 * usize::from(n % 3)])).collect();
+        let parts: Vec<Bytes> = (0..40u8)
+            .map(|n| Bytes::from(vec![n; 1000 + 64 * usize::from(n % 3)]))
+            .collect();
         let all = futures::future::join_all(parts.iter().map(|part| lanes.hash(part.clone(), Patience::Pressing)));
         let sums = futures::executor::block_on(all);
         for (part, sum) in parts.iter().zip(sums) {

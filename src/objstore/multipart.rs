@@ -95,9 +95,16 @@ impl Store {
             request = request.metadata(name, value);
         }
         if crc64 {
-            request = request.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).checksum_type(ChecksumType::FullObject);
+            request = request
+                .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+                .checksum_type(ChecksumType::FullObject);
         }
-        let sent = request.customize().config_override(self.patience(0)).send().boxed().await;
+        let sent = request
+            .customize()
+            .config_override(self.patience(0))
+            .send()
+            .boxed()
+            .await;
         let reply = sent.map_err(|e| sdk_error::convert("begin upload of", &path(bucket, key), &e))?;
         let id = reply.upload_id().unwrap_or_default();
         if id.is_empty() {
@@ -123,8 +130,16 @@ impl Store {
         let send = || self.try_upload_part(bucket, key, upload, number, body.clone(), check);
         // Where an ETag is no MD5 each try may have its own: the loser that lands last would make ours wrong.
         let is_same_twice = self.known(bucket).etag_is_md5;
-        let race = || async { if is_same_twice { hedges.race("UploadPart", size, send).await } else { send().await } };
-        let sent = self.send_until_clear(bucket, check, |part: &PartAnswer| &part.etag, race).await;
+        let race = || async {
+            if is_same_twice {
+                hedges.race("UploadPart", size, send).await
+            } else {
+                send().await
+            }
+        };
+        let sent = self
+            .send_until_clear(bucket, check, |part: &PartAnswer| &part.etag, race)
+            .await;
         sent.inspect(|_| hedges.earn(size))
     }
 
@@ -139,28 +154,58 @@ impl Store {
         check: WireCheck,
     ) -> Result<PartAnswer> {
         let size = body.len() as u64;
-        let request = self.shared.client.upload_part().bucket(bucket).key(key).upload_id(upload);
+        let request = self
+            .shared
+            .client
+            .upload_part()
+            .bucket(bucket)
+            .key(key)
+            .upload_id(upload);
         let request = request.part_number(number_i32(number)).content_length(len_i64(size));
         let request = match check {
             WireCheck::None => request,
             WireCheck::Crc64(crc) => request.checksum_crc64_nvme(crc.to_base64()),
             WireCheck::Md5(md5) => request.content_md5(md5.to_base64()),
         };
-        let sent = request.body(ByteStream::from(body)).customize().disable_payload_signing();
+        let sent = request
+            .body(ByteStream::from(body))
+            .customize()
+            .disable_payload_signing();
         let sent = sent.config_override(self.patience(size)).send().boxed().await;
         let what = format!("send part {number} of");
         let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
         let etag = etag_of(reply.e_tag(), &what, bucket, key)?;
-        Ok(PartAnswer { etag, crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned) })
+        Ok(PartAnswer {
+            etag,
+            crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+        })
     }
 
     /// UploadPartCopy of one part of object `from` of the same bucket, under its own number; gives the part's ETag.
     pub async fn copy_part(&self, bucket: &str, key: &str, upload: &str, from: &str, span: PartSpan) -> Result<String> {
-        let PartSpan { number, offset, size: len, .. } = span;
-        let request = self.shared.client.upload_part_copy().bucket(bucket).key(key).upload_id(upload);
-        let request = request.part_number(number_i32(number)).copy_source(format!("{bucket}/{}", escape_path(from)));
+        let PartSpan {
+            number,
+            offset,
+            size: len,
+            ..
+        } = span;
+        let request = self
+            .shared
+            .client
+            .upload_part_copy()
+            .bucket(bucket)
+            .key(key)
+            .upload_id(upload);
+        let request = request
+            .part_number(number_i32(number))
+            .copy_source(format!("{bucket}/{}", escape_path(from)));
         let request = request.copy_source_range(format!("bytes={offset}-{}", offset + len.saturating_sub(1)));
-        let sent = request.customize().config_override(self.patience(len)).send().boxed().await;
+        let sent = request
+            .customize()
+            .config_override(self.patience(len))
+            .send()
+            .boxed()
+            .await;
         let what = format!("copy part {number} of");
         let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
         etag_of(reply.copy_part_result().and_then(|r| r.e_tag()), &what, bucket, key)
@@ -181,7 +226,13 @@ impl Store {
         parts: &[SentPart],
         crc64: Option<Crc64>,
     ) -> Result<ObjectInfo> {
-        let completion = Completion { bucket, key, upload, crc64, before: None };
+        let completion = Completion {
+            bucket,
+            key,
+            upload,
+            crc64,
+            before: None,
+        };
         self.complete(completion, parts, false).await.map(|(object, _)| object)
     }
 
@@ -195,7 +246,13 @@ impl Store {
         parts: &[SentPart],
         before: Option<&ObjectInfo>,
     ) -> Result<ObjectInfo> {
-        let completion = Completion { bucket, key, upload, crc64: None, before };
+        let completion = Completion {
+            bucket,
+            key,
+            upload,
+            crc64: None,
+            before,
+        };
         self.complete(completion, parts, false).await.map(|(object, _)| object)
     }
 
@@ -208,7 +265,13 @@ impl Store {
         parts: &[SentPart],
         crc64: Option<Crc64>,
     ) -> Result<(ObjectInfo, Option<Vec<SentPart>>)> {
-        let completion = Completion { bucket, key, upload, crc64, before: None };
+        let completion = Completion {
+            bucket,
+            key,
+            upload,
+            crc64,
+            before: None,
+        };
         self.complete(completion, parts, true).await
     }
 
@@ -218,7 +281,13 @@ impl Store {
         sent: &[SentPart],
         may_doubt: bool,
     ) -> Result<(ObjectInfo, Option<Vec<SentPart>>)> {
-        let Completion { bucket, key, upload, crc64, .. } = completion;
+        let Completion {
+            bucket,
+            key,
+            upload,
+            crc64,
+            ..
+        } = completion;
         let size: u64 = sent.iter().map(|part| part.size).sum();
         let (began, mut wait, mut other) = (Instant::now(), SETTLE_FIRST, None::<Vec<SentPart>>);
         let time = self.shared.retry.operation_timeout;
@@ -237,7 +306,15 @@ impl Store {
             }
             let in_time = began.elapsed() + wait < time / COMPLETE_SHARES;
             let listed = if error.kind() == Kind::Corrupt && in_time {
-                same_parts(parts, &self.list_parts(bucket, key, upload).await.ok().flatten().unwrap_or_default())
+                same_parts(
+                    parts,
+                    &self
+                        .list_parts(bucket, key, upload)
+                        .await
+                        .ok()
+                        .flatten()
+                        .unwrap_or_default(),
+                )
             } else {
                 None
             };
@@ -291,7 +368,11 @@ impl Store {
             wait = (wait * 2).min(self.shared.retry.backoff_max.max(SETTLE_FIRST));
         }
         // "No such upload" would be taken for an image that is not there.
-        let kind = if error.kind() == Kind::NotFound { Kind::Unavailable } else { error.kind() };
+        let kind = if error.kind() == Kind::NotFound {
+            Kind::Unavailable
+        } else {
+            error.kind()
+        };
         let place = path(completion.bucket, completion.key);
         let what = format!("complete {place}: no object has appeared, but it still may");
         Err(error.context(what).with_kind(kind).with_unknown_outcome())
@@ -309,19 +390,37 @@ impl Store {
     ) -> Result<ObjectInfo> {
         let listed = parts.iter().map(|part| {
             let own = crc64.is_some().then(|| part.crc64.to_base64());
-            let built = CompletedPart::builder().part_number(number_i32(part.number)).e_tag(&part.etag);
+            let built = CompletedPart::builder()
+                .part_number(number_i32(part.number))
+                .e_tag(&part.etag);
             built.set_checksum_crc64_nvme(own).build()
         });
-        let list = CompletedMultipartUpload::builder().set_parts(Some(listed.collect())).build();
-        let mut request = self.shared.client.complete_multipart_upload().bucket(bucket).key(key).upload_id(upload);
+        let list = CompletedMultipartUpload::builder()
+            .set_parts(Some(listed.collect()))
+            .build();
+        let mut request = self
+            .shared
+            .client
+            .complete_multipart_upload()
+            .bucket(bucket)
+            .key(key)
+            .upload_id(upload);
         if let Some(crc64) = crc64 {
-            request = request.checksum_type(ChecksumType::FullObject).checksum_crc64_nvme(crc64.to_base64());
+            request = request
+                .checksum_type(ChecksumType::FullObject)
+                .checksum_crc64_nvme(crc64.to_base64());
         }
         // Servers may put the object together before they answer; how long is not a matter of our line. A part of the
         // time is kept for those that were never asked: their address died with the request.
         let time = self.shared.retry.operation_timeout;
         let patience = self.patience_within(time / COMPLETE_SHARES, time - time / COMPLETE_SHARES, effort);
-        let sent = request.multipart_upload(list).customize().config_override(patience).send().boxed().await;
+        let sent = request
+            .multipart_upload(list)
+            .customize()
+            .config_override(patience)
+            .send()
+            .boxed()
+            .await;
         let reply = sent.map_err(|e| sdk_error::convert("complete upload of", &path(bucket, key), &e))?;
         Ok(ObjectInfo {
             size: parts.iter().map(|part| part.size).sum(),
@@ -334,9 +433,22 @@ impl Store {
 
     /// AbortMultipartUpload; aborting what is not there is no error.
     pub async fn abort_upload(&self, bucket: &str, key: &str, upload: &str) -> Result<()> {
-        let request = self.shared.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(upload);
-        let sent = request.customize().config_override(self.patience(0)).send().boxed().await;
-        sent.map_err(|e| sdk_error::convert("abort upload of", &path(bucket, key), &e)).if_found().map(drop)
+        let request = self
+            .shared
+            .client
+            .abort_multipart_upload()
+            .bucket(bucket)
+            .key(key)
+            .upload_id(upload);
+        let sent = request
+            .customize()
+            .config_override(self.patience(0))
+            .send()
+            .boxed()
+            .await;
+        sent.map_err(|e| sdk_error::convert("abort upload of", &path(bucket, key), &e))
+            .if_found()
+            .map(drop)
     }
 
     /// One page of ListMultipartUploads of the whole bucket, at most 1,000. No prefix is sent: MinIO takes one for a key.
@@ -347,7 +459,11 @@ impl Store {
             if let Some(UploadMarker { key, id, .. }) = after.clone() {
                 request = request.key_marker(key).set_upload_id_marker(id);
             }
-            request.send().boxed().await.map_err(|e| sdk_error::convert("list uploads of", bucket, &e))
+            request
+                .send()
+                .boxed()
+                .await
+                .map_err(|e| sdk_error::convert("list uploads of", bucket, &e))
         };
         let reply = self.shared.hedges.ask("ListMultipartUploads", page).await?;
         let decoded = |text: &str| match reply.encoding_type() {
@@ -366,7 +482,11 @@ impl Store {
             if initiated == 0 {
                 return Err(refuse(&format!("upload {} does not say when it was begun", words(id))));
             }
-            uploads.push(ListedUpload { key: decoded(key), id: id.to_owned(), initiated });
+            uploads.push(ListedUpload {
+                key: decoded(key),
+                id: id.to_owned(),
+                initiated,
+            });
         }
         match reply.is_truncated() {
             None => return Err(refuse("it does not say whether it is whole")),
@@ -380,14 +500,21 @@ impl Store {
         // Uploads of one key come in any order, keys do not.
         let forward = after.as_ref().is_none_or(|after| key > after.key);
         let idle = after.as_ref().map_or(0, |after| after.idle);
-        let next = UploadMarker { key, id, idle: if forward && !uploads.is_empty() { 0 } else { idle + 1 } };
+        let next = UploadMarker {
+            key,
+            id,
+            idle: if forward && !uploads.is_empty() { 0 } else { idle + 1 },
+        };
         match &after {
             Some(after) if next.key < after.key => Err(refuse("the server goes back to an earlier key")),
             Some(after) if (&next.key, &next.id) == (&after.key, &after.id) => {
                 Err(refuse("the server repeats a marker"))
             }
             _ if next.idle > IDLE_PAGES_MAX => Err(refuse("page after page brings nothing new")),
-            _ => Ok(UploadPage { uploads, next: Some(next) }),
+            _ => Ok(UploadPage {
+                uploads,
+                next: Some(next),
+            }),
         }
     }
 
@@ -397,19 +524,30 @@ impl Store {
         let mut list = PartPages::new(what, self.shared.retry.operation_timeout);
         loop {
             let page = || async {
-                let request = self.shared.client.list_parts().bucket(bucket).key(key).upload_id(upload);
+                let request = self
+                    .shared
+                    .client
+                    .list_parts()
+                    .bucket(bucket)
+                    .key(key)
+                    .upload_id(upload);
                 let sent = request.set_part_number_marker(list.marker()).send().boxed().await;
                 sent.map_err(|e| sdk_error::convert("list parts of", &path(bucket, key), &e))
             };
             let asked = self.shared.hedges.ask("ListParts", page).await;
-            let Some(reply) = asked.if_found()? else { return Ok(None) };
+            let Some(reply) = asked.if_found()? else {
+                return Ok(None);
+            };
             let of_another = reply.upload_id().filter(|id| !id.is_empty() && *id != upload);
             let is_other = of_another.map_or(Ok(()), |id| Err(format!("it is of upload {}", words(id))));
             is_of(bucket, reply.bucket())
                 .and(is_other)
                 .map_err(|why| Error::new(Kind::Unavailable, format!("list parts of {}: {why}", path(bucket, key))))?;
             if reply.is_truncated().is_none() {
-                let what = format!("list parts of {}: it does not say whether it is whole", path(bucket, key));
+                let what = format!(
+                    "list parts of {}: it does not say whether it is whole",
+                    path(bucket, key)
+                );
                 return Err(Error::new(Kind::Unavailable, what));
             }
             let parts = reply.parts().iter().map(StoredPart::of);
@@ -428,7 +566,9 @@ impl Store {
         loop {
             let page = || async {
                 let request = self.shared.client.get_object_attributes().bucket(bucket).key(key);
-                let request = request.object_attributes(ObjectAttributes::ObjectParts).max_parts(1_000);
+                let request = request
+                    .object_attributes(ObjectAttributes::ObjectParts)
+                    .max_parts(1_000);
                 let sent = request.set_part_number_marker(list.marker()).send().boxed().await;
                 sent.map_err(|e| sdk_error::convert("get attributes of", &path(bucket, key), &e))
             };
@@ -436,7 +576,9 @@ impl Store {
                 Err(error) if error.kind() == Kind::Unsupported => return Ok(None),
                 other => other?,
             };
-            let Some(page) = reply.object_parts() else { return Ok(None) };
+            let Some(page) = reply.object_parts() else {
+                return Ok(None);
+            };
             // The bare number of parts is all that some servers tell.
             if page.parts().is_empty() && list.is_empty() {
                 return Ok(None);
@@ -460,7 +602,12 @@ struct PartPages {
 
 impl PartPages {
     fn new(what: String, time: Duration) -> Self {
-        Self { what, parts: Vec::new(), marker: None, deadline: Instant::now() + time }
+        Self {
+            what,
+            parts: Vec::new(),
+            marker: None,
+            deadline: Instant::now() + time,
+        }
     }
 
     fn marker(&self) -> Option<String> {
@@ -478,7 +625,9 @@ impl PartPages {
         (is_truncated, next): (Option<bool>, Option<&str>),
     ) -> Result<Option<Vec<StoredPart>>> {
         for part in page {
-            let Some(part) = part else { return self.refuse("a part has no number or no size") };
+            let Some(part) = part else {
+                return self.refuse("a part has no number or no size");
+            };
             self.parts.push(part);
         }
         if self.parts.len() > PARTS_MAX as usize {
@@ -498,7 +647,11 @@ impl PartPages {
         }
         // S3 orders them; a server that does not must not make us see gaps.
         self.parts.sort_by_key(|part| part.number);
-        if self.parts.windows(2).any(|pair| matches!(pair, [a, b] if a.number == b.number)) {
+        if self
+            .parts
+            .windows(2)
+            .any(|pair| matches!(pair, [a, b] if a.number == b.number))
+        {
             return self.refuse("a part is listed twice");
         }
         Ok(Some(std::mem::take(&mut self.parts)))
@@ -549,13 +702,23 @@ impl StoredPart {
     fn of(part: &aws_sdk_s3::types::Part) -> Option<Self> {
         let etag = bare_etag(part.e_tag().unwrap_or_default()).to_owned();
         let (number, size) = (number_u32(part.part_number())?, u64::try_from(part.size()?).ok()?);
-        Some(Self { number, size, etag, crc64: part.checksum_crc64_nvme().and_then(Crc64::from_base64) })
+        Some(Self {
+            number,
+            size,
+            etag,
+            crc64: part.checksum_crc64_nvme().and_then(Crc64::from_base64),
+        })
     }
 
     fn of_object(part: &aws_sdk_s3::types::ObjectPart) -> Option<Self> {
         let (number, size) = (number_u32(part.part_number())?, u64::try_from(part.size()?).ok()?);
         let crc64 = part.checksum_crc64_nvme().and_then(Crc64::from_base64);
-        Some(Self { number, size, etag: String::new(), crc64 })
+        Some(Self {
+            number,
+            size,
+            etag: String::new(),
+            crc64,
+        })
     }
 }
 
@@ -566,7 +729,10 @@ fn number_u32(number: Option<i32>) -> Option<u32> {
 pub(super) fn etag_of(etag: Option<&str>, what: &str, bucket: &str, key: &str) -> Result<String> {
     let etag = bare_etag(etag.unwrap_or_default());
     if etag.is_empty() {
-        return Err(Error::new(Kind::Unavailable, format!("{what} {}: no ETag came back", path(bucket, key))));
+        return Err(Error::new(
+            Kind::Unavailable,
+            format!("{what} {}: no ETag came back", path(bucket, key)),
+        ));
     }
     Ok(etag.to_owned())
 }
@@ -585,22 +751,41 @@ mod tests {
     use super::*;
 
     fn sent(number: u32, etag: &str) -> SentPart {
-        SentPart { number, size: 5, etag: etag.into(), crc64: Crc64(u64::from(number)) }
+        SentPart {
+            number,
+            size: 5,
+            etag: etag.into(),
+            crc64: Crc64(u64::from(number)),
+        }
     }
 
     fn listed(number: u32, etag: &str, crc64: Option<u64>) -> StoredPart {
-        StoredPart { number, size: 5, etag: etag.into(), crc64: crc64.map(Crc64) }
+        StoredPart {
+            number,
+            size: 5,
+            etag: etag.into(),
+            crc64: crc64.map(Crc64),
+        }
     }
 
     #[test]
     fn listed_parts_take_the_place_of_the_same_parts_alone() {
         let ours = [sent(1, "a"), sent(2, "b")];
-        let same = same_parts(&ours, &[listed(1, "a", Some(1)), listed(2, "x", None), listed(3, "y", None)]);
+        let same = same_parts(
+            &ours,
+            &[listed(1, "a", Some(1)), listed(2, "x", None), listed(3, "y", None)],
+        );
         assert_eq!(same, Some(vec![sent(1, "a"), sent(2, "x")]));
         for others in [
             vec![listed(1, "a", None)],
             vec![listed(1, "a", None), listed(3, "b", None)],
-            vec![listed(1, "a", None), StoredPart { size: 6, ..listed(2, "b", None) }],
+            vec![
+                listed(1, "a", None),
+                StoredPart {
+                    size: 6,
+                    ..listed(2, "b", None)
+                },
+            ],
             vec![listed(1, "a", None), listed(2, "b", Some(7))],
             vec![listed(1, "a", None), listed(2, "", None)],
         ] {

@@ -57,7 +57,11 @@ impl Names {
     /// By the system's resolver.
     pub fn new(patience: Duration) -> Self {
         Self::with(patience, |target: Target| {
-            Box::pin(async move { Ok(tokio::net::lookup_host((target.host.as_str(), target.port)).await?.collect()) })
+            Box::pin(async move {
+                Ok(tokio::net::lookup_host((target.host.as_str(), target.port))
+                    .await?
+                    .collect())
+            })
         })
     }
 
@@ -65,7 +69,13 @@ impl Names {
         patience: Duration,
         ask: impl Fn(Target) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync + 'static,
     ) -> Self {
-        Self { shared: Arc::new(Shared { ask: Box::new(ask), patience, names: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                ask: Box::new(ask),
+                patience,
+                names: Mutex::default(),
+            }),
+        }
     }
 
     /// The union of what `targets` mean now, in their order; an error when that is nothing.
@@ -95,19 +105,29 @@ impl Names {
         loop {
             let known = answers.iter().flatten().any(|addresses: &Vec<_>| !addresses.is_empty());
             let wait = if known { GRACE } else { Duration::MAX };
-            let Ok(Some((at, answer))) = tokio::time::timeout(wait, under_way.next()).await else { break };
+            let Ok(Some((at, answer))) = tokio::time::timeout(wait, under_way.next()).await else {
+                break;
+            };
             let answer = answer.unwrap_or_else(|error| {
                 failed = Some(error);
                 Vec::new()
             });
-            answers.get_mut(at).into_iter().for_each(|slot| *slot = Some(answer.clone()));
+            answers
+                .get_mut(at)
+                .into_iter()
+                .for_each(|slot| *slot = Some(answer.clone()));
         }
         drop(under_way);
         let mut all: Vec<SocketAddr> = Vec::new();
         for (target, answer) in targets.iter().zip(answers) {
             // Its question goes on, and the next request does not wait for it again.
             let answer = answer.unwrap_or_else(|| self.failed(target, "it takes longer than the other names"));
-            all.extend(answer.into_iter().filter(|address| !all.contains(address)).collect::<Vec<_>>());
+            all.extend(
+                answer
+                    .into_iter()
+                    .filter(|address| !all.contains(address))
+                    .collect::<Vec<_>>(),
+            );
         }
         match failed {
             _ if !all.is_empty() => Ok(all),
@@ -122,7 +142,9 @@ impl Names {
             return Ok(vec![SocketAddr::new(ip, target.port)]);
         }
         let known = self.known(target, KNOWN);
-        let Some(addresses) = known else { return self.ask(target).await };
+        let Some(addresses) = known else {
+            return self.ask(target).await;
+        };
         if self.known(target, FRESH).is_none() {
             self.ask_behind(target);
         }
@@ -133,12 +155,16 @@ impl Names {
     fn known(&self, target: &Target, age: Duration) -> Option<Vec<SocketAddr>> {
         let names = self.lock();
         let name = names.get(target)?;
-        name.asked.filter(|asked| asked.elapsed() < age).map(|_| name.addresses.clone())
+        name.asked
+            .filter(|asked| asked.elapsed() < age)
+            .map(|_| name.addresses.clone())
     }
 
     /// Starts a question unless one is under way.
     fn ask_behind(&self, target: &Target) {
-        let Ok(turn) = self.turn(target).try_lock_owned() else { return };
+        let Ok(turn) = self.turn(target).try_lock_owned() else {
+            return;
+        };
         let (names, target) = (self.clone(), target.clone());
         tokio::spawn(async move {
             names.ask_now(&target).await;
@@ -156,18 +182,33 @@ impl Names {
         // A task of its own: a resolver that hangs holds one thread for each name, however often it is given up.
         let answer = tokio::spawn(async move {
             let turn = turn.lock_owned().await;
-            if names.lock().get(&owned).is_none_or(|name| name.asked.is_none_or(|asked| asked < began)) {
+            if names
+                .lock()
+                .get(&owned)
+                .is_none_or(|name| name.asked.is_none_or(|asked| asked < began))
+            {
                 names.ask_now(&owned).await;
             }
             drop(turn);
         });
         let known = match tokio::time::timeout(self.shared.patience, answer).await {
-            Ok(_) => self.lock().get(target).map(|name| name.addresses.clone()).unwrap_or_default(),
+            Ok(_) => self
+                .lock()
+                .get(target)
+                .map(|name| name.addresses.clone())
+                .unwrap_or_default(),
             Err(_) => self.failed(target, "no answer in time"),
         };
         if known.is_empty() {
-            let why = self.lock().get(target).map(|name| name.failure.clone()).unwrap_or_default();
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("resolve {}: {why}", target.host)));
+            let why = self
+                .lock()
+                .get(target)
+                .map(|name| name.failure.clone())
+                .unwrap_or_default();
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("resolve {}: {why}", target.host),
+            ));
         }
         Ok(known)
     }
@@ -192,7 +233,11 @@ impl Names {
         why.clone_into(&mut name.failure);
         if name.warned.is_none_or(|warned| now.duration_since(warned) > WARN_EVERY) {
             name.warned = Some(now);
-            let then = if name.addresses.is_empty() { "" } else { "; the last answer stays in use" };
+            let then = if name.addresses.is_empty() {
+                ""
+            } else {
+                "; the last answer stays in use"
+            };
             tracing::warn!("resolve {}: {why}{then}", target.host);
         }
         name.addresses.clone()

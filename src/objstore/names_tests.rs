@@ -7,7 +7,10 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn target(host: &str) -> Target {
-    Target { host: host.into(), port: 80 }
+    Target {
+        host: host.into(),
+        port: 80,
+    }
 }
 
 fn address(last: usize) -> SocketAddr {
@@ -28,7 +31,11 @@ fn resolver(works: usize, permits: usize) -> Resolver {
         let (number, gate) = (count.fetch_add(1, Ordering::SeqCst), Arc::clone(&gate));
         Box::pin(async move {
             gate.acquire().await.unwrap().forget();
-            if number < works { Ok(vec![address(number)]) } else { Err(io::Error::other("SERVFAIL")) }
+            if number < works {
+                Ok(vec![address(number)])
+            } else {
+                Err(io::Error::other("SERVFAIL"))
+            }
         })
     });
     Resolver { names, asked, permits }
@@ -46,7 +53,9 @@ impl Resolver {
     /// Lets the answers get older.
     fn age(&self, by: Duration) {
         let mut names = self.names.lock();
-        names.values_mut().for_each(|name| name.asked = name.asked.and_then(|asked| asked.checked_sub(by)));
+        names
+            .values_mut()
+            .for_each(|name| name.asked = name.asked.and_then(|asked| asked.checked_sub(by)));
     }
 
     async fn until(&self, wanted: &[SocketAddr]) {
@@ -113,9 +122,13 @@ async fn a_name_that_never_resolved_is_asked_for_each_time_it_is_all_there_is() 
 #[tokio::test]
 async fn a_slow_name_holds_up_no_other() {
     let names = Names::with(PATIENCE, |target| {
-        Box::pin(
-            async move { if target.host == "slow" { futures::future::pending().await } else { Ok(vec![address(7)]) } },
-        )
+        Box::pin(async move {
+            if target.host == "slow" {
+                futures::future::pending().await
+            } else {
+                Ok(vec![address(7)])
+            }
+        })
     });
     let (targets, began) = ([target("slow"), target("10.0.0.1"), target("quick")], Instant::now());
     assert_eq!(names.addresses(&targets).await.unwrap(), [address(1), address(7)]);

@@ -23,14 +23,22 @@ pub struct PartPlan {
 impl PartPlan {
     /// A plan that begins with parts of `first_bytes` and reaches at least `image_max_bytes` within S3's limits.
     pub fn new(first_bytes: u64, image_max_bytes: u64) -> Self {
-        let mut plan = Self { first_bytes, largest_bytes: first_bytes, image_max_bytes };
+        let mut plan = Self {
+            first_bytes,
+            largest_bytes: first_bytes,
+            image_max_bytes,
+        };
         while plan.reach_bytes() < image_max_bytes && plan.largest_bytes < PART_SIZE_MAX {
             plan.largest_bytes = (plan.largest_bytes * 2).min(PART_SIZE_MAX);
         }
         // Doubling every step may come too late for the largest images: then all parts are of the size that is needed.
         if plan.reach_bytes() < image_max_bytes {
             let even = image_max_bytes.div_ceil(u64::from(PARTS_MAX)).min(PART_SIZE_MAX);
-            plan = Self { first_bytes: even, largest_bytes: even, image_max_bytes };
+            plan = Self {
+                first_bytes: even,
+                largest_bytes: even,
+                image_max_bytes,
+            };
         }
         plan
     }
@@ -38,13 +46,19 @@ impl PartPlan {
     /// The size of part `number`, counted from 1.
     pub fn part_bytes(&self, number: u32) -> u64 {
         let doublings = (number.max(1) - 1) / STEP_PARTS;
-        self.first_bytes.saturating_mul(1 << doublings.min(32)).min(self.largest_bytes)
+        self.first_bytes
+            .saturating_mul(1 << doublings.min(32))
+            .min(self.largest_bytes)
     }
 
     /// The size of part `number` of an image that has `offset` bytes before it: as planned, or the largest when it is behind.
     pub fn part_bytes_at(&self, number: u32, offset: u64) -> u64 {
         let reach = offset.saturating_add(self.rest_bytes(number));
-        if reach < self.image_max_bytes { self.largest_bytes } else { self.part_bytes(number) }
+        if reach < self.image_max_bytes {
+            self.largest_bytes
+        } else {
+            self.part_bytes(number)
+        }
     }
 
     /// True when an image that has `offset` bytes before part `number` still reaches its largest size.

@@ -90,7 +90,10 @@ enum Source {
 
 impl BufferPool {
     pub fn new(budget_bytes: u64) -> Arc<Self> {
-        let pool = Arc::new(Self { state: Mutex::default(), returned: Condvar::new() });
+        let pool = Arc::new(Self {
+            state: Mutex::default(),
+            returned: Condvar::new(),
+        });
         pool.set_budget(budget_bytes);
         pool
     }
@@ -125,12 +128,24 @@ impl BufferPool {
             if left.is_zero() {
                 return Err(state.promised_to_others(bytes));
             }
-            state = self.returned.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .returned
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         state.promised_bytes += bytes;
         let (taken, orphaned) = (AtomicBool::new(false), AtomicBool::new(false));
-        let cover = Cover { promised_bytes: AtomicUsize::new(bytes), taken, orphaned, loans: AtomicUsize::new(0) };
-        Ok(Promise { pool: Arc::clone(self), cover: Arc::new(cover) })
+        let cover = Cover {
+            promised_bytes: AtomicUsize::new(bytes),
+            taken,
+            orphaned,
+            loans: AtomicUsize::new(0),
+        };
+        Ok(Promise {
+            pool: Arc::clone(self),
+            cover: Arc::new(cover),
+        })
     }
 
     /// Unmaps the buffers that wait for reuse.
@@ -206,14 +221,25 @@ impl Promise {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let what = format!("wait for a buffer of {}: none came back in time", size_text(bytes as u64));
+                let what = format!(
+                    "wait for a buffer of {}: none came back in time",
+                    size_text(bytes as u64)
+                );
                 return Err(Error::new(Kind::Timeout, what));
             }
             if let Some(hurry) = hurry.take() {
                 _hurried = Some(hurry());
             }
-            let wait = left.min(if may_be_small { PATIENCE } else { Duration::from_secs(60) });
-            let woken = self.pool.returned.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner);
+            let wait = left.min(if may_be_small {
+                PATIENCE
+            } else {
+                Duration::from_secs(60)
+            });
+            let woken = self
+                .pool
+                .returned
+                .wait_timeout(state, wait)
+                .unwrap_or_else(PoisonError::into_inner);
             state = woken.0;
         }
     }
@@ -261,7 +287,11 @@ impl Promise {
     }
 
     fn buffer(&self, memory: MmapMut, source: Source) -> Buffer {
-        Buffer { memory: Some(memory), pool: Arc::clone(&self.pool), source }
+        Buffer {
+            memory: Some(memory),
+            pool: Arc::clone(&self.pool),
+            source,
+        }
     }
 
     fn take_shared(&self, state: &mut State, bytes: usize) -> Result<Option<Buffer>> {
@@ -316,7 +346,9 @@ impl State {
             return Ok(memory);
         }
         while self.mapped_bytes + bytes > self.budget_bytes {
-            let Some(mut largest) = self.idle.last_entry() else { break };
+            let Some(mut largest) = self.idle.last_entry() else {
+                break;
+            };
             match largest.get_mut().pop() {
                 Some(memory) => self.mapped_bytes = self.mapped_bytes.saturating_sub(memory.len()),
                 None => drop(largest.remove()),

@@ -10,7 +10,10 @@ fn soon() -> Instant {
 fn each_stream_gets_its_promised_part_when_the_rest_is_gone() {
     let pool = BufferPool::new(3 * PART);
     let (greedy, modest) = (pool.promise(PART).unwrap(), pool.promise(PART).unwrap());
-    let _held = [greedy.acquire(PART, soon()).unwrap(), greedy.acquire(PART, soon()).unwrap()];
+    let _held = [
+        greedy.acquire(PART, soon()).unwrap(),
+        greedy.acquire(PART, soon()).unwrap(),
+    ];
     assert_eq!(greedy.acquire(PART, soon()).err().unwrap().kind(), Kind::Timeout);
     assert!(modest.acquire(PART, soon()).is_ok());
 }
@@ -29,7 +32,10 @@ fn a_part_above_the_whole_budget_is_refused_at_once() {
     let (pool, began) = (BufferPool::new(PART), Instant::now());
     let error = pool.promise(PART + 1).err().unwrap();
     assert_eq!(error.kind(), Kind::Config, "nobody waits for that");
-    assert!(error.to_string().contains("is larger than [pool] budget 64 KiB"), "{error}");
+    assert!(
+        error.to_string().contains("is larger than [pool] budget 64 KiB"),
+        "{error}"
+    );
     assert!(began.elapsed() < CLOSING);
     assert!(pool.promise(PART).is_ok());
 }
@@ -71,7 +77,10 @@ fn buffers_are_reused_and_the_budget_bounds_what_is_mapped_across_sizes() {
     for _ in 0..100 {
         let held: Vec<_> = (0..7).map_while(|_| stream.try_acquire(PART)).collect();
         assert_eq!(held.len(), 7);
-        assert!(stream.try_acquire(PART).is_none(), "the promise is kept for what must go on");
+        assert!(
+            stream.try_acquire(PART).is_none(),
+            "the promise is kept for what must go on"
+        );
         stream.acquire(PART, soon()).unwrap();
     }
     assert_eq!(pool.mapped_bytes() as u64, 8 * PART);
@@ -86,9 +95,23 @@ fn parts_that_outgrow_the_budget_become_smaller_parts() {
     let streams = [0; 3].map(|_| pool.promise(PART).unwrap());
     let held = streams[0].acquire(PART, soon()).unwrap();
     let soon = Instant::now() + Duration::from_secs(30);
-    assert_eq!(streams[1].acquire_up_to(2 * PART, soon, |_| true, || ()).unwrap().as_slice().len() as u64, 2 * PART);
+    assert_eq!(
+        streams[1]
+            .acquire_up_to(2 * PART, soon, |_| true, || ())
+            .unwrap()
+            .as_slice()
+            .len() as u64,
+        2 * PART
+    );
     let grown = streams[1].acquire_up_to(2 * PART, soon, |_| true, || ()).unwrap();
-    assert_eq!(streams[2].acquire_up_to(2 * PART, soon, |_| true, || ()).unwrap().as_slice().len() as u64, PART);
+    assert_eq!(
+        streams[2]
+            .acquire_up_to(2 * PART, soon, |_| true, || ())
+            .unwrap()
+            .as_slice()
+            .len() as u64,
+        PART
+    );
     drop((held, grown));
 }
 
@@ -119,7 +142,10 @@ fn idle_streams_that_have_the_budget_lend_it_to_one_whose_parts_grow() {
     assert_eq!(held.each_ref().map(size), [2 * PART, 2 * PART]);
     assert_eq!(grow(1, soon()).err().unwrap().kind(), Kind::Timeout);
     // Who has lent gets its own part at once.
-    let own: Vec<_> = streams.iter().map(|stream| stream.acquire(PART, soon()).unwrap()).collect();
+    let own: Vec<_> = streams
+        .iter()
+        .map(|stream| stream.acquire(PART, soon()).unwrap())
+        .collect();
     drop(own);
     drop(held);
     assert!(pool.mapped_bytes() as u64 <= 20 * PART);
@@ -132,7 +158,11 @@ fn idle_streams_that_have_the_budget_lend_it_to_one_whose_parts_grow() {
 fn a_part_that_must_be_large_is_lent_one_at_a_time_though_all_streams_are_busy() {
     let pool = BufferPool::new(4 * PART);
     let streams = [0; 4].map(|_| pool.promise(PART).unwrap());
-    let _busy: Vec<_> = streams.iter().skip(2).map(|stream| stream.acquire(PART, soon()).unwrap()).collect();
+    let _busy: Vec<_> = streams
+        .iter()
+        .skip(2)
+        .map(|stream| stream.acquire(PART, soon()).unwrap())
+        .collect();
     let grow = |stream: usize| streams[stream].acquire_up_to(3 * PART, soon(), |_| false, || ());
     let lent = grow(0).unwrap();
     assert_eq!(grow(1).err().unwrap().kind(), Kind::Timeout);

@@ -86,7 +86,13 @@ pub struct Probed {
 pub async fn probe(store: &Store, bucket: &str, prefix: &str) -> Result<Probed> {
     let stem = format!("{prefix}probe/{}", uuid::Uuid::new_v4().simple());
     let metadata = vec![(METADATA.0.to_owned(), METADATA.1.to_owned())];
-    let probe = Probe { store, bucket, metadata, versions: Mutex::default(), is_unsettled: AtomicBool::new(false) };
+    let probe = Probe {
+        store,
+        bucket,
+        metadata,
+        versions: Mutex::default(),
+        is_unsettled: AtomicBool::new(false),
+    };
     let found = probe.all(&stem).await;
     // Clean up whatever the outcome, and let the first error speak.
     for suffix in ["put", "crc", "upload"] {
@@ -95,7 +101,10 @@ pub async fn probe(store: &Store, bucket: &str, prefix: &str) -> Result<Probed> 
         }
     }
     let is_settled = !probe.is_unsettled.load(Ordering::Relaxed);
-    found.map(|capabilities| Probed { capabilities, is_settled })
+    found.map(|capabilities| Probed {
+        capabilities,
+        is_settled,
+    })
 }
 
 struct Probe<'a> {
@@ -136,20 +145,31 @@ impl Probe<'_> {
                 other => other?,
             }
         }
-        if versions.is_empty() { self.store.delete(self.bucket, key, None).await } else { Ok(()) }
+        if versions.is_empty() {
+            self.store.delete(self.bucket, key, None).await
+        } else {
+            Ok(())
+        }
     }
 
     async fn all(&self, stem: &str) -> Result<Capabilities> {
         let mut found = self.put(&format!("{stem}-put")).await?;
         let (crc, upload) = (format!("{stem}-crc"), format!("{stem}-upload"));
-        let with_crc = if self.crc_put(&crc).await? { self.upload(&upload, true).await? } else { None };
+        let with_crc = if self.crc_put(&crc).await? {
+            self.upload(&upload, true).await?
+        } else {
+            None
+        };
         found.crc64nvme = with_crc.is_some();
         let seen = match with_crc {
             Some(seen) => Some(seen),
             None => self.upload(&upload, false).await?,
         };
         // A store that refuses an upload by its MD5s refuses every backup; the backup says so itself.
-        let seen = seen.unwrap_or(Upload { part_etags_are_md5: false, composite_etag: false });
+        let seen = seen.unwrap_or(Upload {
+            part_etags_are_md5: false,
+            composite_etag: false,
+        });
         found.etag_is_md5 &= seen.part_etags_are_md5;
         found.composite_etag = seen.composite_etag;
         Ok(found)
@@ -157,7 +177,10 @@ impl Probe<'_> {
 
     /// A small object: its ETag, its metadata, what a wrong Content-MD5 and a second conditional put are answered.
     async fn put(&self, key: &str) -> Result<Capabilities> {
-        let bodies = [Bytes::from_static(b"vastost probe"), Bytes::from_static(b"vastost probe, again")];
+        let bodies = [
+            Bytes::from_static(b"vastost probe"),
+            Bytes::from_static(b"vastost probe, again"),
+        ];
         let mut etags = Vec::new();
         for body in &bodies {
             etags.push(self.put_once(key, body, Md5Sum::of(body), false).await?.etag);
@@ -165,15 +188,22 @@ impl Probe<'_> {
         let [first, second] = &bodies;
         let seen = self.store.head_fresh(self.bucket, key).await?;
         if seen.size != second.len() as u64 {
-            let what =
-                format!("probe {}/{key}: {} bytes were put, {} are on the store", self.bucket, second.len(), seen.size);
+            let what = format!(
+                "probe {}/{key}: {} bytes were put, {} are on the store",
+                self.bucket,
+                second.len(),
+                seen.size
+            );
             return Err(Error::new(Kind::Corrupt, what));
         }
         let is_md5 = |etag: &str, body: &Bytes| Md5Sum::from_etag(etag) == Some(Md5Sum::of(body));
         let etags_are_md5 = etags.iter().zip(&bodies).all(|(etag, body)| is_md5(etag, body));
         let mut wrong = Md5Sum::of(first);
         wrong.0.iter_mut().for_each(|byte| *byte = !*byte);
-        let damaged = self.store.try_put(self.bucket, key, first.clone(), WireCheck::Md5(wrong), &[], false).await;
+        let damaged = self
+            .store
+            .try_put(self.bucket, key, first.clone(), WireCheck::Md5(wrong), &[], false)
+            .await;
         let damaged = damaged.inspect(|object| self.keep(key, object));
         Ok(Capabilities {
             content_md5: self.is_called_wrong(damaged)?,
@@ -187,7 +217,16 @@ impl Probe<'_> {
     }
 
     async fn put_once(&self, key: &str, body: &Bytes, md5: Md5Sum, only_new: bool) -> Result<ObjectInfo> {
-        let put = || self.store.try_put(self.bucket, key, body.clone(), WireCheck::Md5(md5), &self.metadata, only_new);
+        let put = || {
+            self.store.try_put(
+                self.bucket,
+                key,
+                body.clone(),
+                WireCheck::Md5(md5),
+                &self.metadata,
+                only_new,
+            )
+        };
         resend(put).await.inspect(|object| self.keep(key, object))
     }
 
@@ -210,7 +249,14 @@ impl Probe<'_> {
         let body = Bytes::from_static(b"vastost probe");
         let right = Crc64::of(&body);
         let put = |crc: Crc64| {
-            self.store.try_put(self.bucket, key, body.clone(), WireCheck::Crc64(crc), &self.metadata, false)
+            self.store.try_put(
+                self.bucket,
+                key,
+                body.clone(),
+                WireCheck::Crc64(crc),
+                &self.metadata,
+                false,
+            )
         };
         let kept = |object: &ObjectInfo| self.keep(key, object);
         if !self.is_called_wrong(put(Crc64(!right.0)).await.inspect(kept))? {
@@ -223,7 +269,9 @@ impl Probe<'_> {
     /// Two parts, proven by CRC64NVME or by MD5; None when the server does not do that, or gets it wrong.
     async fn upload(&self, key: &str, crc: bool) -> Result<Option<Upload>> {
         let begun = self.store.begin_upload(self.bucket, key, &self.metadata, crc).await;
-        let Some(upload) = self.accepted(begun)? else { return Ok(None) };
+        let Some(upload) = self.accepted(begun)? else {
+            return Ok(None);
+        };
         let seen = self.upload_parts(key, &upload, crc).await;
         if !matches!(seen, Ok(Some(_))) {
             // An upload that was completed is none any more: no error.
@@ -235,21 +283,38 @@ impl Probe<'_> {
     }
 
     async fn upload_parts(&self, key: &str, upload: &str, crc: bool) -> Result<Option<Upload>> {
-        let bodies = [pattern(usize::try_from(PART_SIZE_MIN).unwrap_or(usize::MAX))?, Bytes::from_static(b"v")];
+        let bodies = [
+            pattern(usize::try_from(PART_SIZE_MIN).unwrap_or(usize::MAX))?,
+            Bytes::from_static(b"v"),
+        ];
         let (mut parts, mut etags_are_md5) = (Vec::new(), true);
         if crc && !self.refuses_wrong_part(key, upload, &bodies[1]).await? {
             return Ok(None);
         }
         for (number, body) in (1..).zip(bodies) {
             let (md5, crc64, size) = (Md5Sum::of(&body), Crc64::of(&body), body.len() as u64);
-            let check = if crc { WireCheck::Crc64(crc64) } else { WireCheck::Md5(md5) };
-            let send = || self.store.try_upload_part(self.bucket, key, upload, number, body.clone(), check);
-            let Some(sent) = self.accepted(resend(send).await)? else { return Ok(None) };
+            let check = if crc {
+                WireCheck::Crc64(crc64)
+            } else {
+                WireCheck::Md5(md5)
+            };
+            let send = || {
+                self.store
+                    .try_upload_part(self.bucket, key, upload, number, body.clone(), check)
+            };
+            let Some(sent) = self.accepted(resend(send).await)? else {
+                return Ok(None);
+            };
             if crc && !is_right(sent.crc64.as_deref(), crc64) {
                 return Ok(None);
             }
             etags_are_md5 &= Md5Sum::from_etag(&sent.etag) == Some(md5);
-            parts.push(SentPart { number, size, etag: sent.etag, crc64 });
+            parts.push(SentPart {
+                number,
+                size,
+                etag: sent.etag,
+                crc64,
+            });
         }
         let whole = parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size));
         let Some((done, seen)) = self.complete(key, upload, &parts, crc.then_some(whole)).await? else {
@@ -262,7 +327,10 @@ impl Probe<'_> {
         // Some stores tell no ETag when they complete; HEAD's is what everybody sees later.
         let expected = composite_etag(parts.iter().map(|part| part.etag.as_str()));
         let usual = expected.is_some_and(|etag| seen.etag == etag && (done.etag.is_empty() || done.etag == etag));
-        Ok(Some(Upload { part_etags_are_md5: etags_are_md5, composite_etag: usual && etags_are_md5 }))
+        Ok(Some(Upload {
+            part_etags_are_md5: etags_are_md5,
+            composite_etag: usual && etags_are_md5,
+        }))
     }
 
     /// True when what was sent with a wrong checksum was refused for that, false when it was taken, or refused for
@@ -294,7 +362,11 @@ impl Probe<'_> {
 
     async fn refuses_wrong_part(&self, key: &str, upload: &str, body: &Bytes) -> Result<bool> {
         let wrong = WireCheck::Crc64(Crc64(!Crc64::of(body).0));
-        self.is_called_wrong(self.store.try_upload_part(self.bucket, key, upload, 2, body.clone(), wrong).await)
+        self.is_called_wrong(
+            self.store
+                .try_upload_part(self.bucket, key, upload, 2, body.clone(), wrong)
+                .await,
+        )
     }
 
     /// The object as its completion and as HEAD tell of it.
@@ -306,18 +378,28 @@ impl Probe<'_> {
         whole: Option<Crc64>,
     ) -> Result<Option<(ObjectInfo, ObjectInfo)>> {
         let effort = self.store.effort(self.store.retry().operation_timeout);
-        let once = self.store.try_complete_upload(self.bucket, key, upload, parts, whole, &effort).await;
+        let once = self
+            .store
+            .try_complete_upload(self.bucket, key, upload, parts, whole, &effort)
+            .await;
         let done = match self.accepted(once) {
             Ok(None) => return Ok(None),
             Ok(Some(done)) => done,
             // The answer may have been lost, which this settles.
-            Err(_) => self.store.complete_upload(self.bucket, key, upload, parts, whole).await?,
+            Err(_) => {
+                self.store
+                    .complete_upload(self.bucket, key, upload, parts, whole)
+                    .await?
+            }
         };
         self.keep(key, &done);
         let seen = self.store.head_fresh(self.bucket, key).await?;
         let size: u64 = parts.iter().map(|part| part.size).sum();
         if seen.size != size {
-            let what = format!("probe {}/{key}: {size} bytes were sent, {} are on the store", self.bucket, seen.size);
+            let what = format!(
+                "probe {}/{key}: {size} bytes were sent, {} are on the store",
+                self.bucket, seen.size
+            );
             return Err(Error::new(Kind::Corrupt, what));
         }
         Ok(Some((done, seen)))
@@ -355,7 +437,11 @@ mod tests {
     #[test]
     fn a_checksum_is_called_wrong_by_400_or_its_code_alone() {
         let error = |kind, status| Error::new(kind, "put b/k").with_status(status);
-        for yes in [error(Kind::Corrupt, 400), error(Kind::Unavailable, 400), error(Kind::Corrupt, 422)] {
+        for yes in [
+            error(Kind::Corrupt, 400),
+            error(Kind::Unavailable, 400),
+            error(Kind::Corrupt, 422),
+        ] {
             assert!(calls_wrong(&yes), "{yes:?}");
         }
         for no in [

@@ -100,7 +100,10 @@ impl Store {
             if !is_doubtful(self.known(bucket), check, etag(&sent)) {
                 return Ok(sent);
             }
-            tracing::warn!("send again to bucket {bucket}: ETag {} came back for {check:?}", etag(&sent));
+            tracing::warn!(
+                "send again to bucket {bucket}: ETag {} came back for {check:?}",
+                etag(&sent)
+            );
             sent = resend(&mut send).await?;
         }
         if is_doubtful(self.known(bucket), check, etag(&sent)) {
@@ -133,12 +136,19 @@ impl Store {
         }
         // No refusal of the put, whatever it is: neither its kind nor its status is handed on.
         let seen = self.head_fresh(bucket, key).await.map_err(|error| {
-            let kind = if error.kind() == Kind::Timeout { Kind::Timeout } else { Kind::Unavailable };
+            let kind = if error.kind() == Kind::Timeout {
+                Kind::Timeout
+            } else {
+                Kind::Unavailable
+            };
             Error::new(kind, format!("a put was answered with success, and then: {error}")).with_unknown_outcome()
         })?;
         let size = body.len() as u64;
         if seen.size != size {
-            let what = format!("put {bucket}/{key}: {} bytes are on the store, {size} were sent", seen.size);
+            let what = format!(
+                "put {bucket}/{key}: {} bytes are on the store, {size} were sent",
+                seen.size
+            );
             return Err(Error::new(Kind::Corrupt, what));
         }
         // Another CRC than was sent is a contradiction, none is silence.
@@ -146,7 +156,12 @@ impl Store {
         if proven && is_silent && !answer.etag.is_empty() && seen.etag == answer.etag {
             return Ok(());
         }
-        let part = SentPart { number: 1, size, etag: String::new(), crc64: Crc64::of(body) };
+        let part = SentPart {
+            number: 1,
+            size,
+            etag: String::new(),
+            crc64: Crc64::of(body),
+        };
         compare(self, bucket, key, &part, 0).await
     }
 }
@@ -186,7 +201,10 @@ pub async fn prove(
     let seen = store.head_fresh(bucket, key).await?;
     let size: u64 = parts.iter().map(|part| part.size).sum();
     if seen.size != size {
-        let what = format!("confirm {bucket}/{key}: {} bytes are on the store, {size} were sent", seen.size);
+        let what = format!(
+            "confirm {bucket}/{key}: {} bytes are on the store, {size} were sent",
+            seen.size
+        );
         return Err(Error::new(Kind::Corrupt, what));
     }
     let doubt = match judge(store.known(bucket), spec.wire, &finished, &seen, parts) {
@@ -197,14 +215,21 @@ pub async fn prove(
     if let Some(why) = &doubt {
         tracing::warn!("{bucket}/{key}: {why}; every part is read back and compared");
     }
-    read_back(store, bucket, key, parts, |number| doubt.is_some() || unproven.contains(&number)).await?;
+    read_back(store, bucket, key, parts, |number| {
+        doubt.is_some() || unproven.contains(&number)
+    })
+    .await?;
     if doubt.is_some() {
         // The bytes are right, so what was known is not.
-        store.contradicted(bucket, "an object has another ETag or CRC64NVME than it should have", |known| {
-            known.crc64nvme &= spec.wire != WireMode::Crc64;
-            known.composite_etag = false;
-            known.etag_is_md5 &= finished.is_upload;
-        });
+        store.contradicted(
+            bucket,
+            "an object has another ETag or CRC64NVME than it should have",
+            |known| {
+                known.crc64nvme &= spec.wire != WireMode::Crc64;
+                known.composite_etag = false;
+                known.etag_is_md5 &= finished.is_upload;
+            },
+        );
     }
     Ok(merged(finished.object, seen))
 }
@@ -218,7 +243,10 @@ enum Verdict {
 }
 
 fn judge(known: Capabilities, wire: WireMode, finished: &Finished, seen: &ObjectInfo, parts: &[SentPart]) -> Verdict {
-    let ours = parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size)).to_base64();
+    let ours = parts
+        .iter()
+        .fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size))
+        .to_base64();
     let told: Vec<_> = [&finished.object.crc64, &seen.crc64].into_iter().flatten().collect();
     if let (WireMode::Crc64, Some(other)) = (wire, told.iter().find(|told| ***told != ours)) {
         return Verdict::Doubt(format!("CRC64NVME {other} came back, {ours} was expected"));
@@ -242,7 +270,13 @@ fn judge(known: Capabilities, wire: WireMode, finished: &Finished, seen: &Object
 fn merged(object: ObjectInfo, seen: ObjectInfo) -> ObjectInfo {
     let etag = if seen.etag.is_empty() { object.etag } else { seen.etag };
     let (version_id, crc64) = (object.version_id.or(seen.version_id), object.crc64.or(seen.crc64));
-    ObjectInfo { size: seen.size, etag, version_id, crc64, ..ObjectInfo::default() }
+    ObjectInfo {
+        size: seen.size,
+        etag,
+        version_id,
+        crc64,
+        ..ObjectInfo::default()
+    }
 }
 
 /// Reads the parts that `wanted` names and compares their CRC64NVME.
@@ -261,9 +295,14 @@ pub async fn read_back(
         }
         offset += part.size;
     }
-    let compared =
-        jobs.into_iter().map(|(part, offset)| async move { compare(store, bucket, key, &part, offset).await });
-    futures::stream::iter(compared).buffer_unordered(READ_BACK_IN_FLIGHT).try_collect::<Vec<()>>().await.map(drop)
+    let compared = jobs
+        .into_iter()
+        .map(|(part, offset)| async move { compare(store, bucket, key, &part, offset).await });
+    futures::stream::iter(compared)
+        .buffer_unordered(READ_BACK_IN_FLIGHT)
+        .try_collect::<Vec<()>>()
+        .await
+        .map(drop)
 }
 
 async fn compare(store: &Store, bucket: &str, key: &str, part: &SentPart, offset: u64) -> Result<()> {
@@ -273,7 +312,11 @@ async fn compare(store: &Store, bucket: &str, key: &str, part: &SentPart, offset
         if seen == part.crc64 {
             return Ok(());
         }
-        tracing::warn!("read part {} of {bucket}/{key} again: its CRC64NVME is {:016x}", part.number, seen.0);
+        tracing::warn!(
+            "read part {} of {bucket}/{key} again: its CRC64NVME is {:016x}",
+            part.number,
+            seen.0
+        );
     }
     let what = format!(
         "read back {bucket}/{key}: part {} at offset {offset} has other bytes than were sent: CRC64NVME {:016x} in place of {:016x}",

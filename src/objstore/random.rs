@@ -39,7 +39,15 @@ pub struct RandomReads {
 
 impl RandomReads {
     pub fn new(store: Store, spec: Arc<ReadSpec>, tally: Arc<Tally>) -> Self {
-        Self { store, spec, tally, etag: Arc::default(), in_doubt: false, cache: None, blocks: Vec::new() }
+        Self {
+            store,
+            spec,
+            tally,
+            etag: Arc::default(),
+            in_doubt: false,
+            cache: None,
+            blocks: Vec::new(),
+        }
     }
 
     /// Fills all of `to`, which must lie within the object and is shorter than the cache. False, and nothing is filled, where

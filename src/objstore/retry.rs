@@ -14,7 +14,10 @@ use aws_smithy_types::retry::ErrorKind;
 use super::transport::{LAST_HEADER, SKEWED_HEADER};
 
 /// What S3 answers when another request for the object is under way: to be sent again, as its documentation says.
-const CONFLICTS: [&str; 2] = ["<Code>ConditionalRequestConflict</Code>", "<Code>OperationAborted</Code>"];
+const CONFLICTS: [&str; 2] = [
+    "<Code>ConditionalRequestConflict</Code>",
+    "<Code>OperationAborted</Code>",
+];
 
 /// Refines what the SDK's classifiers decide; runs after them.
 #[derive(Debug)]
@@ -37,7 +40,11 @@ impl ClassifyRetry for ServerHints {
         match (previous, response.status().as_u16()) {
             // What a store answers is no silence, which costs no tokens.
             (RetryAction::RetryIndicated(RetryReason::RetryableError { kind, retry_after }), _) => {
-                let kind = if *kind == ErrorKind::TransientError { ErrorKind::ServerError } else { *kind };
+                let kind = if *kind == ErrorKind::TransientError {
+                    ErrorKind::ServerError
+                } else {
+                    *kind
+                };
                 retry(kind, retry_after.or(after))
             }
             (RetryAction::NoActionIndicated, 408) => retry(ErrorKind::TransientError, after),
@@ -110,7 +117,10 @@ mod tests {
         assert_eq!(classify(503, after, &RetryAction::throttling_error()), delayed);
         let at_once = retry(ErrorKind::ThrottlingError, None);
         assert_eq!(classify(503, None, &RetryAction::throttling_error()), at_once);
-        assert_eq!(classify(503, Some(("retry-after", "soon")), &RetryAction::throttling_error()), at_once);
+        assert_eq!(
+            classify(503, Some(("retry-after", "soon")), &RetryAction::throttling_error()),
+            at_once
+        );
         assert_eq!(classify(400, after, &none), none);
         assert_eq!(classify(429, after, &none), delayed);
     }
@@ -119,7 +129,10 @@ mod tests {
     fn the_last_refusal_ends_the_operation_and_every_other_costs_a_token() {
         let refused = RetryAction::transient_error();
         assert_eq!(classify(500, None, &refused), retry(ErrorKind::ServerError, None));
-        assert_eq!(classify(500, Some((LAST_HEADER, "true")), &refused), RetryAction::RetryForbidden);
+        assert_eq!(
+            classify(500, Some((LAST_HEADER, "true")), &refused),
+            RetryAction::RetryForbidden
+        );
     }
 
     #[test]
@@ -132,10 +145,17 @@ mod tests {
             (409, "", false),
             (412, "<Error><Code>PreconditionFailed</Code></Error>", false),
         ] {
-            assert_eq!(classify_body(status, code, None, &none).should_retry(), again, "{status} {code}");
+            assert_eq!(
+                classify_body(status, code, None, &none).should_retry(),
+                again,
+                "{status} {code}"
+            );
         }
         let last = Some((LAST_HEADER, "true"));
-        assert_eq!(classify_body(409, CONFLICTS[0], last, &none), RetryAction::RetryForbidden);
+        assert_eq!(
+            classify_body(409, CONFLICTS[0], last, &none),
+            RetryAction::RetryForbidden
+        );
     }
 
     #[test]
@@ -143,6 +163,9 @@ mod tests {
         let none = RetryAction::NoActionIndicated;
         assert_eq!(classify(403, None, &none), none);
         assert!(classify(403, Some((SKEWED_HEADER, "true")), &none).should_retry());
-        assert_eq!(classify(403, Some((SKEWED_HEADER, "true")), &RetryAction::RetryForbidden), none);
+        assert_eq!(
+            classify(403, Some((SKEWED_HEADER, "true")), &RetryAction::RetryForbidden),
+            none
+        );
     }
 }

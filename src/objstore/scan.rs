@@ -29,7 +29,9 @@ pub fn scan(
     mut each: impl FnMut(ScannedPart) -> bool,
 ) -> Result<()> {
     let spec = Arc::new(spec);
-    let promise = store.pool().try_promise(spec.parts.iter().map(|part| part.size).max().unwrap_or_default())?;
+    let promise = store
+        .pool()
+        .try_promise(spec.parts.iter().map(|part| part.size).max().unwrap_or_default())?;
     let tally = Tally::new(store.metrics(), &spec.bucket, &spec.key, Direction::Read);
     let mut ahead = ReadAhead::new(store.clone(), Arc::clone(&spec), tally);
     for (index, part) in spec.parts.iter().enumerate() {

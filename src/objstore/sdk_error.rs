@@ -25,7 +25,9 @@ pub fn convert<E>(operation: &str, target: &str, error: &SdkError<E, HttpRespons
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    let Some(response) = error.raw_response() else { return unanswered(operation, target, error) };
+    let Some(response) = error.raw_response() else {
+        return unanswered(operation, target, error);
+    };
     let header = |name: &str| response.headers().get(name).unwrap_or_default();
     let reply = Reply {
         status: response.status().as_u16(),
@@ -36,12 +38,24 @@ where
     };
     let body = response.body().bytes().unwrap_or_default();
     if response.status().is_success() && reply.code.is_empty() {
-        let what = format!("{operation} {target}: {}, {}", describe(&reply), unreadable(body, &chain(error)));
+        let what = format!(
+            "{operation} {target}: {}, {}",
+            describe(&reply),
+            unreadable(body, &chain(error))
+        );
         return Error::new(Kind::Unsupported, what);
     }
     // A refusal without a code is none of an S3 server; what it says instead may tell whose it is.
-    let page = if reply.code.is_empty() { words(&String::from_utf8_lossy(body)) } else { String::new() };
-    let page = if page.trim().is_empty() { page } else { format!(", which says: {}", page.trim()) };
+    let page = if reply.code.is_empty() {
+        words(&String::from_utf8_lossy(body))
+    } else {
+        String::new()
+    };
+    let page = if page.trim().is_empty() {
+        page
+    } else {
+        format!(", which says: {}", page.trim())
+    };
     let hint = hint(&reply).map(|hint| format!(" ({hint})")).unwrap_or_default();
     let what = format!("{operation} {target}: {}{page}{hint}", describe(&reply));
     Error::new(kind_of(&reply), what).with_status(reply.status)
@@ -74,8 +88,10 @@ where
 
 /// A success whose document is not the one that belongs here, or cannot be parsed.
 fn unreadable(body: &[u8], cause: &str) -> String {
-    let expected =
-        cause.split_once("expected ").and_then(|(_, rest)| rest.split_once(" but got")).map(|(name, _)| name);
+    let expected = cause
+        .split_once("expected ")
+        .and_then(|(_, rest)| rest.split_once(" but got"))
+        .map(|(name, _)| name);
     let came = match Form::of(body) {
         Form::Whole(root) => format!("<{}> came", words(root)),
         Form::Broken(_) => "a broken document came".into(),
@@ -90,9 +106,12 @@ fn unreadable(body: &[u8], cause: &str) -> String {
 
 fn describe(reply: &Reply<'_>) -> String {
     let mut text = format!("HTTP {}", reply.status);
-    for (label, value) in
-        [("", reply.code), ("", reply.message), ("request ", reply.request_id), ("from ", reply.address)]
-    {
+    for (label, value) in [
+        ("", reply.code),
+        ("", reply.message),
+        ("request ", reply.request_id),
+        ("from ", reply.address),
+    ] {
         if !value.is_empty() {
             text = format!("{text}, {label}{}", words(value));
         }
@@ -183,12 +202,26 @@ fn kind_of(reply: &Reply<'_>) -> Kind {
 /// A lock of the store keeps the object. Some servers have a code of their own for it, most say AccessDenied and tell in
 /// the message: AWS "because object protected by object lock", MinIO "is WORM protected and cannot be overwritten".
 fn is_locked(reply: &Reply<'_>) -> bool {
-    let own = ["ObjectLocked", "ObjectUnderRetention", "ObjectImmutable", "ObjectIsImmutable", "FileImmutable"];
+    let own = [
+        "ObjectLocked",
+        "ObjectUnderRetention",
+        "ObjectImmutable",
+        "ObjectIsImmutable",
+        "FileImmutable",
+    ];
     if own.contains(&reply.code) {
         return true;
     }
     let message = reply.message.to_ascii_lowercase();
-    let says = ["object lock", "object-lock", "objectlock", "worm", "retention", "legal hold", "immutab"];
+    let says = [
+        "object lock",
+        "object-lock",
+        "objectlock",
+        "worm",
+        "retention",
+        "legal hold",
+        "immutab",
+    ];
     let refuses = reply.status == 403 || reply.status == 409 || reply.code == "InvalidRetentionPeriod";
     refuses && !reply.code.contains("Config") && says.iter().any(|word| message.contains(word))
         || reply.code == "InvalidRequest" && message.contains("worm protected")
@@ -199,7 +232,11 @@ mod tests {
     use super::*;
 
     fn kind(status: u16, code: &str) -> Kind {
-        kind_of(&Reply { status, code, ..Reply::default() })
+        kind_of(&Reply {
+            status,
+            code,
+            ..Reply::default()
+        })
     }
 
     #[test]
@@ -211,27 +248,61 @@ mod tests {
         assert_eq!(kind(507, "XMinioStorageFull"), Kind::NoSpace);
         assert_eq!(kind(500, ""), Kind::Unavailable);
         assert_eq!(kind(412, ""), Kind::PreconditionFailed);
-        assert_eq!([kind(409, "ConditionalRequestConflict"), kind(409, "OperationAborted")], [Kind::Unavailable; 2]);
+        assert_eq!(
+            [kind(409, "ConditionalRequestConflict"), kind(409, "OperationAborted")],
+            [Kind::Unavailable; 2]
+        );
     }
 
     #[test]
     fn no_refusal_is_an_invalid_argument_of_the_host() {
         for status in 300..600 {
-            for code in ["", "InvalidArgument", "InvalidRequest", "SomethingNew", "EntityTooLarge"] {
+            for code in [
+                "",
+                "InvalidArgument",
+                "InvalidRequest",
+                "SomethingNew",
+                "EntityTooLarge",
+            ] {
                 assert_ne!(kind(status, code), Kind::InvalidArgument, "{status} {code}");
             }
         }
-        assert_eq!([kind(418, ""), kind(400, "SomethingNew"), kind(429, "")], [Kind::Unavailable; 3]);
-        assert_eq!([kind(413, ""), kind(411, ""), kind(400, "InvalidArgument")], [Kind::Unsupported; 3]);
+        assert_eq!(
+            [kind(418, ""), kind(400, "SomethingNew"), kind(429, "")],
+            [Kind::Unavailable; 3]
+        );
+        assert_eq!(
+            [kind(413, ""), kind(411, ""), kind(400, "InvalidArgument")],
+            [Kind::Unsupported; 3]
+        );
     }
 
     #[test]
     fn a_lock_is_known_by_its_code_or_its_words() {
-        let of = |status, code, message| kind_of(&Reply { status, code, message, ..Reply::default() });
+        let of = |status, code, message| {
+            kind_of(&Reply {
+                status,
+                code,
+                message,
+                ..Reply::default()
+            })
+        };
         for (status, code, message) in [
-            (403, "AccessDenied", "Access Denied because object protected by object lock."),
-            (400, "ObjectLocked", "Object is WORM protected and cannot be overwritten"),
-            (400, "InvalidRequest", "Object is WORM protected and cannot be overwritten"),
+            (
+                403,
+                "AccessDenied",
+                "Access Denied because object protected by object lock.",
+            ),
+            (
+                400,
+                "ObjectLocked",
+                "Object is WORM protected and cannot be overwritten",
+            ),
+            (
+                400,
+                "InvalidRequest",
+                "Object is WORM protected and cannot be overwritten",
+            ),
             (403, "AccessDenied", "forbidden by object lock"),
             (409, "ObjectUnderRetention", ""),
         ] {
@@ -239,7 +310,11 @@ mod tests {
         }
         assert_eq!(of(403, "AccessDenied", "Access Denied."), Kind::AccessDenied);
         assert_eq!(
-            of(404, "ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist"),
+            of(
+                404,
+                "ObjectLockConfigurationNotFoundError",
+                "Object Lock configuration does not exist"
+            ),
             Kind::NotFound
         );
     }
@@ -249,7 +324,10 @@ mod tests {
         let cause = "unhandled: encountered invalid XML root: expected ListBucketResult but got StartEl { name: \"x\" }. \
                      This is likely a bug in the SDK.";
         let what = unreadable(b"<Foo></Foo>", cause);
-        assert_eq!(what, "but the answer is not S3's: <ListBucketResult> was expected, <Foo> came");
+        assert_eq!(
+            what,
+            "but the answer is not S3's: <ListBucketResult> was expected, <Foo> came"
+        );
         assert!(unreadable(b"", "no root element").contains("nothing came"));
     }
 }

@@ -47,7 +47,13 @@ impl Drop for Fetch {
 
 impl ReadAhead {
     pub fn new(store: Store, spec: Arc<ReadSpec>, tally: Arc<Tally>) -> Self {
-        Self { store, spec, tally, parts: VecDeque::new(), window: 1 }
+        Self {
+            store,
+            spec,
+            tally,
+            parts: VecDeque::new(),
+            window: 1,
+        }
     }
 
     /// Lets every part go.
@@ -68,7 +74,10 @@ impl ReadAhead {
             let at = offset + done as u64;
             let index = self.spec.part_at(at);
             let Some(span) = self.spec.parts.get(index).copied() else {
-                return Err(Error::new(Kind::Corrupt, format!("read offset {at}: no part of the image covers it")));
+                return Err(Error::new(
+                    Kind::Corrupt,
+                    format!("read offset {at}: no part of the image covers it"),
+                ));
             };
             let part = self.part(promise, index)?;
             let skip = usize::try_from(at - span.offset).unwrap_or(usize::MAX);
@@ -86,7 +95,10 @@ impl ReadAhead {
     /// The part as checked bytes, to keep; the next ones are on their way.
     pub fn take(&mut self, promise: &Promise, index: usize) -> Result<Buffer> {
         self.part(promise, index)?;
-        let taken = self.parts.front_mut().map(|fetch| std::mem::replace(&mut fetch.state, FetchState::Taken));
+        let taken = self
+            .parts
+            .front_mut()
+            .map(|fetch| std::mem::replace(&mut fetch.state, FetchState::Taken));
         self.parts.pop_front();
         // The window would be empty, and the next part seem a seek.
         self.refill(promise);
@@ -124,17 +136,27 @@ impl ReadAhead {
         while self.parts.len() < self.window {
             let next = self.parts.back().map_or(0, |fetch| fetch.index + 1);
             let Some(span) = self.spec.parts.get(next) else { break };
-            let Some(buffer) = promise.try_acquire(span.size) else { break };
+            let Some(buffer) = promise.try_acquire(span.size) else {
+                break;
+            };
             self.start(next, buffer);
         }
     }
 
     fn start(&mut self, index: usize, buffer: Buffer) {
-        let Some(span) = self.spec.parts.get(index).copied() else { return };
+        let Some(span) = self.spec.parts.get(index).copied() else {
+            return;
+        };
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         let tally = Arc::clone(&self.tally);
-        let task = self.store.runtime().spawn(async move { fetch_counted(&store, &spec, &tally, span, buffer).await });
-        self.parts.push_back(Fetch { index, state: FetchState::UnderWay(task) });
+        let task = self
+            .store
+            .runtime()
+            .spawn(async move { fetch_counted(&store, &spec, &tally, span, buffer).await });
+        self.parts.push_back(Fetch {
+            index,
+            state: FetchState::UnderWay(task),
+        });
     }
 
     /// Waits for the first part of the window; a failed one is dropped, so that a further read tries again.
@@ -155,7 +177,10 @@ impl ReadAhead {
             }
         }
         match self.parts.front() {
-            Some(Fetch { state: FetchState::Ready(buffer), .. }) => Ok(buffer),
+            Some(Fetch {
+                state: FetchState::Ready(buffer),
+                ..
+            }) => Ok(buffer),
             _ => Err(Error::new(Kind::Internal, "read a part that was never asked for")),
         }
     }
@@ -180,7 +205,10 @@ async fn fetch_part(store: &Store, spec: &ReadSpec, span: PartSpan, mut buffer: 
     let mut seen = Crc64(0);
     for _ in 0..2 {
         let Some(to) = buffer.as_mut_slice().get_mut(..len) else {
-            return Err(Error::new(Kind::Internal, "read a part into a buffer that is too small"));
+            return Err(Error::new(
+                Kind::Internal,
+                "read a part into a buffer that is too small",
+            ));
         };
         // The CRC proves the bytes, whatever ETag a copy of the object has got meanwhile.
         seen = fetch_range(store, spec, span.offset, to, None).await?;
@@ -206,7 +234,13 @@ pub async fn fetch_range(
 ) -> Result<Crc64> {
     let mut hasher = Crc64Hasher::default();
     let range = (offset, to.len() as u64);
-    let source = Source { bucket: &spec.bucket, key: &spec.key, version: None, size: Some(spec.size), etag };
+    let source = Source {
+        bucket: &spec.bucket,
+        key: &spec.key,
+        version: None,
+        size: Some(spec.size),
+        etag,
+    };
     read_range(store, source, range, Target::Keep(to), |bytes| hasher.update(bytes)).await?;
     Ok(hasher.value())
 }

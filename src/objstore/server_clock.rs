@@ -44,9 +44,18 @@ impl ServerClock {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         // Addresses come and go with the name's answers.
         told.retain(|_, told| told.heard.elapsed() <= RECENT);
-        let new = Told { seconds, heard: Instant::now() };
+        let new = Told {
+            seconds,
+            heard: Instant::now(),
+        };
         // Answers tell whole seconds.
-        let earliest = |old: &mut Told| *old = if new.now() <= old.now().saturating_add(1) { new } else { *old };
+        let earliest = |old: &mut Told| {
+            *old = if new.now() <= old.now().saturating_add(1) {
+                new
+            } else {
+                *old
+            }
+        };
         told.entry(address).and_modify(earliest).or_insert(new);
     }
 
@@ -84,10 +93,18 @@ mod tests {
         let address = "192.0.2.1:80".parse().unwrap();
         assert_eq!(clock.now(), None);
         assert_eq!(date_of(&headers), None);
-        for (date, seconds) in [("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777), ("nonsense", 784_111_777)] {
+        for (date, seconds) in [
+            ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
+            ("nonsense", 784_111_777),
+        ] {
             headers.insert(DATE, date.parse().unwrap());
-            date_of(&headers).into_iter().for_each(|seconds| clock.hear(address, seconds));
-            assert!(clock.now().is_some_and(|now| (seconds..seconds + 5).contains(&now)), "{date}");
+            date_of(&headers)
+                .into_iter()
+                .for_each(|seconds| clock.hear(address, seconds));
+            assert!(
+                clock.now().is_some_and(|now| (seconds..seconds + 5).contains(&now)),
+                "{date}"
+            );
         }
         // Another node at the same address, whose clock is fast, and one whose clock is slow.
         clock.hear(address, 784_115_377);
@@ -108,7 +125,13 @@ mod tests {
 
     #[test]
     fn signing_times_are_read_as_they_are_written() {
-        assert_eq!(parse_amz_date(&HeaderValue::from_static("19941106T084937Z")), Some(784_111_777));
-        assert_eq!(parse_amz_date(&HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT")), None);
+        assert_eq!(
+            parse_amz_date(&HeaderValue::from_static("19941106T084937Z")),
+            Some(784_111_777)
+        );
+        assert_eq!(
+            parse_amz_date(&HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT")),
+            None
+        );
     }
 }

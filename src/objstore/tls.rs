@@ -42,7 +42,11 @@ pub struct Trust {
 /// The AWS chain, and profiles with single sign-on or a role to assume, ask services by https, whatever the endpoint is
 /// reached by. Most of them never do, so there a failure is none yet: should one be dialled, that is an error.
 pub fn for_server(server: &Server) -> Result<Trust> {
-    let endpoint = server.endpoint.https.then(|| setup(&server.endpoint, &server.tls)).transpose()?;
+    let endpoint = server
+        .endpoint
+        .https
+        .then(|| setup(&server.endpoint, &server.tls))
+        .transpose()?;
     let services = match (&server.credentials, &endpoint) {
         (Source::NetBackup | Source::File(_), _) => None,
         // Both trust the system: its authorities are read once.
@@ -61,14 +65,20 @@ pub fn setup(endpoint: &Endpoint, tls: &Tls) -> Result<TlsSetup> {
     let name = tls.server_name.as_deref().unwrap_or(&endpoint.host).to_owned();
     let server_name =
         ServerName::try_from(name.clone()).or_kind(Kind::Config, || format!("use {name} as TLS server name"))?;
-    Ok(TlsSetup { config: client_config(tls)?, server_name })
+    Ok(TlsSetup {
+        config: client_config(tls)?,
+        server_name,
+    })
 }
 
 /// A client configuration that trusts `tls.ca_file`, or the system's authorities when none is given.
 fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>> {
     trusting(match &tls.ca_file {
         Some(file) => given(file)?,
-        None => Given { roots: system_roots()?, certificates: Vec::new() },
+        None => Given {
+            roots: system_roots()?,
+            certificates: Vec::new(),
+        },
     })
 }
 
@@ -76,7 +86,10 @@ fn client_config(tls: &Tls) -> Result<Arc<ClientConfig>> {
 fn for_services(tls: &Tls) -> Result<Arc<ClientConfig>> {
     let own = tls.ca_file.as_deref().map(given).transpose()?;
     trusting(match (own, system_roots()) {
-        (None, system) => Given { roots: system?, certificates: Vec::new() },
+        (None, system) => Given {
+            roots: system?,
+            certificates: Vec::new(),
+        },
         (Some(own), Err(_)) => own,
         (Some(mut own), Ok(system)) => {
             own.roots.roots.extend(system.roots);
@@ -98,8 +111,14 @@ fn trusting(given: Given) -> Result<Arc<ClientConfig>> {
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .or_kind(Kind::Internal, || "choose TLS versions".into())?;
-    let verifier = Arc::new(Verifier { inner, certificates: given.certificates });
-    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    let verifier = Arc::new(Verifier {
+        inner,
+        certificates: given.certificates,
+    });
+    let mut config = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
     // One HTTP/2 connection would funnel every part through one socket to one node.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
@@ -121,7 +140,10 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        let refused = match self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        let refused = match self
+            .inner
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        {
             Err(rustls::Error::InvalidCertificate(refused)) => refused,
             other => return other,
         };
@@ -210,8 +232,15 @@ fn given(file: &Path) -> Result<Given> {
         }
     }
     if roots.is_empty() {
-        let why = if refused.is_empty() { "no PEM certificate".to_owned() } else { refused.join("; ") };
-        return Err(Error::new(Kind::Config, format!("CA file {} cannot be used: {why}", file.display())));
+        let why = if refused.is_empty() {
+            "no PEM certificate".to_owned()
+        } else {
+            refused.join("; ")
+        };
+        return Err(Error::new(
+            Kind::Config,
+            format!("CA file {} cannot be used: {why}", file.display()),
+        ));
     }
     for why in refused {
         tracing::warn!("CA file {}: left out {why}", file.display());
@@ -225,7 +254,10 @@ fn system_roots() -> Result<RootCertStore> {
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let causes: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
-        let what = format!("the system has no trusted authorities ({}); set tls.ca_file", causes.join("; "));
+        let what = format!(
+            "the system has no trusted authorities ({}); set tls.ca_file",
+            causes.join("; ")
+        );
         return Err(Error::new(Kind::Config, what));
     }
     Ok(roots)
@@ -254,10 +286,14 @@ mod tests {
         std::fs::write(&file, ca_file).unwrap();
         let Given { roots, certificates } = given(&file).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .unwrap();
         let verifier = Verifier { inner, certificates };
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        verifier.verify_server_cert(presented, &[], &name, &[], UnixTime::now()).map(drop)
+        verifier
+            .verify_server_cert(presented, &[], &name, &[], UnixTime::now())
+            .map(drop)
     }
 
     /// As VAST makes them: marked as an authority, signed by itself.
@@ -276,7 +312,10 @@ mod tests {
     #[test]
     fn the_very_certificate_that_is_presented_is_trusted_for_its_names_and_its_time() {
         let own = self_signed("vast.example", (2020, 4000));
-        let (other, ended) = (self_signed("vast.example", (2020, 4000)), self_signed("vast.example", (2020, 2021)));
+        let (other, ended) = (
+            self_signed("vast.example", (2020, 4000)),
+            self_signed("vast.example", (2020, 2021)),
+        );
         assert!(check(&own.pem(), own.der(), "vast.example").is_ok());
         let name = check(&own.pem(), own.der(), "other.example").unwrap_err();
         assert!(advice_of(name.clone()).contains("tls.server_name"), "{name}");
@@ -287,7 +326,9 @@ mod tests {
         let early = self_signed("vast.example", (3000, 4000));
         let early = check(&early.pem(), early.der(), "vast.example").unwrap_err();
         assert!(advice_of(early.clone()).contains("clock"), "{early}");
-        let plain = rcgen::generate_simple_self_signed(["vast.example".to_owned()]).unwrap().cert;
+        let plain = rcgen::generate_simple_self_signed(["vast.example".to_owned()])
+            .unwrap()
+            .cert;
         assert!(check(&plain.pem(), plain.der(), "vast.example").is_ok());
         let unknown = check(&own.pem(), plain.der(), "vast.example").unwrap_err();
         assert!(advice_of(unknown.clone()).contains("tls.ca_file"), "{unknown}");
@@ -310,7 +351,10 @@ mod tests {
             let trust = trust(url, credentials);
             (trust.endpoint.is_some(), trust.services.is_some())
         };
-        assert_eq!(has("http://10.0.0.1", "{ source = \"profile\", profile = \"sso\" }"), (false, true));
+        assert_eq!(
+            has("http://10.0.0.1", "{ source = \"profile\", profile = \"sso\" }"),
+            (false, true)
+        );
         assert_eq!(has("http://10.0.0.1", "{ source = \"aws\" }"), (false, true));
         assert_eq!(has("http://10.0.0.1", "{ source = \"netbackup\" }"), (false, false));
         assert_eq!(has("https://10.0.0.1", "{ source = \"netbackup\" }"), (true, false));

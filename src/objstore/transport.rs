@@ -82,7 +82,9 @@ impl Transport {
             age_max: transfer.connection_max_age,
             idle: Mutex::default(),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// The clock of the server, as the answers tell it.
@@ -103,11 +105,20 @@ impl Transport {
         let asked = Asked::of(&request);
         effort.iter().for_each(Effort::tried);
         let permits = Arc::clone(&self.shared.permits);
-        let permit = permits.acquire_owned().await.map_err(|e| ConnectorError::other(e.into(), None))?;
-        let watch = self.shared.metrics.watch(&request, self.shared.dialler.is_endpoint(&origin));
+        let permit = permits
+            .acquire_owned()
+            .await
+            .map_err(|e| ConnectorError::other(e.into(), None))?;
+        let watch = self
+            .shared
+            .metrics
+            .watch(&request, self.shared.dialler.is_endpoint(&origin));
         let mut lease = self.shared.lease(origin, permit, watch, effort).await?;
         lease.sent = request.body().content_length().unwrap_or_default();
-        lease.signed = request.headers().get("x-amz-date").and_then(server_clock::parse_amz_date);
+        lease.signed = request
+            .headers()
+            .get("x-amz-date")
+            .and_then(server_clock::parse_amz_date);
         loop {
             let Some(connection) = lease.connection.as_mut() else {
                 lease = lease.redial().await?;
@@ -152,7 +163,11 @@ impl Shared {
         watch: RequestWatch,
         effort: Option<Effort>,
     ) -> Result<Lease, ConnectorError> {
-        let addresses = self.dialler.addresses(&origin).await.map_err(|e| unreached(effort.as_ref(), e))?;
+        let addresses = self
+            .dialler
+            .addresses(&origin)
+            .await
+            .map_err(|e| unreached(effort.as_ref(), e))?;
         let none = || unreached(effort.as_ref(), format!("{origin} resolves to no address"));
         let ticket = self.choose(&origin, &addresses).ok_or_else(none)?;
         let lease = Lease::new(Arc::clone(self), origin, ticket, watch, effort, permit);
@@ -180,7 +195,9 @@ impl Shared {
 
     async fn ask(&self, origin: &Origin, address: SocketAddr) -> Result<http::StatusCode, BoxError> {
         let mut line = self.dialler.dial(origin, address).await?;
-        let request = http::Request::head("/").header(HOST, origin.authority()).body(SdkBody::empty())?;
+        let request = http::Request::head("/")
+            .header(HOST, origin.authority())
+            .body(SdkBody::empty())?;
         Ok(line.sender.send_request(request).await?.status())
     }
 
@@ -205,7 +222,11 @@ impl Shared {
 
     /// Takes a connection in for the next request of its address.
     pub fn keep(&self, origin: &Origin, address: SocketAddr, connection: Connection) {
-        self.idle().connections.entry((origin.clone(), address)).or_default().push(connection);
+        self.idle()
+            .connections
+            .entry((origin.clone(), address))
+            .or_default()
+            .push(connection);
     }
 }
 
@@ -232,7 +253,10 @@ fn to_origin_form(mut request: http::Request<SdkBody>) -> Result<(Origin, http::
     let uri = request.uri();
     let origin = Origin::of(uri)?;
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
-    let path: http::Uri = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).parse()?;
+    let path: http::Uri = uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str)
+        .parse()?;
     *request.uri_mut() = path;
     if !request.headers().contains_key(HOST) {
         request.headers_mut().insert(HOST, HeaderValue::from_str(&authority)?);
@@ -240,7 +264,10 @@ fn to_origin_form(mut request: http::Request<SdkBody>) -> Result<(Origin, http::
     // RFC 9110, 8.6: a request whose method takes a body says so when there is none. Some servers insist.
     let takes_body = matches!(*request.method(), http::Method::POST | http::Method::PUT);
     if takes_body && request.body().content_length() == Some(0) {
-        request.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+        request
+            .headers_mut()
+            .entry(CONTENT_LENGTH)
+            .or_insert(HeaderValue::from_static("0"));
     }
     Ok((origin, request))
 }

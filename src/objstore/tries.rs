@@ -50,18 +50,32 @@ pub struct Mark {
 impl Tries {
     /// Runs the first try.
     pub fn first<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
-        CURRENT.scope(Try { of: self.clone(), is_second: false }, work)
+        CURRENT.scope(
+            Try {
+                of: self.clone(),
+                is_second: false,
+            },
+            work,
+        )
     }
 
     /// Runs the second try.
     pub fn second<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
-        CURRENT.scope(Try { of: self.clone(), is_second: true }, work)
+        CURRENT.scope(
+            Try {
+                of: self.clone(),
+                is_second: true,
+            },
+            work,
+        )
     }
 
     /// How long the first try has been waiting for the address that it is at, and where it could have gone instead; None
     /// while it is at none.
     pub fn waiting(&self) -> Option<(Duration, Vec<SocketAddr>)> {
-        self.lock().as_ref().map(|place| (place.since.elapsed(), place.others.clone()))
+        self.lock()
+            .as_ref()
+            .map(|place| (place.since.elapsed(), place.others.clone()))
     }
 
     /// One try had its answer: the other is given up for that alone.
@@ -76,7 +90,14 @@ impl Tries {
 
 /// The address that the request of this task must keep away from, because its first try waits there.
 pub fn elsewhere_than() -> Option<SocketAddr> {
-    let first = |current: &Try| current.of.lock().as_ref().filter(|_| current.is_second).map(|place| place.address);
+    let first = |current: &Try| {
+        current
+            .of
+            .lock()
+            .as_ref()
+            .filter(|_| current.is_second)
+            .map(|place| place.address)
+    };
     CURRENT.try_with(first).ok().flatten()
 }
 

@@ -74,7 +74,11 @@ impl Upload {
         let plan = PartPlan::new(transfer.part_size_bytes, transfer.image_size_max_bytes);
         let lanes = (spec.wire == WireMode::Md5).then(|| Arc::clone(store.md5()));
         // One lane is none: then a part is hashed as it comes.
-        let ahead = if lanes.is_some() && md5_lanes::width() > 1 { md5_lanes::width() } else { 0 };
+        let ahead = if lanes.is_some() && md5_lanes::width() > 1 {
+            md5_lanes::width()
+        } else {
+            0
+        };
         let progress = Progress::new(transfer.parts_in_flight, transfer.parts_in_flight_max, ahead, lanes);
         Ok(Self {
             tally: Tally::new(store.metrics(), &spec.bucket, &spec.key, Direction::Write),
@@ -139,7 +143,10 @@ impl Upload {
         }
         let limit = self.store.transfer().image_size_max_bytes;
         if offset.saturating_add(data.len() as u64) > limit {
-            let what = format!("write at offset {offset}: the image would exceed image_size_max, {}", size_text(limit));
+            let what = format!(
+                "write at offset {offset}: the image would exceed image_size_max, {}",
+                size_text(limit)
+            );
             return Err(Error::new(Kind::NoSpace, what));
         }
         if data.is_empty() {
@@ -156,7 +163,10 @@ impl Upload {
 
     fn new_part(&self) -> Result<OpenPart> {
         if self.open_number > PARTS_MAX {
-            return Err(Error::new(Kind::NoSpace, format!("write beyond part {PARTS_MAX}, S3's last")));
+            return Err(Error::new(
+                Kind::NoSpace,
+                format!("write beyond part {PARTS_MAX}, S3's last"),
+            ));
         }
         let (number, offset) = (self.open_number, self.open_offset);
         let bytes = self.plan.part_bytes_at(number, offset);
@@ -165,13 +175,23 @@ impl Upload {
         let since = Instant::now();
         let until = since + self.store.retry().operation_timeout;
         // Buffers may be with the hash lanes, which wait for parts that need buffers.
-        let buffer = self.promise.acquire_up_to(bytes, until, will_do, || self.store.md5().press());
+        let buffer = self
+            .promise
+            .acquire_up_to(bytes, until, will_do, || self.store.md5().press());
         self.tally.waited(Stall::Buffer, since);
         let buffer = buffer?;
         // The buffer may have come from a part that failed meanwhile: nothing more is taken then.
         self.progress.check()?;
-        let capacity = usize::try_from(bytes).unwrap_or(usize::MAX).min(buffer.as_slice().len());
-        Ok(OpenPart { buffer, capacity, filled: 0, hasher: Crc64Hasher::default(), rewritten: false })
+        let capacity = usize::try_from(bytes)
+            .unwrap_or(usize::MAX)
+            .min(buffer.as_slice().len());
+        Ok(OpenPart {
+            buffer,
+            capacity,
+            filled: 0,
+            hasher: Crc64Hasher::default(),
+            rewritten: false,
+        })
     }
 
     /// CreateMultipartUpload, before the first part is sent.
@@ -201,10 +221,14 @@ impl Upload {
 
     /// Probes the bucket again because of `why`; true when parts are proven by MD5 from now on.
     pub fn probe_again(&mut self, why: &Error) -> bool {
-        let Some(prefix) = self.spec.probe_prefix.clone() else { return false };
+        let Some(prefix) = self.spec.probe_prefix.clone() else {
+            return false;
+        };
         tracing::warn!("what bucket {} does is probed again: {why}", self.spec.bucket);
         let (store, bucket) = (self.store.clone(), self.spec.bucket.clone());
-        let found = self.store.run(async move { store.probe_again(&bucket, &prefix, true).await });
+        let found = self
+            .store
+            .run(async move { store.probe_again(&bucket, &prefix, true).await });
         let wire = match found {
             Ok(found) => WireMode::choose(WireChoice::Auto, found),
             Err(error) => {
@@ -212,15 +236,20 @@ impl Upload {
                 return false;
             }
         };
-        self.spec = Arc::new(UploadSpec { wire, ..UploadSpec::clone(&self.spec) });
+        self.spec = Arc::new(UploadSpec {
+            wire,
+            ..UploadSpec::clone(&self.spec)
+        });
         wire == WireMode::Md5
     }
 
     /// Hands the open part to our threads; waits while `parts_in_flight` are under way.
     pub fn send_part(&mut self) -> Result<()> {
         let Some(part) = self.open.take() else { return Ok(()) };
-        let id =
-            self.id.clone().ok_or_else(|| Error::new(Kind::Internal, "send a part before the upload has begun"))?;
+        let id = self
+            .id
+            .clone()
+            .ok_or_else(|| Error::new(Kind::Internal, "send a part before the upload has begun"))?;
         let number = self.open_number;
         let (body, crc64) = part.seal();
         self.open_offset += body.len() as u64;
@@ -233,11 +262,17 @@ impl Upload {
         // Made here and not in the task: a runtime that is being stopped drops the task before it ever runs.
         let mut slot = Slot::of(&self.progress, body);
         // Without lanes of its own nobody would say when this upload needs a digest at once.
-        let patience = if self.progress.has_lanes() { Patience::Waits } else { Patience::Pressing };
+        let patience = if self.progress.has_lanes() {
+            Patience::Waits
+        } else {
+            Patience::Pressing
+        };
         let tally = Arc::clone(&self.tally);
         self.store.runtime().spawn(async move {
             let since = Instant::now();
-            let sent = tally.scope(send(&store, &spec, &id, (number, crc64), patience, &mut slot)).await;
+            let sent = tally
+                .scope(send(&store, &spec, &id, (number, crc64), patience, &mut slot))
+                .await;
             if sent.is_ok() {
                 tally.part(since);
             }
@@ -261,7 +296,11 @@ impl Upload {
 
     /// The object as one whole, proven: see [`super::proof`].
     pub fn complete(&mut self) -> Result<Uploaded> {
-        if self.id.is_some() { self.complete_parts() } else { self.put_whole() }
+        if self.id.is_some() {
+            self.complete_parts()
+        } else {
+            self.put_whole()
+        }
     }
 
     /// Sends what is left and waits: every part of the upload, none of them under way any more.
@@ -278,7 +317,11 @@ impl Upload {
         let (id, list) = (self.id.clone().unwrap_or_default(), parts.clone());
         let proof = (spec.wire == WireMode::Crc64).then_some(crc64);
         let completed = async move { complete_upload(&store, &spec, &id, &list, proof).await };
-        let Completed { object, trusted, other_parts } = self.store.run(self.tally.scope(completed))?;
+        let Completed {
+            object,
+            trusted,
+            other_parts,
+        } = self.store.run(self.tally.scope(completed))?;
         // There is an object now and no upload any more that could be aborted.
         self.id = None;
         let parts = other_parts.unwrap_or(parts);
@@ -291,7 +334,10 @@ impl Upload {
         if unproven.len() == parts.len() && !spec.wire.is_proven_by(store.known(&spec.bucket)) {
             store.tell_read_back(&spec.bucket);
         }
-        let finished = Finished { object, is_upload: true };
+        let finished = Finished {
+            object,
+            is_upload: true,
+        };
         let proven = async move { prove(&store, &spec, finished, &list, &unproven).await };
         let object = self.store.run(self.tally.scope(proven))?;
         Ok(Uploaded { object, parts })
@@ -302,7 +348,12 @@ impl Upload {
         let (body, crc64) = self.open.take().map_or((Bytes::new(), Crc64(0)), OpenPart::seal);
         let size = body.len() as u64;
         let since = Instant::now();
-        self.whole = Some(SentPart { number: 1, size, etag: String::new(), crc64 });
+        self.whole = Some(SentPart {
+            number: 1,
+            size,
+            etag: String::new(),
+            crc64,
+        });
         let mut put = self.try_put_whole(body.clone(), crc64);
         if let Err(error) = &put
             && self.falls_back(error)
@@ -312,8 +363,16 @@ impl Upload {
         let object = put?;
         self.tally.part(since);
         self.open_offset = size;
-        let part = SentPart { number: 1, size, etag: object.etag.clone(), crc64 };
-        Ok(Uploaded { object, parts: if size == 0 { Vec::new() } else { vec![part] } })
+        let part = SentPart {
+            number: 1,
+            size,
+            etag: object.etag.clone(),
+            crc64,
+        };
+        Ok(Uploaded {
+            object,
+            parts: if size == 0 { Vec::new() } else { vec![part] },
+        })
     }
 
     /// Gives the object as HEAD tells of it.
@@ -324,10 +383,27 @@ impl Upload {
         }
         let put = async move {
             let check = wire_check(&store, &spec, &body, crc64, Patience::Pressing).await?;
-            let object = store.put(&spec.bucket, &spec.key, body, check, &spec.metadata, false).await?;
-            let part = SentPart { number: 1, size, etag: object.etag.clone(), crc64 };
+            let object = store
+                .put(&spec.bucket, &spec.key, body, check, &spec.metadata, false)
+                .await?;
+            let part = SentPart {
+                number: 1,
+                size,
+                etag: object.etag.clone(),
+                crc64,
+            };
             // What the put itself has proven is not read again, unless HEAD contradicts it.
-            prove(&store, &spec, Finished { object, is_upload: false }, &[part], &[]).await
+            prove(
+                &store,
+                &spec,
+                Finished {
+                    object,
+                    is_upload: false,
+                },
+                &[part],
+                &[],
+            )
+            .await
         };
         self.store.run(self.tally.scope(put))
     }
@@ -336,13 +412,16 @@ impl Upload {
     /// whether a call has returned it.
     pub fn keep_durable(&mut self) -> Result<Option<(Error, bool)>> {
         self.progress.wait_idle();
-        let Some(failure) = self.progress.drop_failed() else { return Ok(None) };
+        let Some(failure) = self.progress.drop_failed() else {
+            return Ok(None);
+        };
         self.open = None;
         let Some(id) = self.id.clone().filter(|_| self.progress.lock().done.is_empty()) else {
             return Ok(Some(failure));
         };
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
-        self.store.run(async move { store.abort_upload(&spec.bucket, &spec.key, &id).await })?;
+        self.store
+            .run(async move { store.abort_upload(&spec.bucket, &spec.key, &id).await })?;
         self.id = None;
         Ok(Some(failure))
     }
@@ -354,11 +433,13 @@ impl Upload {
 
     /// Gives the upload up: what was sent is removed from the store.
     pub fn abort(self) -> Result<()> {
-        self.progress.fail(Error::new(Kind::Aborted, "the upload was given up"), true);
+        self.progress
+            .fail(Error::new(Kind::Aborted, "the upload was given up"), true);
         self.progress.wait_idle();
         let Some(id) = self.id.clone() else { return Ok(()) };
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
-        self.store.run(async move { store.abort_upload(&spec.bucket, &spec.key, &id).await })
+        self.store
+            .run(async move { store.abort_upload(&spec.bucket, &spec.key, &id).await })
     }
 }
 
@@ -366,7 +447,9 @@ impl OpenPart {
     fn copy(&mut self, at: usize, data: &[u8]) -> usize {
         let len = data.len().min(self.capacity.saturating_sub(at));
         let end = at + len;
-        let (Some(to), Some(from)) = (self.buffer.as_mut_slice().get_mut(at..end), data.get(..len)) else { return 0 };
+        let (Some(to), Some(from)) = (self.buffer.as_mut_slice().get_mut(at..end), data.get(..len)) else {
+            return 0;
+        };
         if at == self.filled {
             self.hasher.copy(to, from);
         } else {
@@ -379,7 +462,11 @@ impl OpenPart {
 
     fn seal(self) -> (Bytes, Crc64) {
         let body = self.buffer.freeze(self.filled);
-        let crc64 = if self.rewritten { Crc64::of(&body) } else { self.hasher.value() };
+        let crc64 = if self.rewritten {
+            Crc64::of(&body)
+        } else {
+            self.hasher.value()
+        };
         (body, crc64)
     }
 }
@@ -396,19 +483,36 @@ async fn send(
     let size = body.len() as u64;
     let check = wire_check(store, spec, &body, crc64, patience).await?;
     slot.enter_line().await;
-    let sent = store.upload_part(&spec.bucket, &spec.key, id, number, body, check).await;
+    let sent = store
+        .upload_part(&spec.bucket, &spec.key, id, number, body, check)
+        .await;
     if let Err(error) = &sent
         && spec.wire == WireMode::Crc64
         && is_refusal(error)
         && error.kind() != Kind::AccessDenied
     {
         // Too late for this upload; the next job asks what the store does.
-        store.contradicted(&spec.bucket, "it refuses a part with its CRC64NVME", |known| known.crc64nvme = false);
+        store.contradicted(&spec.bucket, "it refuses a part with its CRC64NVME", |known| {
+            known.crc64nvme = false
+        });
     }
     let sent = sent?;
     let told = sent.crc64.as_ref().is_none_or(|told| *told == crc64.to_base64());
-    let judged = judge_part(store, spec, check, SentPart { number, size, etag: sent.etag, crc64 });
-    Ok(Sent { proven: judged.proven && told, ..judged })
+    let judged = judge_part(
+        store,
+        spec,
+        check,
+        SentPart {
+            number,
+            size,
+            etag: sent.etag,
+            crc64,
+        },
+    );
+    Ok(Sent {
+        proven: judged.proven && told,
+        ..judged
+    })
 }
 
 /// An upload that is complete, as far as the store says.
@@ -438,14 +542,22 @@ async fn complete_upload(
                 known.crc64nvme = false
             });
             match complete(None).await {
-                Ok((object, other_parts)) => Ok(Completed { object, trusted: false, other_parts }),
+                Ok((object, other_parts)) => Ok(Completed {
+                    object,
+                    trusted: false,
+                    other_parts,
+                }),
                 Err(second) => {
                     tracing::warn!("{second}");
                     Err(error)
                 }
             }
         }
-        other => other.map(|(object, other_parts)| Completed { object, trusted: other_parts.is_none(), other_parts }),
+        other => other.map(|(object, other_parts)| Completed {
+            object,
+            trusted: other_parts.is_none(),
+            other_parts,
+        }),
     }
 }
 

@@ -21,7 +21,9 @@ fn refusing() -> String {
                 taken += stream.read(&mut vec![0; 1 << 20]).unwrap();
             }
             std::thread::sleep(Duration::from_millis(300));
-            stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+            stream
+                .write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .unwrap();
         }
     });
     url
@@ -36,10 +38,20 @@ fn a_write_that_waited_for_the_buffer_of_a_part_that_failed_returns_the_failure(
     let config = Config::parse(&text, Path::new("/x/vastost.toml")).unwrap();
     let engine = Engine::start(&config).unwrap();
     engine.set_budget(PART as u64);
-    let keys = KeyPair { access_key_id: "k".into(), secret_access_key: "s".into(), session_token: None };
+    let keys = KeyPair {
+        access_key_id: "k".into(),
+        secret_access_key: "s".into(),
+        session_token: None,
+    };
     let store = Store::new(&engine, &config, config.server("v").unwrap(), Some(keys)).unwrap();
     let (bucket, key) = ("b".to_owned(), "k".to_owned());
-    let spec = UploadSpec { bucket, key, metadata: Vec::new(), wire: WireMode::None, probe_prefix: None };
+    let spec = UploadSpec {
+        bucket,
+        key,
+        metadata: Vec::new(),
+        wire: WireMode::None,
+        probe_prefix: None,
+    };
     let mut upload = Upload::new(&store, spec).unwrap();
     upload.resume("id", Vec::new());
     let data = vec![7; PART];

@@ -57,7 +57,14 @@ impl Store {
     /// GetBucketVersioning.
     pub async fn versioning(&self, bucket: &str) -> Result<Versioning> {
         let ask = || async {
-            let sent = self.shared.client.get_bucket_versioning().bucket(bucket).send().boxed().await;
+            let sent = self
+                .shared
+                .client
+                .get_bucket_versioning()
+                .bucket(bucket)
+                .send()
+                .boxed()
+                .await;
             sent.map_err(|e| sdk_error::convert("get versioning of", bucket, &e))
         };
         match self.shared.hedges.ask("GetBucketVersioning", ask).await {
@@ -75,14 +82,23 @@ impl Store {
     pub async fn list_versions(&self, bucket: &str, key: &str) -> Result<Vec<ObjectVersion>> {
         // Longer keys that begin with this one come behind it.
         let found = self.versions_below(bucket, key, |next| next > key).await?;
-        Ok(oldest_first(found.into_iter().filter(|(of, _)| of == key).map(|(_, version)| version).collect()))
+        Ok(oldest_first(
+            found
+                .into_iter()
+                .filter(|(of, _)| of == key)
+                .map(|(_, version)| version)
+                .collect(),
+        ))
     }
 
     /// The keys below `prefix` that have a version, though a marker may hide it, in order.
     pub async fn list_versioned_keys(&self, bucket: &str, prefix: &str) -> Result<Vec<String>> {
         let found = self.versions_below(bucket, prefix, |_| false).await?;
-        let mut keys: Vec<_> =
-            found.into_iter().filter(|(_, version)| !version.is_marker).map(|(key, _)| key).collect();
+        let mut keys: Vec<_> = found
+            .into_iter()
+            .filter(|(_, version)| !version.is_marker)
+            .map(|(key, _)| key)
+            .collect();
         keys.sort();
         keys.dedup();
         Ok(keys)
@@ -122,18 +138,39 @@ impl Store {
             if let Some(VersionMarker { key, id }) = marker.cloned() {
                 request = request.key_marker(key).set_version_id_marker(id);
             }
-            request.send().boxed().await.map_err(|e| sdk_error::convert("list versions of", &path(bucket, prefix), &e))
+            request
+                .send()
+                .boxed()
+                .await
+                .map_err(|e| sdk_error::convert("list versions of", &path(bucket, prefix), &e))
         };
-        let (what, after) = (format!("list versions of {}", path(bucket, prefix)), marker.map(|m| m.key.as_str()));
-        self.ask_page("ListObjectVersions", &what, ask, |reply| page_of(reply, (bucket, prefix), after)).await
+        let (what, after) = (
+            format!("list versions of {}", path(bucket, prefix)),
+            marker.map(|m| m.key.as_str()),
+        );
+        self.ask_page("ListObjectVersions", &what, ask, |reply| {
+            page_of(reply, (bucket, prefix), after)
+        })
+        .await
     }
 
     /// HEAD of one version.
     pub async fn head_version(&self, bucket: &str, key: &str, version: &str) -> Result<ObjectInfo> {
         let ask = || async {
-            let request = self.shared.client.head_object().bucket(bucket).key(key).version_id(version);
+            let request = self
+                .shared
+                .client
+                .head_object()
+                .bucket(bucket)
+                .key(key)
+                .version_id(version);
             let request = request.checksum_mode(ChecksumMode::Enabled);
-            let sent = request.customize().config_override(self.patience(0)).send().boxed().await;
+            let sent = request
+                .customize()
+                .config_override(self.patience(0))
+                .send()
+                .boxed()
+                .await;
             let reply = sent.map_err(|e| sdk_error::convert("head a version of", &path(bucket, key), &e))?;
             Ok(ObjectInfo::of_head(&reply))
         };
@@ -144,9 +181,15 @@ impl Store {
     pub async fn copy_version(&self, bucket: &str, key: &str, version: &str, size: u64) -> Result<()> {
         let request = self.shared.client.copy_object().bucket(bucket).key(key);
         let request = request.copy_source(version_source(bucket, key, version));
-        let sent = request.customize().config_override(self.patience(size)).send().boxed().await;
+        let sent = request
+            .customize()
+            .config_override(self.patience(size))
+            .send()
+            .boxed()
+            .await;
         let what = format!("bring back version {version} of");
-        sent.map(drop).map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))
+        sent.map(drop)
+            .map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))
     }
 
     /// UploadPartCopy of a range of one version; gives the part's ETag.
@@ -157,14 +200,32 @@ impl Store {
         span: PartSpan,
     ) -> Result<String> {
         let number = i32::try_from(span.number).unwrap_or(i32::MAX);
-        let request = self.shared.client.upload_part_copy().bucket(bucket).key(key).upload_id(upload);
-        let request = request.part_number(number).copy_source(version_source(bucket, key, version));
+        let request = self
+            .shared
+            .client
+            .upload_part_copy()
+            .bucket(bucket)
+            .key(key)
+            .upload_id(upload);
+        let request = request
+            .part_number(number)
+            .copy_source(version_source(bucket, key, version));
         let last = span.offset + span.size.saturating_sub(1);
         let request = request.copy_source_range(format!("bytes={}-{last}", span.offset));
-        let sent = request.customize().config_override(self.patience(span.size)).send().boxed().await;
+        let sent = request
+            .customize()
+            .config_override(self.patience(span.size))
+            .send()
+            .boxed()
+            .await;
         let what = format!("bring back part {} of version {version} of", span.number);
         let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
-        etag_of(reply.copy_part_result().and_then(|result| result.e_tag()), &what, bucket, key)
+        etag_of(
+            reply.copy_part_result().and_then(|result| result.e_tag()),
+            &what,
+            bucket,
+            key,
+        )
     }
 }
 
@@ -184,7 +245,11 @@ impl ObjectInfo {
 /// read is none: it tells nothing of either.
 pub fn does_not_tell(error: &Error) -> bool {
     let refused = error.status().is_some_and(|status| status >= 400);
-    refused && matches!(error.kind(), Kind::AccessDenied | Kind::Unsupported | Kind::InvalidArgument)
+    refused
+        && matches!(
+            error.kind(),
+            Kind::AccessDenied | Kind::Unsupported | Kind::InvalidArgument
+        )
 }
 
 fn version_source(bucket: &str, key: &str, version: &str) -> String {
@@ -213,14 +278,25 @@ fn page_of(
     after: Option<&str>,
 ) -> std::result::Result<VersionPage, String> {
     let encoded = reply.encoding_type() == Some(&EncodingType::Url);
-    let decoded = |text: &str| if encoded { url_decode(text) } else { text.as_bytes().to_vec() };
+    let decoded = |text: &str| {
+        if encoded {
+            url_decode(text)
+        } else {
+            text.as_bytes().to_vec()
+        }
+    };
     let readable = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
-    if let Some(of) = reply.prefix().filter(|of| !of.is_empty() && *of != prefix && decoded(of) != prefix.as_bytes()) {
+    if let Some(of) = reply
+        .prefix()
+        .filter(|of| !of.is_empty() && *of != prefix && decoded(of) != prefix.as_bytes())
+    {
         return Err(format!("it is of prefix {}", words(of)));
     }
     is_of(bucket, reply.name())?;
     // What a name that is no UTF-8 was turned into is not where the server goes on from.
-    let after = after.filter(|after| !after.contains(char::REPLACEMENT_CHARACTER)).map(str::as_bytes);
+    let after = after
+        .filter(|after| !after.contains(char::REPLACEMENT_CHARACTER))
+        .map(str::as_bytes);
     let versions = reply.versions().iter().map(|one| (one.key(), version(one)));
     let markers = reply.delete_markers().iter().map(|one| (one.key(), delete_marker(one)));
     let mut entries = Vec::with_capacity(reply.versions().len() + reply.delete_markers().len());
@@ -239,9 +315,15 @@ fn page_of(
             entries.push((readable(&key), entry));
         }
     }
-    let id = reply.next_version_id_marker().filter(|id| !id.is_empty()).map(ToOwned::to_owned);
+    let id = reply
+        .next_version_id_marker()
+        .filter(|id| !id.is_empty())
+        .map(ToOwned::to_owned);
     let marker = reply.next_key_marker().filter(|key| !key.is_empty());
-    let marker = marker.map(|key| VersionMarker { key: readable(&decoded(key)), id });
+    let marker = marker.map(|key| VersionMarker {
+        key: readable(&decoded(key)),
+        id,
+    });
     let next = match (reply.is_truncated(), marker) {
         (Some(true), None) => return Err("it is truncated and names no next page".into()),
         (Some(false), _) => None,
@@ -271,7 +353,11 @@ fn oldest_first(found: Vec<ObjectVersion>) -> Vec<ObjectVersion> {
 /// The version, or what it lacks.
 fn version(version: &aws_sdk_s3::types::ObjectVersion) -> std::result::Result<ObjectVersion, &'static str> {
     Ok(ObjectVersion {
-        id: version.version_id().filter(|id| !id.is_empty()).ok_or("VersionId")?.to_owned(),
+        id: version
+            .version_id()
+            .filter(|id| !id.is_empty())
+            .ok_or("VersionId")?
+            .to_owned(),
         is_marker: false,
         is_latest: version.is_latest().unwrap_or_default(),
         size: version.size().and_then(|size| u64::try_from(size).ok()).ok_or("size")?,
@@ -282,7 +368,11 @@ fn version(version: &aws_sdk_s3::types::ObjectVersion) -> std::result::Result<Ob
 
 fn delete_marker(marker: &aws_sdk_s3::types::DeleteMarkerEntry) -> std::result::Result<ObjectVersion, &'static str> {
     Ok(ObjectVersion {
-        id: marker.version_id().filter(|id| !id.is_empty()).ok_or("VersionId")?.to_owned(),
+        id: marker
+            .version_id()
+            .filter(|id| !id.is_empty())
+            .ok_or("VersionId")?
+            .to_owned(),
         is_marker: true,
         is_latest: marker.is_latest().unwrap_or_default(),
         size: 0,
@@ -292,7 +382,9 @@ fn delete_marker(marker: &aws_sdk_s3::types::DeleteMarkerEntry) -> std::result::
 }
 
 fn told(modified: Option<&DateTime>) -> std::result::Result<u64, &'static str> {
-    Some(seconds(modified)).filter(|seconds| *seconds > 0).ok_or("LastModified")
+    Some(seconds(modified))
+        .filter(|seconds| *seconds > 0)
+        .ok_or("LastModified")
 }
 
 #[cfg(test)]

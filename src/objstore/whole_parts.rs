@@ -27,7 +27,12 @@ pub struct WholeParts {
 
 impl WholeParts {
     pub fn new(store: Store, spec: Arc<ReadSpec>, tally: Arc<Tally>) -> Self {
-        Self { store, spec, tally, parts: Vec::new() }
+        Self {
+            store,
+            spec,
+            tally,
+            parts: Vec::new(),
+        }
     }
 
     /// Lets every part go.
@@ -48,7 +53,10 @@ impl WholeParts {
 
     fn part(&mut self, promise: &Promise, ahead: &mut ReadAhead, index: usize) -> Result<Part<'_>> {
         let Some(span) = self.spec.parts.get(index).copied() else {
-            return Err(Error::new(Kind::Corrupt, format!("read part {}: the image has none such", index + 1)));
+            return Err(Error::new(
+                Kind::Corrupt,
+                format!("read part {}: the image has none such", index + 1),
+            ));
         };
         let part = match self.parts.iter().position(|(kept, _)| *kept == index) {
             Some(position) => self.parts.remove(position),
@@ -56,14 +64,22 @@ impl WholeParts {
                 let buffer = self.buffer(promise, ahead, span.size)?;
                 let (store, spec, tally) = (self.store.clone(), Arc::clone(&self.spec), Arc::clone(&self.tally));
                 let since = Instant::now();
-                let fetched = self.store.run(async move { fetch_counted(&store, &spec, &tally, span, buffer).await });
+                let fetched = self
+                    .store
+                    .run(async move { fetch_counted(&store, &spec, &tally, span, buffer).await });
                 self.tally.waited(Stall::Data, since);
                 (index, fetched?)
             }
         };
         self.parts.push(part);
-        let bytes = self.parts.last().and_then(|(_, buffer)| buffer.as_slice().get(..usize::try_from(span.size).ok()?));
-        Ok(Part { start: span.offset, bytes: bytes.unwrap_or_default() })
+        let bytes = self
+            .parts
+            .last()
+            .and_then(|(_, buffer)| buffer.as_slice().get(..usize::try_from(span.size).ok()?));
+        Ok(Part {
+            start: span.offset,
+            bytes: bytes.unwrap_or_default(),
+        })
     }
 
     /// A free buffer, else that of the part that was not used for longest.

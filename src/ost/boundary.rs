@@ -74,7 +74,9 @@ impl Uncancelled {
         let mut before = 0;
         // SAFETY: the C library writes the state before into an integer of ours; it is no cancellation point.
         let done = unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut before) };
-        Self { before: (done == 0).then_some(before) }
+        Self {
+            before: (done == 0).then_some(before),
+        }
     }
 }
 
@@ -105,7 +107,9 @@ pub fn install_panic_hook() {
     INSTALLED.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            let ours = std::thread::current().name().is_some_and(|name| name.starts_with("vastost-"));
+            let ours = std::thread::current()
+                .name()
+                .is_some_and(|name| name.starts_with("vastost-"));
             if ours || GUARDED.get() > 0 {
                 let place = info.location().map(ToString::to_string).unwrap_or_default();
                 tracing::error!("{} at {place}", panic_text(info.payload()));
@@ -122,12 +126,19 @@ fn tell(function: &str, call: &Call, error: Option<&Error>) {
     if let Some(error) = error.filter(|error| error.kind() != Kind::NoMoreEntries && !call.quiet) {
         let error_text = error.to_string();
         let subject = without_image(&call.subject, &error_text);
-        let subject = if subject.is_empty() { String::new() } else { format!(" {subject}:") };
+        let subject = if subject.is_empty() {
+            String::new()
+        } else {
+            format!(" {subject}:")
+        };
         tracing::error!("{function}:{subject} {error_text}");
         if let Some(session) = &call.session {
             session.add(
                 STSP_LOG_ERROR,
-                format!("vastost {function}:{subject} {error_text} (status {})", code_of(error.kind())),
+                format!(
+                    "vastost {function}:{subject} {error_text} (status {})",
+                    code_of(error.kind())
+                ),
             );
         }
     }
@@ -156,7 +167,10 @@ pub struct LogCallback {
 
 impl LogCallback {
     pub fn new(log: stsp_log_fn, context: *mut c_void) -> Self {
-        Self { log, context: context.expose_provenance() }
+        Self {
+            log,
+            context: context.expose_provenance(),
+        }
     }
 
     /// Calls the host on this thread, which must be inside a call of the host.
@@ -180,7 +194,10 @@ fn checked<T>(pointer: *const T, what: &str) -> Result<()> {
         return Err(null(what));
     }
     if !pointer.is_aligned() {
-        return Err(Error::new(Kind::InvalidArgument, format!("{what} is not aligned to {} bytes", align_of::<T>())));
+        return Err(Error::new(
+            Kind::InvalidArgument,
+            format!("{what} is not aligned to {} bytes", align_of::<T>()),
+        ));
     }
     Ok(())
 }
@@ -265,7 +282,10 @@ pub unsafe fn string<'a>(pointer: *const c_char, what: &str) -> Result<&'a [u8]>
             return Ok(unsafe { std::slice::from_raw_parts(bytes, len) });
         }
     }
-    Err(Error::new(Kind::InvalidArgument, format!("{what} has no end within {STRING_MAX} bytes")))
+    Err(Error::new(
+        Kind::InvalidArgument,
+        format!("{what} has no end within {STRING_MAX} bytes"),
+    ))
 }
 
 /// Like [`string`], for arguments that may be NULL.
@@ -311,7 +331,12 @@ fn checked_len(pointer: *const c_void, len: u64, what: &str) -> Result<usize> {
         return Err(null(what));
     }
     let fits = usize::try_from(len).ok().filter(|len| isize::try_from(*len).is_ok());
-    fits.ok_or_else(|| Error::new(Kind::InvalidArgument, format!("{what}: {len} bytes cannot be addressed")))
+    fits.ok_or_else(|| {
+        Error::new(
+            Kind::InvalidArgument,
+            format!("{what}: {len} bytes cannot be addressed"),
+        )
+    })
 }
 
 /// The text of a fixed-size field, up to its NUL.
@@ -353,7 +378,11 @@ mod tests {
             panic!("wall reached")
         });
         assert_eq!(code, STSP_ESOFTWARE);
-        assert!(SEEN.lock().unwrap().contains("stsp_test: LSU nightly: internal fault: wall reached"));
+        assert!(
+            SEEN.lock()
+                .unwrap()
+                .contains("stsp_test: LSU nightly: internal fault: wall reached")
+        );
     }
 
     #[test]

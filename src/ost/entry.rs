@@ -74,7 +74,9 @@ pub unsafe extern "C" fn stsp_claim(server_name: *const c_char) -> i32 {
         call.quiet = true;
         // SAFETY: the caller's promise, see the module.
         let name = unsafe { string(server_name, "server_name") }?;
-        claimed(name).map(drop).ok_or_else(|| Error::new(Kind::ServerNotFound, "the name has another prefix"))
+        claimed(name)
+            .map(drop)
+            .ok_or_else(|| Error::new(Kind::ServerNotFound, "the name has another prefix"))
     })
 }
 
@@ -410,7 +412,10 @@ pub unsafe extern "C" fn stsp_delete_image(
 ) -> i32 {
     guard("stsp_delete_image", |call| {
         if flags != 0 {
-            return Err(Error::new(Kind::InvalidArgument, format!("flags {flags:#x}: none is known")));
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                format!("flags {flags:#x}: none is known"),
+            ));
         }
         // SAFETY: the caller's promise, see the module.
         let (process, _, lsu, def) = unsafe { find_image(call, server, lsu_name, def) }?;
@@ -659,7 +664,12 @@ unsafe fn open_server(
     };
     // SAFETY: as above.
     let keys = unsafe { key_pair(cred) }?;
-    let opened = Server::open(name, config_file.map(|path| Path::new(OsStr::from_bytes(path))), keys, new_session())?;
+    let opened = Server::open(
+        name,
+        config_file.map(|path| Path::new(OsStr::from_bytes(path))),
+        keys,
+        new_session(),
+    )?;
     Ok((process, opened))
 }
 
@@ -674,5 +684,8 @@ unsafe fn key_pair(cred: *const stsp_cred_t) -> Result<Option<KeyPair>> {
     let text = |bytes: &[u8], what: &str| {
         String::from_utf8(bytes.to_vec()).map_err(|_| Error::new(Kind::InvalidArgument, format!("{what} is not UTF-8")))
     };
-    Ok(Some(KeyPair::from_password(text(user, "cred.user")?, &text(password, "cred.password")?)))
+    Ok(Some(KeyPair::from_password(
+        text(user, "cred.user")?,
+        &text(password, "cred.password")?,
+    )))
 }

@@ -67,7 +67,10 @@ impl HandleTable {
     pub fn open(&self, object: Object) -> Result<u64> {
         let generation = NEXT.fetch_add(1, Ordering::Relaxed);
         if generation >= GENERATIONS {
-            return Err(Error::new(Kind::Internal, "this process has no handle left; start it again"));
+            return Err(Error::new(
+                Kind::Internal,
+                "this process has no handle left; start it again",
+            ));
         }
         let handle = object.kind() << KIND_SHIFT | copy_tag() << COPY_SHIFT | generation;
         let mut state = self.write();
@@ -132,7 +135,10 @@ impl HandleTable {
     /// Takes a handle out, if `may_close` agrees; of two closes at once one finds it and the other does not.
     pub fn close(&self, handle: u64, may_close: impl FnOnce(&Object) -> Result<()>) -> Result<()> {
         let mut state = self.write();
-        let object = state.objects.get(&handle).ok_or_else(|| wrong(handle, "an open handle", None))?;
+        let object = state
+            .objects
+            .get(&handle)
+            .ok_or_else(|| wrong(handle, "an open handle", None))?;
         may_close(object)?;
         let closed = state.objects.remove(&handle);
         drop(state);
@@ -151,7 +157,9 @@ impl HandleTable {
 
     /// The servers of the parent process, under their numbers; none when another thread held the table at the fork.
     pub fn servers_after_fork(&self) -> Vec<(u64, Arc<Server>)> {
-        let Ok(state) = self.state.try_read() else { return Vec::new() };
+        let Ok(state) = self.state.try_read() else {
+            return Vec::new();
+        };
         let servers = state.objects.iter().filter_map(|(handle, object)| match object {
             Object::Server(server) => Some((*handle, Arc::clone(server))),
             _ => None,
@@ -161,8 +169,15 @@ impl HandleTable {
 
     /// A table that begins with servers of the parent process.
     pub fn with_servers(servers: impl IntoIterator<Item = (u64, Arc<Server>)>) -> Self {
-        let objects = servers.into_iter().map(|(handle, server)| (handle, Object::Server(server)));
-        Self { state: RwLock::new(State { objects: objects.collect(), shut: false }) }
+        let objects = servers
+            .into_iter()
+            .map(|(handle, server)| (handle, Object::Server(server)));
+        Self {
+            state: RwLock::new(State {
+                objects: objects.collect(),
+                shut: false,
+            }),
+        }
     }
 }
 
@@ -181,7 +196,10 @@ fn wrong(handle: u64, expected: &str, found: Option<&Object>) -> Error {
         Some(Object::Image(_)) => "is an image",
         Some(Object::ImageList(_)) => "is an image list",
     };
-    Error::new(Kind::BadHandle, format!("handle {handle:#x} {found}; {expected} was expected"))
+    Error::new(
+        Kind::BadHandle,
+        format!("handle {handle:#x} {found}; {expected} was expected"),
+    )
 }
 
 #[cfg(test)]
@@ -196,7 +214,9 @@ mod tests {
         let text = "[server.v]\nendpoints = [\"http://127.0.0.1:9000\"]\ncredentials = { source = \"aws\" }\n";
         std::fs::write(&config, text).unwrap();
         let session = Session::new(LogCallback::new(None, std::ptr::null_mut()), 0);
-        Object::Server(Arc::new(Server::open(b"VastData:v", Some(&config), None, session).unwrap()))
+        Object::Server(Arc::new(
+            Server::open(b"VastData:v", Some(&config), None, session).unwrap(),
+        ))
     }
 
     #[test]

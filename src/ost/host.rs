@@ -42,9 +42,16 @@ pub struct HostError {
 impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Which C function it was is of no use to a person.
-        let call = self.message.split_once(": ").filter(|(call, _)| call.starts_with("stsp_"));
+        let call = self
+            .message
+            .split_once(": ")
+            .filter(|(call, _)| call.starts_with("stsp_"));
         let text = call.map_or(self.message.as_str(), |(_, text)| text);
-        if text.is_empty() { f.write_str(&describe(self.code)) } else { f.write_str(text) }
+        if text.is_empty() {
+            f.write_str(&describe(self.code))
+        } else {
+            f.write_str(text)
+        }
     }
 }
 
@@ -113,7 +120,11 @@ pub struct LsuInfo {
 
 impl Definition {
     pub fn new(basename: impl Into<Vec<u8>>, date: u64) -> Self {
-        Self { basename: basename.into(), date, ..Self::default() }
+        Self {
+            basename: basename.into(),
+            date,
+            ..Self::default()
+        }
     }
 
     pub fn to_c(&self) -> stsp_image_def_t {
@@ -153,7 +164,10 @@ pub fn terminate() {
 
 /// `stsp_open_server`.
 pub fn open_server(name: &str, config_file: &Path, keys: Option<&KeyPair>) -> HostResult<HostServer> {
-    let (name, path) = (c_string(name.as_bytes())?, c_string(config_file.as_os_str().as_bytes())?);
+    let (name, path) = (
+        c_string(name.as_bytes())?,
+        c_string(config_file.as_os_str().as_bytes())?,
+    );
     let session = stsp_session_t {
         struct_size: <stsp_session_t as Versioned>::SIZE,
         severity_min: STSP_LOG_INFO,
@@ -161,8 +175,12 @@ pub fn open_server(name: &str, config_file: &Path, keys: Option<&KeyPair>) -> Ho
         log_context: std::ptr::null_mut(),
         config_file: path.as_ptr(),
     };
-    let pair =
-        keys.map(|keys| Ok((c_string(keys.access_key_id.as_bytes())?, c_string(keys.to_password().as_bytes())?)));
+    let pair = keys.map(|keys| {
+        Ok((
+            c_string(keys.access_key_id.as_bytes())?,
+            c_string(keys.to_password().as_bytes())?,
+        ))
+    });
     let pair = pair.transpose()?;
     let cred = pair.as_ref().map(|(user, password)| stsp_cred_t {
         struct_size: <stsp_cred_t as Versioned>::SIZE,
@@ -173,7 +191,15 @@ pub fn open_server(name: &str, config_file: &Path, keys: Option<&KeyPair>) -> Ho
     let cred = cred.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     let mut handle = STSP_NO_HANDLE;
     // SAFETY: all strings and structs live until the call returns; the log function is a static one.
-    done(unsafe { stsp_open_server(&raw const session, name.as_ptr(), cred, std::ptr::null(), &raw mut handle) })?;
+    done(unsafe {
+        stsp_open_server(
+            &raw const session,
+            name.as_ptr(),
+            cred,
+            std::ptr::null(),
+            &raw mut handle,
+        )
+    })?;
     Ok(HostServer { handle })
 }
 
@@ -277,7 +303,13 @@ impl HostImage {
         let mut written = 0;
         // SAFETY: the slice is readable for its length, and lives until the call returns.
         done(unsafe {
-            stsp_write_image(self.handle, data.as_ptr().cast(), data.len() as u64, offset, &raw mut written)
+            stsp_write_image(
+                self.handle,
+                data.as_ptr().cast(),
+                data.len() as u64,
+                offset,
+                &raw mut written,
+            )
         })?;
         Ok(written)
     }
@@ -285,7 +317,15 @@ impl HostImage {
     pub fn read(&self, to: &mut [u8], offset: u64) -> HostResult<u64> {
         let mut read = 0;
         // SAFETY: the slice is writable for its length, ours alone, and lives until the call returns.
-        done(unsafe { stsp_read_image(self.handle, to.as_mut_ptr().cast(), to.len() as u64, offset, &raw mut read) })?;
+        done(unsafe {
+            stsp_read_image(
+                self.handle,
+                to.as_mut_ptr().cast(),
+                to.len() as u64,
+                offset,
+                &raw mut read,
+            )
+        })?;
         Ok(read)
     }
 
@@ -293,7 +333,13 @@ impl HostImage {
         let mut written = 0;
         // SAFETY: as `write`.
         done(unsafe {
-            stsp_write_image_meta(self.handle, data.as_ptr().cast(), data.len() as u64, offset, &raw mut written)
+            stsp_write_image_meta(
+                self.handle,
+                data.as_ptr().cast(),
+                data.len() as u64,
+                offset,
+                &raw mut written,
+            )
         })?;
         Ok(written)
     }
@@ -302,7 +348,13 @@ impl HostImage {
         let mut read = 0;
         // SAFETY: as `read`.
         done(unsafe {
-            stsp_read_image_meta(self.handle, to.as_mut_ptr().cast(), to.len() as u64, offset, &raw mut read)
+            stsp_read_image_meta(
+                self.handle,
+                to.as_mut_ptr().cast(),
+                to.len() as u64,
+                offset,
+                &raw mut read,
+            )
         })?;
         Ok(read)
     }
@@ -336,7 +388,11 @@ pub fn zeroed<T: Versioned>() -> T {
 
 fn done(code: i32) -> HostResult<()> {
     let message = MESSAGE.take();
-    if code == STSP_OK { Ok(()) } else { Err(HostError { code, message }) }
+    if code == STSP_OK {
+        Ok(())
+    } else {
+        Err(HostError { code, message })
+    }
 }
 
 unsafe extern "C" fn keep_message(_: *mut c_void, severity: i32, message: *const c_char) {
@@ -371,12 +427,19 @@ fn filter_to_c(filter: &HostFilter) -> stsp_image_filter_t {
 }
 
 fn c_string(bytes: &[u8]) -> HostResult<CString> {
-    let refused = |_| HostError { code: super::status::STSP_EINVAL, message: "text with a NUL byte".into() };
+    let refused = |_| HostError {
+        code: super::status::STSP_EINVAL,
+        message: "text with a NUL byte".into(),
+    };
     CString::new(bytes).map_err(refused)
 }
 
 fn raw(field: &[c_char]) -> Vec<u8> {
-    field.iter().map(|byte| byte.to_ne_bytes()[0]).take_while(|byte| *byte != 0).collect()
+    field
+        .iter()
+        .map(|byte| byte.to_ne_bytes()[0])
+        .take_while(|byte| *byte != 0)
+        .collect()
 }
 
 fn text(field: &[c_char]) -> String {
@@ -386,7 +449,12 @@ fn text(field: &[c_char]) -> String {
 fn image_info(info: &stsp_image_info_t) -> ImageInfo {
     let (basename, policy) = (raw(&info.basename), raw(&info.policy));
     ImageInfo {
-        def: Definition { basename, date: info.date, policy, image_type: info.image_type },
+        def: Definition {
+            basename,
+            date: info.date,
+            policy,
+            image_type: info.image_type,
+        },
         flags: info.flags,
         size: info.size,
         created: info.created,

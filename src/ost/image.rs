@@ -43,7 +43,11 @@ enum State {
 pub fn definition(def: &stsp_image_def_t) -> Result<ImageDef> {
     let basename = Name::new(field(&def.basename, "def.basename")?);
     let policy = Name::new(field(&def.policy, "def.policy")?);
-    Ok(ImageDef { id: ImageId::new(basename, def.date)?, policy, image_type: def.image_type })
+    Ok(ImageDef {
+        id: ImageId::new(basename, def.date)?,
+        policy,
+        image_type: def.image_type,
+    })
 }
 
 /// "LSU nightly, image db:1", as messages name it.
@@ -63,7 +67,13 @@ impl ImageHandle {
         let entry = process.open_image(open_key(lsu, &def.id), Use::Write)?;
         let backup = span.in_scope(|| Backup::create(lsu, def))?;
         let state = State::Writing(Box::new(backup), Pace::new(), entry);
-        Ok(Self { subject, span, lsu: lsu.clone(), state: Mutex::new(state), child: Child::of(server) })
+        Ok(Self {
+            subject,
+            span,
+            lsu: lsu.clone(),
+            state: Mutex::new(state),
+            child: Child::of(server),
+        })
     }
 
     pub fn open(process: &Arc<Process>, server: &Arc<Server>, lsu: &Lsu, def: &ImageDef, mode: u32) -> Result<Self> {
@@ -89,7 +99,13 @@ impl ImageHandle {
             }
         };
         drop(entered);
-        Ok(Self { subject, span, lsu: lsu.clone(), state: Mutex::new(state), child: Child::of(server) })
+        Ok(Self {
+            subject,
+            span,
+            lsu: lsu.clone(),
+            state: Mutex::new(state),
+            child: Child::of(server),
+        })
     }
 
     pub fn subject(&self) -> &str {
@@ -150,7 +166,14 @@ impl ImageHandle {
         match &*self.lock()? {
             State::Writing(backup, ..) => {
                 let flags = STSP_II_IMAGE_PENDING | STSP_II_BUSY_WRITE;
-                Ok(info(lsu, backup.def(), flags, backup.size(), unix_seconds(backup.created()), 0))
+                Ok(info(
+                    lsu,
+                    backup.def(),
+                    flags,
+                    backup.size(),
+                    unix_seconds(backup.created()),
+                    0,
+                ))
             }
             State::Reading(restore, ..) => Ok(info_of(lsu, restore.image())),
             State::Closed => Err(not_open(&State::Closed, "queries")),
@@ -164,10 +187,20 @@ impl ImageHandle {
         match state {
             State::Writing(backup, pace, entry) => {
                 let complete = flags & STSP_CLOSEF_COMPLETE != 0;
-                let (tally, outcome) =
-                    (backup.tally(), if complete { "written complete" } else { "written incomplete" });
+                let (tally, outcome) = (
+                    backup.tally(),
+                    if complete {
+                        "written complete"
+                    } else {
+                        "written incomplete"
+                    },
+                );
                 self.summarise(&tally, pace, outcome, || {
-                    let closed = if complete { backup.complete() } else { backup.incomplete() };
+                    let closed = if complete {
+                        backup.complete()
+                    } else {
+                        backup.incomplete()
+                    };
                     drop(entry);
                     closed.map(drop)
                 })
@@ -211,7 +244,12 @@ impl ImageHandle {
 
     /// A panic inside an earlier call leaves the handle unusable but for its close.
     fn lock(&self) -> Result<MutexGuard<'_, State>> {
-        let broken = || Error::new(Kind::Internal, "an earlier call on this image failed inside the plug-in; close it");
+        let broken = || {
+            Error::new(
+                Kind::Internal,
+                "an earlier call on this image failed inside the plug-in; close it",
+            )
+        };
         self.state.lock().map_err(|_| broken())
     }
 }
@@ -219,7 +257,10 @@ impl ImageHandle {
 /// Refuses flags that no version of the header names.
 pub fn check_close_flags(flags: u32) -> Result<()> {
     if flags & !STSP_CLOSEF_COMPLETE != 0 {
-        return Err(Error::new(Kind::InvalidArgument, format!("flags {flags:#x}: only STSP_CLOSEF_COMPLETE is known")));
+        return Err(Error::new(
+            Kind::InvalidArgument,
+            format!("flags {flags:#x}: only STSP_CLOSEF_COMPLETE is known"),
+        ));
     }
     Ok(())
 }
@@ -253,12 +294,26 @@ fn info_of(lsu: &str, image: &Image) -> stsp_image_info_t {
     match image {
         Image::Complete(sidecar) => {
             let (created, completed) = (unix_seconds(&sidecar.created), unix_seconds(&sidecar.completed));
-            info(lsu, &sidecar.image, STSP_II_IMAGE_CREATED, sidecar.content.data.size, created, completed)
+            info(
+                lsu,
+                &sidecar.image,
+                STSP_II_IMAGE_CREATED,
+                sidecar.content.data.size,
+                created,
+                completed,
+            )
         }
         Image::Pending { record: pending, held } => {
             let busy = if *held { STSP_II_BUSY_WRITE } else { 0 };
             let size = pending.content.as_ref().map_or(0, |content| content.data.size);
-            info(lsu, &pending.image, STSP_II_IMAGE_PENDING | busy, size, unix_seconds(&pending.created), 0)
+            info(
+                lsu,
+                &pending.image,
+                STSP_II_IMAGE_PENDING | busy,
+                size,
+                unix_seconds(&pending.created),
+                0,
+            )
         }
     }
 }
@@ -281,17 +336,24 @@ fn info(lsu: &str, def: &ImageDef, flags: u32, size: u64, created: u64, complete
 
 fn open_key(lsu: &Lsu, id: &ImageId) -> OpenKey {
     let (endpoint, config) = (lsu.store().endpoint().to_owned(), lsu.config());
-    OpenKey { endpoint, bucket: config.bucket.clone(), prefix: config.prefix.clone(), id: id.clone() }
+    OpenKey {
+        endpoint,
+        bucket: config.bucket.clone(),
+        prefix: config.prefix.clone(),
+        id: id.clone(),
+    }
 }
 
 fn not_open(state: &State, purpose: &str) -> Error {
     match state {
         State::Closed => Error::new(Kind::BadHandle, "the image has been closed"),
-        State::Writing(..) => {
-            Error::new(Kind::AccessDenied, format!("the image is open for writing, not for {purpose}"))
-        }
-        State::Reading(..) => {
-            Error::new(Kind::AccessDenied, format!("the image is open for reading, not for {purpose}"))
-        }
+        State::Writing(..) => Error::new(
+            Kind::AccessDenied,
+            format!("the image is open for writing, not for {purpose}"),
+        ),
+        State::Reading(..) => Error::new(
+            Kind::AccessDenied,
+            format!("the image is open for reading, not for {purpose}"),
+        ),
     }
 }

@@ -25,7 +25,11 @@ impl ImageList {
     pub fn open(child: Child, lsu: &Lsu, filter: Option<&stsp_image_filter_t>) -> Result<Self> {
         let filter = filter.map(to_filter).transpose()?.unwrap_or_default();
         let subject = format!("LSU {}", lsu.config().name);
-        Ok(Self { listing: Listing::new(lsu, filter), subject, child })
+        Ok(Self {
+            listing: Listing::new(lsu, filter),
+            subject,
+            child,
+        })
     }
 
     pub fn next_entry(&mut self) -> Result<stsp_image_entry_t> {
@@ -33,7 +37,11 @@ impl ImageList {
         let listed = self.listing.next_image()?.ok_or_else(end)?;
         Ok(stsp_image_entry_t {
             struct_size: 0,
-            flags: if listed.pending { STSP_II_IMAGE_PENDING } else { STSP_II_IMAGE_CREATED },
+            flags: if listed.pending {
+                STSP_II_IMAGE_PENDING
+            } else {
+                STSP_II_IMAGE_CREATED
+            },
             date: listed.id.date,
             basename: to_field(listed.id.basename.as_bytes()),
         })
@@ -51,14 +59,19 @@ impl ImageList {
 fn to_filter(given: &stsp_image_filter_t) -> Result<Filter> {
     let known = STSP_LISTF_COMPLETE | STSP_LISTF_PENDING;
     if given.flags & !known != 0 {
-        let what =
-            format!("filter.flags {:#x}: only STSP_LISTF_COMPLETE and STSP_LISTF_PENDING are known", given.flags);
+        let what = format!(
+            "filter.flags {:#x}: only STSP_LISTF_COMPLETE and STSP_LISTF_PENDING are known",
+            given.flags
+        );
         return Err(Error::new(Kind::InvalidArgument, what));
     }
     let flags = if given.flags == 0 { known } else { given.flags };
     let date_to = if given.date_to == 0 { DATE_MAX } else { given.date_to };
     if given.date_from > date_to {
-        let what = format!("filter.date_from {} is later than filter.date_to {date_to}", given.date_from);
+        let what = format!(
+            "filter.date_from {} is later than filter.date_to {date_to}",
+            given.date_from
+        );
         return Err(Error::new(Kind::InvalidArgument, what));
     }
     let client = field(&given.client, "filter.client")?;

@@ -71,7 +71,11 @@ fn label(lsu: &Lsu) -> Result<String> {
 
 fn to_prop(lsu: &Lsu, label: &str, active: u32) -> stsp_lsu_prop_t {
     let (config, usage) = (lsu.config(), lsu.usage());
-    let capacity = if config.capacity_bytes > 0 { STSP_LSUF_CAPACITY_KNOWN } else { 0 };
+    let capacity = if config.capacity_bytes > 0 {
+        STSP_LSUF_CAPACITY_KNOWN
+    } else {
+        0
+    };
     let used = if usage.is_some() { STSP_LSUF_USED_KNOWN } else { 0 };
     let usage = usage.unwrap_or_default();
     stsp_lsu_prop_t {

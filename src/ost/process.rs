@@ -79,7 +79,12 @@ pub struct OpenImage {
 impl Process {
     fn new(handles: HandleTable) -> Self {
         fill_standard_streams();
-        Self { pid: std::process::id(), handles, engine: Mutex::default(), open: Mutex::default() }
+        Self {
+            pid: std::process::id(),
+            handles,
+            engine: Mutex::default(),
+            open: Mutex::default(),
+        }
     }
 
     /// The engine, started when this is the first server; `config` decides about the budget from now on.
@@ -127,7 +132,11 @@ impl Process {
             Use::Write | Use::Delete => count.writers += 1,
         }
         drop(open);
-        Ok(OpenImage { process: Arc::clone(self), key, purpose })
+        Ok(OpenImage {
+            process: Arc::clone(self),
+            key,
+            purpose,
+        })
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<OpenKey, OpenCount>> {
@@ -166,7 +175,10 @@ pub fn init() {
     match CURRENT.load_full() {
         Some(process) => drop(here(process)),
         None => {
-            CURRENT.compare_and_swap(&None::<Arc<Process>>, Some(Arc::new(Process::new(HandleTable::default()))));
+            CURRENT.compare_and_swap(
+                &None::<Arc<Process>>,
+                Some(Arc::new(Process::new(HandleTable::default()))),
+            );
         }
     }
 }
@@ -174,7 +186,9 @@ pub fn init() {
 /// The state of this very process.
 pub fn current() -> Result<Arc<Process>> {
     let process = CURRENT.load_full();
-    process.map(here).ok_or_else(|| Error::new(Kind::NotInitialised, "stsp_init has not been called"))
+    process
+        .map(here)
+        .ok_or_else(|| Error::new(Kind::NotInitialised, "stsp_init has not been called"))
 }
 
 fn here(process: Arc<Process>) -> Arc<Process> {
@@ -182,13 +196,19 @@ fn here(process: Arc<Process>) -> Arc<Process> {
         return process;
     }
     let servers = process.handles.servers_after_fork();
-    let carried = servers.into_iter().map(|(handle, server)| (handle, Arc::new(Server::after_fork(&server))));
+    let carried = servers
+        .into_iter()
+        .map(|(handle, server)| (handle, Arc::new(Server::after_fork(&server))));
     let child = Arc::new(Process::new(HandleTable::with_servers(carried)));
     let before = CURRENT.compare_and_swap(&process, Some(Arc::clone(&child)));
     let won = Arc::ptr_eq(&process, before.as_ref().unwrap_or(&child));
     // The parent's threads do not exist here: nothing of its state may be joined or dropped.
     std::mem::forget(process);
-    if won { child } else { CURRENT.load_full().unwrap_or(child) }
+    if won {
+        child
+    } else {
+        CURRENT.load_full().unwrap_or(child)
+    }
 }
 
 /// Closes all handles without completing anything, then stops and joins every thread. A second call is no error.

@@ -62,7 +62,10 @@ impl Server {
         session: Session,
     ) -> Result<Self> {
         let name = claimed(name).ok_or_else(|| {
-            let what = format!("server name {} does not begin with {STSP_PREFIX}", String::from_utf8_lossy(name));
+            let what = format!(
+                "server name {} does not begin with {STSP_PREFIX}",
+                String::from_utf8_lossy(name)
+            );
             Error::new(Kind::ServerNotFound, what)
         })?;
         let config = Arc::new(Config::find(config_file)?);
@@ -78,7 +81,15 @@ impl Server {
             return Err(Error::new(Kind::Unauthorized, what));
         }
         let (store, lsus, children) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
-        Ok(Self { config, server, keys, session: Arc::new(session), store, lsus, children })
+        Ok(Self {
+            config,
+            server,
+            keys,
+            session: Arc::new(session),
+            store,
+            lsus,
+            children,
+        })
     }
 
     /// The same server in the child of a fork: nothing of the parent's connections is used.
@@ -108,8 +119,10 @@ impl Server {
         match self.children.load(Ordering::Acquire) {
             0 => Ok(()),
             open => {
-                let what =
-                    format!("server {} has {open} open images, lists or calls; close them first", self.server.name);
+                let what = format!(
+                    "server {} has {open} open images, lists or calls; close them first",
+                    self.server.name
+                );
                 Err(Error::new(Kind::Busy, what))
             }
         }
@@ -121,8 +134,9 @@ impl Server {
         if let Some(store) = store.as_ref() {
             return Ok(store.clone());
         }
-        let made = process
-            .with_engine(&self.config, |engine| Store::new(engine, &self.config, &self.server, self.keys.clone()))?;
+        let made = process.with_engine(&self.config, |engine| {
+            Store::new(engine, &self.config, &self.server, self.keys.clone())
+        })?;
         Ok(store.insert(made).clone())
     }
 
@@ -148,7 +162,11 @@ impl Server {
     }
 
     pub fn prop(&self) -> stsp_server_prop_t {
-        let credentials = if self.server.credentials == Source::NetBackup { STSP_SRV_CRED } else { 0 };
+        let credentials = if self.server.credentials == Source::NetBackup {
+            STSP_SRV_CRED
+        } else {
+            0
+        };
         stsp_server_prop_t {
             struct_size: 0,
             reserved: 0,

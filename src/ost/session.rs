@@ -20,7 +20,11 @@ impl Session {
     /// `severity_min` 0 means STSP_LOG_INFO.
     pub fn new(callback: LogCallback, severity_min: i32) -> Self {
         let severity_min = if severity_min == 0 { STSP_LOG_INFO } else { severity_min };
-        Self { callback, severity_min, queue: Mutex::default() }
+        Self {
+            callback,
+            severity_min,
+            queue: Mutex::default(),
+        }
     }
 
     pub fn add(&self, severity: i32, message: String) {
@@ -44,6 +48,10 @@ impl Session {
 
     /// The same host, on the other side of a fork: its queue may be locked by a thread that is not there.
     pub fn after_fork(&self) -> Self {
-        Self { callback: self.callback.clone(), severity_min: self.severity_min, queue: Mutex::default() }
+        Self {
+            callback: self.callback.clone(),
+            severity_min: self.severity_min,
+            queue: Mutex::default(),
+        }
     }
 }

@@ -160,7 +160,10 @@ mod tests {
     fn every_code_stands_once_in_the_table_and_in_the_family() {
         for (index, row) in TABLE.iter().enumerate() {
             assert!(row.code == 0 || (2_060_000..2_061_000).contains(&row.code), "{row:?}");
-            assert!(TABLE.iter().skip(index + 1).all(|other| other.code != row.code), "{row:?}");
+            assert!(
+                TABLE.iter().skip(index + 1).all(|other| other.code != row.code),
+                "{row:?}"
+            );
         }
         assert!(TABLE.iter().any(|row| row.code == code_of(Kind::PreconditionFailed)));
         assert_eq!(describe(STSP_EOFLIST), "2060013 STSP_EOFLIST: no more entries");

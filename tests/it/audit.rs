@@ -88,7 +88,10 @@ impl Yard {
     /// Writes an image with metadata beside it and closes it complete.
     pub fn keep(&self, def: &Definition, data: Vec<u8>, meta: &[u8]) -> Kept {
         // With a policy none of the object's metadata are empty, which strangers could not put again.
-        let def = &Definition { policy: b"Gold".to_vec(), ..def.clone() };
+        let def = &Definition {
+            policy: b"Gold".to_vec(),
+            ..def.clone()
+        };
         let image = self.server.create("main", def).expect("create");
         write_all(&image, &data, 0, CALL);
         if !meta.is_empty() {
@@ -98,14 +101,23 @@ impl Yard {
         let sidecar_key = format!("catalog/{}.json", place(def));
         let record = self.foreign.get_json(&sidecar_key);
         let data_key = record["data"]["key"].as_str().expect("a data key").to_owned();
-        Kept { def: def.clone(), name: name(def), data, sidecar_key, data_key, record }
+        Kept {
+            def: def.clone(),
+            name: name(def),
+            data,
+            sidecar_key,
+            data_key,
+            record,
+        }
     }
 
     /// The bytes of a kept image as the plug-in restores them.
     pub fn assert_restores(&self, image: &Kept) {
         // Through a process of its own: this one may remember a record that was replaced.
         let target = format!("main/{}", String::from_utf8_lossy(&image.def.basename));
-        let got = self.run(&["get", &format!("{target}:{}", image.def.date), "-"]).expect(0);
+        let got = self
+            .run(&["get", &format!("{target}:{}", image.def.date), "-"])
+            .expect(0);
         assert!(got.stdout() == image.data, "{target} is not what was written");
     }
 
@@ -135,8 +147,12 @@ impl Yard {
         let config = self.site.folder.path().join("reader.toml");
         std::fs::write(&config, text).expect("write the configuration");
         let mut command: Command = command(&config);
-        command.env("AWS_ACCESS_KEY_ID", &keys.access_key_id).env("AWS_SECRET_ACCESS_KEY", &keys.secret_access_key);
-        command.env("AWS_SESSION_TOKEN", &keys.session_token).env("AWS_EC2_METADATA_DISABLED", "true");
+        command
+            .env("AWS_ACCESS_KEY_ID", &keys.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", &keys.secret_access_key);
+        command
+            .env("AWS_SESSION_TOKEN", &keys.session_token)
+            .env("AWS_EC2_METADATA_DISABLED", "true");
         to_run(command.args(args).output().expect("start"))
     }
 }
@@ -145,7 +161,13 @@ impl Kept {
     /// One finding about this image.
     pub fn finding(&self, class: Class, key: &str) -> Seen {
         let (image, key) = (Some(self.name.clone()), Some(key.to_owned()));
-        Seen { class, severity: class.severity(), lsu: "main".into(), image, key }
+        Seen {
+            class,
+            severity: class.severity(),
+            lsu: "main".into(),
+            image,
+            key,
+        }
     }
 }
 
@@ -185,8 +207,21 @@ pub fn report_of(run: Run) -> (i32, Report) {
 
 pub fn seen(report: &Report) -> Vec<Seen> {
     let one = |finding: &Finding| {
-        let Finding { class, severity, lsu, image, key, .. } = finding.clone();
-        Seen { class, severity, lsu, image, key }
+        let Finding {
+            class,
+            severity,
+            lsu,
+            image,
+            key,
+            ..
+        } = finding.clone();
+        Seen {
+            class,
+            severity,
+            lsu,
+            image,
+            key,
+        }
     };
     let mut all: Vec<_> = report.findings.iter().map(one).collect();
     all.sort();
@@ -205,7 +240,11 @@ pub fn flags(level: Level) -> &'static [&'static str] {
 pub fn place(def: &Definition) -> String {
     let basename = String::from_utf8_lossy(&def.basename);
     let client = basename.rsplitn(4, '_').nth(3).unwrap_or("other");
-    format!("{client}/{}/{basename}.{}", vastost::catalog::image_id::day_of(def.date), def.date)
+    format!(
+        "{client}/{}/{basename}.{}",
+        vastost::catalog::image_id::day_of(def.date),
+        def.date
+    )
 }
 
 /// An image as reports name it.

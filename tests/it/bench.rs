@@ -19,7 +19,15 @@ on_every_server!(
     a_living_bench_is_left_alone_and_ends_clean_on_a_signal,
 );
 
-const TINY: [&str; 7] = ["--json", "bench", "main", "--yes", "--wire=md5", "--size=6 MiB", "--part-size=5 MiB"];
+const TINY: [&str; 7] = [
+    "--json",
+    "bench",
+    "main",
+    "--yes",
+    "--wire=md5",
+    "--size=6 MiB",
+    "--part-size=5 MiB",
+];
 
 fn site(wish: &Wish) -> Site {
     Site::new(&wish.with("[transfer]\nimage_size_max = \"8 GiB\"\n"))
@@ -38,7 +46,15 @@ fn finish(mut command: Command) -> Run {
 /// A bench that goes on until it is ended, when its streams have begun.
 fn endless(site: &Site) -> Child {
     let mut command = command(&site.config);
-    command.args(["bench", "main", "--yes", "--wire=md5", "--size=8 GiB", "--part-size=5 MiB", "--streams=2"]);
+    command.args([
+        "bench",
+        "main",
+        "--yes",
+        "--wire=md5",
+        "--size=8 GiB",
+        "--part-size=5 MiB",
+        "--streams=2",
+    ]);
     let child = command.spawn().unwrap();
     until("an upload", || site.keys_under("pending/").len() == 3);
     child
@@ -83,10 +99,16 @@ fn every_combination_is_measured_and_nothing_is_left(wish: &Wish) {
             (&run["direction"], &run["wire"], &run["part_size"]),
             (&direction.into(), &"md5".into(), &(5 << 20).into())
         );
-        assert_eq!((&run["parts_in_flight"], &run["streams"]), (&in_flight.into(), &streams.into()));
+        assert_eq!(
+            (&run["parts_in_flight"], &run["streams"]),
+            (&in_flight.into(), &streams.into())
+        );
         assert_figures(run, streams);
     }
-    assert_eq!((&report["schema"], &report["lsu"], &report["not_measured"]), (&1.into(), &"main".into(), &0.into()));
+    assert_eq!(
+        (&report["schema"], &report["lsu"], &report["not_measured"]),
+        (&1.into(), &"main".into(), &0.into())
+    );
     assert_eq!(report["advice"]["part_size"], 5 << 20);
     assert_eq!(report["advice"]["direction"], "up");
     assert_eq!(site.keys_under(""), before);
@@ -104,7 +126,12 @@ fn what_a_killed_bench_left_goes_with_the_next(wish: &Wish) {
     killed.kill().unwrap();
     killed.wait().unwrap();
     // Another bench was killed when its image was complete.
-    backup(&server, &Definition::new(format!("vastost-bench_{DATE}_C1_0123abcd.7"), DATE), b"x", CALL);
+    backup(
+        &server,
+        &Definition::new(format!("vastost-bench_{DATE}_C1_0123abcd.7"), DATE),
+        b"x",
+        CALL,
+    );
     let report = finish(tiny(&site, &["--streams=1", "--mode=up"])).expect(0);
     // Two streams, the guard, and the complete one.
     assert_eq!(report.json()["leftovers_removed"], 4, "{}", report.stderr);
@@ -112,7 +139,14 @@ fn what_a_killed_bench_left_goes_with_the_next(wish: &Wish) {
     assert_eq!(site.keys_under(""), before);
     // A kill can come between an upload's begin and the record of it: no writer's clean-up finds that, only gc does.
     let gc = run(&site, &["--json", "gc", "main", "--older-than", "0s"]).json();
-    assert!(gc["actions"].as_array().unwrap().iter().all(|action| action["class"] == "orphan-upload"), "{gc:#}");
+    assert!(
+        gc["actions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|action| action["class"] == "orphan-upload"),
+        "{gc:#}"
+    );
 }
 
 fn a_living_bench_is_left_alone_and_ends_clean_on_a_signal(wish: &Wish) {
@@ -149,7 +183,10 @@ fn a_combination_that_the_budget_forbids_is_left_out_and_one_that_comes_too_late
     let site = site(&Wish::default());
     let report = finish(tiny(&site, &["--streams=1,250", "--time=0s"])).expect(2);
     let json = report.json();
-    assert!(json["left_out"][0].as_str().unwrap().contains("250 streams"), "{json:#}");
+    assert!(
+        json["left_out"][0].as_str().unwrap().contains("250 streams"),
+        "{json:#}"
+    );
     assert_eq!(
         (&json["runs"], &json["not_measured"], &json["advice"]),
         (&Value::from(Vec::<Value>::new()), &2.into(), &Value::Null)
@@ -159,10 +196,21 @@ fn a_combination_that_the_budget_forbids_is_left_out_and_one_that_comes_too_late
 #[test]
 fn people_get_a_table_and_a_transfer_section() {
     let site = site(&Wish::default());
-    let args =
-        ["bench", "main", "--yes", "--wire=none", "--size=1 MiB", "--part-size=5 MiB", "--streams=1,2", "--mode=up"];
+    let args = [
+        "bench",
+        "main",
+        "--yes",
+        "--wire=none",
+        "--size=1 MiB",
+        "--part-size=5 MiB",
+        "--streams=1,2",
+        "--mode=up",
+    ];
     let text = run(&site, &args).expect(0).text();
     assert_eq!(text.lines().filter(|line| line.starts_with("up ")).count(), 2, "{text}");
-    assert!(text.contains("\n[transfer]\npart_size = \"5 MiB\"\nparts_in_flight = 4\n"), "{text}");
+    assert!(
+        text.contains("\n[transfer]\npart_size = \"5 MiB\"\nparts_in_flight = 4\n"),
+        "{text}"
+    );
     assert!(text.contains("What limits it: "), "{text}");
 }

@@ -26,7 +26,13 @@ impl Page {
         std::fs::write(&json, serde_json::to_vec(report).unwrap()).unwrap();
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vastost-s3"));
         let html = folder.path().join("audit.html");
-        let output = command.args(["-q", "verify", "merge"]).arg(json).arg("--html").arg(&html).output().unwrap();
+        let output = command
+            .args(["-q", "verify", "merge"])
+            .arg(json)
+            .arg("--html")
+            .arg(&html)
+            .output()
+            .unwrap();
         assert!(html.exists(), "{}", String::from_utf8_lossy(&output.stderr));
         Self { folder }
     }
@@ -55,17 +61,33 @@ fn full() -> Report {
             advice: format!("advice for {}", class.name()),
         }
     };
-    let count = |images: u64| Count { images, bytes: images << 30 };
-    let states = States { good: count(90), damaged: count(1), pending: count(1), deleting: count(1) };
+    let count = |images: u64| Count {
+        images,
+        bytes: images << 30,
+    };
+    let states = States {
+        good: count(90),
+        damaged: count(1),
+        pending: count(1),
+        deleting: count(1),
+    };
     let first: jiff::civil::Date = "2022-10-14".parse().unwrap();
     let days: BTreeMap<_, _> = first
         .series(jiff::ToSpan::days(1))
         .take(1500)
         .map(|day| (day.strftime("%Y%m%d").to_string(), states))
         .collect();
-    let mut report = Report { findings: (0..FINDINGS).map(finding).collect(), ..empty() };
+    let mut report = Report {
+        findings: (0..FINDINGS).map(finding).collect(),
+        ..empty()
+    };
     for lsu in ["nightly", "weekly"] {
-        let summary = LsuSummary { bucket: lsu.into(), states, days: days.clone(), ..LsuSummary::default() };
+        let summary = LsuSummary {
+            bucket: lsu.into(),
+            states,
+            days: days.clone(),
+            ..LsuSummary::default()
+        };
         report.summary.lsus.insert(lsu.into(), summary);
     }
     report.seal();
@@ -101,7 +123,11 @@ fn set(browser: &Browser, id: &str, value: &str) {
 }
 
 fn text(browser: &Browser, selector: &str) -> String {
-    browser.run(&format!("return document.querySelector('{selector}').innerText")).as_str().unwrap().to_owned()
+    browser
+        .run(&format!("return document.querySelector('{selector}').innerText"))
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 #[test]
@@ -110,11 +136,18 @@ fn findings_are_sorted_by_the_column_that_is_clicked() {
     assert_eq!(column(&browser, 0).len(), ROWS);
     assert_eq!(text(&browser, "#shown"), "1–100 of 3,000 findings");
     browser.click("th[data-column=expected] button");
-    assert_eq!(column(&browser, 4)[..3], ["0 bytes", "1 bytes", "2 bytes"], "numbers sort as numbers");
+    assert_eq!(
+        column(&browser, 4)[..3],
+        ["0 bytes", "1 bytes", "2 bytes"],
+        "numbers sort as numbers"
+    );
     browser.click("th[data-column=expected] button");
     assert_eq!(column(&browser, 4)[0], "2999 bytes");
     let sorts = browser.run("return [...document.querySelectorAll('#rows th')].map(head => head.ariaSort)");
-    assert_eq!(sorts, json!(["none", "none", "none", "none", "descending", "none", "none"]));
+    assert_eq!(
+        sorts,
+        json!(["none", "none", "none", "none", "descending", "none", "none"])
+    );
     for (number, name) in ["severity", "class", "lsu"].into_iter().enumerate() {
         browser.click(&format!("th[data-column={name}] button"));
         assert!(column(&browser, number).is_sorted(), "{name}");
@@ -157,10 +190,16 @@ fn paper_gets_every_finding() {
 fn the_page_turns_dark_and_back() {
     let (_page, browser) = open(&full());
     let paper = || browser.run("return getComputedStyle(document.documentElement).backgroundColor");
-    let (before, pressed) = (paper(), browser.run("return document.getElementById('theme').ariaPressed"));
+    let (before, pressed) = (
+        paper(),
+        browser.run("return document.getElementById('theme').ariaPressed"),
+    );
     browser.click("#theme");
     assert_ne!(paper(), before);
-    assert_ne!(browser.run("return document.getElementById('theme').ariaPressed"), pressed);
+    assert_ne!(
+        browser.run("return document.getElementById('theme').ariaPressed"),
+        pressed
+    );
     browser.click("#theme");
     assert_eq!(paper(), before);
 }
@@ -171,7 +210,11 @@ fn no_request_leaves_the_page_and_nothing_goes_wrong_in_it() {
         let (page, browser) = open(&report);
         browser.click("#theme");
         let url = page.url();
-        let left: Vec<_> = browser.requests_of(&url).into_iter().filter(|request| *request != url).collect();
+        let left: Vec<_> = browser
+            .requests_of(&url)
+            .into_iter()
+            .filter(|request| *request != url)
+            .collect();
         assert!(left.is_empty(), "{left:?}");
         assert_eq!(browser.console(), Vec::<String>::new());
     }
@@ -182,7 +225,12 @@ fn every_page_is_a_picture_of_something() {
     for report in [full(), empty()] {
         let (_page, browser) = open(&report);
         let picture = browser.screenshot();
-        assert!(picture.width >= 1200 && picture.height >= 700, "{}x{}", picture.width, picture.height);
+        assert!(
+            picture.width >= 1200 && picture.height >= 700,
+            "{}x{}",
+            picture.width,
+            picture.height
+        );
         assert!(picture.colours > 20, "{} colours", picture.colours);
     }
 }

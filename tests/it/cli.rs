@@ -69,7 +69,10 @@ impl Run {
 
 /// A site whose requests are tried once, so that failures are seen soon.
 fn site() -> Site {
-    Site::new(&Wish { settings: "[retry]\nattempts = 1\n".into(), ..Wish::default() })
+    Site::new(&Wish {
+        settings: "[retry]\nattempts = 1\n".into(),
+        ..Wish::default()
+    })
 }
 
 /// The command without a terminal and without keys in its environment.
@@ -82,10 +85,18 @@ pub fn command(config: &Path) -> Command {
 /// As [`command`], without a configuration.
 fn bare() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vastost-s3"));
-    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "VASTOST_CONFIG"] {
+    for name in [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_PROFILE",
+        "VASTOST_CONFIG",
+    ] {
         command.env_remove(name);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -95,7 +106,11 @@ pub fn run(site: &Site, args: &[impl AsRef<OsStr>]) -> Run {
 
 /// Runs with `input` on stdin.
 fn run_with(site: &Site, args: &[&str], input: &[u8]) -> Run {
-    let mut child = command(&site.config).args(args).stdin(Stdio::piped()).spawn().expect("start");
+    let mut child = command(&site.config)
+        .args(args)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("start");
     let mut stdin = child.stdin.take().expect("stdin");
     let owned = input.to_vec();
     let feeder = std::thread::spawn(move || drop(stdin.write_all(&owned)));
@@ -110,7 +125,11 @@ fn finish(command: &mut Command) -> Run {
 
 pub fn to_run(output: std::process::Output) -> Run {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    Run { code: output.status.code().unwrap_or(-1), stdout: output.stdout, stderr }
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        stdout: output.stdout,
+        stderr,
+    }
 }
 
 /// Every key of the site's bucket.

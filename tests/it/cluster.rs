@@ -53,7 +53,10 @@ impl Cluster {
     /// None where namespaces cannot be made, which is said.
     fn up() -> Option<(Self, Vec<String>)> {
         let pid = std::process::id();
-        let cluster = Self { name: format!("vo{}", pid % 10_000_000), net: format!("198.18.{}", pid % 256) };
+        let cluster = Self {
+            name: format!("vo{}", pid % 10_000_000),
+            net: format!("198.18.{}", pid % 256),
+        };
         let output = cluster.script(&["up"]);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         if output.status.code() == Some(NO_NAMESPACES) {
@@ -61,18 +64,28 @@ impl Cluster {
             return None;
         }
         assert!(output.status.success(), "{told}");
-        let urls = String::from_utf8_lossy(&output.stdout).lines().map(ToOwned::to_owned).collect();
+        let urls = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(ToOwned::to_owned)
+            .collect();
         Some((cluster, urls))
     }
 
     fn act(&self, verb: &str, node: &str) {
         let output = self.script(&[verb, node]);
-        assert!(output.status.success(), "{verb} {node}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{verb} {node}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     fn script(&self, args: &[&str]) -> Output {
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster.sh"));
-        command.args(args).env("VASTOST_CLUSTER_NAME", &self.name).env("VASTOST_CLUSTER_NET", &self.net);
+        command
+            .args(args)
+            .env("VASTOST_CLUSTER_NAME", &self.name)
+            .env("VASTOST_CLUSTER_NET", &self.net);
         command.env_remove("VASTOST_CLUSTER_DIR").output().unwrap()
     }
 }
@@ -103,7 +116,12 @@ impl Job {
         let seed = 1 + stream + STREAMS * round;
         // Two or three parts; none ends where a call does.
         let len = PART + (usize::try_from(seed).unwrap() * 700_001) % (2 * PART);
-        Self { def: image(&format!("s{stream}"), round), len, seed, stage }
+        Self {
+            def: image(&format!("s{stream}"), round),
+            len,
+            seed,
+            stage,
+        }
     }
 
     fn data(&self) -> Vec<u8> {
@@ -145,7 +163,11 @@ impl Progress {
 
     fn tell(&self, what: &str) {
         let seconds = self.began.elapsed().as_secs_f64();
-        println!("{seconds:5.1} s, {what}: {} images complete, failed {:?}", self.complete.len(), self.failed);
+        println!(
+            "{seconds:5.1} s, {what}: {} images complete, failed {:?}",
+            self.complete.len(),
+            self.failed
+        );
     }
 
     fn take(&mut self, (job, outcome): (Job, HostResult<()>)) {
@@ -167,7 +189,14 @@ fn a_node_that_dies_and_a_link_that_is_cut_cost_no_complete_image() {
 #[test]
 fn every_node_gets_its_share() {
     watched(|_, urls| {
-        let site = Site::new(&Wish { at: urls.last().cloned(), ..Wish::default() }.with(SETTINGS).with(METRICS));
+        let site = Site::new(
+            &Wish {
+                at: urls.last().cloned(),
+                ..Wish::default()
+            }
+            .with(SETTINGS)
+            .with(METRICS),
+        );
         site.point_at(urls);
         let data = site.folder.path().join("data");
         std::fs::write(&data, pattern(PARTS_OF_AN_IMAGE * PART, 1)).unwrap();
@@ -188,7 +217,10 @@ fn every_node_gets_its_share() {
         let all = sent.values().sum::<f64>();
         assert!(all >= (STREAMS * ROUNDS) as f64 * PARTS_OF_AN_IMAGE as f64, "{sent:?}");
         let even = all / urls.len() as f64;
-        assert!(sent.values().all(|parts| (parts - even).abs() <= 0.15 * even), "{sent:?}");
+        assert!(
+            sent.values().all(|parts| (parts - even).abs() <= 0.15 * even),
+            "{sent:?}"
+        );
     });
 }
 
@@ -196,7 +228,9 @@ fn every_node_gets_its_share() {
 fn parts_by_node(site: &Site, urls: &[String]) -> BTreeMap<String, f64> {
     let folder = site.folder.path().join("metrics");
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let text: String = files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
+    let text: String = files
+        .filter_map(|file| std::fs::read_to_string(file.path()).ok())
+        .collect();
     let count = |url: &String| {
         let address = url.trim_start_matches("http://").to_owned();
         let of_node = format!("address=\"{address}\"");
@@ -227,12 +261,26 @@ fn watched(scenario: impl Fn(&Cluster, &[String]) + Send + 'static) {
 }
 
 fn faults_amid_streams(cluster: &Cluster, urls: &[String]) {
-    let site = Site::new(&Wish { at: urls.last().cloned(), ..Wish::default() }.with(SETTINGS));
+    let site = Site::new(
+        &Wish {
+            at: urls.last().cloned(),
+            ..Wish::default()
+        }
+        .with(SETTINGS),
+    );
     site.point_at(urls);
     let (server, stage, (send, ended)) = (Arc::new(site.open()), Arc::new(AtomicUsize::new(0)), channel());
-    let streams: Vec<_> = (0..STREAMS).map(|stream| start_stream(stream, &server, &stage, &send)).collect();
+    let streams: Vec<_> = (0..STREAMS)
+        .map(|stream| start_stream(stream, &server, &stage, &send))
+        .collect();
     drop(send);
-    let mut progress = Progress { began: Instant::now(), stage, ended, complete: Vec::new(), failed: BTreeMap::new() };
+    let mut progress = Progress {
+        began: Instant::now(),
+        stage,
+        ended,
+        complete: Vec::new(),
+        failed: BTreeMap::new(),
+    };
     progress.pass_stage("all is well", IMAGES_OF_A_STAGE);
     cluster.act("kill", KILLED);
     progress.pass_stage("a node is dead", IMAGES_OF_A_STAGE);
@@ -281,7 +329,10 @@ fn start_stream(
 fn all_restore(server: &Arc<HostServer>, jobs: &[Job]) {
     for job in jobs {
         let name = String::from_utf8_lossy(&job.def.basename);
-        assert!(restore(server, &job.def, CALL) == job.data(), "{name} is not what was written");
+        assert!(
+            restore(server, &job.def, CALL) == job.data(),
+            "{name} is not what was written"
+        );
     }
 }
 
@@ -295,12 +346,17 @@ fn only_debris_is_left(site: &Site, complete: usize) {
     };
     let classes = |findings: &[Value]| {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        findings.iter().for_each(|finding| *counts.entry(finding["class"].to_string()).or_default() += 1);
+        findings
+            .iter()
+            .for_each(|finding| *counts.entry(finding["class"].to_string()).or_default() += 1);
         counts
     };
     let found = findings(&["--deep"]);
     println!("debris: {:?}", classes(&found));
-    assert!(found.iter().all(|finding| finding["severity"] == "warning"), "{found:?}");
+    assert!(
+        found.iter().all(|finding| finding["severity"] == "warning"),
+        "{found:?}"
+    );
     // Unknown closes have left records that count as held while their lease lasts, since this process lives.
     until("all debris gone", || {
         // What is whole is completed, and kept by gc until then; whether all of it could be shows below.
@@ -310,6 +366,9 @@ fn only_debris_is_left(site: &Site, complete: usize) {
     });
     assert_eq!(findings(&[]), [Value::Null; 0], "after gc");
     let (images, data) = (site.keys_under("catalog/").len(), site.keys_under("backups/").len());
-    assert!(images >= complete && images == data, "{images} records, {data} objects of data");
+    assert!(
+        images >= complete && images == data,
+        "{images} records, {data} objects of data"
+    );
     assert_eq!(site.keys_under("").len(), 2 * images, "{:?}", site.keys_under(""));
 }

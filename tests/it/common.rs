@@ -51,17 +51,26 @@ impl Wish {
 
     /// The same server with one setting in place of another.
     pub fn replaced(&self, from: &str, to: &str) -> Self {
-        Self { settings: self.settings.replace(from, to), ..self.clone() }
+        Self {
+            settings: self.settings.replace(from, to),
+            ..self.clone()
+        }
     }
 
     /// The same server with a bucket that has Object Lock.
     pub fn locked(&self) -> Self {
-        Self { lock: true, ..self.clone() }
+        Self {
+            lock: true,
+            ..self.clone()
+        }
     }
 
     /// The same server with further settings. `BUCKET` stands for the name of the bucket, `BUCKET-far` for that of another.
     pub fn with(&self, settings: &str) -> Self {
-        Self { settings: format!("{}{settings}", self.settings), ..self.clone() }
+        Self {
+            settings: format!("{}{settings}", self.settings),
+            ..self.clone()
+        }
     }
 }
 
@@ -92,7 +101,15 @@ impl Site {
         for path in [&config, &direct] {
             std::fs::write(path, &text).expect("write the configuration");
         }
-        let site = Self { config, direct, folder, bucket, keys, url, server };
+        let site = Self {
+            config,
+            direct,
+            folder,
+            bucket,
+            keys,
+            url,
+            server,
+        };
         // A bucket with Object Lock is made by whoever wants one.
         if !wish.lock {
             site.create_bucket();
@@ -144,7 +161,12 @@ impl Site {
     pub fn keys_under(&self, prefix: &str) -> Vec<String> {
         let (bucket, prefix) = (self.bucket.clone(), prefix.to_owned());
         let listed = self.with_store(move |store| async move { store.list(&bucket, &prefix, false, None, None).await });
-        listed.expect("list the bucket").objects.into_iter().map(|object| object.key).collect()
+        listed
+            .expect("list the bucket")
+            .objects
+            .into_iter()
+            .map(|object| object.key)
+            .collect()
     }
 
     /// Ends the embedded server: from now on nothing answers.
@@ -154,7 +176,12 @@ impl Site {
 
     /// Starts the embedded server again, where it was and on what it had.
     pub fn start_server(&mut self) {
-        let port = self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        let port = self
+            .url
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .expect("a port");
         let store = self.folder.path().join("store");
         self.server = Some(EmbeddedServer::start(&store, &self.keys, port).expect("the embedded server again"));
     }
@@ -209,7 +236,12 @@ fn rand_u32() -> u32 {
 
 /// Bytes of an image by seed and offset: every eight-byte word differs from its neighbours and from other seeds.
 pub fn fill(buffer: &mut [u8], seed: u64, offset: u64) {
-    let word = |at: u64| (at / 8).wrapping_add(seed << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    let word = |at: u64| {
+        (at / 8)
+            .wrapping_add(seed << 40)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .to_le_bytes()
+    };
     let head = (offset.wrapping_neg() % 8).min(buffer.len() as u64) as usize;
     let (first, rest) = buffer.split_at_mut(head);
     for (at, byte) in (offset..).zip(first) {

@@ -41,7 +41,10 @@ impl Relay {
             for client in listener.incoming() {
                 shared.connections.fetch_add(1, Ordering::Relaxed);
                 let (client, upstream) = (client.unwrap(), TcpStream::connect(&server).unwrap());
-                for (from, to) in [(client.try_clone().unwrap(), upstream.try_clone().unwrap()), (upstream, client)] {
+                for (from, to) in [
+                    (client.try_clone().unwrap(), upstream.try_clone().unwrap()),
+                    (upstream, client),
+                ] {
                     let counts = Arc::clone(&shared);
                     std::thread::spawn(move || counts.pass(from, to));
                 }
@@ -85,7 +88,12 @@ impl Counts {
 
 /// Replaces the endpoint of a site's configuration.
 fn point_at(site: &Site, addresses: &[SocketAddr]) {
-    site.point_at(&addresses.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>());
+    site.point_at(
+        &addresses
+            .iter()
+            .map(|address| format!("http://{address}"))
+            .collect::<Vec<_>>(),
+    );
 }
 
 #[test]
@@ -214,7 +222,13 @@ impl Nodes {
 
     /// The nodes that were asked for this since the script was set, once for each time.
     fn asked(&self, is_meant: fn(&Request) -> bool) -> Vec<usize> {
-        let at = |node: usize| self.proxies[node].recent().iter().filter(|request| is_meant(request)).count();
+        let at = |node: usize| {
+            self.proxies[node]
+                .recent()
+                .iter()
+                .filter(|request| is_meant(request))
+                .count()
+        };
         (0..2).flat_map(|node| vec![node; at(node)]).collect()
     }
 
@@ -250,12 +264,18 @@ fn a_last_part_of_one_byte_on_its_way_to_a_silent_node_goes_to_the_other() {
 fn questions_that_a_node_leaves_unanswered_are_asked_of_the_other() {
     let nodes = Nodes::new(PATIENT);
     let (server, data) = (nodes.site.open(), pattern(1000, 8));
-    nodes.outlasts(|r| r.operation() == "HeadObject", || backup(&server, &image("asked", 1), &data, CALL));
+    nodes.outlasts(
+        |r| r.operation() == "HeadObject",
+        || backup(&server, &image("asked", 1), &data, CALL),
+    );
     let find = || drop(server.info("main", &image("asked", 1)).unwrap());
     nodes.outlasts(|r| r.is("GetObject", "catalog"), find);
     let list = || assert_eq!(server.list("main", &HostFilter::default()).unwrap().len(), 2);
     nodes.outlasts(|r| r.operation() == "ListObjectsV2", list);
-    nodes.outlasts(|r| r.is("GetObject", "backups"), || assert!(restore(&server, &image("asked", 1), CALL) == data));
+    nodes.outlasts(
+        |r| r.is("GetObject", "backups"),
+        || assert!(restore(&server, &image("asked", 1), CALL) == data),
+    );
 }
 
 #[test]
@@ -279,9 +299,19 @@ fn what_changes_something_is_not_sent_twice_for_being_slow() {
     written.close(STSP_CLOSEF_COMPLETE).unwrap();
     let mut seen: Vec<_> = nodes.proxies.iter().flat_map(Proxy::recent).filter(is_change).collect();
     seen.retain(|request| !request.is("PutObject", "pending"));
-    let mut names: Vec<_> = seen.iter().map(|request| (request.operation(), request.folder())).collect();
+    let mut names: Vec<_> = seen
+        .iter()
+        .map(|request| (request.operation(), request.folder()))
+        .collect();
     names.sort_unstable();
-    assert_eq!(names, [("CompleteMultipartUpload", "backups"), ("DeleteObject", "pending"), ("PutObject", "catalog")]);
+    assert_eq!(
+        names,
+        [
+            ("CompleteMultipartUpload", "backups"),
+            ("DeleteObject", "pending"),
+            ("PutObject", "catalog")
+        ]
+    );
 }
 
 #[test]

@@ -47,13 +47,22 @@ impl Field {
         site.point_at(&[proxy.url()]);
         let server = site.open();
         backup(&server, &image("probe", 1), b"some bytes", CALL);
-        Self { site, proxy, server, _limit: limit }
+        Self {
+            site,
+            proxy,
+            server,
+            _limit: limit,
+        }
     }
 
     /// The first `times` requests of an operation on a folder meet a fault.
     fn fail_first(&self, times: usize, operation: &'static str, folder: &'static str, fault: Fault) {
         self.proxy.script(move |request| {
-            if request.is(operation, folder) && request.nth <= times { fault() } else { Action::Forward }
+            if request.is(operation, folder) && request.nth <= times {
+                fault()
+            } else {
+                Action::Forward
+            }
         });
     }
 
@@ -96,7 +105,10 @@ impl Field {
         self.proxy.forward_all();
         assert!(done.is_ok(), "{what}: {done:?}\n{}", trace(&seen));
         assert!(faults > 0, "{what}: the fault never met its request\n{}", trace(&seen));
-        assert!(restore(&self.server, def, CALL) == data, "{what}: other bytes came back");
+        assert!(
+            restore(&self.server, def, CALL) == data,
+            "{what}: other bytes came back"
+        );
     }
 
     /// After a failure, with the network whole again: no image, the whole one, or a pending one with the first of its bytes.
@@ -111,7 +123,11 @@ impl Field {
         };
         let pending = self.server.info("main", def).unwrap().flags & STSP_II_IMAGE_PENDING != 0;
         let consistent = if pending { data.starts_with(&seen) } else { seen == data };
-        assert!(consistent, "{what}: an image of {} other bytes, pending: {pending}", seen.len());
+        assert!(
+            consistent,
+            "{what}: an image of {} other bytes, pending: {pending}",
+            seen.len()
+        );
     }
 }
 
@@ -130,9 +146,21 @@ const BROKEN: [(&str, Fault); 6] = [
 /// A server that answers that it cannot now.
 const REFUSED: [(&str, Fault); 4] = [
     ("500", || Action::Answer(Answer::error(500, "InternalError"))),
-    ("503", || Action::Answer(Answer::error(503, "SlowDown").header("Retry-After", "1"))),
-    ("503 without a code", || Action::Answer(Answer { status: 503, ..Answer::default() })),
-    ("429 without a code", || Action::Answer(Answer { status: 429, ..Answer::default() })),
+    ("503", || {
+        Action::Answer(Answer::error(503, "SlowDown").header("Retry-After", "1"))
+    }),
+    ("503 without a code", || {
+        Action::Answer(Answer {
+            status: 503,
+            ..Answer::default()
+        })
+    }),
+    ("429 without a code", || {
+        Action::Answer(Answer {
+            status: 429,
+            ..Answer::default()
+        })
+    }),
 ];
 
 /// A server that says nothing.
@@ -144,7 +172,16 @@ fn several_parts(seed: u64) -> Vec<u8> {
 }
 
 fn trace(requests: &[Request]) -> String {
-    let line = |r: &Request| format!("{} {} {} {:?} {:?}", r.number, r.operation(), r.key(), r.queries, r.length);
+    let line = |r: &Request| {
+        format!(
+            "{} {} {} {:?} {:?}",
+            r.number,
+            r.operation(),
+            r.key(),
+            r.queries,
+            r.length
+        )
+    };
     requests.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -157,7 +194,10 @@ struct Limit {
 impl Limit {
     fn of(time: Duration) -> Self {
         let (running, receiver) = std::sync::mpsc::channel::<()>();
-        let (name, start) = (std::thread::current().name().unwrap_or_default().to_owned(), Instant::now());
+        let (name, start) = (
+            std::thread::current().name().unwrap_or_default().to_owned(),
+            Instant::now(),
+        );
         std::thread::spawn(move || {
             if receiver.recv_timeout(time) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 println!("{name} hangs: {:?} have passed", start.elapsed());

@@ -31,7 +31,11 @@ struct Reply {
 impl Foreign {
     pub fn new(site: &Site) -> Self {
         let user = format!("{}:{}", site.keys.access_key_id, site.keys.secret_access_key);
-        Self { url: site.url.clone(), bucket: site.bucket.clone(), user }
+        Self {
+            url: site.url.clone(),
+            bucket: site.bucket.clone(),
+            user,
+        }
     }
 
     /// Puts an object with the given headers, such as `x-amz-meta-…`.
@@ -54,7 +58,10 @@ impl Foreign {
     /// The object's own metadata, as headers that [`Foreign::put`] takes.
     pub fn metadata(&self, key: &str) -> Vec<(String, String)> {
         let headers = self.send("HEAD", &self.place(key), &[], None).expect(200).headers;
-        headers.into_iter().filter(|(name, _)| name.starts_with("x-amz-meta-")).collect()
+        headers
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("x-amz-meta-"))
+            .collect()
     }
 
     pub fn etag(&self, key: &str) -> String {
@@ -66,7 +73,10 @@ impl Foreign {
     /// Copies an object within the bucket and gives the copy other metadata.
     pub fn copy_with(&self, from: &str, to: &str, metadata: &[(String, String)]) {
         let mut headers = vec![
-            ("x-amz-copy-source".to_owned(), format!("/{}/{}", self.bucket, encode(from))),
+            (
+                "x-amz-copy-source".to_owned(),
+                format!("/{}/{}", self.bucket, encode(from)),
+            ),
             ("x-amz-metadata-directive".to_owned(), "REPLACE".to_owned()),
         ];
         headers.extend_from_slice(metadata);
@@ -75,13 +85,19 @@ impl Foreign {
 
     /// Begins a multipart upload, gives its id.
     pub fn begin_upload(&self, key: &str) -> String {
-        let body = self.send("POST", &format!("{}?uploads=", self.place(key)), &[], None).expect(200).body;
+        let body = self
+            .send("POST", &format!("{}?uploads=", self.place(key)), &[], None)
+            .expect(200)
+            .body;
         between(&String::from_utf8_lossy(&body), "UploadId").remove(0)
     }
 
     /// The keys of all unfinished uploads.
     pub fn uploads(&self) -> Vec<String> {
-        let body = self.send("GET", &format!("{}/{}?uploads=", self.url, self.bucket), &[], None).expect(200).body;
+        let body = self
+            .send("GET", &format!("{}/{}?uploads=", self.url, self.bucket), &[], None)
+            .expect(200)
+            .body;
         between(&String::from_utf8_lossy(&body), "Key")
     }
 
@@ -90,13 +106,22 @@ impl Foreign {
         let (mut found, mut after) = (BTreeMap::new(), String::new());
         loop {
             // curl signs the query in the order that it is given: by name.
-            let query = format!("list-type=2&prefix={}&start-after={}", encode_all(prefix), encode_all(&after));
-            let reply = self.send("GET", &format!("{}/{}?{query}", self.url, self.bucket), &[], None).expect(200);
+            let query = format!(
+                "list-type=2&prefix={}&start-after={}",
+                encode_all(prefix),
+                encode_all(&after)
+            );
+            let reply = self
+                .send("GET", &format!("{}/{}?{query}", self.url, self.bucket), &[], None)
+                .expect(200);
             let text = String::from_utf8_lossy(&reply.body).into_owned();
             for object in between(&text, "Contents") {
                 let of = |name| between(&object, name).pop().unwrap_or_default();
                 after = of("Key");
-                found.insert(after.clone(), format!("{} {} {}", of("LastModified"), of("ETag"), of("Size")));
+                found.insert(
+                    after.clone(),
+                    format!("{} {} {}", of("LastModified"), of("ETag"), of("Size")),
+                );
             }
             if !text.contains("<IsTruncated>true<") {
                 return found;
@@ -112,12 +137,23 @@ impl Foreign {
             encode_all(&policy.to_string())
         );
         let output = Command::new("curl")
-            .args(["-sS", "--fail-with-body", "--aws-sigv4", "aws:amz:us-east-1:sts", "-u", &self.user])
+            .args([
+                "-sS",
+                "--fail-with-body",
+                "--aws-sigv4",
+                "aws:amz:us-east-1:sts",
+                "-u",
+                &self.user,
+            ])
             .args(["-d", &form, &format!("{}/", self.url)])
             .output()
             .expect("curl is installed");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let of = |name| between(&text, name).remove(0);
         SessionKeys {
             access_key_id: of("AccessKeyId"),
@@ -146,13 +182,20 @@ impl Foreign {
             assert!(!value.is_empty(), "{name} has no value");
             curl.args(["-H", &format!("{name}: {value}")]);
         }
-        curl.arg(url).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        curl.arg(url)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = curl.spawn().expect("curl is installed");
         let (mut stdin, owned) = (child.stdin.take().expect("stdin"), body.unwrap_or_default().to_vec());
         let feeder = std::thread::spawn(move || drop(stdin.write_all(&owned)));
         let output = child.wait_with_output().expect("curl ends");
         feeder.join().expect("feeder");
-        assert!(output.status.success(), "curl {method} {url}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "curl {method} {url}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Reply::parse(&output.stdout)
     }
 }
@@ -160,13 +203,31 @@ impl Foreign {
 impl Reply {
     fn parse(output: &[u8]) -> Self {
         let interim = output.starts_with(b"HTTP/1.1 100");
-        let output = if interim { &output[b"HTTP/1.1 100 Continue\r\n\r\n".len()..] } else { output };
-        let end = output.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("the end of the headers");
+        let output = if interim {
+            &output[b"HTTP/1.1 100 Continue\r\n\r\n".len()..]
+        } else {
+            output
+        };
+        let end = output
+            .windows(4)
+            .position(|bytes| bytes == b"\r\n\r\n")
+            .expect("the end of the headers");
         let head = String::from_utf8_lossy(&output[..end]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-        let split = |line: &str| line.split_once(':').map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()));
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .expect("a status");
+        let split = |line: &str| {
+            line.split_once(':')
+                .map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()))
+        };
         let headers = head.lines().skip(1).filter_map(split).collect();
-        Self { status, headers, body: output[end + 4..].to_vec() }
+        Self {
+            status,
+            headers,
+            body: output[end + 4..].to_vec(),
+        }
     }
 
     fn expect(self, status: u16) -> Self {
@@ -181,7 +242,9 @@ impl Reply {
 fn between(xml: &str, tag: &str) -> Vec<String> {
     let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
     let rest = xml.split(&open).skip(1);
-    rest.filter_map(|rest| rest.split_once(&close)).map(|(text, _)| text.replace("&#34;", "\"")).collect()
+    rest.filter_map(|rest| rest.split_once(&close))
+        .map(|(text, _)| text.replace("&#34;", "\""))
+        .collect()
 }
 
 /// A key as a path; slashes stay.
@@ -191,5 +254,13 @@ fn encode(key: &str) -> String {
 
 fn encode_all(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    text.bytes()
+        .map(|b| {
+            if plain(b) {
+                char::from(b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
+        .collect()
 }

@@ -1,7 +1,13 @@
 //! One test binary; each module is one subject.
 
 // clippy.toml lets tests fail by panicking, but does not see the helpers that tests share.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 
 /// `verify`, `gc`, `repair`, `usage` in stores that somebody else has changed.
 mod audit;

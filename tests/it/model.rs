@@ -46,7 +46,12 @@ impl Dice {
     /// One of `0..end`.
     pub fn below(&mut self, end: usize) -> usize {
         let end = end.max(1) as u64;
-        usize::try_from(if matches!(self, Self::Steady) { end - 1 } else { self.next() % end }).expect("small")
+        usize::try_from(if matches!(self, Self::Steady) {
+            end - 1
+        } else {
+            self.next() % end
+        })
+        .expect("small")
     }
 
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
@@ -60,11 +65,17 @@ impl Dice {
 }
 
 fn number(name: &str, usual: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(usual)
 }
 
 fn run(wish: &Wish, usual: u64) {
-    let (first, count) = (number("VASTOST_MODEL_SEED", 0), number("VASTOST_MODEL_SEQUENCES", usual));
+    let (first, count) = (
+        number("VASTOST_MODEL_SEED", 0),
+        number("VASTOST_MODEL_SEQUENCES", usual),
+    );
     let world = World::new(wish);
     for seed in first..first + count {
         let mut sequence = world.sequence(seed);
@@ -83,5 +94,11 @@ fn nothing_needed_is_lost_on_the_embedded_server() {
 #[cfg(feature = "minio-tests")]
 #[test]
 fn nothing_needed_is_lost_on_minio() {
-    run(&Wish { minio: true, ..Wish::default() }, 20);
+    run(
+        &Wish {
+            minio: true,
+            ..Wish::default()
+        },
+        20,
+    );
 }

@@ -35,7 +35,11 @@ pub struct Refusal {
 pub fn keep_versions(site: &Site) {
     let (sdk, status) = (Sdk::new(site), BucketVersioningStatus::Enabled);
     let configuration = VersioningConfiguration::builder().status(status).build();
-    let set = sdk.client.put_bucket_versioning().bucket(&sdk.bucket).versioning_configuration(configuration);
+    let set = sdk
+        .client
+        .put_bucket_versioning()
+        .bucket(&sdk.bucket)
+        .versioning_configuration(configuration);
     sdk.run(set.send()).expect("a bucket that keeps versions");
 }
 
@@ -57,15 +61,26 @@ impl Sdk {
             .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        Self { runtime, client: Client::from_conf(settings.build()), bucket: site.bucket.clone() }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        Self {
+            runtime,
+            client: Client::from_conf(settings.build()),
+            bucket: site.bucket.clone(),
+        }
     }
 
     /// The same client with a bucket that has Object Lock.
     pub fn with_lock(site: &Site) -> Self {
         let mut sdk = Self::new(site);
         sdk.bucket = format!("{}-lock", site.bucket);
-        let made = sdk.client.create_bucket().bucket(&sdk.bucket).object_lock_enabled_for_bucket(true);
+        let made = sdk
+            .client
+            .create_bucket()
+            .bucket(&sdk.bucket)
+            .object_lock_enabled_for_bucket(true);
         sdk.run(made.send()).expect("a bucket with Object Lock");
         sdk
     }
@@ -77,7 +92,13 @@ impl Sdk {
     /// Puts an object; gives its version id, empty where there is none.
     pub fn put(&self, key: &str, body: &[u8]) -> String {
         let md5 = vastost::objstore::checksum::Md5Sum::of(body).to_base64();
-        let put = || self.client.put_object().bucket(&self.bucket).key(key).body(ByteStream::from(body.to_vec()));
+        let put = || {
+            self.client
+                .put_object()
+                .bucket(&self.bucket)
+                .key(key)
+                .body(ByteStream::from(body.to_vec()))
+        };
         // VersityGW answers some puts that meet others in one folder with 409; AWS says the same of conditional ones.
         let mut sent = refused(self.run(put().content_md5(&md5).send()));
         for _ in 0..20 {
@@ -90,24 +111,40 @@ impl Sdk {
     }
 
     pub fn get(&self, key: &str, version_id: Option<&str>) -> Result<Vec<u8>, Refusal> {
-        let get = self.client.get_object().bucket(&self.bucket).key(key).set_version_id(version_id.map(Into::into));
+        let get = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .set_version_id(version_id.map(Into::into));
         let answer = refused(self.run(get.send()))?;
         Ok(self.run(answer.body.collect()).expect("the whole body").to_vec())
     }
 
     /// Removes the current version, or one; gives whether it is or was a marker, and which.
     pub fn delete(&self, key: &str, version_id: Option<&str>) -> Result<(bool, String), Refusal> {
-        let delete =
-            self.client.delete_object().bucket(&self.bucket).key(key).set_version_id(version_id.map(Into::into));
+        let delete = self
+            .client
+            .delete_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .set_version_id(version_id.map(Into::into));
         let answer = refused(self.run(delete.send()))?;
-        Ok((answer.delete_marker().unwrap_or_default(), answer.version_id().unwrap_or_default().to_owned()))
+        Ok((
+            answer.delete_marker().unwrap_or_default(),
+            answer.version_id().unwrap_or_default().to_owned(),
+        ))
     }
 }
 
 /// The site's own bucket, with Object Lock.
 pub fn create_locked_bucket(site: &Site) {
     let sdk = Sdk::new(site);
-    let made = sdk.client.create_bucket().bucket(&sdk.bucket).object_lock_enabled_for_bucket(true);
+    let made = sdk
+        .client
+        .create_bucket()
+        .bucket(&sdk.bucket)
+        .object_lock_enabled_for_bucket(true);
     sdk.run(made.send()).expect("a bucket with Object Lock");
 }
 
@@ -119,9 +156,19 @@ where
 {
     sent.map_err(|error| {
         let response = error.raw_response().unwrap_or_else(|| panic!("no answer: {error:?}"));
-        let headers = response.headers().iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
-        Refusal { status: response.status().as_u16(), code: code.to_owned(), headers: headers.collect() }
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let code = error
+            .as_service_error()
+            .and_then(ProvideErrorMetadata::code)
+            .unwrap_or_default();
+        Refusal {
+            status: response.status().as_u16(),
+            code: code.to_owned(),
+            headers: headers.collect(),
+        }
     })
 }
 
@@ -131,6 +178,9 @@ impl Refusal {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.iter().find(|(is, _)| is == name).map_or("", |(_, value)| value)
+        self.headers
+            .iter()
+            .find(|(is, _)| is == name)
+            .map_or("", |(_, value)| value)
     }
 }

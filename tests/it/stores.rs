@@ -14,7 +14,10 @@ use crate::audit::{Yard, place};
 use crate::common::{CALL, Wish, image, pattern, write_all};
 use crate::conformance::on_every_server;
 
-on_every_server!(kept_stores_are_restored_verified_and_deleted, todays_store_is_read_back_from_its_objects);
+on_every_server!(
+    kept_stores_are_restored_verified_and_deleted,
+    todays_store_is_read_back_from_its_objects
+);
 
 #[derive(Serialize, Deserialize)]
 struct Store {
@@ -64,9 +67,15 @@ fn write(yard: &Yard) -> Store {
     let open = yard.server.create("main", &def).expect("create");
     write_all(&open, &pattern(2_000, 9), 0, CALL);
     open.close(0).expect("an incomplete close");
-    let pending = (text(&def.basename), def.date, Content::Pattern { length: 2_000, seed: 9 });
+    let pending = (
+        text(&def.basename),
+        def.date,
+        Content::Pattern { length: 2_000, seed: 9 },
+    );
     let known = |bytes: &[u8]| {
-        let patterns = wanted.iter().flat_map(|(seed, length, meta)| [(*length, *seed), (*meta, *seed + 100)]);
+        let patterns = wanted
+            .iter()
+            .flat_map(|(seed, length, meta)| [(*length, *seed), (*meta, *seed + 100)]);
         let mut all = patterns.chain([(2_000, 9)]);
         let found = all.find(|(length, seed)| *length > 0 && pattern(*length, *seed) == bytes);
         found.map(|(length, seed)| Content::Pattern { length, seed })
@@ -74,10 +83,20 @@ fn write(yard: &Yard) -> Store {
     let object = |key: String| {
         let bytes = yard.foreign.get(&key);
         let content = known(&bytes).unwrap_or_else(|| Content::Text(text(&bytes)));
-        (key.clone(), Object { metadata: yard.foreign.metadata(&key), content })
+        (
+            key.clone(),
+            Object {
+                metadata: yard.foreign.metadata(&key),
+                content,
+            },
+        )
     };
     let objects = yard.foreign.list("").into_keys().map(object).collect();
-    Store { objects, images, pending }
+    Store {
+        objects,
+        images,
+        pending,
+    }
 }
 
 fn assert_serves(store: &Store, wish: &Wish) {
@@ -89,18 +108,27 @@ fn assert_serves(store: &Store, wish: &Wish) {
     assert_eq!(yard.verify(&["--deep"]).0, 0);
     for (basename, date, content) in &store.images {
         let target = format!("main/{basename}:{date}");
-        assert!(yard.run(&["get", &target, "-"]).expect(0).stdout() == content.bytes(), "{target}");
+        assert!(
+            yard.run(&["get", &target, "-"]).expect(0).stdout() == content.bytes(),
+            "{target}"
+        );
     }
     let (basename, _, content) = &store.pending;
     let def = image("kept", 9);
     assert_eq!((basename, &place(&def)), (&text(&def.basename), &place(&def)));
-    let open = yard.server.open("main", &def, STSP_OPEN_WRITE).expect("go on with the pending image");
+    let open = yard
+        .server
+        .open("main", &def, STSP_OPEN_WRITE)
+        .expect("go on with the pending image");
     let (kept, more) = (content.bytes(), pattern(500, 10));
     write_all(&open, &more, kept.len() as u64, CALL);
     open.close(STSP_CLOSEF_COMPLETE).expect("close");
     assert!(crate::common::restore(&yard.server, &def, CALL) == [kept, more].concat());
-    for (basename, date) in
-        store.images.iter().map(|(basename, date, _)| (basename, *date)).chain([(basename, def.date)])
+    for (basename, date) in store
+        .images
+        .iter()
+        .map(|(basename, date, _)| (basename, *date))
+        .chain([(basename, def.date)])
     {
         yard.run(&["rm", "--yes", &format!("main/{basename}:{date}")]).expect(0);
     }

@@ -50,7 +50,16 @@ fn two_writers_meet(wish: &Wish, folder: &'static str) {
     // What the endpoint can do is probed here, before anybody waits.
     backup(&server, &Definition::new("first", DATE), b"x", CALL);
     server.delete("main", &Definition::new("first", DATE)).unwrap();
-    for (round, len) in (1..).zip([0, 1000, PART + 77, 2 * PART + 5, 3 * PART, 1000, PART + 1, 2 * PART + 99]) {
+    for (round, len) in (1..).zip([
+        0,
+        1000,
+        PART + 77,
+        2 * PART + 5,
+        3 * PART,
+        1000,
+        PART + 1,
+        2 * PART + 99,
+    ]) {
         // Both write pending records, so both came past the check in `create`.
         let (at_pending, then) = (meeting("pending"), meeting(folder));
         proxy.script(move |request| {
@@ -61,16 +70,31 @@ fn two_writers_meet(wish: &Wish, folder: &'static str) {
         let data = [pattern(len, 2 * round), pattern(len, 2 * round + 1)];
         let ends = std::thread::scope(|scope| {
             let write = |data: &Vec<u8>| Writer::spawn(command(&site.config), NAME).write_and_finish(data);
-            data.each_ref().map(|data| scope.spawn(move || write(data))).map(|thread| thread.join().unwrap())
+            data.each_ref()
+                .map(|data| scope.spawn(move || write(data)))
+                .map(|thread| thread.join().unwrap())
         });
-        let won: Vec<_> = ends.iter().zip(&data).filter(|(end, _)| end.code == 0).map(|(_, data)| data).collect();
-        let told = format!("round {round}: {:?}", ends.each_ref().map(|end| (end.code, &end.stderr)));
+        let won: Vec<_> = ends
+            .iter()
+            .zip(&data)
+            .filter(|(end, _)| end.code == 0)
+            .map(|(_, data)| data)
+            .collect();
+        let told = format!(
+            "round {round}: {:?}",
+            ends.each_ref().map(|end| (end.code, &end.stderr))
+        );
         let restored = restore(&server, &def(), CALL);
         assert!(won.iter().any(|data| **data == restored), "{told}");
         for lost in ends.iter().filter(|end| end.code != 0) {
             assert!(lost.code == 2 && lost.stderr.contains("another writer"), "{told}");
         }
-        assert_eq!((won.len(), site.keys_under("").len()), (1, 2), "{told}, {:?}", site.keys_under(""));
+        assert_eq!(
+            (won.len(), site.keys_under("").len()),
+            (1, 2),
+            "{told}, {:?}",
+            site.keys_under("")
+        );
         let bucket = site.bucket.clone();
         let uploads = site.with_store(move |store| async move { store.list_uploads(&bucket, None).await });
         assert!(uploads.unwrap().uploads.is_empty(), "{told}");
@@ -89,7 +113,10 @@ fn a_reader_beside_a_delete_reads_what_was_written_or_is_told_that_it_is_gone(wi
             Ok(read) => {
                 assert_eq!(read as usize, CALL.min(len - offset), "at {offset}");
                 fill(&mut expected, seed, offset as u64);
-                assert!(buffer[..read as usize] == expected[..read as usize], "wrong bytes at {offset}");
+                assert!(
+                    buffer[..read as usize] == expected[..read as usize],
+                    "wrong bytes at {offset}"
+                );
                 true
             }
             Err(error) => {
@@ -108,7 +135,10 @@ fn a_reader_beside_a_delete_reads_what_was_written_or_is_told_that_it_is_gone(wi
         // Read ahead or cached, some of it may still be there, but not all.
         assert!(!(0..len).step_by(CALL).all(&mut reads_right));
         image.close(0).unwrap();
-        assert_eq!(server.open("main", &def(), STSP_OPEN_READ).err().unwrap().code, STSP_ENOENT);
+        assert_eq!(
+            server.open("main", &def(), STSP_OPEN_READ).err().unwrap().code,
+            STSP_ENOENT
+        );
     }
     assert_eq!(site.keys_under(""), [""; 0]);
 }
@@ -141,7 +171,11 @@ fn an_image_that_another_host_completes_between_two_looks_is_found(wish: &Wish) 
     site.point_at(&[proxy.url()]);
     let server = site.open();
     let info = || server.info("main", &def()).map(drop);
-    let read = || server.open("main", &def(), STSP_OPEN_READ).and_then(|image| image.close(0));
+    let read = || {
+        server
+            .open("main", &def(), STSP_OPEN_READ)
+            .and_then(|image| image.close(0))
+    };
     let delete = || server.delete("main", &def());
     let looks: [&dyn Fn() -> HostResult<()>; 3] = [&info, &read, &delete];
     for look in looks {
@@ -169,7 +203,9 @@ fn a_clean_up_amid_a_probe_does_not_hide_what_the_server_can_do(wish: &Wish) {
     site.point_at(&[proxy.url()]);
     clean_up_before(&site, &proxy, "probe", 2);
     backup(&site.open(), &def(), b"x", CALL);
-    let probed = std::fs::read_dir(site.folder.path().join("state")).unwrap().map(|entry| entry.unwrap().path());
+    let probed = std::fs::read_dir(site.folder.path().join("state"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     // The clean-up asked nothing that needs a probe, so this is the only one.
     let mut files = probed.filter(|path| path.to_string_lossy().contains("/probe-"));
     let file = files.next().expect("what the probe found");
@@ -189,7 +225,14 @@ fn a_clean_up_amid_a_write_of_metadata_takes_none_of_them(wish: &Wish) {
     // The object with the metadata is there, and nothing names it yet.
     clean_up_before(&site, &proxy, "catalog", 1);
     image.close(0).unwrap();
-    assert_eq!(proxy.recent().iter().filter(|request| request.is("PutObject", "catalog")).count(), 1);
+    assert_eq!(
+        proxy
+            .recent()
+            .iter()
+            .filter(|request| request.is("PutObject", "catalog"))
+            .count(),
+        1
+    );
     let image = server.open("main", &def(), STSP_OPEN_READ).unwrap();
     assert_eq!(image.read_meta(&mut meta, 0).unwrap(), 200_000);
     image.close(0).unwrap();

@@ -19,16 +19,24 @@ pub struct Writer {
 impl Writer {
     /// `command` is `vastost-s3` with its configuration, or what leads to it; the image is `name` in LSU main.
     pub fn spawn(mut command: Command, name: &str) -> Self {
-        let mut child =
-            command.args(["put", "-", "--allow-empty", &format!("main/{name}")]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .args(["put", "-", "--allow-empty", &format!("main/{name}")])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
         let stdin = child.stdin.take();
-        Self { child: Some(child), stdin }
+        Self {
+            child: Some(child),
+            stdin,
+        }
     }
 
     /// As [`Writer::spawn`], and waits until the image is on the store as pending.
     pub fn start(site: &Site, command: Command, name: &str) -> Self {
         let writer = Self::spawn(command, name);
-        until("pending record", || site.keys_under("pending/").iter().any(|key| key.contains(name)));
+        until("pending record", || {
+            site.keys_under("pending/").iter().any(|key| key.contains(name))
+        });
         writer
     }
 

@@ -162,8 +162,12 @@ fn sweep(step: &str, prepare: &[&str], allowed: &[&str], way: Way, then: Then) {
     for number in 1..REQUESTS_MAX {
         let victim = rig.image(prepare);
         let died = rig.host_dies(step, victim, number, way);
-        let requests =
-            rig.proxy.recent().iter().map(|r| format!("{} {}", r.operation(), r.folder())).collect::<Vec<_>>();
+        let requests = rig
+            .proxy
+            .recent()
+            .iter()
+            .map(|r| format!("{} {}", r.operation(), r.folder()))
+            .collect::<Vec<_>>();
         let told = format!("{step}, request {number}, {way:?}: {requests:?}");
         let state = rig.state(victim);
         assert!(allowed.contains(&state.as_str()), "{state} after {told}");
@@ -186,12 +190,21 @@ fn sweep(step: &str, prepare: &[&str], allowed: &[&str], way: Way, then: Then) {
 
 impl Rig {
     fn new() -> Self {
-        let site = Site::new(&Wish { settings: SMALL_PARTS.into(), minio: true, ..Wish::default() });
+        let site = Site::new(&Wish {
+            settings: SMALL_PARTS.into(),
+            minio: true,
+            ..Wish::default()
+        });
         let proxy = Proxy::start(&site.url);
         let through = site.config.with_file_name("through.toml");
         let text = std::fs::read_to_string(&site.config).unwrap();
         std::fs::write(&through, text.replace(&site.url, &proxy.url())).unwrap();
-        let rig = Self { site, proxy, through, next: 10 };
+        let rig = Self {
+            site,
+            proxy,
+            through,
+            next: 10,
+        };
         rig.step("many-parts", BYSTANDERS[0]);
         rig.step("one", BYSTANDERS[1]);
         // The probe of the endpoint is done once for each of its two names, and is not what is counted here.
@@ -215,10 +228,11 @@ impl Rig {
         let victim = self.image(&[]);
         let pid = Arc::new(AtomicU32::new(0));
         let owned = Arc::clone(&pid);
-        self.proxy.script(move |request| match request.operation() == operation {
-            true => lethal(&owned, way),
-            false => Action::Forward,
-        });
+        self.proxy
+            .script(move |request| match request.operation() == operation {
+                true => lethal(&owned, way),
+                false => Action::Forward,
+            });
         let child = self.spawn_host(step, victim, &self.through);
         pid.store(child.id(), Ordering::SeqCst);
         finish(child, -1);
@@ -231,10 +245,11 @@ impl Rig {
         let victim = self.image(&["one"]);
         let pid = Arc::new(AtomicU32::new(0));
         let owned = Arc::clone(&pid);
-        self.proxy.script(move |request| match request.is("PutObject", "catalog") {
-            true => lethal(&owned, Way::AfterEffect),
-            false => Action::Forward,
-        });
+        self.proxy
+            .script(move |request| match request.is("PutObject", "catalog") {
+                true => lethal(&owned, Way::AfterEffect),
+                false => Action::Forward,
+            });
         let child = self.spawn_host("delete", victim, &self.through);
         pid.store(child.id(), Ordering::SeqCst);
         finish(child, -1);
@@ -273,10 +288,11 @@ impl Rig {
     fn arm(&self, number: usize, way: Way) -> Arc<AtomicU32> {
         let pid = Arc::new(AtomicU32::new(0));
         let (owned, before) = (Arc::clone(&pid), self.proxy.requests().len());
-        self.proxy.script(move |request| match request.number == before + number {
-            true => lethal(&owned, way),
-            false => Action::Forward,
-        });
+        self.proxy
+            .script(move |request| match request.number == before + number {
+                true => lethal(&owned, way),
+                false => Action::Forward,
+            });
         pid
     }
 
@@ -286,13 +302,23 @@ impl Rig {
         self.proxy.wait_idle();
         let text = String::from_utf8_lossy(&output.stderr);
         let died = self.proxy.recent().len() >= number;
-        assert_eq!(output.status.success(), !died, "request {number}: {} {text}", output.status);
+        assert_eq!(
+            output.status.success(),
+            !died,
+            "request {number}: {} {text}",
+            output.status
+        );
         died
     }
 
     fn spawn_cli(&self, args: &[&str], config: &PathBuf) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vastost-s3"));
-        command.arg("--config").arg(config).arg("--json").args(args).env_remove("VASTOST_CONFIG");
+        command
+            .arg("--config")
+            .arg(config)
+            .arg("--json")
+            .args(args)
+            .env_remove("VASTOST_CONFIG");
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
@@ -340,7 +366,11 @@ impl Rig {
         }
         self.cli(&["repair", "main", "--older-than", "0s", "--yes"], 0);
         for record in pending {
-            let date: u64 = record.rsplit('.').nth(2).and_then(|date| date.parse().ok()).expect("a date");
+            let date: u64 = record
+                .rsplit('.')
+                .nth(2)
+                .and_then(|date| date.parse().ok())
+                .expect("a date");
             assert_eq!(self.state(date - DATE), "complete", "{record} after {told}");
             self.step("delete", date - DATE);
         }
@@ -348,7 +378,11 @@ impl Rig {
 
     fn findings(&self, told: &str) -> Vec<Value> {
         let report = self.cli(&["verify", "main", "--deep", "--older-than", "0s"], 0);
-        assert_eq!(report["summary"]["lsus"]["main"]["notes"], serde_json::json!([]), "{told}");
+        assert_eq!(
+            report["summary"]["lsus"]["main"]["notes"],
+            serde_json::json!([]),
+            "{told}"
+        );
         report["findings"].as_array().unwrap().clone()
     }
 
@@ -358,8 +392,9 @@ impl Rig {
         for image in BYSTANDERS.iter().chain(whole) {
             let key = self.key_of("catalog/", *image);
             let (bucket, owned) = (self.site.bucket.clone(), key.clone());
-            let bytes =
-                self.site.with_store(move |store| async move { store.get_small(&bucket, &owned, 1 << 24).await });
+            let bytes = self
+                .site
+                .with_store(move |store| async move { store.get_small(&bucket, &owned, 1 << 24).await });
             let sidecar: Value = serde_json::from_slice(&bytes.unwrap()).unwrap();
             keep.insert(key);
             keep.insert(sidecar["data"]["key"].as_str().unwrap().to_owned());
@@ -373,14 +408,24 @@ impl Rig {
     /// Every key of the bucket, and every upload as `upload <id> <key>`.
     fn things(&self) -> BTreeSet<String> {
         let bucket = self.site.bucket.clone();
-        let uploads = self.site.with_store(move |store| async move { store.list_uploads(&bucket, None).await });
-        let uploads = uploads.unwrap().uploads.into_iter().map(|upload| format!("upload {} {}", upload.id, upload.key));
+        let uploads = self
+            .site
+            .with_store(move |store| async move { store.list_uploads(&bucket, None).await });
+        let uploads = uploads
+            .unwrap()
+            .uploads
+            .into_iter()
+            .map(|upload| format!("upload {} {}", upload.id, upload.key));
         self.site.keys_under("").into_iter().chain(uploads).collect()
     }
 
     fn key_of(&self, folder: &str, image: u64) -> String {
         let name = format!("crash_{}_", DATE + image);
-        self.site.keys_under(folder).into_iter().find(|key| key.contains(&name)).expect("a key of the image")
+        self.site
+            .keys_under(folder)
+            .into_iter()
+            .find(|key| key.contains(&name))
+            .expect("a key of the image")
     }
 
     /// Removes an object or overwrites it, behind the plug-in's back.
@@ -390,7 +435,10 @@ impl Rig {
         let body = with.map(|text| bytes::Bytes::from(text.to_owned()));
         let done = self.site.with_store(move |store| async move {
             match body {
-                Some(body) => store.put(&bucket, &key, body, WireCheck::None, &[], false).await.map(drop),
+                Some(body) => store
+                    .put(&bucket, &key, body, WireCheck::None, &[], false)
+                    .await
+                    .map(drop),
                 None => store.delete(&bucket, &key, None).await,
             }
         });
@@ -400,9 +448,16 @@ impl Rig {
 
 /// True when a finding stands for a thing: the thing itself, or all that belongs to its attempt or its deleted image.
 fn names(finding: &Value, thing: &str) -> bool {
-    let (key, image) = (finding["key"].as_str().unwrap_or_default(), finding["image"].as_str().unwrap_or_default());
-    let stem =
-        |key: &str| key.rsplit('/').next().and_then(|file| file.rsplit_once('.')).map(|(stem, _)| stem.to_owned());
+    let (key, image) = (
+        finding["key"].as_str().unwrap_or_default(),
+        finding["image"].as_str().unwrap_or_default(),
+    );
+    let stem = |key: &str| {
+        key.rsplit('/')
+            .next()
+            .and_then(|file| file.rsplit_once('.'))
+            .map(|(stem, _)| stem.to_owned())
+    };
     match finding["class"].as_str() {
         Some("pending-stale") => stem(key) == stem(thing),
         Some("delete-unfinished") => thing.contains(&image.replace(':', ".")),
@@ -443,6 +498,11 @@ fn finish(child: Child, code: i32) -> String {
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code().unwrap_or(-1), code, "{} {text} {stderr}", output.status);
+    assert_eq!(
+        output.status.code().unwrap_or(-1),
+        code,
+        "{} {text} {stderr}",
+        output.status
+    );
     text
 }

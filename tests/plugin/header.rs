@@ -13,14 +13,22 @@ fn generate() -> String {
     let config = cbindgen::Config::from_file(source("cbindgen.toml")).expect("cbindgen.toml");
     // cbindgen knows no strings that are not static C strings.
     let prefix = format!("\n// What server names of this plug-in begin with.\n#define STSP_PREFIX \"{STSP_PREFIX}\"");
-    let config = cbindgen::Config { after_includes: Some(prefix), ..config };
+    let config = cbindgen::Config {
+        after_includes: Some(prefix),
+        ..config
+    };
     let builder = cbindgen::Builder::new().with_config(config);
     let files = ["src/ost/abi.rs", "src/ost/status.rs", "src/ost/entry.rs"];
-    let bindings = files.iter().fold(builder, |builder, file| builder.with_src(source(file))).generate();
+    let bindings = files
+        .iter()
+        .fold(builder, |builder, file| builder.with_src(source(file)))
+        .generate();
     let mut text = Vec::new();
     bindings.expect("bindings").write(&mut text);
     // The rule for pointers stands once, in the head of the header.
-    String::from_utf8(text).expect("UTF-8").replace("//\n// # Safety\n// See the module.\n", "")
+    String::from_utf8(text)
+        .expect("UTF-8")
+        .replace("//\n// # Safety\n// See the module.\n", "")
 }
 
 #[test]
@@ -30,7 +38,10 @@ fn header_is_the_one_that_follows_from_the_sources() {
         std::fs::write(&file, &fresh).expect("write the header");
     }
     let committed = std::fs::read_to_string(&file).expect("include/stsp.h");
-    assert!(committed == fresh, "include/stsp.h is stale: VASTOST_UPDATE_HEADER=1 cargo test --test plugin header");
+    assert!(
+        committed == fresh,
+        "include/stsp.h is stale: VASTOST_UPDATE_HEADER=1 cargo test --test plugin header"
+    );
     assert!(!fresh.contains("# Safety"));
 }
 
@@ -38,8 +49,19 @@ fn compile(compiler: &str, standard: &str, extension: &str, text: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("test").with_extension(extension);
     std::fs::write(&file, text).unwrap();
-    let flags = [standard, "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "-I"];
-    run(Command::new(compiler).args(flags).arg(source("include")).arg(Path::new(&file)));
+    let flags = [
+        standard,
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-pedantic",
+        "-fsyntax-only",
+        "-I",
+    ];
+    run(Command::new(compiler)
+        .args(flags)
+        .arg(source("include"))
+        .arg(Path::new(&file)));
 }
 
 #[test]
@@ -51,8 +73,13 @@ fn header_compiles_alone_as_c99_and_as_cpp17() {
 #[test]
 fn the_example_in_the_header_compiles() {
     let text = std::fs::read_to_string(source("include/stsp.h")).unwrap();
-    let code = text.lines().skip_while(|line| !line.contains("A backup, whole")).skip(1);
-    let code = code.take_while(|line| *line != " */").map(|line| line.strip_prefix(" *").expect("a comment line"));
+    let code = text
+        .lines()
+        .skip_while(|line| !line.contains("A backup, whole"))
+        .skip(1);
+    let code = code
+        .take_while(|line| *line != " */")
+        .map(|line| line.strip_prefix(" *").expect("a comment line"));
     let code = code.collect::<Vec<_>>().join("\n");
     assert!(code.contains("stsp_close_image") && code.trim_end().ends_with('}'));
     // It zeroes the rest of each struct as C programmers do, and a file of its own would have a prototype.

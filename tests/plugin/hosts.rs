@@ -25,7 +25,12 @@ pub fn host() -> &'static PathBuf {
             .map(|name| source(&format!("tests/plugin/{name}.c")));
         let flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-I"];
         let mut compiler = Command::new("cc");
-        compiler.args(flags).arg(source("include")).args(files).args(["-ldl", "-pthread", "-o"]).arg(&fresh);
+        compiler
+            .args(flags)
+            .arg(source("include"))
+            .args(files)
+            .args(["-ldl", "-pthread", "-o"])
+            .arg(&fresh);
         run(&mut compiler);
         // A rename, so that another test run at the same time never starts half a file.
         std::fs::rename(&fresh, &program).expect("put the host in place");
@@ -34,11 +39,17 @@ pub fn host() -> &'static PathBuf {
 }
 
 fn site(settings: &str) -> Site {
-    Site::new(&Wish { settings: settings.into(), ..Wish::default() })
+    Site::new(&Wish {
+        settings: settings.into(),
+        ..Wish::default()
+    })
 }
 
 fn host_run(site: &Site, case: &str, number: u64) -> String {
-    let output = run(Command::new(host()).arg(plugin()).arg(&site.config).args([case, &number.to_string()]));
+    let output = run(Command::new(host())
+        .arg(plugin())
+        .arg(&site.config)
+        .args([case, &number.to_string()]));
     assert!(output.ends_with("good\n"), "{output}");
     output
 }
@@ -102,8 +113,9 @@ fn messages_come_on_the_callers_thread_one_for_each_failure() {
 
 #[test]
 fn a_server_that_cuts_connections_costs_an_error_and_not_the_host() {
-    let site =
-        site(&format!("{SMALL_PARTS}[retry]\nattempts = 2\nbackoff_max = \"10 ms\"\nbackoff_initial = \"1 ms\"\n"));
+    let site = site(&format!(
+        "{SMALL_PARTS}[retry]\nattempts = 2\nbackoff_max = \"10 ms\"\nbackoff_initial = \"1 ms\"\n"
+    ));
     behind_a_proxy(&site, OnPart::Cut);
     host_run(&site, "broken", 40 * MIB);
 }
@@ -128,7 +140,11 @@ fn valgrind_finds_no_error_and_no_leak() {
             "--errors-for-leak-kinds=definite",
             "--fair-sched=yes",
         ]);
-        valgrind.arg(host()).arg(plugin()).arg(&site.config).args([case, &number.to_string()]);
+        valgrind
+            .arg(host())
+            .arg(plugin())
+            .arg(&site.config)
+            .args([case, &number.to_string()]);
         let output = run(valgrind.env("HOST_SECONDS", "600"));
         assert!(output.ends_with("good\n"), "{output}");
     }

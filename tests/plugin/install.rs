@@ -30,7 +30,10 @@ fn install_puts_all_that_is_needed_in_place_and_may_be_repeated() {
     let so = plugin();
     let install = ["install", so.to_str().unwrap(), TOOL];
     let plugins = root.path().join("usr/openv/lib/ost-plugins");
-    let (tool, state) = (root.path().join("usr/bin/vastost-s3"), root.path().join("var/lib/vastost"));
+    let (tool, state) = (
+        root.path().join("usr/bin/vastost-s3"),
+        root.path().join("var/lib/vastost"),
+    );
     let config = root.path().join("etc/vastost/vastost.toml");
     for _ in 0..2 {
         run(&mut installer(root.path(), &install));
@@ -39,7 +42,10 @@ fn install_puts_all_that_is_needed_in_place_and_may_be_repeated() {
         assert_eq!(link, Path::new("libstspiVastData.so"));
         assert_eq!(installed(&tool), (0o755, size(TOOL)));
         assert_eq!(installed(&state).0, 0o755);
-        assert_eq!(std::fs::read(&config).unwrap(), std::fs::read(source("config/vastost.toml")).unwrap());
+        assert_eq!(
+            std::fs::read(&config).unwrap(),
+            std::fs::read(source("config/vastost.toml")).unwrap()
+        );
         assert_eq!(std::fs::read_dir(&plugins).unwrap().count(), 2);
     }
 
@@ -50,7 +56,10 @@ fn install_puts_all_that_is_needed_in_place_and_may_be_repeated() {
     assert_eq!(installed(&root.path().join("srv/state")).0, 0o755);
     std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o770)).unwrap();
     run(&mut installer(root.path(), &["uninstall"]));
-    assert_eq!(std::fs::read_to_string(&config).unwrap(), "state_dir = \"/srv/state\"\n");
+    assert_eq!(
+        std::fs::read_to_string(&config).unwrap(),
+        "state_dir = \"/srv/state\"\n"
+    );
     assert_eq!(std::fs::read_dir(&plugins).unwrap().count(), 0);
     assert!(!tool.exists() && state.join("usage-a-b.json").exists());
     assert_eq!(installed(&state).0, 0o770);

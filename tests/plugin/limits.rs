@@ -11,13 +11,19 @@ use crate::{plugin, run};
 const MIB: u64 = 1 << 20;
 
 fn site(settings: &str) -> Site {
-    Site::new(&Wish { settings: format!("{SMALL_PARTS}{settings}"), ..Wish::default() })
+    Site::new(&Wish {
+        settings: format!("{SMALL_PARTS}{settings}"),
+        ..Wish::default()
+    })
 }
 
 /// One case in a process of its own, begun by `before` if that is not empty.
 fn case(site: &Site, plugin: &Path, case: &str, number: u64, before: &str, environment: &[(&str, String)]) -> String {
     let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("{before} exec \"$0\" \"$@\"")).arg(host());
+    command
+        .arg("-c")
+        .arg(format!("{before} exec \"$0\" \"$@\""))
+        .arg(host());
     command.arg(plugin).arg(&site.config).args([case, &number.to_string()]);
     let output = run(command.envs(environment.iter().map(|(name, value)| (name, value))));
     assert!(output.ends_with("good\n"), "{output}");
@@ -25,7 +31,10 @@ fn case(site: &Site, plugin: &Path, case: &str, number: u64, before: &str, envir
 }
 
 fn mode(path: &Path) -> u32 {
-    std::fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).mode() & 0o7777
+    std::fs::metadata(path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        .mode()
+        & 0o7777
 }
 
 #[test]
@@ -37,7 +46,9 @@ fn a_host_without_threads_gets_codes_and_keeps_its_images() {
         case(&site, &plugin(), "one", 1, "", &[]);
         let user = format!("{}", 61_000 + most);
         if is_root {
-            run(Command::new("chown").args(["-R", &format!("{user}:{user}")]).arg(site.folder.path()));
+            run(Command::new("chown")
+                .args(["-R", &format!("{user}:{user}")])
+                .arg(site.folder.path()));
         }
         let output = case(&site, &plugin(), "few-threads", most, "", &[("HOST_UID", user)]);
         let expected = if most < 8 { "refuses" } else { "works" };
@@ -54,7 +65,14 @@ fn a_host_without_memory_gets_a_code_and_its_images_stay() {
 
 #[test]
 fn a_thread_that_is_cancelled_in_a_call_ends_after_it() {
-    case(&site("[log]\nfile = \"plugin.log\"\nlevel = \"trace\"\n"), &plugin(), "cancelled", 0, "", &[]);
+    case(
+        &site("[log]\nfile = \"plugin.log\"\nlevel = \"trace\"\n"),
+        &plugin(),
+        "cancelled",
+        0,
+        "",
+        &[],
+    );
 }
 
 #[test]
@@ -62,12 +80,26 @@ fn two_copies_in_one_process_keep_out_of_each_others_way() {
     let site = site("");
     let copy = site.folder.path().join("libother.so");
     std::fs::copy(plugin(), &copy).unwrap();
-    case(&site, &plugin(), "copies", 11 * MIB, "", &[("HOST_COPY", copy.display().to_string())]);
+    case(
+        &site,
+        &plugin(),
+        "copies",
+        11 * MIB,
+        "",
+        &[("HOST_COPY", copy.display().to_string())],
+    );
 }
 
 #[test]
 fn a_host_without_standard_streams_prints_into_no_connection() {
-    case(&site("[log]\nfile = \"plugin.log\"\n"), &plugin(), "closed-streams", 11 * MIB, "", &[]);
+    case(
+        &site("[log]\nfile = \"plugin.log\"\n"),
+        &plugin(),
+        "closed-streams",
+        11 * MIB,
+        "",
+        &[],
+    );
 }
 
 #[test]
@@ -77,13 +109,24 @@ fn every_call_fits_the_stack_that_the_header_names() {
     let share = if shipped.is_some() { 1 } else { 4 };
     let plugin = shipped.unwrap_or_else(plugin);
     let output = case(&site(""), &plugin, "stack", 11 * MIB, "", &[]);
-    let used: usize = output.split(' ').next().and_then(|number| number.parse().ok()).expect("bytes");
+    let used: usize = output
+        .split(' ')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .expect("bytes");
     println!("{used} bytes of stack");
     // The thread's own block, and the frames of the host.
     let own = 16 << 10;
     let most = share * vastost::ost::abi::STSP_STACK_MIN + own;
     assert!(used <= most, "{used}");
-    case(&site(""), &plugin, "stack", 11 * MIB, "", &[("HOST_STACK", most.to_string())]);
+    case(
+        &site(""),
+        &plugin,
+        "stack",
+        11 * MIB,
+        "",
+        &[("HOST_STACK", most.to_string())],
+    );
 }
 
 #[test]
@@ -95,7 +138,10 @@ fn what_is_written_has_its_own_mode_under_every_umask() {
         assert_eq!(mode(&at("plugin.log")), 0o640, "umask {mask}");
         for folder in ["state", "metrics"] {
             assert_eq!(mode(&at(folder)), 0o755, "umask {mask}");
-            let files: Vec<_> = std::fs::read_dir(at(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+            let files: Vec<_> = std::fs::read_dir(at(folder))
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .collect();
             assert!(!files.is_empty(), "{folder}");
             for file in files {
                 assert_eq!(mode(&file), 0o644, "umask {mask}: {}", file.display());
@@ -111,10 +157,16 @@ fn files_that_somebody_has_planted_are_left_alone_and_hold_nothing_up() {
     std::fs::create_dir(at("state")).unwrap();
     std::fs::write(at("victim"), "root:x:0:0").unwrap();
     symlink(at("victim"), at("state/usage-t-main.json")).unwrap();
-    run(Command::new("mkfifo").arg(at("state/usage-t-side.json")).arg(at("plugin.log")));
+    run(Command::new("mkfifo")
+        .arg(at("state/usage-t-side.json"))
+        .arg(at("plugin.log")));
     case(&site, &plugin(), "life", 11 * MIB, "", &[]);
     assert_eq!(std::fs::read_to_string(at("victim")).unwrap(), "root:x:0:0");
-    assert!(std::fs::symlink_metadata(at("state/usage-t-main.json")).unwrap().is_symlink());
+    assert!(
+        std::fs::symlink_metadata(at("state/usage-t-main.json"))
+            .unwrap()
+            .is_symlink()
+    );
 
     // The command line says what could not be kept, and what the configuration names.
     let tool = |arguments: &[&str]| {
@@ -125,13 +177,19 @@ fn files_that_somebody_has_planted_are_left_alone_and_hold_nothing_up() {
     };
     std::fs::set_permissions(&site.config, std::fs::Permissions::from_mode(0o666)).unwrap();
     let said = tool(&["config", "check"]);
-    for expected in ["every user can change it", "plugin.log is not written: it is a FIFO", "usage-t-main.json is not"]
-    {
+    for expected in [
+        "every user can change it",
+        "plugin.log is not written: it is a FIFO",
+        "usage-t-main.json is not",
+    ] {
         assert!(said.contains(expected), "{said}");
     }
     std::fs::write(at("data"), "data").unwrap();
     let said = tool(&["put", at("data").to_str().unwrap(), "main/planted"]);
-    for expected in ["plugin.log is not written: it is a FIFO", "usage-t-main.json: it is a symbolic link"] {
+    for expected in [
+        "plugin.log is not written: it is a FIFO",
+        "usage-t-main.json: it is a symbolic link",
+    ] {
         assert!(said.contains(expected), "{said}");
     }
 }

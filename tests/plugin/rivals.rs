@@ -29,7 +29,11 @@ fn run(site: &Site, step: &str, image: u64) -> String {
 
 #[test]
 fn of_two_hosts_that_finish_one_image_at_once_one_wins_and_nothing_else_is_left() {
-    let site = Site::new(&Wish { settings: SMALL_PARTS.into(), minio: true, ..Wish::default() });
+    let site = Site::new(&Wish {
+        settings: SMALL_PARTS.into(),
+        minio: true,
+        ..Wish::default()
+    });
     let proxy = Proxy::start(&site.url);
     site.point_at(&[proxy.url()]);
     // Both come past the check before either is seen to write; then they run free, or meet again at their last step.

@@ -21,7 +21,12 @@ pub fn run(mut client: Wire, upstream: &str, head: &[u8], request: &Request, act
         }
         Action::ResetRequest(When::Within) => {
             let mut server = client.dial(upstream)?;
-            let sent = send(&mut client, &mut server, head, &Meddle::end(request.length.unwrap_or(0) / 2));
+            let sent = send(
+                &mut client,
+                &mut server,
+                head,
+                &Meddle::end(request.length.unwrap_or(0) / 2),
+            );
             server.reset();
             client.reset();
             return sent.map(|()| None);
@@ -56,8 +61,14 @@ pub fn run(mut client: Wire, upstream: &str, head: &[u8], request: &Request, act
 fn relay(mut client: Wire, upstream: &str, head: &[u8], request: &Request, action: Action) -> Result<Option<Wire>> {
     let mut server = client.dial(upstream)?;
     let meddle = match action {
-        Action::FlipRequest(at) => Meddle { flip: Some(at), ..Meddle::default() },
-        Action::StallRequest(after, time) => Meddle { stall: Some((after, time)), ..Meddle::default() },
+        Action::FlipRequest(at) => Meddle {
+            flip: Some(at),
+            ..Meddle::default()
+        },
+        Action::StallRequest(after, time) => Meddle {
+            stall: Some((after, time)),
+            ..Meddle::default()
+        },
         _ => Meddle::default(),
     };
     send(&mut client, &mut server, head, &meddle)?;
@@ -92,7 +103,11 @@ fn damaged(mut client: Wire, upstream: &str, head: &[u8], request: &Request, act
         Action::DropAnswer => client.reset(),
         Action::HoldAnswer => client.wait_for_end(),
         Action::ResetAnswer => {
-            let part = if body.is_empty() { &answer[..answer.len() / 2] } else { &answer };
+            let part = if body.is_empty() {
+                &answer[..answer.len() / 2]
+            } else {
+                &answer
+            };
             whole(part, &body[..body.len() / 2])?;
             // Let the bytes arrive: a reset throws away what was not read yet.
             std::thread::sleep(Duration::from_millis(50));
@@ -101,7 +116,11 @@ fn damaged(mut client: Wire, upstream: &str, head: &[u8], request: &Request, act
         Action::TruncateAnswer => whole(&answer, &body[..body.len() / 2])?,
         Action::LengthenAnswer { bytes, announced } => {
             let longer = [&body[..], &vec![b'x'; bytes]].concat();
-            let answer = if announced { with_length(&answer, longer.len()) } else { answer };
+            let answer = if announced {
+                with_length(&answer, longer.len())
+            } else {
+                answer
+            };
             whole(&answer, &longer)?;
         }
         Action::FlipAnswer(at) => {
@@ -137,11 +156,28 @@ fn edited(
     change: Box<dyn FnOnce(&mut Reply) + Send>,
 ) -> Result<Option<Wire>> {
     let is_head = request.method == "HEAD";
-    let framing: &[&str] = if is_head { &[] } else { &["content-length", "transfer-encoding"] };
+    let framing: &[&str] = if is_head {
+        &[]
+    } else {
+        &["content-length", "transfer-encoding"]
+    };
     let text = String::from_utf8_lossy(&without(answer, framing)).into_owned();
-    let lines = text.trim_end().split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
-    let headers = lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect();
-    let mut reply = Reply { status: status(answer), headers, body, framed: Framed::Length, cut: None, stall: None };
+    let lines = text
+        .trim_end()
+        .split("\r\n")
+        .skip(1)
+        .filter_map(|line| line.split_once(':'));
+    let headers = lines
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
+    let mut reply = Reply {
+        status: status(answer),
+        headers,
+        body,
+        framed: Framed::Length,
+        cut: None,
+        stall: None,
+    };
     change(&mut reply);
 
     let mut text = format!("HTTP/1.1 {} Edited\r\n", reply.status);
@@ -161,7 +197,12 @@ fn edited(
     }
     let whole = match reply.framed {
         Framed::Chunked if reply.body.is_empty() => b"0\r\n\r\n".to_vec(),
-        Framed::Chunked => [format!("{:x}\r\n", reply.body.len()).as_bytes(), &reply.body, b"\r\n0\r\n\r\n"].concat(),
+        Framed::Chunked => [
+            format!("{:x}\r\n", reply.body.len()).as_bytes(),
+            &reply.body,
+            b"\r\n0\r\n\r\n",
+        ]
+        .concat(),
         _ => reply.body,
     };
     let sent = &whole[..reply.cut.unwrap_or(whole.len()).min(whole.len())];
@@ -186,7 +227,10 @@ struct Meddle {
 
 impl Meddle {
     fn end(at: u64) -> Self {
-        Self { end: Some(at), ..Self::default() }
+        Self {
+            end: Some(at),
+            ..Self::default()
+        }
     }
 }
 
@@ -207,10 +251,16 @@ fn send(client: &mut Wire, server: &mut Wire, head: &[u8], meddle: &Meddle) -> R
             std::thread::sleep(time);
             stall = None;
         }
-        let take = left.map_or(bytes.len(), |left| bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+        let take = left.map_or(bytes.len(), |left| {
+            bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX))
+        });
         open = open && server.write(&bytes[..take]).is_ok();
         left = left.map(|left| left - take as u64);
-        if left == Some(0) { Err(ErrorKind::Interrupted.into()) } else { Ok(()) }
+        if left == Some(0) {
+            Err(ErrorKind::Interrupted.into())
+        } else {
+            Ok(())
+        }
     });
     match sent {
         Err(error) if left == Some(0) && error.kind() == ErrorKind::Interrupted => Ok(()),

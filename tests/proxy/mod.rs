@@ -129,7 +129,11 @@ impl Answer {
     pub fn error(status: u16, code: &str) -> Self {
         let head = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
         let body = format!("{head}<Error><Code>{code}</Code><Message>scripted</Message></Error>");
-        Self { status, headers: vec![("Content-Type".into(), "application/xml".into())], body }
+        Self {
+            status,
+            headers: vec![("Content-Type".into(), "application/xml".into())],
+            body,
+        }
     }
 
     #[must_use]
@@ -191,7 +195,9 @@ impl Proxy {
                 if serving.stop.load(Ordering::Relaxed) {
                     return;
                 }
-                let (Ok(client), shared) = (client, Arc::clone(&serving)) else { continue };
+                let (Ok(client), shared) = (client, Arc::clone(&serving)) else {
+                    continue;
+                };
                 shared.open.fetch_add(1, Ordering::SeqCst);
                 shared.accepted.fetch_add(1, Ordering::SeqCst);
                 std::thread::spawn(move || {
@@ -284,7 +290,9 @@ impl Shared {
         let mut client = Wire::new(client, &self.stop)?;
         while let Some(head) = client.head()? {
             let (request, action) = self.decide(&head);
-            let Some(kept) = exchange::run(client, &self.upstream, &head, &request, action)? else { return Ok(()) };
+            let Some(kept) = exchange::run(client, &self.upstream, &head, &request, action)? else {
+                return Ok(());
+            };
             client = kept;
         }
         Ok(())
@@ -344,11 +352,19 @@ mod tests {
         }
         let seen = proxy.requests();
         assert_eq!(
-            seen.iter().map(|request| (request.number, request.nth)).collect::<Vec<_>>(),
+            seen.iter()
+                .map(|request| (request.number, request.nth))
+                .collect::<Vec<_>>(),
             [(1, 1), (2, 1), (3, 2)]
         );
-        assert_eq!((seen[0].operation(), seen[0].key(), seen[0].folder()), ("GetObject", "catalog/a.json", "catalog"));
-        assert_eq!((seen[0].query("x"), seen[0].query("y"), seen[0].query("z")), (Some("1"), Some(""), None));
+        assert_eq!(
+            (seen[0].operation(), seen[0].key(), seen[0].folder()),
+            ("GetObject", "catalog/a.json", "catalog")
+        );
+        assert_eq!(
+            (seen[0].query("x"), seen[0].query("y"), seen[0].query("z")),
+            (Some("1"), Some(""), None)
+        );
         assert_eq!(proxy.faults(), 2);
     }
 
@@ -362,8 +378,20 @@ mod tests {
         // 'b' with its lowest bit turned over; the offset wraps.
         assert!(answer(|| Action::FlipAnswer(5)).ends_with("\r\n\r\naccd"));
         assert!(answer(|| Action::TruncateAnswer).ends_with("Length: 4\r\n\r\nab"));
-        assert!(answer(|| Action::LengthenAnswer { bytes: 2, announced: false }).ends_with("Length: 4\r\n\r\nabcdxx"));
-        assert!(answer(|| Action::LengthenAnswer { bytes: 2, announced: true }).ends_with("Length: 6\r\n\r\nabcdxx"));
+        assert!(
+            answer(|| Action::LengthenAnswer {
+                bytes: 2,
+                announced: false
+            })
+            .ends_with("Length: 4\r\n\r\nabcdxx")
+        );
+        assert!(
+            answer(|| Action::LengthenAnswer {
+                bytes: 2,
+                announced: true
+            })
+            .ends_with("Length: 6\r\n\r\nabcdxx")
+        );
         assert_eq!(answer(|| Action::DropAnswer), "");
         assert_eq!(answer(|| Action::ResetRequest(When::Before)), "");
     }

@@ -39,8 +39,14 @@ impl Request {
             received: Instant::now(),
             method: method.to_owned(),
             path: path.to_owned(),
-            queries: query.split('&').filter(|part| !part.is_empty()).map(|part| pair(part, '=')).collect(),
-            headers: headers.map(|(name, value)| (name.to_ascii_lowercase(), value)).collect(),
+            queries: query
+                .split('&')
+                .filter(|part| !part.is_empty())
+                .map(|part| pair(part, '='))
+                .collect(),
+            headers: headers
+                .map(|(name, value)| (name.to_ascii_lowercase(), value))
+                .collect(),
             length: None,
         };
         request.length = request.header("content-length").and_then(|value| value.parse().ok());
@@ -48,23 +54,41 @@ impl Request {
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(have, _)| have == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A query parameter, percent-encoded as it came.
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.queries.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
+        self.queries
+            .iter()
+            .find(|(have, _)| have == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The object's key, percent-encoded as it came; empty for a request on a bucket. Path style only.
     pub fn key(&self) -> &str {
-        self.path.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key)
+        self.path
+            .trim_start_matches('/')
+            .split_once('/')
+            .map_or("", |(_, key)| key)
     }
 
     /// The first folder of the key or, for a listing, of its prefix: `backups`, `catalog`, `pending`, ...
     pub fn folder(&self) -> &str {
-        let name = if self.key().is_empty() { self.query("prefix").unwrap_or_default() } else { self.key() };
-        name.split('/').next().unwrap_or_default().split("%2F").next().unwrap_or_default()
+        let name = if self.key().is_empty() {
+            self.query("prefix").unwrap_or_default()
+        } else {
+            self.key()
+        };
+        name.split('/')
+            .next()
+            .unwrap_or_default()
+            .split("%2F")
+            .next()
+            .unwrap_or_default()
     }
 
     /// The name of the S3 operation.

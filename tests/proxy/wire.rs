@@ -32,7 +32,11 @@ impl Wire {
     pub fn new(stream: TcpStream, stop: &Arc<AtomicBool>) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LOOK))?;
-        Ok(Self { stream, buffer: Vec::new(), stop: Arc::clone(stop) })
+        Ok(Self {
+            stream,
+            buffer: Vec::new(),
+            stop: Arc::clone(stop),
+        })
     }
 
     /// A connection of its own to the same server as ever.
@@ -159,14 +163,21 @@ impl Wire {
 /// The value of a header, in lower case.
 pub fn header(head: &[u8], name: &str) -> Option<String> {
     let text = String::from_utf8_lossy(head).to_ascii_lowercase();
-    let line = text.split("\r\n").skip(1).find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim));
+    let line = text
+        .split("\r\n")
+        .skip(1)
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim));
     line.map(str::to_owned)
 }
 
 pub fn framing_of_request(head: &[u8]) -> Framing {
     match header(head, "transfer-encoding") {
         Some(coding) if coding.ends_with("chunked") => Framing::Chunked,
-        _ => Framing::Length(header(head, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0)),
+        _ => Framing::Length(
+            header(head, "content-length")
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0),
+        ),
     }
 }
 
@@ -185,5 +196,8 @@ pub fn framing_of_answer(head: &[u8], method: &str) -> Framing {
 
 pub fn status(head: &[u8]) -> u16 {
     let text = String::from_utf8_lossy(head);
-    text.split(' ').nth(1).and_then(|status| status.get(..3)?.parse().ok()).unwrap_or(0)
+    text.split(' ')
+        .nth(1)
+        .and_then(|status| status.get(..3)?.parse().ok())
+        .unwrap_or(0)
 }

@@ -487,7 +487,10 @@ pub fn size(text: &str) -> Result<u64, String> {
 
 /// A size that is not 0.
 pub fn some_size(text: &str) -> Result<u64, String> {
-    size(text).ok().filter(|bytes| *bytes > 0).ok_or_else(|| "a size above 0 with a unit, such as \"256 MiB\"".into())
+    size(text)
+        .ok()
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "a size above 0 with a unit, such as \"256 MiB\"".into())
 }
 
 /// `90s`, `15 min`, `24h`, `7d`.
@@ -512,7 +515,10 @@ fn shard(text: &str) -> Result<Shard, String> {
 
 /// Work done at once.
 pub fn jobs(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|jobs| (1..=256).contains(jobs)).ok_or_else(|| "a number from 1 to 256".to_owned())
+    text.parse()
+        .ok()
+        .filter(|jobs| (1..=256).contains(jobs))
+        .ok_or_else(|| "a number from 1 to 256".to_owned())
 }
 
 #[cfg(test)]
@@ -531,7 +537,15 @@ mod tests {
         assert_eq!(age("0s"), Ok(Duration::ZERO));
         assert_eq!(age("15 min"), Ok(Duration::from_secs(900)));
         assert_eq!(age("7d"), Ok(Duration::from_secs(7 * 86_400)));
-        for wrong in ["", "5", "h", "-1h", "1.5h", "99999999999999999999s", "99999999999999999d"] {
+        for wrong in [
+            "",
+            "5",
+            "h",
+            "-1h",
+            "1.5h",
+            "99999999999999999999s",
+            "99999999999999999d",
+        ] {
             assert!(age(wrong).is_err(), "{wrong}");
         }
     }

@@ -73,9 +73,19 @@ pub fn run(global: &Global, options: &Options) -> Outcome {
     interrupt::watch()?;
     let (mut guard, swept) = Guard::take(&lsu)?;
     let (noise, until) = (Noise::new(), Instant::now() + options.time);
-    let bench = Bench { global, options, site: &site, lsu: lsu.config().name.clone(), noise, bytes, until };
+    let bench = Bench {
+        global,
+        options,
+        site: &site,
+        lsu: lsu.config().name.clone(),
+        noise,
+        bytes,
+        until,
+    };
     let mut runs = Vec::new();
-    let measured = bench.begin(&catalog, &plan, &swept).and_then(|()| bench.measure(&plan, &mut guard, &mut runs));
+    let measured = bench
+        .begin(&catalog, &plan, &swept)
+        .and_then(|()| bench.measure(&plan, &mut guard, &mut runs));
     match (measured, guard.release()) {
         (Ok(()), Ok(())) => bench.end(&catalog, &plan, &swept, &runs),
         (Ok(()), Err(error)) | (Err(error), Ok(())) => Err(error),
@@ -86,7 +96,10 @@ pub fn run(global: &Global, options: &Options) -> Outcome {
 /// The site with every path of its configuration absolute: the settings to be measured are files in another folder.
 fn open(global: &Global) -> Result<Site, Box<dyn Error>> {
     let config = std::path::absolute(Site::open(global)?.config.path)?;
-    Site::open(&Global { config: Some(config), ..global.clone() })
+    Site::open(&Global {
+        config: Some(config),
+        ..global.clone()
+    })
 }
 
 /// The LSU that is named, or the only one.
@@ -118,7 +131,10 @@ fn agree(lsu: &Lsu, options: &Options, plan: &Plan, bytes: u64) -> Result<(), Bo
         "{count} combinations, up to {bytes} at once in LSU {name} at {at}, as fast as they go, for up to {minutes} min.\nBegin? [y/N]"
     ));
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|error| format!("read the answer: {error}"))?;
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| format!("read the answer: {error}"))?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err("nothing was done".into()),
@@ -129,7 +145,10 @@ impl Bench<'_> {
     /// What is known before the first run.
     fn begin(&self, catalog: &Catalog, plan: &Plan, swept: &Swept) -> Result<(), Box<dyn Error>> {
         if swept.removed > 0 {
-            hint(&format!("removed {} that an earlier bench left", counted(swept.removed as u64, "image")));
+            hint(&format!(
+                "removed {} that an earlier bench left",
+                counted(swept.removed as u64, "image")
+            ));
         }
         if let Some(failed) = &swept.failed {
             hint(&format!("{failed}; the next bench tries again"));
@@ -146,8 +165,14 @@ impl Bench<'_> {
         if !self.global.quiet {
             let (at, cost) = (catalog.endpoint(), self.noise.cost_per_gib().as_secs_f64());
             let budget = size_text(self.site.config.pool.budget_bytes);
-            line(&format!("LSU {} at {at}, calls of 256 KiB, pool budget {budget}, {} processors", self.lsu, cpus()))?;
-            line(&format!("{cost:.2} CPU s/GiB of what is written up are the noise's, not the plug-in's"))?;
+            line(&format!(
+                "LSU {} at {at}, calls of 256 KiB, pool budget {budget}, {} processors",
+                self.lsu,
+                cpus()
+            ))?;
+            line(&format!(
+                "{cost:.2} CPU s/GiB of what is written up are the noise's, not the plug-in's"
+            ))?;
         }
         table::head()
     }
@@ -178,7 +203,14 @@ impl Bench<'_> {
         let size = self.options.size.unwrap_or(self.bytes / combination.streams as u64);
         let progress = self.progress(Direction::Up, combination, self.options.size);
         let (run, sizes) = Run::of(Direction::Up, combination, || {
-            streams::write(server, &self.lsu, defs, size, &self.noise, &Watch::new(self.write_end(), &progress))
+            streams::write(
+                server,
+                &self.lsu,
+                defs,
+                size,
+                &self.noise,
+                &Watch::new(self.write_end(), &progress),
+            )
         })?;
         drop(progress);
         if mode.up() {
@@ -206,12 +238,21 @@ impl Bench<'_> {
 
     /// When the writers of a run that begins now stop.
     fn write_end(&self) -> Instant {
-        if self.options.size.is_some() { self.until } else { self.until.min(Instant::now() + SLICE) }
+        if self.options.size.is_some() {
+            self.until
+        } else {
+            self.until.min(Instant::now() + SLICE)
+        }
     }
 
     /// `size` is what one stream moves, where that is known.
     fn progress(&self, direction: Direction, combination: Combination, size: Option<u64>) -> Progress {
-        let Combination { wire, part_size, parts_in_flight, streams } = combination;
+        let Combination {
+            wire,
+            part_size,
+            parts_in_flight,
+            streams,
+        } = combination;
         let (name, wire, part) = (direction.name(), wire.name(), size_text(part_size));
         let what = format!("{name} {wire} {part} x {parts_in_flight}, {streams} at once");
         Progress::new(self.global, &what, size.map(|size| size.saturating_mul(streams as u64)))
@@ -223,7 +264,11 @@ impl Bench<'_> {
         let wanted = plan.combinations.len() * self.options.mode.directions();
         let not_measured = wanted.saturating_sub(runs.len());
         // Nothing measured is no success.
-        let code = if runs.is_empty() { ExitCode::from(COULD_NOT_RUN) } else { ExitCode::SUCCESS };
+        let code = if runs.is_empty() {
+            ExitCode::from(COULD_NOT_RUN)
+        } else {
+            ExitCode::SUCCESS
+        };
         if self.global.json {
             let runs: Vec<_> = runs.iter().map(Run::to_json).collect();
             output::json(&json!({

@@ -50,13 +50,19 @@ fn check(global: &Global, found: Result<Config, Box<dyn Error>>) -> Outcome {
         let document = json!({ "schema": 1, "valid": error.is_none(), "error": error, "warnings": warnings });
         output::unread_is_fine(output::json(&document))?;
     } else {
-        warnings.iter().for_each(|warning| complain(&format!("warning: {warning}")));
+        warnings
+            .iter()
+            .for_each(|warning| complain(&format!("warning: {warning}")));
         match &found {
             Ok(config) => output::unread_is_fine(line(&describe(config)))?,
             Err(error) => complain(&chain(error.as_ref())),
         }
     }
-    Ok(if found.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_PROBLEMS) })
+    Ok(if found.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FOUND_PROBLEMS)
+    })
 }
 
 /// Credentials files that no server could be opened with.
@@ -65,7 +71,9 @@ fn unusable_keys(config: &Config) -> Vec<String> {
         Source::File(path) => Some(path),
         _ => None,
     });
-    files.filter_map(|path| KeyPair::load(path).err().map(|error| chain(&error))).collect()
+    files
+        .filter_map(|path| KeyPair::load(path).err().map(|error| chain(&error)))
+        .collect()
 }
 
 /// Folders that the plug-in would leave its counters or its log in, and cannot.
@@ -75,14 +83,24 @@ fn unwritable_folders(config: &Config) -> Vec<String> {
     let folders = metrics.into_iter().chain(log);
     let wrong = |what: &str, folder: &Path| {
         let error = try_folder(folder).err()?;
-        Some(format!("the {what} folder {} cannot be written: {error}", folder.display()))
+        Some(format!(
+            "the {what} folder {} cannot be written: {error}",
+            folder.display()
+        ))
     };
     folders.filter_map(|(what, folder)| wrong(what, folder)).collect()
 }
 
 fn describe(config: &Config) -> String {
-    let (servers, lsus) =
-        (config.servers.len(), config.servers.values().map(|server| server.lsus.len()).sum::<usize>());
+    let (servers, lsus) = (
+        config.servers.len(),
+        config.servers.values().map(|server| server.lsus.len()).sum::<usize>(),
+    );
     let plural = |count: usize| if count == 1 { "" } else { "s" };
-    format!("{}: ok, {servers} server{}, {lsus} LSU{}", config.path.display(), plural(servers), plural(lsus))
+    format!(
+        "{}: ok, {servers} server{}, {lsus} LSU{}",
+        config.path.display(),
+        plural(servers),
+        plural(lsus)
+    )
 }

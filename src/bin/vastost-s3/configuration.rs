@@ -49,7 +49,10 @@ pub fn find_at(explicit: Option<&Path>, by: &str) -> Result<Config, Box<dyn Erro
 }
 
 fn is_nowhere() -> bool {
-    let is_missing =
-        |place: &Path| place.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let is_missing = |place: &Path| {
+        place
+            .symlink_metadata()
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
     places().iter().all(|place| is_missing(place))
 }

@@ -41,8 +41,16 @@ pub fn run(global: &Global, args: &Demo) -> Outcome {
     if let Some(folder) = &args.serve {
         return serve(folder, args.until_eof);
     }
-    let temporary = if args.keep.is_none() { Some(TemporaryFolder::new("demo")?) } else { None };
-    let folder = args.keep.clone().or_else(|| temporary.as_ref().map(TemporaryFolder::path)).unwrap_or_default();
+    let temporary = if args.keep.is_none() {
+        Some(TemporaryFolder::new("demo")?)
+    } else {
+        None
+    };
+    let folder = args
+        .keep
+        .clone()
+        .or_else(|| temporary.as_ref().map(TemporaryFolder::path))
+        .unwrap_or_default();
     let server = Server::start(&folder)?;
     let config = folder.join("vastost.toml");
     say(
@@ -67,12 +75,19 @@ pub fn run(global: &Global, args: &Demo) -> Outcome {
 fn measure(config: &Path, args: &Demo) -> Result<Figures, Failure> {
     let version = host::init()?;
     let server = host::open_server("VastData:demo", config, None)?;
-    let images: Vec<_> =
-        (0..args.streams as u64).map(|n| Definition::new(format!("demo{n}_{DATE}_C1_F1"), DATE)).collect();
-    server.create(LSU, &Definition::new("warmup", 0))?.close(STSP_CLOSEF_COMPLETE)?;
+    let images: Vec<_> = (0..args.streams as u64)
+        .map(|n| Definition::new(format!("demo{n}_{DATE}_C1_F1"), DATE))
+        .collect();
+    server
+        .create(LSU, &Definition::new("warmup", 0))?
+        .close(STSP_CLOSEF_COMPLETE)?;
     server.delete(LSU, &Definition::new("warmup", 0))?;
     let backup = Span::of(|| in_parallel(&images, |n, def| backup(&server, def, n, args.size)))?;
-    let mut listed = server.list(LSU, &HostFilter::default())?.into_iter().map(|(def, _)| def).collect::<Vec<_>>();
+    let mut listed = server
+        .list(LSU, &HostFilter::default())?
+        .into_iter()
+        .map(|(def, _)| def)
+        .collect::<Vec<_>>();
     listed.sort_by(|a, b| a.basename.cmp(&b.basename));
     let mut expected = images.clone();
     expected.sort_by(|a, b| a.basename.cmp(&b.basename));
@@ -87,7 +102,14 @@ fn measure(config: &Path, args: &Demo) -> Result<Figures, Failure> {
     server.close()?;
     let rss_bytes = peak_rss_bytes();
     host::terminate();
-    Ok(Figures { version, backup, restore, images: images.len(), deleted, rss_bytes })
+    Ok(Figures {
+        version,
+        backup,
+        restore,
+        images: images.len(),
+        deleted,
+        rss_bytes,
+    })
 }
 
 fn in_parallel(
@@ -96,9 +118,13 @@ fn in_parallel(
 ) -> Result<(), Failure> {
     let results: Vec<Result<(), String>> = std::thread::scope(|scope| {
         let work = &work;
-        let threads: Vec<_> = (0..).zip(images).map(|(n, def)| scope.spawn(move || work(n, def))).collect();
-        let joined =
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("a stream's thread failed".into())));
+        let threads: Vec<_> = (0..)
+            .zip(images)
+            .map(|(n, def)| scope.spawn(move || work(n, def)))
+            .collect();
+        let joined = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err("a stream's thread failed".into())));
         joined.collect()
     });
     results.into_iter().collect::<Result<(), String>>().map_err(Into::into)
@@ -119,7 +145,10 @@ impl Stream {
             word ^= word << 17;
             word.to_le_bytes()
         };
-        Self { block: (0..CALL / 8).flat_map(|_| next()).collect(), number }
+        Self {
+            block: (0..CALL / 8).flat_map(|_| next()).collect(),
+            number,
+        }
     }
 
     fn at(&mut self, offset: u64, len: usize) -> &[u8] {
@@ -178,9 +207,14 @@ fn report(global: &Global, args: &Demo, config: &Path, figures: &Figures) -> Res
     output::line(&figures.restore.to_row("restore", bytes))?;
     let deleted = if figures.deleted > 0 { ", deleted" } else { "" };
     let images = output::counted(figures.images as u64, "image");
-    output::line(&format!("{images} written, listed, restored, every byte compared{deleted}"))?;
+    output::line(&format!(
+        "{images} written, listed, restored, every byte compared{deleted}"
+    ))?;
     let rss = figures.rss_bytes >> 20;
-    output::line(&format!("peak RSS {rss} MiB of host and plug-in, pool budget {}", size_text(budget)))?;
+    output::line(&format!(
+        "peak RSS {rss} MiB of host and plug-in, pool budget {}",
+        size_text(budget)
+    ))?;
     Ok(())
 }
 

@@ -42,17 +42,26 @@ pub fn run(global: &Global, _: &args::Doctor) -> Outcome {
     interrupt::watch()?;
     let mut report = Report::new(global);
     match configuration::find(global) {
-        Err(error) => {
-            report.fail("config", chain(error.as_ref()), "correct the file, or write one with `vastost-s3 init`")?
-        }
+        Err(error) => report.fail(
+            "config",
+            chain(error.as_ref()),
+            "correct the file, or write one with `vastost-s3 init`",
+        )?,
         Ok(config) => {
             let (servers, path) = (config.servers.len(), config.path.display());
-            report.pass("config", format!("{path}, {servers} server{}", if servers == 1 { "" } else { "s" }))?;
+            report.pass(
+                "config",
+                format!("{path}, {servers} server{}", if servers == 1 { "" } else { "s" }),
+            )?;
             all(global, &patience(config), &mut report)?;
         }
     }
     let failed = report.end()?;
-    Ok(if failed { ExitCode::from(FOUND_PROBLEMS) } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::from(FOUND_PROBLEMS)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// An LSU, and what an image that was tried in it showed, or why it failed.
@@ -111,7 +120,11 @@ fn check_server(config: &Config, server: &Server, engine: &Engine, report: &mut 
         // Without keys nothing can be signed; the credentials check has said so.
         return server.lsus.iter().try_for_each(|lsu| {
             let advice = "give doctor keys, as the credentials check says";
-            report.warn(&format!("{} list", lsu.name), "not checked: there are no keys".into(), advice)
+            report.warn(
+                &format!("{} list", lsu.name),
+                "not checked: there are no keys".into(),
+                advice,
+            )
         });
     };
     let store = match Store::new(engine, config, server, given) {
@@ -134,7 +147,10 @@ fn check_credentials(server: &Server, report: &mut Report) -> Result<Option<Opti
     match &server.credentials {
         Source::File(path) => match KeyPair::load(path) {
             Ok(pair) => {
-                report.pass(check, format!("file {}, access key {}", path.display(), pair.access_key_id))?;
+                report.pass(
+                    check,
+                    format!("file {}, access key {}", path.display(), pair.access_key_id),
+                )?;
                 Ok(Some(None))
             }
             Err(error) => {
@@ -149,7 +165,10 @@ fn check_credentials(server: &Server, report: &mut Report) -> Result<Option<Opti
         Source::NetBackup => match credentials::from_environment() {
             Some(pair) => {
                 let id = &pair.access_key_id;
-                report.pass(check, format!("NetBackup's own in jobs; here access key {id} of the environment"))?;
+                report.pass(
+                    check,
+                    format!("NetBackup's own in jobs; here access key {id} of the environment"),
+                )?;
                 Ok(Some(Some(pair)))
             }
             None => {
@@ -159,13 +178,18 @@ fn check_credentials(server: &Server, report: &mut Report) -> Result<Option<Opti
             }
         },
         Source::Profile(name) => report.pass(check, format!("AWS profile {name}")).map(|()| Some(None)),
-        Source::Aws => report.pass(check, "the AWS chain: environment, default profile, …".into()).map(|()| Some(None)),
+        Source::Aws => report
+            .pass(check, "the AWS chain: environment, default profile, …".into())
+            .map(|()| Some(None)),
     }
 }
 
 /// One authenticated request; false when the store does not accept us.
 fn check_signature(server: &Server, store: &Store, report: &mut Report) -> Result<bool, Box<dyn Error>> {
-    let (owned, first) = (store.clone(), server.lsus.first().map(|lsu| (lsu.bucket.clone(), lsu.prefix.clone())));
+    let (owned, first) = (
+        store.clone(),
+        server.lsus.first().map(|lsu| (lsu.bucket.clone(), lsu.prefix.clone())),
+    );
     let answer = store.run(async move {
         match first {
             Some((bucket, prefix)) => owned.list(&bucket, &prefix, true, None, None).await.map(drop),
@@ -193,15 +217,22 @@ fn check_signature(server: &Server, store: &Store, report: &mut Report) -> Resul
 }
 
 fn check_discovery(server: &Server, store: &Store, report: &mut Report) -> Done {
-    let Some(prefix) = &server.bucket_prefix else { return Ok(()) };
+    let Some(prefix) = &server.bucket_prefix else {
+        return Ok(());
+    };
     let owned = store.clone();
     match store.run(async move { owned.list_buckets().await }) {
         Ok(buckets) => {
-            let found = buckets.iter().filter(|bucket| server.discovered(bucket).is_some()).count();
+            let found = buckets
+                .iter()
+                .filter(|bucket| server.discovered(bucket).is_some())
+                .count();
             report.pass("discovery", format!("{found} buckets begin with {prefix}"))
         }
-        Err(error) => {
-            report.fail("discovery", error.to_string(), "let the key list buckets, or name the LSUs one by one")
-        }
+        Err(error) => report.fail(
+            "discovery",
+            error.to_string(),
+            "let the key list buckets, or name the LSUs one by one",
+        ),
     }
 }

@@ -28,8 +28,17 @@ impl Draft {
         draft.push(format!(".{}.part", uuid::Uuid::new_v4().simple()));
         let path = target.with_file_name(draft);
         // Read as well: who locks the file may have to read it later.
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path)?;
-        Ok(Self { path, target: target.into(), file: Some(file) })
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&path)?;
+        Ok(Self {
+            path,
+            target: target.into(),
+            file: Some(file),
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -37,7 +46,9 @@ impl Draft {
     }
 
     pub fn file(&self) -> io::Result<&File> {
-        self.file.as_ref().ok_or_else(|| io::Error::other("the draft is closed"))
+        self.file
+            .as_ref()
+            .ok_or_else(|| io::Error::other("the draft is closed"))
     }
 
     /// Puts the file in its place, in exchange for a regular file or a link that is there.
@@ -70,7 +81,10 @@ impl Draft {
 
     /// On disk, and no more a draft; gone when that fails.
     fn close(&mut self) -> io::Result<File> {
-        let file = self.file.take().ok_or_else(|| io::Error::other("the draft is closed"))?;
+        let file = self
+            .file
+            .take()
+            .ok_or_else(|| io::Error::other("the draft is closed"))?;
         let synced = file.sync_all();
         if synced.is_err() {
             let _ = std::fs::remove_file(&self.path);
@@ -116,22 +130,36 @@ mod tests {
     fn a_draft_touches_no_other_file_and_leaves_none() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("x".repeat(255));
-        let drafts = [Draft::create(&target, 0o644).unwrap(), Draft::create(&target, 0o644).unwrap()];
+        let drafts = [
+            Draft::create(&target, 0o644).unwrap(),
+            Draft::create(&target, 0o644).unwrap(),
+        ];
         assert_eq!(names(folder.path()), 2);
         let [first, second] = drafts;
         drop(first);
         assert_eq!(names(folder.path()), 1);
         second.file().unwrap().write_all(b"whole").unwrap();
         second.place_new().unwrap();
-        assert_eq!((std::fs::read(&target).unwrap(), names(folder.path())), (b"whole".to_vec(), 1));
+        assert_eq!(
+            (std::fs::read(&target).unwrap(), names(folder.path())),
+            (b"whole".to_vec(), 1)
+        );
         assert!(Draft::create(&target, 0o644).unwrap().place_new().is_err());
-        assert_eq!((std::fs::read(&target).unwrap(), names(folder.path())), (b"whole".to_vec(), 1));
+        assert_eq!(
+            (std::fs::read(&target).unwrap(), names(folder.path())),
+            (b"whole".to_vec(), 1)
+        );
         Draft::create(&target, 0o644).unwrap().replace().unwrap();
         assert_eq!((std::fs::read(&target).unwrap(), names(folder.path())), (Vec::new(), 1));
         // What stands there may be a device by now.
         std::fs::remove_file(&target).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
-        assert!(Draft::create(&folder.path().join("socket"), 0o644).unwrap().replace().is_err());
+        assert!(
+            Draft::create(&folder.path().join("socket"), 0o644)
+                .unwrap()
+                .replace()
+                .is_err()
+        );
         assert_eq!(names(folder.path()), 1);
     }
 }

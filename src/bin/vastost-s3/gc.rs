@@ -11,9 +11,14 @@ pub fn run(global: &Global, args: &Gc) -> Outcome {
     let acts = Acts {
         plan: &|found| found.remedy.as_ref().and_then(|remedy| plan(remedy, args.orphan_data)),
         act: &|lsu, found| {
-            let Some(remedy) = found.remedy.clone() else { return Done::NotNeeded };
+            let Some(remedy) = found.remedy.clone() else {
+                return Done::NotNeeded;
+            };
             let (owned, key) = (lsu.clone(), found.finding.key.clone().unwrap_or_default());
-            match lsu.store().run(async move { remove(&owned, &remedy, grace_seconds).await }) {
+            match lsu
+                .store()
+                .run(async move { remove(&owned, &remedy, grace_seconds).await })
+            {
                 Ok(Removed::Yes) => {
                     tracing::info!(lsu = found.finding.lsu, key, "removed: {}", found.finding.found);
                     Done::Yes(String::new())

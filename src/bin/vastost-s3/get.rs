@@ -90,9 +90,10 @@ impl Target {
             // A link stays, and leads to the new file.
             Ok(found) => Ok(Self::Replaced(path.canonicalize().map_err(open)?, found)),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(open(error)),
-            _ if path.symlink_metadata().is_ok() => {
-                Err(format!("{} is a symbolic link that leads nowhere; remove it, or name the file", path.display()))
-            }
+            _ if path.symlink_metadata().is_ok() => Err(format!(
+                "{} is a symbolic link that leads nowhere; remove it, or name the file",
+                path.display()
+            )),
             _ => Ok(Self::New(path.into())),
         }
     }
@@ -131,7 +132,10 @@ fn deliver(image: &HostImage, size: u64, target: &Target, progress: &Progress) -
     match target {
         Target::Stdout => {
             // Not io::stdout: it would look for line ends in the image.
-            let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(|error| format!("open stdout: {error}"))?;
+            let stdout = io::stdout()
+                .as_fd()
+                .try_clone_to_owned()
+                .map_err(|error| format!("open stdout: {error}"))?;
             let copied = copy(image, size, File::from(stdout), progress, stdout_error);
             let (len, file) = copied.map_err(|error| taken_away(error, size))?;
             stdout_error(settle(&file))?;
@@ -139,7 +143,9 @@ fn deliver(image: &HostImage, size: u64, target: &Target, progress: &Progress) -
         }
         Target::Direct(path) => {
             let opened = writer::open(path)?;
-            let (len, file) = copy(image, size, named(path, opened)?, progress, |written| named(path, written))?;
+            let (len, file) = copy(image, size, named(path, opened)?, progress, |written| {
+                named(path, written)
+            })?;
             named(path, settle(&file))?;
             Ok(len)
         }
@@ -174,7 +180,10 @@ fn settle(file: &File) -> io::Result<()> {
 
 /// True for what our stdout leads to, by whatever name: nothing but the image may be written there.
 fn is_stdout(found: &Metadata) -> bool {
-    let stdout = io::stdout().as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata());
+    let stdout = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .and_then(|fd| File::from(fd).metadata());
     let place = |metadata: &Metadata| (metadata.dev(), metadata.ino());
     // A terminal may be asked for by name, and shows our words as well.
     !io::stdout().is_terminal() && stdout.is_ok_and(|stdout| place(&stdout) == place(found))
@@ -186,7 +195,10 @@ fn taken_away(error: Box<dyn Error>, size: u64) -> Box<dyn Error> {
         return error;
     }
     let size = grouped(size);
-    Problem(format!("what reads from standard output ended before it had all {size} bytes of the image")).into()
+    Problem(format!(
+        "what reads from standard output ended before it had all {size} bytes of the image"
+    ))
+    .into()
 }
 
 fn to_file(
@@ -214,7 +226,9 @@ fn copy(
     let writer = Writer::start(to)?;
     let mut offset = 0;
     loop {
-        let Some(mut buffer) = writer.empty_buffer()? else { break };
+        let Some(mut buffer) = writer.empty_buffer()? else {
+            break;
+        };
         buffer.resize(BUFFER_BYTES, 0);
         let len = image.read(&mut buffer, offset)?;
         buffer.truncate(usize::try_from(len)?);

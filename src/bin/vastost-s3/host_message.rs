@@ -8,7 +8,9 @@ use vastost::ost::host::HostError;
 pub fn text(error: &HostError) -> String {
     let whole = error.to_string();
     let call = whole.strip_prefix("vastost ").filter(|call| call.starts_with("stsp_"));
-    let Some((_, message)) = call.and_then(|call| call.split_once(": ")) else { return whole };
+    let Some((_, message)) = call.and_then(|call| call.split_once(": ")) else {
+        return whole;
+    };
     match message.split_once(": ") {
         Some((lsu, rest)) if lsu.starts_with("LSU ") && !lsu.contains(", ") && rest.contains(lsu) => rest.to_owned(),
         _ => message.to_owned(),
@@ -36,7 +38,13 @@ mod tests {
             ),
             ("text with a NUL byte", "text with a NUL byte"),
         ] {
-            assert_eq!(text(&HostError { code: 1, message: message.into() }), told);
+            assert_eq!(
+                text(&HostError {
+                    code: 1,
+                    message: message.into()
+                }),
+                told
+            );
         }
     }
 }

@@ -93,11 +93,15 @@ impl Shown {
                 retention: sidecar.retention.clone(),
                 ..of(Some(&sidecar.content), &sidecar.meta)
             },
-            Described::Here(Image::Pending { record, .. }) => {
-                More { upload_id: record.upload_id.clone(), ..of(record.content.as_ref(), &record.meta) }
-            }
+            Described::Here(Image::Pending { record, .. }) => More {
+                upload_id: record.upload_id.clone(),
+                ..of(record.content.as_ref(), &record.meta)
+            },
         };
-        Self { more: Some(more), ..Self::new(lsu, image) }
+        Self {
+            more: Some(more),
+            ..Self::new(lsu, image)
+        }
     }
 }
 
@@ -106,7 +110,10 @@ pub fn print_json(global: &Global, lsu: &str, id: ImageId) -> Result<(), Box<dyn
     let catalog = Site::open(global)?.catalog()?;
     let lsu = catalog.lsu(lsu)?;
     let image = describe(&lsu, id)?;
-    output::json(&Document { schema: 1, images: vec![Shown::new(&lsu, &image)] })
+    output::json(&Document {
+        schema: 1,
+        images: vec![Shown::new(&lsu, &image)],
+    })
 }
 
 /// The record of one image.
@@ -118,7 +125,10 @@ pub fn describe(lsu: &Lsu, id: ImageId) -> vastost::error::Result<Described> {
 fn complete(lsu: &Lsu, state: &'static str, sidecar: &Sidecar) -> Shown {
     let completed = Some(sidecar.completed.clone());
     let content = Some(&sidecar.content);
-    Shown { completed, ..base(lsu, state, &sidecar.image, content, &sidecar.created, &sidecar.writer) }
+    Shown {
+        completed,
+        ..base(lsu, state, &sidecar.image, content, &sidecar.created, &sidecar.writer)
+    }
 }
 
 fn unfinished(lsu: &Lsu, pending: &Pending, held: bool) -> Shown {
@@ -127,8 +137,18 @@ fn unfinished(lsu: &Lsu, pending: &Pending, held: bool) -> Shown {
         PendingState::Writing => "abandoned",
         PendingState::Incomplete => "pending",
     };
-    let shown = base(lsu, state, &pending.image, pending.content.as_ref(), &pending.created, &pending.writer);
-    Shown { key: pending.key.clone(), ..shown }
+    let shown = base(
+        lsu,
+        state,
+        &pending.image,
+        pending.content.as_ref(),
+        &pending.created,
+        &pending.writer,
+    );
+    Shown {
+        key: pending.key.clone(),
+        ..shown
+    }
 }
 
 fn base(

@@ -16,7 +16,10 @@ pub fn run(global: &Global, args: &Info) -> Outcome {
     let id = name.find_in(&lsu, args.newest)?;
     let shown = Shown::full(&lsu, &describe(&lsu, id)?);
     if global.json {
-        json(&Document { schema: 1, images: vec![shown] })?;
+        json(&Document {
+            schema: 1,
+            images: vec![shown],
+        })?;
     } else {
         table(&shown)?;
     }
@@ -31,7 +34,14 @@ fn table(image: &Shown) -> Result<(), Box<dyn std::error::Error>> {
         ("date", utc(image.date)),
         ("state", image.state.to_owned()),
         ("size", format!("{} ({} bytes)", human_size(image.size), image.size)),
-        ("policy", if image.policy.is_empty() { none() } else { image.policy.clone() }),
+        (
+            "policy",
+            if image.policy.is_empty() {
+                none()
+            } else {
+                image.policy.clone()
+            },
+        ),
         ("type", image.image_type.to_string()),
         ("created", image.created.clone()),
         ("completed", image.completed.clone().unwrap_or_else(none)),
@@ -39,7 +49,13 @@ fn table(image: &Shown) -> Result<(), Box<dyn std::error::Error>> {
         ("key", image.key.clone()),
         ("ETag", image.etag.clone().unwrap_or_else(none)),
         ("CRC64NVME", crc),
-        ("writer", format!("{}, process {}, vastost {}", image.writer.host, image.writer.pid, image.writer.version)),
+        (
+            "writer",
+            format!(
+                "{}, process {}, vastost {}",
+                image.writer.host, image.writer.pid, image.writer.version
+            ),
+        ),
     ];
     for (label, value) in rows {
         line(&format!("{label:<10} {value}"))?;
@@ -51,7 +67,10 @@ fn more(more: &More) -> Result<(), Box<dyn std::error::Error>> {
     line(&format!("{:<10} {} bytes", "metadata", more.meta_size))?;
     let given = [("version", more.version_id.clone()), ("upload", more.upload_id.clone())];
     let retention = more.retention.as_ref().map(ToString::to_string);
-    for (label, value) in given.into_iter().chain([("rebuilt", more.rebuilt.clone()), ("retention", retention)]) {
+    for (label, value) in given
+        .into_iter()
+        .chain([("rebuilt", more.rebuilt.clone()), ("retention", retention)])
+    {
         if let Some(value) = value {
             line(&format!("{label:<10} {value}"))?;
         }

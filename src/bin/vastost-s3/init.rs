@@ -53,7 +53,12 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
         // Nobody answers questions for nothing.
         files::refuse_overwrite(args, None)?;
     }
-    let plan = Plan { args, endpoints: endpoints(args)?, lsus: lsus(args)?, keys: keys(args)? };
+    let plan = Plan {
+        args,
+        endpoints: endpoints(args)?,
+        lsus: lsus(args)?,
+        keys: keys(args)?,
+    };
     let text = files::text(&plan)?;
     // What the checker refuses is not written.
     let config = Config::parse(&text, &args.output)?;
@@ -67,7 +72,9 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
         match outcome {
             Ok(done) if !global.quiet && !global.json => line(&format!("LSU {lsu}: {done}"))?,
             Ok(_) => {}
-            Err(why) => complain(&format!("LSU {lsu} cannot be used yet: {why}; `vastost-s3 doctor` tells more")),
+            Err(why) => complain(&format!(
+                "LSU {lsu} cannot be used yet: {why}; `vastost-s3 doctor` tells more"
+            )),
         }
     }
     if global.json {
@@ -87,7 +94,11 @@ fn write(plan: &Plan<'_>, text: &str, config: &Config) -> Result<Written, Box<dy
     if let Some((path, keys)) = &keys {
         files::refuse_keys(args, path, keys)?;
     }
-    let created = if args.create { create_buckets(config, &plan.keys)? } else { Vec::new() };
+    let created = if args.create {
+        create_buckets(config, &plan.keys)?
+    } else {
+        Vec::new()
+    };
 
     let mut kept = None;
     if let Some((path, keys)) = &keys {
@@ -95,7 +106,11 @@ fn write(plan: &Plan<'_>, text: &str, config: &Config) -> Result<Written, Box<dy
         files::write_new(args, path, keys, files::SECRET_MODE)?;
     }
     files::write_new(args, &args.output, text, 0o644)?;
-    Ok(Written { keys: keys.map(|(path, _)| path), kept, created })
+    Ok(Written {
+        keys: keys.map(|(path, _)| path),
+        kept,
+        created,
+    })
 }
 
 fn document(args: &Init, written: &Written, tried: Vec<doctor::Tried>) -> Value {
@@ -127,8 +142,18 @@ fn endpoints(args: &Init) -> Result<Vec<String>, Box<dyn Error>> {
 
 fn lsus(args: &Init) -> Result<Vec<(String, String)>, Box<dyn Error>> {
     let given = if args.lsus.is_empty() {
-        let some = |text: &str| if ask::words(text).is_empty() { Err("at least one name".to_owned()) } else { Ok(()) };
-        ask::words(&ask::until_valid("Names of the LSUs (NAME or NAME=BUCKET, with spaces between)", "--lsu", some)?)
+        let some = |text: &str| {
+            if ask::words(text).is_empty() {
+                Err("at least one name".to_owned())
+            } else {
+                Ok(())
+            }
+        };
+        ask::words(&ask::until_valid(
+            "Names of the LSUs (NAME or NAME=BUCKET, with spaces between)",
+            "--lsu",
+            some,
+        )?)
     } else {
         args.lsus.clone()
     };
@@ -158,12 +183,20 @@ fn keys(args: &Init) -> Result<Keys, Box<dyn Error>> {
     };
     let Some(secret_access_key) = variable("AWS_SECRET_ACCESS_KEY") else {
         let secret_access_key = ask::secret("Secret access key (not shown)", "AWS_SECRET_ACCESS_KEY")?;
-        return Ok(Keys::Pair(KeyPair { access_key_id, secret_access_key, session_token: None }));
+        return Ok(Keys::Pair(KeyPair {
+            access_key_id,
+            secret_access_key,
+            session_token: None,
+        }));
     };
     // A token beside the secret is of the same keys, unless the environment names others.
     let is_same = variable("AWS_ACCESS_KEY_ID").is_none_or(|id| id == access_key_id);
     let session_token = variable("AWS_SESSION_TOKEN").filter(|_| is_same);
-    Ok(Keys::Pair(KeyPair { access_key_id, secret_access_key, session_token }))
+    Ok(Keys::Pair(KeyPair {
+        access_key_id,
+        secret_access_key,
+        session_token,
+    }))
 }
 
 /// Makes the buckets that are missing. The keys are not in their file yet, and are handed over as NetBackup's are.
@@ -174,7 +207,10 @@ fn create_buckets(config: &Config, keys: &Keys) -> Result<Vec<String>, Box<dyn E
         let store = match keys {
             Keys::Profile(_) => Store::new(&engine, config, server, None)?,
             Keys::Pair(pair) => {
-                let handed = Server { credentials: Source::NetBackup, ..server.clone() };
+                let handed = Server {
+                    credentials: Source::NetBackup,
+                    ..server.clone()
+                };
                 Store::new(&engine, config, &handed, Some(pair.clone()))?
             }
         };
@@ -211,7 +247,9 @@ fn tell(plan: &Plan<'_>, written: &Written) -> Result<(), Box<dyn Error>> {
     }
     line("")?;
     line("Next:")?;
-    line(&format!("  vastost-s3 --config {output} doctor    # checks all of it, and says what is missing"))?;
+    line(&format!(
+        "  vastost-s3 --config {output} doctor    # checks all of it, and says what is missing"
+    ))?;
     line(&format!(
         "NetBackup's storage server is VastData:{}; it looks for the file beside the plug-in and at",
         plan.args.name

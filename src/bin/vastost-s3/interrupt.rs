@@ -45,7 +45,9 @@ pub fn watch() -> Result<(), Box<dyn Error>> {
             heard();
         }
     };
-    std::thread::Builder::new().name("vastost-signals".into()).spawn(watch)?;
+    std::thread::Builder::new()
+        .name("vastost-signals".into())
+        .spawn(watch)?;
     Ok(())
 }
 
@@ -67,13 +69,19 @@ fn heard() {
 /// True when whoever started us has asked that SIGHUP be ignored, as `nohup` does.
 fn is_hangup_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    let ignored = status
+        .lines()
+        .find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     ignored.is_some_and(|mask| mask >> (SIGHUP - 1) & 1 == 1)
 }
 
 /// [`Interrupted`] once the user has asked to end.
 pub fn check() -> Result<(), Box<dyn Error>> {
-    if ASKED.load(Ordering::SeqCst) { Err(Interrupted.into()) } else { Ok(()) }
+    if ASKED.load(Ordering::SeqCst) {
+        Err(Interrupted.into())
+    } else {
+        Ok(())
+    }
 }
 
 /// A half-written file, removed also by the signal that ends the process at once; `None` when it is whole or gone.

@@ -28,14 +28,23 @@ const RECORDS_AT_ONCE: usize = 16;
 type Done = Result<(), Box<dyn Error>>;
 
 pub fn run(global: &Global, args: &Ls) -> Outcome {
-    let Some(place) = &args.place else { return lsus::run(global, args) };
+    let Some(place) = &args.place else {
+        return lsus::run(global, args);
+    };
     let (lsu, prefix) = split(place)?;
     let catalog = Site::open(global)?.catalog()?;
     let lsu = catalog.lsu(&lsu)?;
     let prefix = prefix.unwrap_or_default();
     let listing = Listing::new(&lsu, filter(args, prefix));
     let is_whole = prefix.is_empty() && !has_filter(args);
-    images(Printer { is_whole, ..Printer::new(global, args) }, &lsu, listing)
+    images(
+        Printer {
+            is_whole,
+            ..Printer::new(global, args)
+        },
+        &lsu,
+        listing,
+    )
 }
 
 fn filter(args: &Ls, prefix: &[u8]) -> Filter {
@@ -129,11 +138,24 @@ impl Printer {
             _ => Form::Table,
         };
         let (pending, complete, quiet) = (args.pending, args.complete, global.quiet);
-        Self { form, pending, complete, is_whole: false, quiet, count: 0, bytes: 0, unreadable: 0 }
+        Self {
+            form,
+            pending,
+            complete,
+            is_whole: false,
+            quiet,
+            count: 0,
+            bytes: 0,
+            unreadable: 0,
+        }
     }
 
     fn begin(&self) -> Done {
-        if self.form == Form::Json { raw(b"{\"schema\":1,\"images\":[") } else { Ok(()) }
+        if self.form == Form::Json {
+            raw(b"{\"schema\":1,\"images\":[")
+        } else {
+            Ok(())
+        }
     }
 
     fn print(&mut self, image: &Shown) -> Done {
@@ -169,7 +191,12 @@ impl Printer {
     /// A record that is none: the others are listed, and the exit code says that one is missing.
     fn unreadable(&mut self, lsu: &Lsu, listed: &Listed, error: &vastost::error::Error) {
         self.unreadable += 1;
-        complain(&format!("{}/{} cannot be listed: {}", lsu.config().name, listed.id, chain(error)));
+        complain(&format!(
+            "{}/{} cannot be listed: {}",
+            lsu.config().name,
+            listed.id,
+            chain(error)
+        ));
     }
 
     /// The listing could not be read to its end: what was printed is closed, and says so.
@@ -190,7 +217,11 @@ impl Printer {
         if self.form == Form::Json {
             let records = counted(self.unreadable, "record");
             let error = output::json_text(&format!("the list is not complete: {records} cannot be read"))?;
-            let end = if self.unreadable == 0 { "\n]}\n".to_owned() } else { format!("\n],\"error\":{error}}}\n") };
+            let end = if self.unreadable == 0 {
+                "\n]}\n".to_owned()
+            } else {
+                format!("\n],\"error\":{error}}}\n")
+            };
             raw(end.as_bytes())?;
         } else if self.count == 0 {
             // What cannot be read was named, and may be what was asked for.
@@ -201,7 +232,11 @@ impl Printer {
             output::flush()?;
             output::hint(&format!("{}, {}", counted(self.count, "image"), human_size(self.bytes)));
         }
-        Ok(if self.unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::from(COULD_NOT_RUN) })
+        Ok(if self.unreadable == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(COULD_NOT_RUN)
+        })
     }
 
     fn nothing(&self, lsu: &str) -> String {

@@ -86,7 +86,11 @@ fn main() -> ExitCode {
             if cli.global.json {
                 output::error_document(&text);
             }
-            ExitCode::from(if error.is::<Problem>() { FOUND_PROBLEMS } else { COULD_NOT_RUN })
+            ExitCode::from(if error.is::<Problem>() {
+                FOUND_PROBLEMS
+            } else {
+                COULD_NOT_RUN
+            })
         }
     }
 }
@@ -109,7 +113,11 @@ fn refuse(error: &clap::Error) -> ExitCode {
         let text = text.split("\n\n").next().unwrap_or_default();
         output::error_document(text.strip_prefix("error: ").unwrap_or(text).replace('\n', " ").trim());
     }
-    if error.use_stderr() { ExitCode::from(COULD_NOT_RUN) } else { ExitCode::SUCCESS }
+    if error.use_stderr() {
+        ExitCode::from(COULD_NOT_RUN)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 fn run(cli: &Cli) -> Outcome {
@@ -142,13 +150,17 @@ fn start_log(global: &Global) {
         _ => "debug",
     };
     let filter = tracing_subscriber::EnvFilter::new(format!("warn,vastost={level}"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     drop(log.try_init());
 }
 
 /// An error with all its causes in one line.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.downcast_ref::<HostError>().map_or_else(|| error.to_string(), host_message::text);
+    let mut text = error
+        .downcast_ref::<HostError>()
+        .map_or_else(|| error.to_string(), host_message::text);
     let mut at = error;
     // The library's own errors print their causes themselves.
     while !at.is::<vastost::error::Error>() {

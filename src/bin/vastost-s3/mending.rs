@@ -43,7 +43,10 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
     let options = Options {
         level: Level::Quick,
         leftovers: true,
-        filter: Filter { client: args.client.as_ref().map(crate::name::to_name), ..Filter::default() },
+        filter: Filter {
+            client: args.client.as_ref().map(crate::name::to_name),
+            ..Filter::default()
+        },
         shard: None,
         grace_seconds: args.older_than.as_secs(),
         second_look: SECOND_LOOK,
@@ -79,7 +82,10 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
     let is_empty = rows.is_empty() && unlisted.is_empty() && saw_nothing(&audited.report);
     let unknown_client = args.client.as_ref().filter(|_| is_empty);
     if global.json {
-        let actions: Vec<_> = rows.iter().map(|(found, plan, done)| to_json(found, plan, done.as_ref())).collect();
+        let actions: Vec<_> = rows
+            .iter()
+            .map(|(found, plan, done)| to_json(found, plan, done.as_ref()))
+            .collect();
         let mut errors = unlisted.clone();
         errors.extend(interrupt::check().err().map(|error| error.to_string()));
         let document = json!({ "schema": 1, "dry_run": !args.yes, "actions": actions });
@@ -94,7 +100,9 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
         let young = young(&audited);
         if young > 0 {
             let objects = output::counted(young as u64, "data object");
-            hint(&format!("left alone, without a record but younger than --older-than: {objects}"));
+            hint(&format!(
+                "left alone, without a record but younger than --older-than: {objects}"
+            ));
         }
     }
     // What was done until then has been told.
@@ -103,28 +111,51 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
         return Err(nobody(&client.to_string_lossy(), &audited.report).into());
     }
     let failed = rows.iter().any(|(_, _, done)| matches!(done, Some(Done::Failed(_))));
-    Ok(if failed || !unlisted.is_empty() { ExitCode::from(FOUND_PROBLEMS) } else { ExitCode::SUCCESS })
+    Ok(if failed || !unlisted.is_empty() {
+        ExitCode::from(FOUND_PROBLEMS)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// How many data objects without a record are too young to be touched.
 fn young(audited: &Audited) -> usize {
     let is_orphan = |class: Class| class == Class::OrphanData;
-    let named = audited.report.findings.iter().filter(|finding| is_orphan(finding.class)).count();
-    let old = audited.found.iter().filter(|(_, found)| is_orphan(found.finding.class)).count();
+    let named = audited
+        .report
+        .findings
+        .iter()
+        .filter(|finding| is_orphan(finding.class))
+        .count();
+    let old = audited
+        .found
+        .iter()
+        .filter(|(_, found)| is_orphan(found.finding.class))
+        .count();
     named.saturating_sub(old)
 }
 
 fn nobody(client: &str, report: &Report) -> String {
     let lsus: Vec<_> = report.summary.lsus.keys().map(String::as_str).collect();
-    format!("no image of client {client} is in LSU {}, so nothing was looked at", lsus.join(", "))
+    format!(
+        "no image of client {client} is in LSU {}, so nothing was looked at",
+        lsus.join(", ")
+    )
 }
 
 /// What could not be looked at. An LSU of which nothing could be listed at all is an error.
 fn unlisted(report: &Report) -> Result<Vec<String>, Box<dyn Error>> {
-    let unreadable: Vec<_> = report.findings.iter().filter(|f| f.class == Class::Unreadable).collect();
+    let unreadable: Vec<_> = report
+        .findings
+        .iter()
+        .filter(|f| f.class == Class::Unreadable)
+        .collect();
     let lsus = report.summary.lsus.len();
     let dead = unreadable.iter().filter(|finding| finding.image.is_none()).count();
-    let told: Vec<_> = unreadable.iter().map(|finding| format!("{}: {}", finding.lsu, finding.found)).collect();
+    let told: Vec<_> = unreadable
+        .iter()
+        .map(|finding| format!("{}: {}", finding.lsu, finding.found))
+        .collect();
     if dead > 0 && dead == lsus {
         return Err(format!("no LSU could be listed: {}", told.join("; ")).into());
     }
@@ -137,7 +168,9 @@ fn unlisted(report: &Report) -> Result<Vec<String>, Box<dyn Error>> {
 /// True when nothing of what was asked for is there, not even debris: its name may be wrong.
 fn saw_nothing(report: &Report) -> bool {
     let is_empty = |states: &States| {
-        [states.good, states.damaged, states.pending, states.deleting].iter().all(|count| count.images == 0)
+        [states.good, states.damaged, states.pending, states.deleting]
+            .iter()
+            .all(|count| count.images == 0)
     };
     report.findings.is_empty() && report.summary.lsus.values().all(|lsu| is_empty(&lsu.states))
 }

@@ -38,13 +38,22 @@ pub struct ImageName {
 impl ImageName {
     pub fn parse(text: &OsStr) -> Result<Self, Box<dyn Error>> {
         let (lsu, rest) = split(text)?;
-        let wrong = |why: &str| format!("{}: {why}; an image is named LSU/basename or LSU/basename:date", show(text));
-        let rest = rest.filter(|rest| !rest.is_empty()).ok_or_else(|| wrong("no image is named"))?;
+        let wrong = |why: &str| {
+            format!(
+                "{}: {why}; an image is named LSU/basename or LSU/basename:date",
+                show(text)
+            )
+        };
+        let rest = rest
+            .filter(|rest| !rest.is_empty())
+            .ok_or_else(|| wrong("no image is named"))?;
         let last = rest.iter().rposition(|byte| *byte == b':').map(|at| rest.split_at(at));
         let (basename, date, tail) = match last {
-            Some((basename, date)) if is_date(date) => {
-                (basename, Some(parse_date(date).ok_or_else(|| wrong("the date is too late"))?), None)
-            }
+            Some((basename, date)) if is_date(date) => (
+                basename,
+                Some(parse_date(date).ok_or_else(|| wrong("the date is too late"))?),
+                None,
+            ),
             Some((_, tail)) => (rest, None, Some(String::from_utf8_lossy(tail).into_owned())),
             None => (rest, None, None),
         };
@@ -55,10 +64,18 @@ impl ImageName {
         if basename.contains(&0) {
             return Err(wrong("a basename has no NUL byte").into());
         }
-        let name = Self { lsu, basename, date, tail };
+        let name = Self {
+            lsu,
+            basename,
+            date,
+            tail,
+        };
         if name.basename.len() >= STSP_NAME_SIZE {
             let max = basename_max(name.own_date().unwrap_or_else(now));
-            return Err(wrong(&format!("with this date a basename has at most {max} bytes after escaping")).into());
+            return Err(wrong(&format!(
+                "with this date a basename has at most {max} bytes after escaping"
+            ))
+            .into());
         }
         Ok(name)
     }
@@ -81,7 +98,8 @@ impl ImageName {
 
     /// The date that was given, or that the basename carries.
     pub fn own_date(&self) -> Option<u64> {
-        self.date.or_else(|| parse_basename(&self.basename).map(|(_, ctime)| ctime))
+        self.date
+            .or_else(|| parse_basename(&self.basename).map(|(_, ctime)| ctime))
     }
 
     /// The one image that is meant, by the records on the store. With `newest` it is the latest complete one of that
@@ -111,7 +129,11 @@ impl ImageName {
     fn dates_in(&self, lsu: &Lsu) -> Result<Vec<u64>, Box<dyn Error>> {
         let (basename, mut dates) = (Name::new(self.basename.clone()), Vec::new());
         let client = Some(Name::new(self.id(0)?.client()));
-        let filter = Filter { client, basename_prefix: basename.clone(), ..Filter::default() };
+        let filter = Filter {
+            client,
+            basename_prefix: basename.clone(),
+            ..Filter::default()
+        };
         let mut listing = Listing::new(lsu, filter);
         while let Some(listed) = listing.next_image()? {
             dates.extend((listed.id.basename == basename).then_some(listed.id.date));
@@ -122,11 +144,15 @@ impl ImageName {
     fn hidden_dates_in(&self, lsu: &Lsu) -> Result<Vec<u64>, Box<dyn Error>> {
         let client = Name::new(self.id(0)?.client());
         let (owned, folder) = (lsu.clone(), lsu.keys().folder(Folder::Catalog, Some(&client)));
-        let keys = lsu.store().run(async move { owned.store().list_versioned_keys(owned.bucket(), &folder).await });
+        let keys = lsu
+            .store()
+            .run(async move { owned.store().list_versioned_keys(owned.bucket(), &folder).await });
         let why = match keys {
             Ok(keys) => {
                 let ids = keys.iter().filter_map(|key| lsu.keys().parse(Folder::Catalog, key));
-                let dates = ids.filter(|(id, _)| id.basename.as_bytes() == self.basename).map(|(id, _)| id.date);
+                let dates = ids
+                    .filter(|(id, _)| id.basename.as_bytes() == self.basename)
+                    .map(|(id, _)| id.date);
                 let dates: Vec<_> = dates.collect();
                 if !dates.is_empty() {
                     return Ok(dates);
@@ -137,15 +163,21 @@ impl ImageName {
         };
         let name = self.shown();
         let way_out = "from NetBackup's catalog or a list of the bucket's versions";
-        Err(format!("no image {name} ({why}); one that no list shows is named with its date, {name}:DATE, {way_out}")
-            .into())
+        Err(
+            format!("no image {name} ({why}); one that no list shows is named with its date, {name}:DATE, {way_out}")
+                .into(),
+        )
     }
 
     /// As [`ImageName::find_in`], by the plug-in.
     pub fn find(&self, server: &HostServer, newest: bool) -> Result<ImageId, Box<dyn Error>> {
         let dates = || -> Result<Vec<u64>, Box<dyn Error>> {
             let (client, mut dates) = (self.id(0)?.client().to_vec(), Vec::new());
-            let filter = HostFilter { client, basename_prefix: self.basename.clone(), ..HostFilter::default() };
+            let filter = HostFilter {
+                client,
+                basename_prefix: self.basename.clone(),
+                ..HostFilter::default()
+            };
             server.for_each_image(&self.lsu, &filter, |def, _| {
                 dates.extend((def.basename == self.basename).then_some(def.date));
             })?;
@@ -200,7 +232,12 @@ impl ImageName {
 
     fn ambiguous(&self, dates: &[u64]) -> String {
         let (name, count) = (self.shown(), dates.len());
-        let named = dates.iter().rev().take(CANDIDATES_MAX).map(|date| format!("{name}:{date}")).collect::<Vec<_>>();
+        let named = dates
+            .iter()
+            .rev()
+            .take(CANDIDATES_MAX)
+            .map(|date| format!("{name}:{date}"))
+            .collect::<Vec<_>>();
         let more = match count.saturating_sub(CANDIDATES_MAX) {
             0 => String::new(),
             more => format!(" and {more} more"),
@@ -235,7 +272,10 @@ pub fn full_name(lsu: &str, basename: &[u8], date: u64) -> String {
 
 /// The bytes of a name that was typed: those that it is the escaped form of, else its own.
 pub fn typed(text: &[u8]) -> Vec<u8> {
-    std::str::from_utf8(text).ok().and_then(unescape).unwrap_or_else(|| text.to_vec())
+    std::str::from_utf8(text)
+        .ok()
+        .and_then(unescape)
+        .unwrap_or_else(|| text.to_vec())
 }
 
 /// A name as it was typed.
@@ -275,7 +315,11 @@ fn moment(text: &str, into_day: u64) -> Result<u64, String> {
         return text.parse().map_err(|_| wrong());
     }
     let day: jiff::civil::Date = text.parse().map_err(|_| wrong())?;
-    let start = day.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| wrong())?.timestamp().as_second();
+    let start = day
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .map_err(|_| wrong())?
+        .timestamp()
+        .as_second();
     Ok(u64::try_from(start).map_err(|_| wrong())? + into_day)
 }
 
@@ -302,7 +346,11 @@ mod tests {
 
     #[test]
     fn a_name_is_lsu_basename_and_perhaps_date() {
-        let parse = |text: &str| ImageName::parse(OsStr::new(text)).map(|n| (n.lsu, n.basename, n.date)).ok();
+        let parse = |text: &str| {
+            ImageName::parse(OsStr::new(text))
+                .map(|n| (n.lsu, n.basename, n.date))
+                .ok()
+        };
         assert_eq!(parse("a/b"), Some(("a".into(), b"b".to_vec(), None)));
         assert_eq!(parse("a/b/c:12"), Some(("a".into(), b"b/c".to_vec(), Some(12))));
         assert_eq!(parse("a/b:x"), Some(("a".into(), b"b:x".to_vec(), None)));
@@ -313,13 +361,24 @@ mod tests {
 
     #[test]
     fn what_is_shown_of_a_name_is_read_as_that_name() {
-        let names: [&[u8]; 8] =
-            [b"db01_1_C1_F1", b"a b/c", b"x=20y", b"x=y", b"evil\nmain/b:5", b".hidden", b"\xff=20", b"=3D"];
+        let names: [&[u8]; 8] = [
+            b"db01_1_C1_F1",
+            b"a b/c",
+            b"x=20y",
+            b"x=y",
+            b"evil\nmain/b:5",
+            b".hidden",
+            b"\xff=20",
+            b"=3D",
+        ];
         for name in names.into_iter().chain(["\u{202e}gpj".as_bytes(), "größer".as_bytes()]) {
             assert_eq!(typed(shown(name).as_bytes()), name);
             assert_eq!(typed(escape(name).as_bytes()), name);
         }
-        assert_eq!((shown(b"a b"), shown(b"x=20y"), shown(b"a\n")), ("a b".into(), "x=3D20y".into(), "a=0A".into()));
+        assert_eq!(
+            (shown(b"a b"), shown(b"x=20y"), shown(b"a\n")),
+            ("a b".into(), "x=3D20y".into(), "a=0A".into())
+        );
     }
 
     #[test]
@@ -336,7 +395,10 @@ mod tests {
             let name = ImageName::parse(OsStr::new(text)).unwrap();
             name.doubts(name.to_create().date).len()
         };
-        assert_eq!((doubts("l/x:abc"), doubts("l/x:"), doubts("l/x:253402207200")), (1, 1, 1));
+        assert_eq!(
+            (doubts("l/x:abc"), doubts("l/x:"), doubts("l/x:253402207200")),
+            (1, 1, 1)
+        );
         assert_eq!((doubts("l/x"), doubts("l/x=3Aabc"), doubts("l/x:1")), (0, 0, 0));
     }
 

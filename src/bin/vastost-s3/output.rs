@@ -114,7 +114,9 @@ pub fn hint(text: &str) {
 /// cannot be seen, is shown as U+FFFD.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().any(is_unfit) {
-        text.chars().map(|character| if is_unfit(character) { '\u{fffd}' } else { character }).collect()
+        text.chars()
+            .map(|character| if is_unfit(character) { '\u{fffd}' } else { character })
+            .collect()
     } else {
         Cow::Borrowed(text)
     }
@@ -164,7 +166,11 @@ pub fn human_size(bytes: u64) -> String {
         value /= 1024.0;
         unit = next;
     }
-    if value < 9.995 { format!("{value:.2} {unit}") } else { format!("{value:.1} {unit}") }
+    if value < 9.995 {
+        format!("{value:.2} {unit}")
+    } else {
+        format!("{value:.1} {unit}")
+    }
 }
 
 /// `1 image`, `3 images`: a number with its noun.
@@ -187,8 +193,13 @@ pub fn grouped(number: u64) -> String {
 
 /// Seconds since 1970 as RFC 3339 in UTC.
 pub fn utc(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    time.map_or_else(|| seconds.to_string(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    let time = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(
+        || seconds.to_string(),
+        |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    )
 }
 
 #[cfg(test)]
@@ -203,22 +214,34 @@ mod tests {
         assert_eq!(human_size((1 << 30) - 1), "1.00 GiB");
         assert_eq!(human_size(u64::MAX), "16.0 EiB");
         assert_eq!(utc(1_795_305_600), "2026-11-22T00:00:00Z");
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!((counted(1, "image"), counted(0, "LSU")), ("1 image".into(), "0 LSUs".into()));
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            (counted(1, "image"), counted(0, "LSU")),
+            ("1 image".into(), "0 LSUs".into())
+        );
     }
 
     #[test]
     fn no_text_can_command_a_terminal_or_turn_its_direction() {
         let hostile = "a\x1b[2J\r\n\u{9b}31m\u{202e}gpj\u{2066}\u{200b}\u{feff}";
         let shown = printable(hostile);
-        assert!(!shown.chars().any(is_unfit) && shown.starts_with("a\u{fffd}[2J"), "{shown:?}");
+        assert!(
+            !shown.chars().any(is_unfit) && shown.starts_with("a\u{fffd}[2J"),
+            "{shown:?}"
+        );
         assert!(matches!(printable("db01_1795305600_C1_F1 – größer"), Cow::Borrowed(_)));
     }
 
     #[test]
     fn json_keeps_its_value_and_is_safe_to_look_at() {
         let value = json!({ "name": "\u{202e}x\u{9b}\u{e0041}\n", "list": [1, 2] });
-        for text in [json_safe(&serde_json::to_string_pretty(&value).unwrap()), json_text(&value).unwrap()] {
+        for text in [
+            json_safe(&serde_json::to_string_pretty(&value).unwrap()),
+            json_text(&value).unwrap(),
+        ] {
             assert!(text.chars().all(|c| c == '\n' || !is_unfit(c)), "{text:?}");
             assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
         }

@@ -11,7 +11,9 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// User and system time of all threads since the process began.
 pub fn cpu_time() -> Duration {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Duration::ZERO };
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else {
+        return Duration::ZERO;
+    };
     let time = |t: nix::sys::time::TimeVal| {
         let micros = t.tv_sec().saturating_mul(1_000_000).saturating_add(t.tv_usec());
         Duration::from_micros(u64::try_from(micros).unwrap_or_default())
@@ -21,7 +23,9 @@ pub fn cpu_time() -> Duration {
 
 /// User and system time of the living threads of that name.
 pub fn thread_time(name: &str) -> Duration {
-    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return Duration::ZERO };
+    let Ok(tasks) = fs::read_dir("/proc/self/task") else {
+        return Duration::ZERO;
+    };
     let of_name = tasks
         .flatten()
         .map(|task| task.path())

@@ -15,7 +15,11 @@ impl Progress {
     /// `total` is unknown for a pipe.
     pub fn new(global: &Global, what: &str, total: Option<u64>) -> Self {
         let shown = std::io::stderr().is_terminal() && !global.quiet && !global.json;
-        let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if shown {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(total, target);
         let template = match total {
             Some(_) => "{msg} {wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",

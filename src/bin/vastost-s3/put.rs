@@ -36,7 +36,9 @@ pub fn run(global: &Global, args: &Put) -> Outcome {
     let site = Site::open(global)?;
     site.lsu(&name.lsu)?;
     let source = Source::open(file, &args.program)?;
-    name.doubts(def.date).iter().for_each(|doubt| complain(&format!("warning: {doubt}")));
+    name.doubts(def.date)
+        .iter()
+        .for_each(|doubt| complain(&format!("warning: {doubt}")));
     crate::interrupt::watch()?;
     let started = Instant::now();
     let size = {
@@ -51,7 +53,10 @@ pub fn run(global: &Global, args: &Put) -> Outcome {
     } else if !global.quiet {
         let seconds = started.elapsed().as_secs_f64();
         let image = full_name(&name.lsu, &name.basename, id.date);
-        line(&format!("stored {image}, {} ({size} bytes) in {seconds:.1} s", human_size(size)))?;
+        line(&format!(
+            "stored {image}, {} ({size} bytes) in {seconds:.1} s",
+            human_size(size)
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -72,16 +77,33 @@ fn places(args: &Put) -> Result<(&Path, &OsStr), Box<dyn Error>> {
 }
 
 fn definition(name: &ImageName, args: &Put) -> Result<Definition, Box<dyn Error>> {
-    let policy = args.policy.as_ref().map(|policy| policy.as_bytes().to_vec()).unwrap_or_default();
+    let policy = args
+        .policy
+        .as_ref()
+        .map(|policy| policy.as_bytes().to_vec())
+        .unwrap_or_default();
     if policy.len() >= STSP_NAME_SIZE {
-        return Err(format!("--policy has {} bytes; at most {} are possible", policy.len(), STSP_NAME_SIZE - 1).into());
+        return Err(format!(
+            "--policy has {} bytes; at most {} are possible",
+            policy.len(),
+            STSP_NAME_SIZE - 1
+        )
+        .into());
     }
-    Ok(Definition { policy, image_type: args.image_type, ..name.to_create() })
+    Ok(Definition {
+        policy,
+        image_type: args.image_type,
+        ..name.to_create()
+    })
 }
 
 /// Creates the image. One that has no date of its own gets the next second that is free.
 fn create(server: &HostServer, name: &ImageName, def: &mut Definition) -> Result<HostImage, Box<dyn Error>> {
-    let last = if name.own_date().is_none() { def.date.saturating_add(DATES_TRIED) } else { def.date };
+    let last = if name.own_date().is_none() {
+        def.date.saturating_add(DATES_TRIED)
+    } else {
+        def.date
+    };
     loop {
         match server.create(&name.lsu, def) {
             Err(error) if matches!(error.code, STSP_EEXIST | STSP_EBUSY) && def.date < last => def.date += 1,
@@ -147,7 +169,10 @@ fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error
             let left =
                 format!("`vastost-s3 info {name}` tells, and if it is pending, `vastost-s3 rm {name}` removes it");
             let second = host_message::text(&second);
-            return more(first, &format!("nobody knows what is left of it, so nothing was removed: {second}; {left}"));
+            return more(
+                first,
+                &format!("nobody knows what is left of it, so nothing was removed: {second}; {left}"),
+            );
         }
     }
     match server.delete(lsu, def) {
@@ -156,20 +181,31 @@ fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error
         Err(second) => {
             let left = format!("`vastost-s3 rm {name}` removes what is left");
             let second = host_message::text(&second);
-            more(first, &format!("what was written could not be removed: {second}; {left}"))
+            more(
+                first,
+                &format!("what was written could not be removed: {second}; {left}"),
+            )
         }
     }
 }
 
 /// An interruption with what it means here; the other errors say it themselves, or it is plain.
 fn nothing_stored(first: Box<dyn Error>) -> Box<dyn Error> {
-    if first.is::<Interrupted>() { more(first, "nothing was stored") } else { first }
+    if first.is::<Interrupted>() {
+        more(first, "nothing was stored")
+    } else {
+        first
+    }
 }
 
 /// The same error with a second sentence.
 fn more(first: Box<dyn Error>, second: &str) -> Box<dyn Error> {
     let text = format!("{}; {second}", chain(first.as_ref()));
-    if first.is::<Problem>() { Problem(text).into() } else { text.into() }
+    if first.is::<Problem>() {
+        Problem(text).into()
+    } else {
+        text.into()
+    }
 }
 
 /// The first error, with what is there when a complete image of that name is.

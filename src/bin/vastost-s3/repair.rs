@@ -11,7 +11,9 @@ pub fn run(global: &Global, args: &Repair) -> Outcome {
     let acts = Acts {
         plan: &|found| found.remedy.as_ref().and_then(plan),
         act: &|lsu, found| {
-            let Some(remedy) = found.remedy.clone() else { return Done::NotNeeded };
+            let Some(remedy) = found.remedy.clone() else {
+                return Done::NotNeeded;
+            };
             let owned = lsu.clone();
             match lsu.store().run(async move { mend(&owned, &remedy, deep).await }) {
                 Ok(Mended::Yes(what)) => {

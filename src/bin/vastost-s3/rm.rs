@@ -19,7 +19,11 @@ use crate::site::{Catalog, Site};
 use crate::{COULD_NOT_RUN, Outcome, chain, interrupt};
 
 pub fn run(global: &Global, args: &Rm) -> Outcome {
-    let names = args.images.iter().map(|image| ImageName::parse(image)).collect::<Result<Vec<_>, _>>()?;
+    let names = args
+        .images
+        .iter()
+        .map(|image| ImageName::parse(image))
+        .collect::<Result<Vec<_>, _>>()?;
     if !args.yes && !io::stdin().is_terminal() {
         return Err("rm deletes for good: without a terminal to ask at, it needs --yes; nothing was deleted".into());
     }
@@ -68,7 +72,10 @@ fn find_all(catalog: &Catalog, names: &[ImageName], newest: bool, report: &mut R
     let mut found: Vec<Doomed> = Vec::new();
     for name in names {
         match find(catalog, name, newest) {
-            Ok(doomed) if found.iter().any(|other| other.lsu == doomed.lsu && other.id == doomed.id) => {}
+            Ok(doomed)
+                if found
+                    .iter()
+                    .any(|other| other.lsu == doomed.lsu && other.id == doomed.id) => {}
             Ok(doomed) => found.push(doomed),
             Err(error) => report.failed(name.shown(), error.as_ref()),
         }
@@ -91,7 +98,11 @@ fn find(catalog: &Catalog, name: &ImageName, newest: bool) -> Result<Doomed, Box
         Err(error) if error.kind() == Kind::Corrupt => format!("its record cannot be read: {}", chain(&error)),
         Err(error) => return Err(error.into()),
     };
-    Ok(Doomed { lsu: name.lsu.clone(), id, about })
+    Ok(Doomed {
+        lsu: name.lsu.clone(),
+        id,
+        about,
+    })
 }
 
 /// Deletes one image, by the LSU's name.
@@ -116,7 +127,10 @@ fn agreed(images: &[Doomed]) -> Result<bool, Box<dyn Error>> {
     }
     hint(&format!("Delete {}? [y/N]", counted(images.len() as u64, "image")));
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|error| format!("read the answer: {error}"))?;
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| format!("read the answer: {error}"))?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
@@ -130,19 +144,31 @@ struct Report {
 impl Report {
     fn deleted(&mut self, global: &Global, image: String) -> Result<(), Box<dyn Error>> {
         self.deleted.push(image.clone());
-        if global.json || global.quiet { Ok(()) } else { line(&format!("deleted {image}")) }
+        if global.json || global.quiet {
+            Ok(())
+        } else {
+            line(&format!("deleted {image}"))
+        }
     }
 
     fn failed(&mut self, image: String, error: &(dyn Error + 'static)) {
         let text = chain(error);
         // Named once: the error may do that with the LSU or without.
         let id = image.split_once('/').map_or(image.as_str(), |(_, id)| id);
-        complain(&if text.contains(id) { text.clone() } else { format!("{image}: {text}") });
+        complain(&if text.contains(id) {
+            text.clone()
+        } else {
+            format!("{image}: {text}")
+        });
         self.failed.push(json!({ "image": image, "error": text }));
     }
 
     fn end(self, global: &Global) -> Outcome {
-        let code = if self.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(COULD_NOT_RUN) };
+        let code = if self.failed.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(COULD_NOT_RUN)
+        };
         if global.json {
             let printed = output::json(&json!({ "schema": 1, "deleted": self.deleted, "failed": self.failed }));
             output::unread_is_fine(printed)?;

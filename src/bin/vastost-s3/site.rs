@@ -54,14 +54,20 @@ impl Site {
         let keys = credentials::for_server(&self.server)?;
         let engine = Engine::start(&self.config)?;
         let store = Store::new(&engine, &self.config, &self.server, keys)?;
-        Ok(Catalog { engine: Some(engine), site: self, store })
+        Ok(Catalog {
+            engine: Some(engine),
+            site: self,
+            store,
+        })
     }
 
     pub fn plugin(&self) -> Result<Plugin, Box<dyn Error>> {
         let keys = credentials::for_server(&self.server)?;
         host::init()?;
         let name = format!("{STSP_PREFIX}{}", self.server.name);
-        Ok(Plugin { server: host::open_server(&name, &self.config.path, keys.as_ref())? })
+        Ok(Plugin {
+            server: host::open_server(&name, &self.config.path, keys.as_ref())?,
+        })
     }
 }
 
@@ -69,7 +75,12 @@ impl Catalog {
     /// An LSU by name, as [`Site::lsu`].
     pub fn lsu(&self, name: &str) -> Result<Lsu, Box<dyn Error>> {
         let site = &self.site;
-        Ok(Lsu::new(self.store.clone(), &site.config, &site.server, &site.lsu(name)?))
+        Ok(Lsu::new(
+            self.store.clone(),
+            &site.config,
+            &site.server,
+            &site.lsu(name)?,
+        ))
     }
 
     /// The LSUs of those names, or all: those of the file, then the buckets that discovery takes.
@@ -87,7 +98,10 @@ impl Catalog {
         if all.is_empty() {
             return Err(format!("server {} has no LSU", server.name).into());
         }
-        Ok(all.iter().map(|lsu| Lsu::new(self.store.clone(), &self.site.config, server, lsu)).collect())
+        Ok(all
+            .iter()
+            .map(|lsu| Lsu::new(self.store.clone(), &self.site.config, server, lsu))
+            .collect())
     }
 
     pub fn server(&self) -> &Server {
@@ -125,7 +139,11 @@ fn choose(config: &Config, asked: Option<&str>) -> Result<Server, Box<dyn Error>
         _ => {
             let names: Vec<_> = config.servers.keys().map(String::as_str).collect();
             let path = config.path.display();
-            Err(format!("{path} has several servers, choose one with --server: {}", names.join(", ")).into())
+            Err(format!(
+                "{path} has several servers, choose one with --server: {}",
+                names.join(", ")
+            )
+            .into())
         }
     }
 }

@@ -26,7 +26,11 @@ pub fn run(global: &Global, args: &Stats) -> Outcome {
         } else {
             show(global, &dir, &reading)?;
         }
-        return Ok(if reading.error.is_none() { ExitCode::SUCCESS } else { ExitCode::from(COULD_NOT_RUN) });
+        return Ok(if reading.error.is_none() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(COULD_NOT_RUN)
+        });
     };
     loop {
         if global.json {

@@ -12,7 +12,10 @@ impl TemporaryFolder {
     /// `what` is the command that needs it.
     pub fn new(what: &str) -> Result<Self, Box<dyn Error>> {
         let path = std::env::temp_dir().join(format!("vastost-{what}-{}", uuid::Uuid::new_v4().simple()));
-        DirBuilder::new().mode(0o700).create(&path).map_err(|e| format!("create {}: {e}", path.display()))?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|e| format!("create {}: {e}", path.display()))?;
         Ok(Self(path))
     }
 

@@ -13,7 +13,11 @@ use crate::site::Site;
 use crate::{COULD_NOT_RUN, Outcome, chain};
 
 pub fn run(global: &Global, args: &Undelete) -> Outcome {
-    let names = args.images.iter().map(|image| ImageName::parse(image)).collect::<Result<Vec<_>, _>>()?;
+    let names = args
+        .images
+        .iter()
+        .map(|image| ImageName::parse(image))
+        .collect::<Result<Vec<_>, _>>()?;
     let catalog = Site::open(global)?.catalog()?;
     let (mut images, mut failed) = (Vec::new(), false);
     for name in &names {
@@ -26,7 +30,11 @@ pub fn run(global: &Global, args: &Undelete) -> Outcome {
         match done {
             Ok(done) => {
                 if !global.json && !global.quiet {
-                    let what = if done.is_empty() { "it is complete as it is".to_owned() } else { done.join("; ") };
+                    let what = if done.is_empty() {
+                        "it is complete as it is".to_owned()
+                    } else {
+                        done.join("; ")
+                    };
                     // The others come back whether somebody reads of it or not.
                     output::unread_is_fine(line(&format!("{shown}: {what}")))?;
                 }
@@ -43,5 +51,9 @@ pub fn run(global: &Global, args: &Undelete) -> Outcome {
     if global.json {
         output::unread_is_fine(output::json(&json!({ "schema": 1, "images": images })))?;
     }
-    Ok(if failed { ExitCode::from(COULD_NOT_RUN) } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::from(COULD_NOT_RUN)
+    } else {
+        ExitCode::SUCCESS
+    })
 }

@@ -27,7 +27,10 @@ pub fn run(global: &Global, args: &Usage) -> Outcome {
         return Err(failures.join("; ").into());
     }
     let printed = if global.json {
-        let lsus: Vec<_> = counted.iter().map(|(name, capacity, census)| to_json(name, *capacity, census)).collect();
+        let lsus: Vec<_> = counted
+            .iter()
+            .map(|(name, capacity, census)| to_json(name, *capacity, census))
+            .collect();
         output::json(&output::with_error(json!({ "schema": 1, "lsus": lsus }), &failures))
     } else {
         table(&counted, args)
@@ -35,7 +38,11 @@ pub fn run(global: &Global, args: &Usage) -> Outcome {
     output::unread_is_fine(printed)?;
     failures.iter().for_each(|failure| complain(failure));
     // The figures of the other LSUs are good, but not all that was asked for.
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(COULD_NOT_RUN) })
+    Ok(if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(COULD_NOT_RUN)
+    })
 }
 
 fn to_json(name: &str, capacity: u64, census: &Census) -> Value {
@@ -57,13 +64,18 @@ fn to_json(name: &str, capacity: u64, census: &Census) -> Value {
 
 fn table(counted: &[(String, u64, Census)], args: &Usage) -> Result<(), Box<dyn Error>> {
     let width = counted.iter().map(|(name, ..)| name.len()).max().unwrap_or(0).max(6);
-    line(&format!("{:<width$}  {:>9}  {:>10}  {:>10}  {:>5}", "LSU", "IMAGES", "SIZE", "UNFINISHED", "FULL"))?;
+    line(&format!(
+        "{:<width$}  {:>9}  {:>10}  {:>10}  {:>5}",
+        "LSU", "IMAGES", "SIZE", "UNFINISHED", "FULL"
+    ))?;
     for (name, capacity, census) in counted {
         let Count { images, bytes } = census.complete;
         let full = (bytes + census.other.bytes).saturating_mul(100).checked_div(*capacity);
         let full = full.map_or("-".to_owned(), |percent| format!("{percent} %"));
         let (size, other) = (human_size(bytes), human_size(census.other.bytes));
-        line(&format!("{name:<width$}  {images:>9}  {size:>10}  {other:>10}  {full:>5}"))?;
+        line(&format!(
+            "{name:<width$}  {images:>9}  {size:>10}  {other:>10}  {full:>5}"
+        ))?;
     }
     for (name, _, census) in counted {
         if args.by_client {
@@ -82,6 +94,10 @@ fn part(lsu: &str, title: &str, counts: &BTreeMap<String, Count>) -> Result<(), 
     line(lsu)?;
     line(&format!("  {title:<width$}  {:>9}  {:>10}", "IMAGES", "SIZE"))?;
     counts.iter().try_for_each(|(name, count)| {
-        line(&format!("  {name:<width$}  {:>9}  {:>10}", count.images, human_size(count.bytes)))
+        line(&format!(
+            "  {name:<width$}  {:>9}  {:>10}",
+            count.images,
+            human_size(count.bytes)
+        ))
     })
 }

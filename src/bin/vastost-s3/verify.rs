@@ -56,7 +56,11 @@ fn join(global: &Global, files: &[PathBuf], output: &VerifyOutput) -> Outcome {
 }
 
 fn page(output: &VerifyOutput, inputs: &[&Path]) -> Result<Option<PageFile>, Box<dyn Error>> {
-    output.html.as_deref().map(|file| PageFile::create(file, inputs)).transpose()
+    output
+        .html
+        .as_deref()
+        .map(|file| PageFile::create(file, inputs))
+        .transpose()
 }
 
 fn read(file: &Path) -> Result<Report, Box<dyn Error>> {
@@ -84,7 +88,11 @@ fn end(
         complain(&error.to_string());
         is_delivered = false;
     }
-    let printed = if global.json { output::json(report) } else { table::print(global, report) };
+    let printed = if global.json {
+        output::json(report)
+    } else {
+        table::print(global, report)
+    };
     output::unread_is_fine(printed)?;
     let summary = &report.summary;
     let problems = summary.errors > 0 || (output.strict && summary.warnings > 0);

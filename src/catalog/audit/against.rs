@@ -156,7 +156,9 @@ impl<R: BufRead> Fragments<R> {
             _ if self.is_cut => Err(self.bad(&format!("the list ends within this line, so it is not whole: {whole}"))),
             Some((backup_id, _)) if self.is_bare => {
                 let image = String::from_utf8_lossy(backup_id);
-                Err(self.bad(&format!("the list ends before the fragments of {image}, so it is not whole: {whole}")))
+                Err(self.bad(&format!(
+                    "the list ends before the fragments of {image}, so it is not whole: {whole}"
+                )))
             }
             _ => Ok(()),
         }
@@ -198,7 +200,9 @@ impl<R: BufRead> Fragments<R> {
         self.line.clear();
         let mut limited = (&mut self.reader).take(LINE_MAX as u64 + 1);
         let read = limited.read_until(b'\n', &mut self.line);
-        let read = read.or_kind(Kind::Io, || format!("read line {} of {}", self.line_number + 1, self.file))?;
+        let read = read.or_kind(Kind::Io, || {
+            format!("read line {} of {}", self.line_number + 1, self.file)
+        })?;
         if read == 0 {
             return Ok(false);
         }
@@ -255,7 +259,9 @@ impl Expected {
                 unchosen += 1;
                 continue;
             }
-            expected.add(&fragment, &mut places).map_err(|why| fragments.bad(&why))?;
+            expected
+                .add(&fragment, &mut places)
+                .map_err(|why| fragments.bad(&why))?;
         }
         fragments.check_end()?;
         expected.skipped = fragments.skipped();
@@ -291,9 +297,16 @@ impl Expected {
             // The time in the backup id is the backup's own as well.
             let own_time = parse_basename(basename).map(|(_, ctime)| ctime);
             let is_same = date == image.backup_time || Some(date) == own_time;
-            return if is_same { Known::Fragment(image) } else { Known::OtherDate(image) };
+            return if is_same {
+                Known::Fragment(image)
+            } else {
+                Known::OtherDate(image)
+            };
         }
-        let copy = basename.iter().rposition(|byte| *byte == b'_').and_then(|end| basename.split_at_checked(end));
+        let copy = basename
+            .iter()
+            .rposition(|byte| *byte == b'_')
+            .and_then(|end| basename.split_at_checked(end));
         match copy {
             // A numbered fragment that is not listed is not a companion of those that are.
             Some((copy, kind)) if self.copies.contains(copy) && !is_fragment(kind) => Known::Companion,
@@ -311,12 +324,24 @@ impl Expected {
         if let Some(known) = self.images.get(&basename) {
             let name = String::from_utf8_lossy(&basename);
             // The same list twice is no contradiction.
-            return if known.size == size { Ok(()) } else { Err(format!("{name} again, with another size")) };
+            return if known.size == size {
+                Ok(())
+            } else {
+                Err(format!("{name} again, with another size"))
+            };
         }
         self.copies.insert(fragment.copy_name());
         let place = intern(places, fragment);
         let (backup_time, seen) = (fragment.backup_time, AtomicBool::new(false));
-        self.images.insert(basename, ExpectedImage { size, backup_time, place, seen });
+        self.images.insert(
+            basename,
+            ExpectedImage {
+                size,
+                backup_time,
+                place,
+                seen,
+            },
+        );
         Ok(())
     }
 }
@@ -335,7 +360,10 @@ impl ExpectedImage {
 /// Millions of images lie in a handful of places.
 fn intern(places: &mut BTreeSet<Arc<Place>>, fragment: &Fragment) -> Arc<Place> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let place = Place { volume: text(&fragment.volume), host: text(&fragment.host) };
+    let place = Place {
+        volume: text(&fragment.volume),
+        host: text(&fragment.host),
+    };
     if let Some(known) = places.get(&place) {
         return known.clone();
     }
@@ -346,7 +374,8 @@ fn intern(places: &mut BTreeSet<Arc<Place>>, fragment: &Fragment) -> Arc<Place> 
 
 /// `_F` and a number.
 fn is_fragment(kind: &[u8]) -> bool {
-    kind.strip_prefix(b"_F").is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+    kind.strip_prefix(b"_F")
+        .is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
 }
 
 /// The fields of a line; one that begins with a quotation mark ends with one and may hold spaces.
@@ -355,8 +384,18 @@ fn fields(line: &[u8]) -> std::result::Result<Vec<Vec<u8>>, &'static str> {
     let mut rest = line.trim_ascii();
     while let Some(first) = rest.first() {
         let quoted = *first == b'"';
-        let body = if quoted { rest.get(1..).unwrap_or_default() } else { rest };
-        let end = body.iter().position(|byte| if quoted { *byte == b'"' } else { byte.is_ascii_whitespace() });
+        let body = if quoted {
+            rest.get(1..).unwrap_or_default()
+        } else {
+            rest
+        };
+        let end = body.iter().position(|byte| {
+            if quoted {
+                *byte == b'"'
+            } else {
+                byte.is_ascii_whitespace()
+            }
+        });
         let end = match end {
             Some(end) => end,
             None if quoted => return Err("a quotation mark is not closed"),
@@ -364,7 +403,12 @@ fn fields(line: &[u8]) -> std::result::Result<Vec<Vec<u8>>, &'static str> {
         };
         let (field, after) = body.split_at_checked(end).unwrap_or((body, &[]));
         fields.push(field.to_vec());
-        rest = if quoted { after.get(1..).unwrap_or_default() } else { after }.trim_ascii_start();
+        rest = if quoted {
+            after.get(1..).unwrap_or_default()
+        } else {
+            after
+        }
+        .trim_ascii_start();
     }
     Ok(fields)
 }
@@ -373,9 +417,15 @@ fn fields(line: &[u8]) -> std::result::Result<Vec<Vec<u8>>, &'static str> {
 fn image(fields: &[Vec<u8>]) -> std::result::Result<(Vec<u8>, u64), String> {
     let backup_id = field(fields, 5, "backup id")?;
     let time = number(fields, 13, "backup time")?;
-    let ctime = backup_id.rsplit(|byte| *byte == b'_').next().filter(|ctime| ctime.len() < backup_id.len());
+    let ctime = backup_id
+        .rsplit(|byte| *byte == b'_')
+        .next()
+        .filter(|ctime| ctime.len() < backup_id.len());
     if !ctime.is_some_and(|ctime| !ctime.is_empty() && ctime.iter().all(u8::is_ascii_digit)) {
-        return Err(format!("backup id {:?} does not end in a time", String::from_utf8_lossy(backup_id)));
+        return Err(format!(
+            "backup id {:?} does not end in a time",
+            String::from_utf8_lossy(backup_id)
+        ));
     }
     Ok((backup_id.to_vec(), time))
 }
@@ -406,7 +456,9 @@ fn fragment(
     let too_large = |_| format!("fragment number {fragment_number} is too large");
     let fragment_number = u32::try_from(fragment_number).map_err(too_large)?;
     let (kilobytes, remainder) = (number(fields, 3, "KB")?, number(fields, 4, "remainder")?);
-    let size = kilobytes.checked_mul(1024).and_then(|bytes| bytes.checked_add(remainder));
+    let size = kilobytes
+        .checked_mul(1024)
+        .and_then(|bytes| bytes.checked_add(remainder));
     let size = size.ok_or_else(|| format!("{kilobytes} KB are more than 64 bits can count in bytes"))?;
     Ok(Some(Fragment {
         backup_id: backup_id.to_vec(),
@@ -433,15 +485,27 @@ fn field<'a>(fields: &'a [Vec<u8>], at: usize, name: &str) -> std::result::Resul
 
 fn number(fields: &[Vec<u8>], at: usize, name: &str) -> std::result::Result<u64, String> {
     let text = field(fields, at, name)?;
-    let parsed =
-        std::str::from_utf8(text).ok().filter(|text| !text.starts_with('+')).and_then(|text| text.parse().ok());
-    parsed.ok_or_else(|| format!("{name} (field {at}) is {:?}, not a number", String::from_utf8_lossy(text)))
+    let parsed = std::str::from_utf8(text)
+        .ok()
+        .filter(|text| !text.starts_with('+'))
+        .and_then(|text| text.parse().ok());
+    parsed.ok_or_else(|| {
+        format!(
+            "{name} (field {at}) is {:?}, not a number",
+            String::from_utf8_lossy(text)
+        )
+    })
 }
 
 fn signed(fields: &[Vec<u8>], at: usize, name: &str) -> std::result::Result<i64, String> {
     let text = field(fields, at, name)?;
     let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    parsed.ok_or_else(|| format!("{name} (field {at}) is {:?}, not a number", String::from_utf8_lossy(text)))
+    parsed.ok_or_else(|| {
+        format!(
+            "{name} (field {at}) is {:?}, not a number",
+            String::from_utf8_lossy(text)
+        )
+    })
 }
 
 /// Why a line of another kind is refused, with what it probably is.

@@ -24,7 +24,10 @@ fn refused(text: &str) -> String {
 #[test]
 fn fragments_on_disk_pools_become_ost_images_with_sizes_to_the_byte() {
     let expected = read(LIST).unwrap();
-    let images: Vec<_> = expected.iter().map(|(name, image)| (String::from_utf8_lossy(name), image.size)).collect();
+    let images: Vec<_> = expected
+        .iter()
+        .map(|(name, image)| (String::from_utf8_lossy(name), image.size))
+        .collect();
     assert_eq!(
         images,
         [
@@ -32,9 +35,19 @@ fn fragments_on_disk_pools_become_ost_images_with_sizes_to_the_byte() {
             ("db01.example.com_1795305600_C1_F2".into(), 1 << 30)
         ]
     );
-    assert_eq!(expected.skipped(), Skipped { not_disk: 1, other_volume: 1, not_data: 1 });
+    assert_eq!(
+        expected.skipped(),
+        Skipped {
+            not_disk: 1,
+            other_volume: 1,
+            not_data: 1
+        }
+    );
     let (_, first) = expected.iter().next().unwrap();
-    assert_eq!((first.place.volume.as_str(), first.place.host.as_str()), ("@aaaab", "media1"));
+    assert_eq!(
+        (first.place.volume.as_str(), first.place.host.as_str()),
+        ("@aaaab", "media1")
+    );
     assert_eq!(first.backup_time, 1_795_305_600);
 }
 
@@ -42,7 +55,10 @@ fn fragments_on_disk_pools_become_ost_images_with_sizes_to_the_byte() {
 fn a_fragment_is_read_field_by_field() {
     let fragment = Fragments::new(LIST.as_bytes(), "list").next().unwrap().unwrap();
     assert_eq!(fragment.basename(), b"db01.example.com_1795305600_C1_F1");
-    assert_eq!((fragment.copy, fragment.number, fragment.backup_time), (1, 1, 1_795_305_600));
+    assert_eq!(
+        (fragment.copy, fragment.number, fragment.backup_time),
+        (1, 1, 1_795_305_600)
+    );
 }
 
 #[test]
@@ -70,11 +86,17 @@ fn an_image_of_the_same_name_and_another_date_is_another_image() {
 fn a_list_that_was_cut_is_refused() {
     let (image, lines) = (LIST.lines().next().unwrap(), LIST.lines().count());
     for cut in [LIST.len() - 1, LIST.len() - 3, LIST.find("\nFRAG 2").unwrap()] {
-        assert!(refused(&LIST[..cut]).contains("ends within this line, so it is not whole"), "{cut}");
+        assert!(
+            refused(&LIST[..cut]).contains("ends within this line, so it is not whole"),
+            "{cut}"
+        );
     }
     for cut in [format!("{image}\n"), format!("{LIST}{image}\nHISTO -1 -1\n")] {
         let told = refused(&cut);
-        assert!(told.contains("ends before the fragments of db01.example.com_1795305600"), "{told}");
+        assert!(
+            told.contains("ends before the fragments of db01.example.com_1795305600"),
+            "{told}"
+        );
     }
     assert_eq!(lines, 7);
 }
@@ -83,7 +105,9 @@ fn a_list_that_was_cut_is_refused() {
 fn what_was_seen_on_the_store_is_remembered() {
     let expected = read(LIST).unwrap();
     let name = b"db01.example.com_1795305600_C1_F1";
-    let Known::Fragment(image) = expected.look_up(name, DATE) else { panic!("unknown") };
+    let Known::Fragment(image) = expected.look_up(name, DATE) else {
+        panic!("unknown")
+    };
     image.mark_seen();
     assert_eq!(expected.iter().filter(|(_, image)| !image.was_seen()).count(), 1);
 }
@@ -113,13 +137,34 @@ fn line_ends_of_windows_and_lists_one_after_the_other_are_understood() {
 fn lines_that_cannot_be_understood_are_named_with_file_and_number() {
     let image = LIST.lines().next().unwrap();
     for (text, message) in [
-        ("FRAG 1 1 1 0 0 0 0 @a h", "list: line 1: FRAG before the first IMAGE".to_string()),
-        ("IMAGE a 0 0", "list: line 1: the line has 3 fields, backup id is field 5".into()),
-        (&image.replace("com_1795305600 ", "com_later "), "does not end in a time".into()),
-        (&format!("{image}\nFRAG 1 1 x 0 0 0 0 @a h"), "list: line 2: KB (field 3) is \"x\", not a number".into()),
-        (&format!("{image}\nFRAG 1 1 9 0 0 0 0 \"@a h"), "list: line 2: a quotation mark is not closed".into()),
-        (&format!("{image}\nFRAG 1 1 18446744073709551615 0 0 0 0 @a h"), "more than 64 bits can count".into()),
-        (&format!("{image}\nFRAG 1 4294967296 9 0 0 0 0 @a h"), "fragment number 4294967296 is too large".into()),
+        (
+            "FRAG 1 1 1 0 0 0 0 @a h",
+            "list: line 1: FRAG before the first IMAGE".to_string(),
+        ),
+        (
+            "IMAGE a 0 0",
+            "list: line 1: the line has 3 fields, backup id is field 5".into(),
+        ),
+        (
+            &image.replace("com_1795305600 ", "com_later "),
+            "does not end in a time".into(),
+        ),
+        (
+            &format!("{image}\nFRAG 1 1 x 0 0 0 0 @a h"),
+            "list: line 2: KB (field 3) is \"x\", not a number".into(),
+        ),
+        (
+            &format!("{image}\nFRAG 1 1 9 0 0 0 0 \"@a h"),
+            "list: line 2: a quotation mark is not closed".into(),
+        ),
+        (
+            &format!("{image}\nFRAG 1 1 18446744073709551615 0 0 0 0 @a h"),
+            "more than 64 bits can count".into(),
+        ),
+        (
+            &format!("{image}\nFRAG 1 4294967296 9 0 0 0 0 @a h"),
+            "fragment number 4294967296 is too large".into(),
+        ),
         ("[ {", "this is JSON; use `bpimagelist -l`".into()),
         ("Client:  db01", "IMAGE, HISTO or FRAG was expected".into()),
         (&"x".repeat(LINE_MAX + 1), "longer than 65536 bytes".into()),
@@ -128,7 +173,9 @@ fn lines_that_cannot_be_understood_are_named_with_file_and_number() {
         assert!(found.contains(&message), "{found}");
     }
     let wide: Vec<u8> = "\u{feff}IMAGE".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let found = Expected::read(wide.as_slice(), "list", &BTreeSet::new()).unwrap_err().to_string();
+    let found = Expected::read(wide.as_slice(), "list", &BTreeSet::new())
+        .unwrap_err()
+        .to_string();
     assert!(found.contains("UTF-16"), "{found}");
 }
 

@@ -16,7 +16,10 @@ pub struct Comparison {
 
 impl Comparison {
     pub fn new(expected: Expected) -> Self {
-        Self { expected, findings: Vec::new() }
+        Self {
+            expected,
+            findings: Vec::new(),
+        }
     }
 
     /// Takes a complete image of the store into account; without a size it is there, and no more is said.
@@ -25,11 +28,17 @@ impl Comparison {
             Known::Companion => return,
             Known::OtherDate(image) => {
                 let expected = format!("date {}, as NetBackup's catalog has it", image.backup_time);
-                (Class::StoreOnly, expected, format!("another image of that name, of date {}", id.date))
+                (
+                    Class::StoreOnly,
+                    expected,
+                    format!("another image of that name, of date {}", id.date),
+                )
             }
             Known::Fragment(image) => {
                 image.mark_seen();
-                let Some(bytes) = bytes.filter(|bytes| *bytes != image.size) else { return };
+                let Some(bytes) = bytes.filter(|bytes| *bytes != image.size) else {
+                    return;
+                };
                 let expected = format!("{} bytes, as NetBackup's catalog has it", image.size);
                 (Class::NetbackupSize, expected, format!("{bytes} bytes"))
             }
@@ -40,12 +49,15 @@ impl Comparison {
             }
         };
         let (image, key) = (Some(id.to_string()), Some(lsu.keys().sidecar(id)));
-        self.findings.push(finding(class, &lsu.config().name, image, key, expected, found));
+        self.findings
+            .push(finding(class, &lsu.config().name, image, key, expected, found));
     }
 
     /// True when the list names an image that the audit is to look at, in this shard or another one.
     pub fn has_any(&self, filter: &Filter) -> bool {
-        self.expected.iter().any(|(basename, image)| is_asked(filter, &Name::new(basename), image))
+        self.expected
+            .iter()
+            .any(|(basename, image)| is_asked(filter, &Name::new(basename), image))
     }
 
     /// The findings, with those images that NetBackup knows and no LSU has. Only images that the audit was to look at
@@ -63,11 +75,14 @@ impl Comparison {
             if !is_asked(filter, &basename, image) || !shard.is_none_or(|shard| shard.has(&basename)) {
                 continue;
             }
-            let expected =
-                format!("{} bytes on volume {}, written by {}", image.size, image.place.volume, image.place.host);
+            let expected = format!(
+                "{} bytes on volume {}, written by {}",
+                image.size, image.place.volume, image.place.host
+            );
             let name = format!("{}:{}", escape(basename.as_bytes()), image.backup_time);
             let found = "no complete image in the LSUs that were looked at".to_owned();
-            self.findings.push(finding(Class::NetbackupOnly, "", Some(name), None, expected, found));
+            self.findings
+                .push(finding(Class::NetbackupOnly, "", Some(name), None, expected, found));
         }
         self.findings
     }
@@ -86,5 +101,14 @@ fn finding(
     found: String,
 ) -> Finding {
     let (severity, advice) = (class.severity(), class.advice().to_owned());
-    Finding { class, severity, lsu: lsu.to_owned(), image, key, expected, found, advice }
+    Finding {
+        class,
+        severity,
+        lsu: lsu.to_owned(),
+        image,
+        key,
+        expected,
+        found,
+        advice,
+    }
 }

@@ -93,7 +93,9 @@ pub struct Seen {
 /// Judges every pending record.
 pub(super) async fn pendings(scope: &Arc<Scope>, each: impl FnMut(Judged)) -> Result<Seen> {
     let judge = |scope: Arc<Scope>, id, attempt, object| async move {
-        judge_pending(&scope, &id, &attempt, &object).await.map_err(|error| (id, error))
+        judge_pending(&scope, &id, &attempt, &object)
+            .await
+            .map_err(|error| (id, error))
     };
     judge_folder(scope, Folder::Pending, each, judge).await
 }
@@ -101,7 +103,9 @@ pub(super) async fn pendings(scope: &Arc<Scope>, each: impl FnMut(Judged)) -> Re
 /// Judges every object with image metadata.
 pub(super) async fn metas(scope: &Arc<Scope>, each: impl FnMut(Judged)) -> Result<Seen> {
     let judge = |scope: Arc<Scope>, id, attempt, object| async move {
-        judge_meta(&scope, &id, &attempt, &object).await.map_err(|error| (id, error))
+        judge_meta(&scope, &id, &attempt, &object)
+            .await
+            .map_err(|error| (id, error))
     };
     judge_folder(scope, Folder::Meta, each, judge).await
 }
@@ -115,9 +119,10 @@ where
     let mut pages = pages(&scope.lsu, &scope.options.filter, folder);
     let mut under_way = FuturesOrdered::new();
     let mut take = |judged: std::result::Result<Judged, (ImageId, crate::error::Error)>| {
-        each(
-            judged.unwrap_or_else(|(id, error)| Judged { found: vec![unreadable(scope, &id, &error)], pending: None }),
-        );
+        each(judged.unwrap_or_else(|(id, error)| Judged {
+            found: vec![unreadable(scope, &id, &error)],
+            pending: None,
+        }));
     };
     while let Some(page) = pages.next_page().await? {
         for object in page {
@@ -154,25 +159,56 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
         Err(error) if error.kind() == Kind::Corrupt => Err(error),
         Err(error) => return Err(error),
     };
-    let parsed = read.as_ref().map_err(Error::repeat).and_then(|bytes| parse_pending(lsu.keys(), id, attempt, bytes));
+    let parsed = read
+        .as_ref()
+        .map_err(Error::repeat)
+        .and_then(|bytes| parse_pending(lsu.keys(), id, attempt, bytes));
     drop(room);
     let pending = match parsed {
         Ok(pending) => pending,
-        Err(error) => return Ok(judge_unreadable(scope, id, attempt, object, &error, read.ok().as_deref())),
+        Err(error) => {
+            return Ok(judge_unreadable(
+                scope,
+                id,
+                attempt,
+                object,
+                &error,
+                read.ok().as_deref(),
+            ));
+        }
     };
-    let size = pending
-        .content
-        .as_ref()
-        .map_or_else(|| pending.sent.iter().map(|part| part.size).sum(), |content| content.data.size);
-    let entry = PendingEntry { key: key.into(), modified: object.modified, etag: object.etag.clone(), pending };
-    let mut judged = Judged { found: Vec::new(), pending: Some((id.clone(), size)) };
+    let size = pending.content.as_ref().map_or_else(
+        || pending.sent.iter().map(|part| part.size).sum(),
+        |content| content.data.size,
+    );
+    let entry = PendingEntry {
+        key: key.into(),
+        modified: object.modified,
+        etag: object.etag.clone(),
+        pending,
+    };
+    let mut judged = Judged {
+        found: Vec::new(),
+        pending: Some((id.clone(), size)),
+    };
     if entry.pending.lease_seconds > LEASE_SECONDS_MAX && scope.is_old(entry.modified) {
-        let claimed =
-            format!("a lease of {} seconds, which counts for {LEASE_SECONDS_MAX}", entry.pending.lease_seconds);
-        judged.found.push(scope.found(Class::PendingStale, Some(id), Some(key), "a lease of a day at most", claimed));
+        let claimed = format!(
+            "a lease of {} seconds, which counts for {LEASE_SECONDS_MAX}",
+            entry.pending.lease_seconds
+        );
+        judged.found.push(scope.found(
+            Class::PendingStale,
+            Some(id),
+            Some(key),
+            "a lease of a day at most",
+            claimed,
+        ));
     }
     if is_of_the_future(entry.modified, scope.now()) {
-        let found = format!("a record dated {}, whose writer counts as alive until then", seconds_text(entry.modified));
+        let found = format!(
+            "a record dated {}, whose writer counts as alive until then",
+            seconds_text(entry.modified)
+        );
         let mut found = scope.found(Class::PendingStale, Some(id), Some(key), "a time that has come", found);
         found.finding.advice =
             "the store's clock was wrong when it was put: if no such backup runs, copy the record onto itself \
@@ -187,7 +223,14 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
         return Ok(judged);
     }
     // Somebody who goes on with the image builds on what this attempt left.
-    if scope.lsu.all_pendings(id).await?.entries.iter().any(|sibling| sibling.is_held(scope.now())) {
+    if scope
+        .lsu
+        .all_pendings(id)
+        .await?
+        .entries
+        .iter()
+        .any(|sibling| sibling.is_held(scope.now()))
+    {
         return Ok(judged);
     }
     if let Read::Valid(sidecar) = read_sidecar_alone(scope, id).await?
@@ -204,7 +247,13 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
         false => There::Nothing,
     };
     let found = describe(&entry.pending, judged.pending.is_none());
-    let mut found = scope.found(Class::PendingStale, Some(id), Some(key), "a living writer, or no record", found);
+    let mut found = scope.found(
+        Class::PendingStale,
+        Some(id),
+        Some(key),
+        "a living writer, or no record",
+        found,
+    );
     match there {
         There::All => {
             found.finding.advice = "`vastost-s3 repair` completes it: all its parts are on the store".into();
@@ -224,7 +273,13 @@ async fn judge_pending(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &
         return Ok(judged);
     }
     let PendingEntry { key, etag, .. } = entry;
-    let remedy = JudgedPending { id: id.clone(), key, etag, closing, is_there: there != There::Nothing };
+    let remedy = JudgedPending {
+        id: id.clone(),
+        key,
+        etag,
+        closing,
+        is_there: there != There::Nothing,
+    };
     judged.found.push(found.with(Remedy::Pending(remedy)));
     Ok(judged)
 }
@@ -242,10 +297,19 @@ fn judge_unreadable(
         return Judged::default();
     }
     let key = object.key.as_str();
-    let mut found = scope.found(Class::PendingStale, Some(id), Some(key), "a pending record", error.to_string());
+    let mut found = scope.found(
+        Class::PendingStale,
+        Some(id),
+        Some(key),
+        "a pending record",
+        error.to_string(),
+    );
     if error.kind() == Kind::Unsupported {
         found.finding.advice = "a newer version wrote it: upgrade this one; nothing is removed until then".into();
-        return Judged { found: vec![found], pending: None };
+        return Judged {
+            found: vec![found],
+            pending: None,
+        };
     }
     let may_be_whole = may_have_been_complete(bytes.unwrap_or_default());
     found.finding.advice = if may_be_whole {
@@ -253,8 +317,16 @@ fn judge_unreadable(
     } else {
         "`vastost-s3 gc` sets it aside under replaced/; its data stay".into()
     };
-    let remedy = Remedy::BadPending { id: id.clone(), attempt: attempt.clone(), key: key.into(), may_be_whole };
-    Judged { found: vec![found.with(remedy)], pending: None }
+    let remedy = Remedy::BadPending {
+        id: id.clone(),
+        attempt: attempt.clone(),
+        key: key.into(),
+        may_be_whole,
+    };
+    Judged {
+        found: vec![found.with(remedy)],
+        pending: None,
+    }
 }
 
 /// True when the text of a pending record that cannot be used says that its image was about to be complete.
@@ -266,7 +338,9 @@ pub fn says_complete(text: &[u8]) -> bool {
 /// off, cannot be read, contradicts itself, or says `complete` by another name may have been the record of a whole image.
 fn may_have_been_complete(text: &[u8]) -> bool {
     let Some(fields) = fields_of(text) else { return true };
-    let innocent = fields.get("closing").is_none_or(|closing| closing.is_null() || closing == "incomplete");
+    let innocent = fields
+        .get("closing")
+        .is_none_or(|closing| closing.is_null() || closing == "incomplete");
     let raw = String::from_utf8_lossy(text);
     !innocent
         || fields.values().any(|value| value == "complete")
@@ -281,7 +355,10 @@ fn fields_of(text: &[u8]) -> Option<Map<String, Value>> {
 }
 
 fn describe(pending: &Pending, complete: bool) -> String {
-    let who = format!("{}:{} since {}", pending.writer.host, pending.writer.pid, pending.started);
+    let who = format!(
+        "{}:{} since {}",
+        pending.writer.host, pending.writer.pid, pending.started
+    );
     let what = match pending.state {
         _ if complete => "the image is complete, and this record of its writing was left",
         PendingState::Incomplete => "closed incomplete, and not resumed since",
@@ -323,16 +400,27 @@ async fn judge_data_once(
         Read::Invalid(_) | Read::Newer(_) => return Ok(None),
         Read::Valid(_) | Read::Gone => {}
     }
-    let Some(now) = head(scope, &object.key).await? else { return Ok(None) };
+    let Some(now) = head(scope, &object.key).await? else {
+        return Ok(None);
+    };
     let found = format!("{} bytes that neither a sidecar nor a pending record names", now.size);
-    let mut found = scope.found(Class::OrphanData, Some(id), Some(&object.key), "a record, or no object", found);
+    let mut found = scope.found(
+        Class::OrphanData,
+        Some(id),
+        Some(&object.key),
+        "a record, or no object",
+        found,
+    );
     if !scope.is_old(object.modified) {
         found.finding.advice = "younger than the grace period, and left alone until then: if its sidecar was lost, \
                                 `vastost-s3 undelete` brings it back, or `vastost-s3 repair --older-than 0s` rebuilds it"
             .into();
         return Ok(Some(found));
     }
-    Ok(Some(found.with(Remedy::OrphanData { id: id.clone(), key: object.key.clone() })))
+    Ok(Some(found.with(Remedy::OrphanData {
+        id: id.clone(),
+        key: object.key.clone(),
+    })))
 }
 
 /// Metadata of a complete image are rewritten without a lease: the new object comes first, the sidecar that names it
@@ -363,15 +451,26 @@ async fn judge_meta_once(scope: &Scope, id: &ImageId, attempt: &Attempt, object:
     }
     if head(scope, &object.key).await?.is_some() {
         let found = "image metadata that no sidecar names";
-        let found = scope.found(Class::OrphanData, Some(id), Some(&object.key), "a record, or no object", found);
-        judged.found.push(found.with(Remedy::OrphanObject { key: object.key.clone() }));
+        let found = scope.found(
+            Class::OrphanData,
+            Some(id),
+            Some(&object.key),
+            "a record, or no object",
+            found,
+        );
+        judged.found.push(found.with(Remedy::OrphanObject {
+            key: object.key.clone(),
+        }));
     }
     Ok(judged)
 }
 
 /// Leftovers of the capability probe.
 pub(super) async fn probes(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> Result<Seen> {
-    let (mut pages, mut foreign) = (Pages::new(&scope.lsu, scope.lsu.keys().probes(), None), Foreign::default());
+    let (mut pages, mut foreign) = (
+        Pages::new(&scope.lsu, scope.lsu.keys().probes(), None),
+        Foreign::default(),
+    );
     while let Some(page) = pages.next_page().await? {
         for object in page.into_iter().filter(|object| scope.is_old(object.modified)) {
             if !scope.lsu.keys().is_probe(&object.key) {
@@ -383,10 +482,16 @@ pub(super) async fn probes(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> 
             }
             let (expected, found) = ("no object", "what a probe of the endpoint left");
             let found = scope.found(Class::OrphanData, None, Some(&object.key), expected, found);
-            each(Judged { found: vec![found.with(Remedy::OrphanObject { key: object.key })], pending: None });
+            each(Judged {
+                found: vec![found.with(Remedy::OrphanObject { key: object.key })],
+                pending: None,
+            });
         }
     }
-    Ok(Seen { foreign, requests: pages.requests() })
+    Ok(Seen {
+        foreign,
+        requests: pages.requests(),
+    })
 }
 
 /// A probe takes some seconds: what is only just there is looked at again after a while.
@@ -405,14 +510,21 @@ pub(super) async fn uploads(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) ->
     loop {
         let page = lsu.store().list_uploads(lsu.bucket(), after).await?;
         seen.requests += 1;
-        for upload in page.uploads.iter().filter(|upload| upload.key.starts_with(lsu.keys().prefix())) {
+        for upload in page
+            .uploads
+            .iter()
+            .filter(|upload| upload.key.starts_with(lsu.keys().prefix()))
+        {
             if scope.has_all() && lsu.keys().is_probe(&upload.key) && scope.is_old(upload.initiated) {
                 let parts = lsu.store().list_parts(lsu.bucket(), &upload.key, &upload.id);
                 if !is_left_behind(scope, upload.initiated, parts).await? {
                     continue;
                 }
                 let found = orphan_upload(scope, None, upload, "that a probe of the endpoint left").await?;
-                each(Judged { found: found.into_iter().collect(), pending: None });
+                each(Judged {
+                    found: found.into_iter().collect(),
+                    pending: None,
+                });
                 continue;
             }
             let Some((id, Some(attempt))) = lsu.keys().parse(Folder::Data, &upload.key) else {
@@ -424,7 +536,10 @@ pub(super) async fn uploads(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) ->
             if scope.has(&id) && scope.is_old(upload.initiated) {
                 let found = judge_upload(scope, &id, &attempt, upload).await;
                 let found = found.unwrap_or_else(|error| Some(unreadable(scope, &id, &error)));
-                each(Judged { found: found.into_iter().collect(), pending: None });
+                each(Judged {
+                    found: found.into_iter().collect(),
+                    pending: None,
+                });
             }
         }
         match page.next {
@@ -458,12 +573,20 @@ async fn judge_upload(scope: &Scope, id: &ImageId, attempt: &Attempt, upload: &L
 /// was away may still list it.
 async fn orphan_upload(scope: &Scope, id: Option<&ImageId>, upload: &ListedUpload, why: &str) -> Result<Option<Found>> {
     let lsu = &scope.lsu;
-    if lsu.store().list_parts(lsu.bucket(), &upload.key, &upload.id).await?.is_none() {
+    if lsu
+        .store()
+        .list_parts(lsu.bucket(), &upload.key, &upload.id)
+        .await?
+        .is_none()
+    {
         return Ok(None);
     }
     let found = format!("upload {} {why}", upload.id);
     let found = scope.found(Class::OrphanUpload, id, Some(&upload.key), "no upload", found);
-    Ok(Some(found.with(Remedy::OrphanUpload { key: upload.key.clone(), upload: upload.id.clone() })))
+    Ok(Some(found.with(Remedy::OrphanUpload {
+        key: upload.key.clone(),
+        upload: upload.id.clone(),
+    })))
 }
 
 pub(super) async fn has_pending(scope: &Scope, id: &ImageId, attempt: &Attempt) -> Result<bool> {

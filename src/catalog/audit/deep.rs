@@ -40,7 +40,10 @@ pub struct Read {
 
 impl Limiter {
     pub fn new(bytes_per_second: u64) -> Self {
-        Self { bytes_per_second: bytes_per_second.max(1) as f64, free_at: Mutex::new(Instant::now()) }
+        Self {
+            bytes_per_second: bytes_per_second.max(1) as f64,
+            free_at: Mutex::new(Instant::now()),
+        }
     }
 
     /// Waits until `bytes` more may be asked for; false when the audit is cancelled first.
@@ -71,7 +74,9 @@ pub(super) async fn read(
         // Nobody waits any more: the audit has ended.
         drop(sender.send(read_here(&scope, &sidecar, &progress)));
     })?;
-    let read = receiver.await.map_err(|_| Error::new(Kind::Internal, "an image was not read to its end"));
+    let read = receiver
+        .await
+        .map_err(|_| Error::new(Kind::Internal, "an image was not read to its end"));
     // It has nothing left to do once it has answered.
     drop(thread);
     read?
@@ -90,7 +95,12 @@ fn read_here(scope: &Arc<Scope>, sidecar: &Sidecar, progress: &impl Fn(u64)) -> 
             etag: data.etag.clone(),
             parts: sidecar.content.spans(),
         };
-        let limit = |bytes| scope.limiter.as_ref().is_none_or(|limiter| limiter.wait(bytes, &scope.cancel));
+        let limit = |bytes| {
+            scope
+                .limiter
+                .as_ref()
+                .is_none_or(|limiter| limiter.wait(bytes, &scope.cancel))
+        };
         let scanned = scan(lsu.store(), spec, limit, |part| {
             let bytes = sidecar.content.parts.get(part.index).map_or(0, |part| part.size);
             read.bytes += bytes;
@@ -124,9 +134,19 @@ fn read_here(scope: &Arc<Scope>, sidecar: &Sidecar, progress: &impl Fn(u64)) -> 
                     (read, bad, heard, again) = (Read::default(), 0, 0, true);
                     continue;
                 }
-                let class = if is_missing { Class::DataMissing } else { Class::Unreadable };
+                let class = if is_missing {
+                    Class::DataMissing
+                } else {
+                    Class::Unreadable
+                };
                 let expected = format!("{} bytes", data.size);
-                let found = scope.found(class, Some(&sidecar.image.id), Some(&data.key), expected, error.to_string());
+                let found = scope.found(
+                    class,
+                    Some(&sidecar.image.id),
+                    Some(&data.key),
+                    expected,
+                    error.to_string(),
+                );
                 read.found.push(found);
                 break;
             }
@@ -148,7 +168,10 @@ fn is_missing(scope: &Arc<Scope>, key: &str) -> bool {
 
 fn is_gone(scope: &Arc<Scope>, sidecar: &Sidecar) -> Result<bool> {
     let (owned, sidecar) = (Arc::clone(scope), sidecar.clone());
-    scope.lsu.store().run(async move { Ok(!is_still_there(&owned, &sidecar).await?) })
+    scope
+        .lsu
+        .store()
+        .run(async move { Ok(!is_still_there(&owned, &sidecar).await?) })
 }
 
 /// A part whose CRC is wrong. An ETag that is not its MD5 says nothing against a CRC that holds: encrypted buckets and

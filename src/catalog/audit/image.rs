@@ -50,7 +50,13 @@ pub(super) async fn check(scope: &Scope, group: &Group) -> Checked {
 /// The finding of an object that could not be read.
 pub(super) fn unreadable(scope: &Scope, id: &ImageId, error: &Error) -> Found {
     let key = scope.lsu.keys().sidecar(id);
-    scope.found(Class::Unreadable, Some(id), Some(&key), "an answer of the store", error.to_string())
+    scope.found(
+        Class::Unreadable,
+        Some(id),
+        Some(&key),
+        "an answer of the store",
+        error.to_string(),
+    )
 }
 
 async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Result<()> {
@@ -68,17 +74,37 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
                 None
             }
             Read::Invalid(why) => {
-                checked.bytes = group.data.iter().map(|(_, object)| object.size).max().unwrap_or_default();
-                let found =
-                    scope.found(Class::SidecarInvalid, Some(&group.id), Some(&key), "a sidecar of schema 1", why);
+                checked.bytes = group
+                    .data
+                    .iter()
+                    .map(|(_, object)| object.size)
+                    .max()
+                    .unwrap_or_default();
+                let found = scope.found(
+                    Class::SidecarInvalid,
+                    Some(&group.id),
+                    Some(&key),
+                    "a sidecar of schema 1",
+                    why,
+                );
                 checked.found.push(found.with(Remedy::Rebuild(group.id.clone())));
                 // Which data it meant cannot be told.
                 return Ok(());
             }
             Read::Newer(why) => {
-                checked.bytes = group.data.iter().map(|(_, object)| object.size).max().unwrap_or_default();
-                let mut found =
-                    scope.found(Class::SidecarInvalid, Some(&group.id), Some(&key), "a sidecar of schema 1", why);
+                checked.bytes = group
+                    .data
+                    .iter()
+                    .map(|(_, object)| object.size)
+                    .max()
+                    .unwrap_or_default();
+                let mut found = scope.found(
+                    Class::SidecarInvalid,
+                    Some(&group.id),
+                    Some(&key),
+                    "a sidecar of schema 1",
+                    why,
+                );
                 found.finding.advice =
                     "a newer version wrote it: upgrade this one; nothing is changed until then".into();
                 // `repair` says so too.
@@ -97,7 +123,13 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
             checked.deleting = true;
             if scope.is_old(modified) && is_left(scope, &group.id, modified).await? {
                 let found = "marked as deleted, and still there";
-                let found = scope.found(Class::DeleteUnfinished, Some(&group.id), Some(&key), "no sidecar", found);
+                let found = scope.found(
+                    Class::DeleteUnfinished,
+                    Some(&group.id),
+                    Some(&key),
+                    "no sidecar",
+                    found,
+                );
                 checked.found.push(found.with(Remedy::FinishDelete(group.id.clone())));
             }
         } else {
@@ -118,8 +150,14 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
         }
     }
     if scope.options.leftovers {
-        for (attempt, object) in group.data.iter().filter(|(_, object)| Some(&object.key) != ours.as_ref()) {
-            checked.found.extend(debris::judge_data(scope, &group.id, attempt, object).await?);
+        for (attempt, object) in group
+            .data
+            .iter()
+            .filter(|(_, object)| Some(&object.key) != ours.as_ref())
+        {
+            checked
+                .found
+                .extend(debris::judge_data(scope, &group.id, attempt, object).await?);
         }
     }
     Ok(())
@@ -129,7 +167,9 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
 /// before its data, and removes it after its sidecar.
 async fn is_unrecorded(scope: &Scope, group: &Group) -> Result<bool> {
     let key = scope.lsu.keys().sidecar(&group.id);
-    let Some((_, object)) = group.data.first() else { return Ok(false) };
+    let Some((_, object)) = group.data.first() else {
+        return Ok(false);
+    };
     Ok(head(scope, &key).await?.is_none() && head(scope, &object.key).await?.is_some())
 }
 
@@ -178,12 +218,22 @@ async fn read_listed(scope: &Scope, id: &ImageId) -> Result<Read> {
         read => return Ok(read),
     }
     let key = scope.lsu.keys().sidecar(id);
-    if scope.lsu.store().head_fresh(scope.lsu.bucket(), &key).await.if_found()?.is_none() {
+    if scope
+        .lsu
+        .store()
+        .head_fresh(scope.lsu.bucket(), &key)
+        .await
+        .if_found()?
+        .is_none()
+    {
         return Ok(Read::Gone);
     }
     match read_sidecar(scope, id).await? {
         Read::Gone => {
-            let what = format!("get {}/{key}: HEAD has it, and GET says that it is not there", scope.lsu.bucket());
+            let what = format!(
+                "get {}/{key}: HEAD has it, and GET says that it is not there",
+                scope.lsu.bucket()
+            );
             Err(Error::new(Kind::Unavailable, what))
         }
         read => Ok(read),
@@ -220,7 +270,11 @@ fn parsed(scope: &Scope, id: &ImageId, text: Result<Option<Bytes>>) -> Result<Re
 /// A complete image: its data must be there, be what was written, and say so themselves.
 async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: &mut Checked) -> Result<()> {
     let (id, data) = (&group.id, &sidecar.content.data);
-    let listed = group.data.iter().map(|(_, object)| object).find(|object| object.key == data.key);
+    let listed = group
+        .data
+        .iter()
+        .map(|(_, object)| object)
+        .find(|object| object.key == data.key);
     let object = match (listed, scope.options.level) {
         // Some listings tell no ETag, or one of their own.
         (Some(listed), Level::Quick) if listed.size == data.size && listed.etag == data.etag => {
@@ -242,7 +296,13 @@ async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: 
             return Ok(());
         }
         let expected = format!("{} bytes with ETag {}", data.size, data.etag);
-        checked.found.push(scope.found(Class::DataMissing, Some(id), Some(&data.key), expected, "no such object"));
+        checked.found.push(scope.found(
+            Class::DataMissing,
+            Some(id),
+            Some(&data.key),
+            expected,
+            "no such object",
+        ));
         return Ok(());
     };
     let (object, differs) = match check_object(scope, &sidecar, &object) {
@@ -266,7 +326,9 @@ async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: 
         match check_metadata(scope, &sidecar, &object) {
             Some(found) if found.finding.severity == Severity::Error => {
                 let again = head(scope, &data.key).await?;
-                checked.found.extend(again.and_then(|again| check_metadata(scope, &sidecar, &again)));
+                checked
+                    .found
+                    .extend(again.and_then(|again| check_metadata(scope, &sidecar, &again)));
             }
             found => checked.found.extend(found),
         }
@@ -281,8 +343,10 @@ async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: 
 /// The finding of an object in an archive: it is there, and no GET can read it.
 fn archived(scope: &Scope, id: &ImageId, key: &str, object: &ObjectInfo) -> Option<Found> {
     let class = object.archived.as_ref()?;
-    let (expected, found) =
-        ("an object that can be read", format!("storage class {class}: restore it from the archive first"));
+    let (expected, found) = (
+        "an object that can be read",
+        format!("storage class {class}: restore it from the archive first"),
+    );
     Some(scope.found(Class::Unreadable, Some(id), Some(key), expected, found))
 }
 
@@ -320,7 +384,10 @@ fn check_object(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo) -> Option
 fn check_metadata(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo) -> Option<Found> {
     let (id, key) = (&sidecar.image.id, &sidecar.content.data.key);
     if !object.metadata.keys().any(|name| name.starts_with("vastost-")) {
-        let (expected, found) = ("object metadata that name the image", "an object without them, copied perhaps");
+        let (expected, found) = (
+            "object metadata that name the image",
+            "an object without them, copied perhaps",
+        );
         let mut found = scope.found(Class::SidecarMismatch, Some(id), Some(key), expected, found);
         found.finding.severity = Severity::Warning;
         found.finding.advice = "only the sidecar tells its policy and type now, so keep a copy of the sidecar".into();
@@ -337,9 +404,19 @@ fn check_metadata(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo) -> Opti
     if differences.is_empty() {
         return None;
     }
-    let text = |value: &Option<String>| value.as_ref().map_or("nothing".to_owned(), |value| format!("{value:?}"));
-    let expected: Vec<_> = differences.iter().map(|(name, value, _)| format!("{name} {value:?}")).collect();
-    let found: Vec<_> = differences.iter().map(|(name, _, value)| format!("{name} {}", text(value))).collect();
+    let text = |value: &Option<String>| {
+        value
+            .as_ref()
+            .map_or("nothing".to_owned(), |value| format!("{value:?}"))
+    };
+    let expected: Vec<_> = differences
+        .iter()
+        .map(|(name, value, _)| format!("{name} {value:?}"))
+        .collect();
+    let found: Vec<_> = differences
+        .iter()
+        .map(|(name, _, value)| format!("{name} {}", text(value)))
+        .collect();
     let class = Class::SidecarMismatch;
     Some(scope.found(class, Some(id), Some(key), expected.join(", "), found.join(", ")))
 }
@@ -350,7 +427,9 @@ fn check_part_list(scope: &Scope, sidecar: &Sidecar, checked: &mut Checked) {
     if let Some(found) = wrong_number(content) {
         let expected = format!("part numbers from 1 to {PARTS_MAX}, each higher than the one before");
         let key = scope.lsu.keys().sidecar(id);
-        checked.found.push(scope.found(Class::SidecarMismatch, Some(id), Some(&key), expected, found));
+        checked
+            .found
+            .push(scope.found(Class::SidecarMismatch, Some(id), Some(&key), expected, found));
         return;
     }
     let etags = || content.parts.iter().map(|part| part.etag.as_str());
@@ -363,16 +442,26 @@ fn check_part_list(scope: &Scope, sidecar: &Sidecar, checked: &mut Checked) {
         // Encrypted buckets have part ETags that are no MD5s: then only their number can be compared.
         (_, Some((hash, _))) => Md5Sum::from_etag(hash).and_then(|_| composite_etag(etags())),
     };
-    let made_of = content.data.etag.rsplit_once('-').and_then(|(_, count)| count.parse().ok());
+    let made_of = content
+        .data
+        .etag
+        .rsplit_once('-')
+        .and_then(|(_, count)| count.parse().ok());
     // A copy may be cut in other places, and then no ETag is claimed for our parts.
     let claimed = etags().all(|etag| !etag.is_empty());
     let count_differs = claimed && made_of.is_some_and(|count: usize| count != content.parts.len());
     if count_differs || expected.is_some_and(|expected| expected != content.data.etag) {
         let parts = |count: usize| format!("{count} part{}", if count == 1 { "" } else { "s" });
-        let expected = format!("{} that make up ETag {}", parts(made_of.unwrap_or(1)), content.data.etag);
+        let expected = format!(
+            "{} that make up ETag {}",
+            parts(made_of.unwrap_or(1)),
+            content.data.etag
+        );
         let found = format!("{} with other ETags", parts(content.parts.len()));
         let key = scope.lsu.keys().sidecar(id);
-        checked.found.push(scope.found(Class::SidecarMismatch, Some(id), Some(&key), expected, found));
+        checked
+            .found
+            .push(scope.found(Class::SidecarMismatch, Some(id), Some(&key), expected, found));
     }
 }
 
@@ -416,7 +505,9 @@ async fn check_image_meta(scope: &Scope, sidecar: &Sidecar, checked: &mut Checke
             }
             let whole = object.as_ref().is_some_and(|object| object.size == *size);
             let sound = if whole && scope.options.level == Level::Deep {
-                meta::load(lsu.store(), lsu.bucket(), sidecar.meta.as_ref()).await.map(drop)
+                meta::load(lsu.store(), lsu.bucket(), sidecar.meta.as_ref())
+                    .await
+                    .map(drop)
             } else {
                 Ok(())
             };
@@ -429,7 +520,9 @@ async fn check_image_meta(scope: &Scope, sidecar: &Sidecar, checked: &mut Checke
             };
             if is_still_there(scope, sidecar).await? {
                 let expected = format!("{size} bytes with CRC64NVME {:016x}", crc64nvme.0);
-                checked.found.push(scope.found(Class::MetaMissing, Some(id), Some(key), expected, found));
+                checked
+                    .found
+                    .push(scope.found(Class::MetaMissing, Some(id), Some(key), expected, found));
             }
         }
     }
@@ -460,5 +553,9 @@ pub(super) async fn is_still_there(scope: &Scope, sidecar: &Sidecar) -> Result<b
 }
 
 fn of_listing(listed: &ListedObject) -> ObjectInfo {
-    ObjectInfo { size: listed.size, etag: listed.etag.clone(), ..ObjectInfo::default() }
+    ObjectInfo {
+        size: listed.size,
+        etag: listed.etag.clone(),
+        ..ObjectInfo::default()
+    }
 }

@@ -19,7 +19,10 @@ const APART_MAX: SignedDuration = SignedDuration::from_hours(24);
 pub fn merge(reports: Vec<(String, Report)>) -> Result<Report> {
     for (file, report) in &reports {
         if report.schema != REPORT_SCHEMA {
-            let what = format!("{file} has schema {}, this version reads {REPORT_SCHEMA}", report.schema);
+            let what = format!(
+                "{file} has schema {}, this version reads {REPORT_SCHEMA}",
+                report.schema
+            );
             return Err(Error::new(Kind::Unsupported, what));
         }
     }
@@ -32,7 +35,9 @@ pub fn merge(reports: Vec<(String, Report)>) -> Result<Report> {
     };
     let stale = stale(&reports);
     let mut reports = reports.into_iter().map(|(_, report)| report);
-    let Some(mut joined) = reports.next() else { return Err(refuse("no reports to join")) };
+    let Some(mut joined) = reports.next() else {
+        return Err(refuse("no reports to join"));
+    };
     for report in reports {
         add(&mut joined, report);
     }
@@ -51,18 +56,25 @@ pub fn merge(reports: Vec<(String, Report)>) -> Result<Report> {
 
 /// Refuses reports that are not of one audit.
 fn check(reports: &[(String, Report)]) -> Result<()> {
-    let Some((first_file, first)) = reports.first() else { return Ok(()) };
+    let Some((first_file, first)) = reports.first() else {
+        return Ok(());
+    };
     for (file, report) in reports {
         let (here, there) = (&report.summary, &first.summary);
         let differs = [
             ("servers", here.server != there.server),
             ("endpoints", here.endpoint != there.endpoint),
             ("levels", here.level != there.level),
-            ("selections of images", whole(&here.selection) != whole(&there.selection)),
+            (
+                "selections of images",
+                whole(&here.selection) != whole(&there.selection),
+            ),
             ("LSUs", !same_lsus(here, there)),
         ];
         if let Some((what, _)) = differs.iter().find(|(_, differs)| *differs) {
-            return Err(refuse(&format!("{file} and {first_file} are not of one audit: their {what} differ")));
+            return Err(refuse(&format!(
+                "{file} and {first_file} are not of one audit: their {what} differ"
+            )));
         }
     }
     Ok(())
@@ -70,18 +82,27 @@ fn check(reports: &[(String, Report)]) -> Result<()> {
 
 /// The selection apart from the shard.
 fn whole(selection: &Selection) -> Selection {
-    Selection { shard: None, ..selection.clone() }
+    Selection {
+        shard: None,
+        ..selection.clone()
+    }
 }
 
 /// An audit that was interrupted may not have come to all of its LSUs.
 fn same_lsus(a: &Summary, b: &Summary) -> bool {
     let places = |summary: &Summary| -> BTreeMap<String, (String, String)> {
         let place = |lsu: &LsuSummary| (lsu.bucket.clone(), lsu.prefix.clone());
-        summary.lsus.iter().map(|(name, lsu)| (name.clone(), place(lsu))).collect()
+        summary
+            .lsus
+            .iter()
+            .map(|(name, lsu)| (name.clone(), place(lsu)))
+            .collect()
     };
     let (a_places, b_places) = (places(a), places(b));
     if a.interrupted || b.interrupted {
-        return a_places.iter().all(|(name, place)| b_places.get(name).is_none_or(|other| other == place));
+        return a_places
+            .iter()
+            .all(|(name, place)| b_places.get(name).is_none_or(|other| other == place));
     }
     a_places == b_places
 }
@@ -100,7 +121,10 @@ fn missing(reports: &[(String, Report)]) -> Result<Vec<Shard>> {
             Shard::parse(text).ok_or_else(|| refuse(&format!("{file} has shard {text:?}, K/N was expected")))?;
         let (count, first_file) = *of.get_or_insert((shard.of, file));
         if count != shard.of {
-            return Err(refuse(&format!("{file} is one of {} shards, {first_file} one of {count}", shard.of)));
+            return Err(refuse(&format!(
+                "{file} is one of {} shards, {first_file} one of {count}",
+                shard.of
+            )));
         }
         if let Some(other) = found.insert(shard.number, file) {
             return Err(refuse(&format!("{file} and {other} are both of shard {text}")));
@@ -114,13 +138,20 @@ fn missing(reports: &[(String, Report)]) -> Result<Vec<Shard>> {
 /// What to say of reports that are older than the others; nothing of times that cannot be read.
 fn stale(reports: &[(String, Report)]) -> Vec<String> {
     let time = |text: &str| text.parse::<Timestamp>().ok();
-    let Some(latest) = reports.iter().filter_map(|(_, report)| time(&report.summary.started)).max() else {
+    let Some(latest) = reports
+        .iter()
+        .filter_map(|(_, report)| time(&report.summary.started))
+        .max()
+    else {
         return Vec::new();
     };
     let apart = |report: &Report| time(&report.summary.finished).map(|finished| latest.duration_since(finished));
     let is_stale = |(_, report): &&(String, Report)| apart(report).is_some_and(|apart| apart > APART_MAX);
     let sentence = |(file, report): &(String, Report)| {
-        let (finished, shard) = (&report.summary.finished, report.summary.selection.shard.as_deref().unwrap_or("?"));
+        let (finished, shard) = (
+            &report.summary.finished,
+            report.summary.selection.shard.as_deref().unwrap_or("?"),
+        );
         format!("shard {shard} ({file}) is of {finished}, a day and more before the others: audit its images again")
     };
     reports.iter().filter(is_stale).map(sentence).collect()
@@ -153,14 +184,20 @@ fn add(joined: &mut Report, report: Report) {
 
 /// From the first shard's start to the last one's end: shards may have run one after the other.
 fn span(started: &str, finished: &str) -> Option<f64> {
-    let (started, finished) = (started.parse::<jiff::Timestamp>().ok()?, finished.parse::<jiff::Timestamp>().ok()?);
+    let (started, finished) = (
+        started.parse::<jiff::Timestamp>().ok()?,
+        finished.parse::<jiff::Timestamp>().ok()?,
+    );
     Some(finished.duration_since(started).as_secs_f64())
 }
 
 fn add_lsu(into: &mut LsuSummary, from: LsuSummary) {
     add_states(&mut into.states, &from.states);
     into.rebuilt += from.rebuilt;
-    into.add_foreign(Foreign { count: from.foreign_keys, named: from.foreign_named });
+    into.add_foreign(Foreign {
+        count: from.foreign_keys,
+        named: from.foreign_named,
+    });
     into.unrecorded = into.unrecorded.saturating_add(from.unrecorded);
     into.list_requests = into.list_requests.saturating_add(from.list_requests);
     into.bytes_read = into.bytes_read.saturating_add(from.bytes_read);
@@ -189,10 +226,18 @@ fn add_count(into: &mut Count, from: Count) {
 fn note_missing(summary: &mut Summary, missing: &[Shard]) {
     let few: Vec<_> = missing.iter().take(10).map(|shard| shard.number.to_string()).collect();
     let more = missing.len() - few.len();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     let of = missing.first().map_or(0, |shard| shard.of);
     summary.interrupted = true;
-    let (are, their) = if missing.len() == 1 { ("is", "its") } else { ("are", "their") };
+    let (are, their) = if missing.len() == 1 {
+        ("is", "its")
+    } else {
+        ("are", "their")
+    };
     let few = few.join(", ");
     let note = format!("of {of} shards, {few}{more} {are} missing; {their} images were not looked at here");
     for lsu in summary.lsus.values_mut() {

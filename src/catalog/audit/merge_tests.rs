@@ -2,8 +2,14 @@ use super::super::report::{Class, Finding, Level};
 use super::*;
 
 fn shard(number: u32, of: u32) -> (String, Report) {
-    let count = Count { images: u64::from(number), bytes: 100 };
-    let states = States { good: count, ..States::default() };
+    let count = Count {
+        images: u64::from(number),
+        bytes: 100,
+    };
+    let states = States {
+        good: count,
+        ..States::default()
+    };
     let lsu = LsuSummary {
         bucket: "nightly".into(),
         states,
@@ -15,15 +21,21 @@ fn shard(number: u32, of: u32) -> (String, Report) {
     let summary = Summary {
         tool: "vastost-s3 0.1.0".into(),
         server: "vast1".into(),
-        selection: Selection { shard: Some(format!("{number}/{of}")), ..Selection::default() },
+        selection: Selection {
+            shard: Some(format!("{number}/{of}")),
+            ..Selection::default()
+        },
         started: format!("2026-12-01T0{number}:00:00Z"),
         finished: format!("2026-12-01T0{number}:30:00Z"),
         seconds: 1800.0,
         lsus: BTreeMap::from([("nightly".into(), lsu)]),
         ..Summary::default()
     };
-    let mut report =
-        Report { summary, findings: vec![finding(Class::OrphanData, &format!("backups/{number}"))], schema: 0 };
+    let mut report = Report {
+        summary,
+        findings: vec![finding(Class::OrphanData, &format!("backups/{number}"))],
+        schema: 0,
+    };
     report.seal();
     (format!("{number}.json"), report)
 }
@@ -54,10 +66,20 @@ fn figures_are_summed_and_findings_come_together() {
     assert_eq!(lsu.days["20261122"].good, Count { images: 3, bytes: 200 });
     assert_eq!(lsu.days.len(), 3);
     assert_eq!((lsu.list_requests, lsu.notes.len()), (4, 1));
-    assert_eq!((summary.warnings, summary.interrupted, &summary.selection.shard), (2, false, &None));
-    assert_eq!((summary.started.as_str(), summary.finished.as_str()), ("2026-12-01T01:00:00Z", "2026-12-01T02:30:00Z"));
+    assert_eq!(
+        (summary.warnings, summary.interrupted, &summary.selection.shard),
+        (2, false, &None)
+    );
+    assert_eq!(
+        (summary.started.as_str(), summary.finished.as_str()),
+        ("2026-12-01T01:00:00Z", "2026-12-01T02:30:00Z")
+    );
     assert!((summary.seconds - 5400.0).abs() < 0.001);
-    assert_eq!(joined.findings[0].key.as_deref(), Some("backups/1"), "findings are in order again");
+    assert_eq!(
+        joined.findings[0].key.as_deref(),
+        Some("backups/1"),
+        "findings are in order again"
+    );
 }
 
 #[test]
@@ -76,7 +98,9 @@ fn a_missing_shard_makes_the_report_an_interrupted_one_that_says_so() {
     assert!(joined.summary.interrupted);
     let notes = joined.summary.lsus["nightly"].notes.join("\n");
     assert!(notes.contains("of 3 shards, 2 is missing; its images"), "{notes}");
-    let notes = merge(vec![shard(2, 3)]).unwrap().summary.lsus["nightly"].notes.join("\n");
+    let notes = merge(vec![shard(2, 3)]).unwrap().summary.lsus["nightly"]
+        .notes
+        .join("\n");
     assert!(notes.contains("of 3 shards, 1, 3 are missing; their images"), "{notes}");
 }
 
@@ -91,12 +115,24 @@ fn one_report_without_a_shard_is_taken_as_it_is() {
 fn what_does_not_belong_together_is_refused_by_the_name_of_the_file() {
     type Change = fn(&mut Report);
     let cases: [(Change, &str); 8] = [
-        (|r| r.summary.server = "other".into(), "2.json and 1.json are not of one audit: their servers differ"),
+        (
+            |r| r.summary.server = "other".into(),
+            "2.json and 1.json are not of one audit: their servers differ",
+        ),
         (|r| r.summary.level = Level::Deep, "their levels differ"),
-        (|r| r.summary.selection.client = Some("db".into()), "their selections of images differ"),
+        (
+            |r| r.summary.selection.client = Some("db".into()),
+            "their selections of images differ",
+        ),
         (|r| r.summary.lsus.clear(), "their LSUs differ"),
-        (|r| r.summary.selection.shard = Some("1/2".into()), "2.json and 1.json are both of shard 1/2"),
-        (|r| r.summary.selection.shard = Some("2/3".into()), "2.json is one of 3 shards, 1.json one of 2"),
+        (
+            |r| r.summary.selection.shard = Some("1/2".into()),
+            "2.json and 1.json are both of shard 1/2",
+        ),
+        (
+            |r| r.summary.selection.shard = Some("2/3".into()),
+            "2.json is one of 3 shards, 1.json one of 2",
+        ),
         (|r| r.summary.selection.shard = None, "2.json is not of a shard"),
         (|r| r.schema = 2, "2.json has schema 2, this version reads 1"),
     ];
@@ -134,5 +170,11 @@ fn a_shard_of_another_day_leaves_its_images_unverified() {
     let joined = merge(vec![shard(1, 2), old]).unwrap();
     assert_eq!(joined.summary.unverified.len(), 1, "{:?}", joined.summary.unverified);
     assert!(joined.summary.unverified[0].contains("shard 2/2 (2.json) is of 2026-11-01"));
-    assert!(merge(vec![shard(1, 2), shard(2, 2)]).unwrap().summary.unverified.is_empty());
+    assert!(
+        merge(vec![shard(1, 2), shard(2, 2)])
+            .unwrap()
+            .summary
+            .unverified
+            .is_empty()
+    );
 }

@@ -92,7 +92,11 @@ impl Scope {
     /// True when everything below the prefix is looked at here, so that what belongs to no image is as well.
     fn has_all(&self) -> bool {
         let filter = &self.options.filter;
-        let all = Filter { complete: filter.complete, pending: filter.pending, ..Filter::default() };
+        let all = Filter {
+            complete: filter.complete,
+            pending: filter.pending,
+            ..Filter::default()
+        };
         *filter == all && self.options.shard.is_none_or(|shard| shard.number == 1)
     }
 
@@ -108,11 +112,20 @@ impl Scope {
     /// `repair` and `gc` leave alone what is younger than a day, unless they are told an age as this audit was.
     fn name_age(&self, found: &mut Found) {
         let (grace, finding) = (self.options.grace_seconds, &mut found.finding);
-        let aged = [Class::OrphanData, Class::OrphanUpload, Class::PendingStale, Class::DeleteUnfinished];
+        let aged = [
+            Class::OrphanData,
+            Class::OrphanUpload,
+            Class::PendingStale,
+            Class::DeleteUnfinished,
+        ];
         let is_usual = aged.contains(&finding.class) && finding.advice == finding.class.advice();
         if found.remedy.is_some() && is_usual && grace < GRACE_SECONDS {
             // Nobody is told to remove at once what may just have lost its sidecar.
-            let command = if finding.class == Class::OrphanData { "repair" } else { "gc" };
+            let command = if finding.class == Class::OrphanData {
+                "repair"
+            } else {
+                "gc"
+            };
             let more = format!("; with --older-than {grace}s for `vastost-s3 {command}`, as this audit had");
             finding.advice.push_str(&more);
         }
@@ -122,7 +135,11 @@ impl Scope {
     /// writer who may be at work.
     async fn wait_for_second_look(&self) {
         let shortest = self.options.second_look;
-        let paced = Duration::from_millis(self.slowest_ms.load(Ordering::Relaxed).saturating_mul(SECOND_LOOK_READS));
+        let paced = Duration::from_millis(
+            self.slowest_ms
+                .load(Ordering::Relaxed)
+                .saturating_mul(SECOND_LOOK_READS),
+        );
         tokio::time::sleep(paced.clamp(shortest, shortest * 10)).await;
     }
 
@@ -165,6 +182,9 @@ fn clipped(mut text: String) -> String {
 
 impl Found {
     fn with(self, remedy: debris::Remedy) -> Self {
-        Self { remedy: Some(remedy), ..self }
+        Self {
+            remedy: Some(remedy),
+            ..self
+        }
     }
 }

@@ -301,8 +301,12 @@ impl LsuSummary {
     pub fn add_foreign(&mut self, foreign: Foreign) {
         self.foreign_keys = self.foreign_keys.saturating_add(foreign.count);
         let room = FOREIGN_NAMED.saturating_sub(self.foreign_named.len());
-        let new: Vec<_> =
-            foreign.named.into_iter().filter(|name| !self.foreign_named.contains(name)).take(room).collect();
+        let new: Vec<_> = foreign
+            .named
+            .into_iter()
+            .filter(|name| !self.foreign_named.contains(name))
+            .take(room)
+            .collect();
         self.foreign_named.extend(new);
     }
 }
@@ -327,8 +331,12 @@ impl Report {
 
     /// How bad the worst finding of a class is.
     pub fn severity(&self, class: Class) -> Severity {
-        let listed =
-            self.findings.iter().filter(|finding| finding.class == class).map(|finding| finding.severity).min();
+        let listed = self
+            .findings
+            .iter()
+            .filter(|finding| finding.class == class)
+            .map(|finding| finding.severity)
+            .min();
         let counted = self.summary.left_out.contains_key(&class).then(|| class.severity());
         listed.into_iter().chain(counted).min().unwrap_or(class.severity())
     }
@@ -348,7 +356,10 @@ impl Report {
         let summary = &mut self.summary;
         summary.classes = summary.left_out.clone();
         (summary.errors, summary.warnings) = (0, 0);
-        let left_out = summary.left_out.iter().map(|(class, number)| (class.severity(), *number));
+        let left_out = summary
+            .left_out
+            .iter()
+            .map(|(class, number)| (class.severity(), *number));
         let listed = self.findings.iter().map(|finding| {
             *summary.classes.entry(finding.class).or_default() += 1;
             // Some findings are milder than most of their class.

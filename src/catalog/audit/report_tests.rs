@@ -4,7 +4,12 @@ use super::*;
 
 fn full() -> Report {
     let count = Count { images: 3, bytes: 4096 };
-    let states = States { good: count, damaged: count, pending: count, deleting: count };
+    let states = States {
+        good: count,
+        damaged: count,
+        pending: count,
+        deleting: count,
+    };
     let lsu = LsuSummary {
         bucket: "nightly".into(),
         prefix: "site/".into(),
@@ -49,7 +54,11 @@ fn full() -> Report {
         found: "nothing".into(),
         advice: "look".into(),
     };
-    let mut report = Report { schema: 0, summary, findings: Class::ALL.map(finding).to_vec() };
+    let mut report = Report {
+        schema: 0,
+        summary,
+        findings: Class::ALL.map(finding).to_vec(),
+    };
     report.seal();
     report
 }
@@ -63,7 +72,14 @@ fn validator() -> jsonschema::Validator {
 #[test]
 fn reports_are_what_the_schema_describes() {
     let validator = validator();
-    for report in [full(), Report { schema: 1, summary: times(), findings: Vec::new() }] {
+    for report in [
+        full(),
+        Report {
+            schema: 1,
+            summary: times(),
+            findings: Vec::new(),
+        },
+    ] {
         let json = serde_json::to_value(&report).unwrap();
         let errors: Vec<_> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{errors:?}");
@@ -73,7 +89,11 @@ fn reports_are_what_the_schema_describes() {
 
 fn times() -> Summary {
     let time = || "2026-11-22T00:00:00Z".to_string();
-    Summary { started: time(), finished: time(), ..Summary::default() }
+    Summary {
+        started: time(),
+        finished: time(),
+        ..Summary::default()
+    }
 }
 
 #[test]
@@ -97,11 +117,19 @@ fn the_schema_refuses_what_is_no_report() {
         *bad.pointer_mut(path).unwrap() = value;
         assert!(!validator.is_valid(&bad), "{path}");
     }
-    for (object, field) in
-        [("", "findings"), ("/summary", "lsus"), ("/findings/0", "advice"), ("/summary/lsus/nightly", "days")]
-    {
+    for (object, field) in [
+        ("", "findings"),
+        ("/summary", "lsus"),
+        ("/findings/0", "advice"),
+        ("/summary/lsus/nightly", "days"),
+    ] {
         let mut bad = good.clone();
-        bad.pointer_mut(object).unwrap().as_object_mut().unwrap().remove(field).unwrap();
+        bad.pointer_mut(object)
+            .unwrap()
+            .as_object_mut()
+            .unwrap()
+            .remove(field)
+            .unwrap();
         assert!(!validator.is_valid(&bad), "{object} without {field}");
     }
 }
@@ -118,7 +146,13 @@ fn every_class_has_a_section_in_the_handbook() {
     let handbook = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.md")).unwrap();
     for class in Class::ALL {
         let (heading, severity) = (format!("\n### {}\n", class.name()), class.severity());
-        let (_, section) = handbook.split_once(&heading).unwrap_or_else(|| panic!("no section {}", class.name()));
-        assert!(section.starts_with(&format!("{severity:?}")), "{} is of severity {severity:?}", class.name());
+        let (_, section) = handbook
+            .split_once(&heading)
+            .unwrap_or_else(|| panic!("no section {}", class.name()));
+        assert!(
+            section.starts_with(&format!("{severity:?}")),
+            "{} is of severity {severity:?}",
+            class.name()
+        );
     }
 }

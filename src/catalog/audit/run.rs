@@ -47,7 +47,11 @@ pub enum Event<'a> {
     /// The audit can be resumed from this state.
     Checkpoint(&'a Checkpoint),
     /// A complete image was found, with its size where that could be read.
-    Image { lsu: &'a Lsu, id: &'a ImageId, bytes: Option<u64> },
+    Image {
+        lsu: &'a Lsu,
+        id: &'a ImageId,
+        bytes: Option<u64>,
+    },
 }
 
 /// An audit that can be resumed: what it has found, and where it is.
@@ -133,14 +137,22 @@ pub fn run(
     let Audit { mut state, found, .. } = audit;
     state.report.summary.interrupted |= cancelled;
     state.report.seal();
-    Ok(Audited { report: state.report, found })
+    Ok(Audited {
+        report: state.report,
+        found,
+    })
 }
 
 /// An LSU that could not be listed to its end is audited anew.
 fn forget_failed(state: &mut Checkpoint) {
     let report = &mut state.report;
     let listing = |finding: &&Finding| finding.class == Class::Unreadable && finding.image.is_none();
-    let failed: Vec<_> = report.findings.iter().filter(listing).map(|finding| finding.lsu.clone()).collect();
+    let failed: Vec<_> = report
+        .findings
+        .iter()
+        .filter(listing)
+        .map(|finding| finding.lsu.clone())
+        .collect();
     report.findings.retain(|finding| !failed.contains(&finding.lsu));
     for name in &failed {
         report.summary.lsus.remove(name);
@@ -162,19 +174,33 @@ impl Audit<'_> {
             return;
         }
         let config = lsu.config();
-        let summary = LsuSummary { bucket: config.bucket.clone(), prefix: config.prefix.clone(), ..Default::default() };
+        let summary = LsuSummary {
+            bucket: config.bucket.clone(),
+            prefix: config.prefix.clone(),
+            ..Default::default()
+        };
         self.state.report.summary.lsus.entry(name.clone()).or_insert(summary);
         if let Err(error) = self.try_audit_lsu(lsu, &name, from) {
             self.state.report.summary.interrupted = true;
             self.state.at = None;
             let scope = self.scope(lsu, 0);
-            self.add(&scope, scope.found(Class::Unreadable, None, None, "a listing of the LSU", error.to_string()));
+            self.add(
+                &scope,
+                scope.found(Class::Unreadable, None, None, "a listing of the LSU", error.to_string()),
+            );
         }
     }
 
     fn scope(&self, lsu: &Lsu, began: u64) -> Scope {
         let (options, cancel, limiter) = (self.options.clone(), Arc::clone(&self.cancel), self.limiter.clone());
-        Scope { lsu: lsu.clone(), options, began, cancel, limiter, slowest_ms: AtomicU64::default() }
+        Scope {
+            lsu: lsu.clone(),
+            options,
+            began,
+            cancel,
+            limiter,
+            slowest_ms: AtomicU64::default(),
+        }
     }
 
     fn try_audit_lsu(&mut self, lsu: &Lsu, name: &str, from: Option<Position>) -> Result<()> {
@@ -194,23 +220,37 @@ impl Audit<'_> {
 
     /// Pending images, uploads, and objects that belong to no data.
     fn leftovers(&mut self, scope: &Arc<Scope>) -> Result<()> {
-        let seen = self.pass(scope, |scope, each| Box::pin(async move { debris::pendings(&scope, each).await }))?;
+        let seen = self.pass(scope, |scope, each| {
+            Box::pin(async move { debris::pendings(&scope, each).await })
+        })?;
         self.count(scope, seen);
-        match self.pass(scope, |scope, each| Box::pin(async move { debris::uploads(&scope, each).await })) {
+        match self.pass(scope, |scope, each| {
+            Box::pin(async move { debris::uploads(&scope, each).await })
+        }) {
             Ok(seen) => self.count(scope, seen),
             // A reader's keys may not list uploads, and some servers cannot.
             // The same words for every shard: the error names its own request.
             Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Unsupported) => {
                 let denied = error.kind() == Kind::AccessDenied;
-                let why = if denied { "these keys may not list them" } else { "the server cannot list them" };
-                self.summary(scope).notes.push(format!("unfinished uploads were not looked for: {why}"));
+                let why = if denied {
+                    "these keys may not list them"
+                } else {
+                    "the server cannot list them"
+                };
+                self.summary(scope)
+                    .notes
+                    .push(format!("unfinished uploads were not looked for: {why}"));
             }
             Err(error) => return Err(error),
         }
-        let seen = self.pass(scope, |scope, each| Box::pin(async move { debris::metas(&scope, each).await }))?;
+        let seen = self.pass(scope, |scope, each| {
+            Box::pin(async move { debris::metas(&scope, each).await })
+        })?;
         self.count(scope, seen);
         if scope.has_all() {
-            let seen = self.pass(scope, |scope, each| Box::pin(async move { debris::probes(&scope, each).await }))?;
+            let seen = self.pass(scope, |scope, each| {
+                Box::pin(async move { debris::probes(&scope, each).await })
+            })?;
             self.count(scope, seen);
         }
         Ok(())
@@ -237,7 +277,8 @@ impl Audit<'_> {
             }
         }
         let seen = futures::executor::block_on(task);
-        seen.map_err(|_| Error::new(Kind::Aborted, "look for leftovers: the plug-in was terminated")).flatten()
+        seen.map_err(|_| Error::new(Kind::Aborted, "look for leftovers: the plug-in was terminated"))
+            .flatten()
     }
 
     fn count(&mut self, scope: &Scope, seen: Seen) {
@@ -265,7 +306,15 @@ impl Audit<'_> {
                 match futures::executor::block_on(groups.next_group()) {
                     Ok(Some((group, position))) => {
                         let foreign = groups.take_foreign();
-                        under_way.push(self.start(scope, started, Passed { group, foreign, position }));
+                        under_way.push(self.start(
+                            scope,
+                            started,
+                            Passed {
+                                group,
+                                foreign,
+                                position,
+                            },
+                        ));
                         started += 1;
                     }
                     Ok(None) => listing = Ok(false),
@@ -293,8 +342,18 @@ impl Audit<'_> {
         let cancelled = self.cancel.load(Ordering::Relaxed);
         // What a resumed audit will pass again is counted by that one.
         let rest = groups.take_foreign();
-        let foreign = if scope.has_all() && !cancelled { rest } else { Foreign::default() };
-        self.count(scope, Seen { foreign, requests: groups.requests() });
+        let foreign = if scope.has_all() && !cancelled {
+            rest
+        } else {
+            Foreign::default()
+        };
+        self.count(
+            scope,
+            Seen {
+                foreign,
+                requests: groups.requests(),
+            },
+        );
         self.summary(scope).elsewhere |= groups.elsewhere();
         if !cancelled {
             self.state.at = None;
@@ -326,15 +385,38 @@ impl Audit<'_> {
                     Err(error) => checked.found.push(image::unreadable(&scope, &passed.group.id, &error)),
                 }
             }
-            (number, Done { passed, checked, bytes_read, cut })
+            (
+                number,
+                Done {
+                    passed,
+                    checked,
+                    bytes_read,
+                    cut,
+                },
+            )
         })
     }
 
     fn add_image(&mut self, scope: &Scope, name: &str, done: Done) {
-        let Done { passed: Passed { group, foreign, position }, checked, bytes_read, .. } = done;
-        let damaged = checked.found.iter().any(|found| found.finding.severity == Severity::Error);
+        let Done {
+            passed: Passed {
+                group,
+                foreign,
+                position,
+            },
+            checked,
+            bytes_read,
+            ..
+        } = done;
+        let damaged = checked
+            .found
+            .iter()
+            .any(|found| found.finding.severity == Severity::Error);
         // Where names continue one another, an image comes as two groups; which of them is first does not matter.
-        let lacks_data = checked.found.iter().any(|found| found.finding.class == Class::DataMissing);
+        let lacks_data = checked
+            .found
+            .iter()
+            .any(|found| found.finding.class == Class::DataMissing);
         let is_half = checked.unlisted || (group.sidecar.is_some() && group.data.is_empty() && !lacks_data);
         let is_again = is_half && !checked.gone && !self.halves.insert((name.to_owned(), group.id.clone()));
         let is_image = (group.sidecar.is_some() || checked.unlisted) && !checked.gone && !is_again;
@@ -350,7 +432,11 @@ impl Audit<'_> {
         }
         if is_image && !checked.deleting {
             let bytes = checked.known.then_some(checked.bytes);
-            (self.tell)(Event::Image { lsu: &scope.lsu, id: &group.id, bytes });
+            (self.tell)(Event::Image {
+                lsu: &scope.lsu,
+                id: &group.id,
+                bytes,
+            });
         }
         let summary = self.summary(scope);
         summary.bytes_read = summary.bytes_read.saturating_add(bytes_read);
@@ -360,7 +446,11 @@ impl Audit<'_> {
         }
         // What was found of the image itself is known by then; what lies beside it is not.
         let is_known = |found: &Found| is_again && found.finding.class != Class::OrphanData;
-        checked.found.into_iter().filter(|found| !is_known(found)).for_each(|found| self.add(scope, found));
+        checked
+            .found
+            .into_iter()
+            .filter(|found| !is_known(found))
+            .for_each(|found| self.add(scope, found));
         self.state.at = Some((name.to_owned(), position));
         let tally = self.tally();
         (self.tell)(Event::Progress(tally));
@@ -376,7 +466,11 @@ impl Audit<'_> {
             _ => self.state.bytes,
         };
         let summary = &self.state.report.summary;
-        Tally { images: self.state.images, bytes, findings: summary.errors.saturating_add(summary.warnings) }
+        Tally {
+            images: self.state.images,
+            bytes,
+            findings: summary.errors.saturating_add(summary.warnings),
+        }
     }
 
     fn add(&mut self, scope: &Scope, mut found: Found) {
@@ -389,7 +483,12 @@ impl Audit<'_> {
     }
 
     fn summary(&mut self, scope: &Scope) -> &mut LsuSummary {
-        self.state.report.summary.lsus.entry(scope.lsu.config().name.clone()).or_default()
+        self.state
+            .report
+            .summary
+            .lsus
+            .entry(scope.lsu.config().name.clone())
+            .or_default()
     }
 
     fn day(&mut self, scope: &Scope, id: &ImageId, mut change: impl FnMut(&mut States)) {

@@ -15,7 +15,10 @@ impl Shard {
     pub fn parse(text: &str) -> Option<Self> {
         let (number, of) = text.split_once('/')?;
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        let shard = Self { number: number.parse().ok()?, of: of.parse().ok()? };
+        let shard = Self {
+            number: number.parse().ok()?,
+            of: of.parse().ok()?,
+        };
         (digits(number) && digits(of) && (1..=shard.of).contains(&shard.number)).then_some(shard)
     }
 
@@ -40,7 +43,9 @@ mod tests {
         let mut sizes = [0usize; 7];
         for number in 0..7_000u64 {
             let basename = Name::new(format!("db{}_{number}_C1_F1", number % 10));
-            let takers: Vec<_> = (1..=7).filter(|number| Shard { number: *number, of: 7 }.has(&basename)).collect();
+            let takers: Vec<_> = (1..=7)
+                .filter(|number| Shard { number: *number, of: 7 }.has(&basename))
+                .collect();
             assert_eq!(takers.len(), 1);
             sizes[takers[0] as usize - 1] += 1;
         }

@@ -60,14 +60,25 @@ impl Groups {
     /// Begins behind `position`.
     pub fn new(scope: &Arc<Scope>, position: &Position) -> Self {
         let cursor = |folder, from: &Option<String>| Cursor::new(scope, folder, from.clone());
-        let (catalog, data) = (cursor(Folder::Catalog, &position.catalog), cursor(Folder::Data, &position.data));
-        Self { scope: Arc::clone(scope), catalog, data, elsewhere: false }
+        let (catalog, data) = (
+            cursor(Folder::Catalog, &position.catalog),
+            cursor(Folder::Data, &position.data),
+        );
+        Self {
+            scope: Arc::clone(scope),
+            catalog,
+            data,
+            elsewhere: false,
+        }
     }
 
     /// The next image that was asked for, with the position behind it.
     pub async fn next_group(&mut self) -> Result<Option<(Group, Position)>> {
         loop {
-            let (catalog, data) = (self.catalog.peek(&self.scope).await?, self.data.peek(&self.scope).await?);
+            let (catalog, data) = (
+                self.catalog.peek(&self.scope).await?,
+                self.data.peek(&self.scope).await?,
+            );
             let first = match (&catalog, &data) {
                 (None, None) => return Ok(None),
                 (Some(only), None) | (None, Some(only)) => only,
@@ -89,8 +100,17 @@ impl Groups {
     }
 
     async fn take(&mut self, place: &str, id: ImageId) -> Result<Group> {
-        let mut group = Group { id, sidecar: None, data: Vec::new() };
-        if self.catalog.peek(&self.scope).await?.is_some_and(|head| head.place == place) {
+        let mut group = Group {
+            id,
+            sidecar: None,
+            data: Vec::new(),
+        };
+        if self
+            .catalog
+            .peek(&self.scope)
+            .await?
+            .is_some_and(|head| head.place == place)
+        {
             group.sidecar = self.catalog.pop();
         }
         while let Some(head) = self.data.peek(&self.scope).await?.filter(|head| head.place == place) {
@@ -101,7 +121,10 @@ impl Groups {
     }
 
     fn position(&self) -> Position {
-        Position { catalog: self.catalog.last.clone(), data: self.data.last.clone() }
+        Position {
+            catalog: self.catalog.last.clone(),
+            data: self.data.last.clone(),
+        }
     }
 
     /// Keys in the two folders that are not ours: those that were passed since this was asked last.
@@ -132,14 +155,24 @@ impl Cursor {
                 Pages::new(&scope.lsu, prefix, from.clone())
             }
         };
-        Self { folder, pages, ready: VecDeque::new(), foreign: Foreign::default(), last: from }
+        Self {
+            folder,
+            pages,
+            ready: VecDeque::new(),
+            foreign: Foreign::default(),
+            last: from,
+        }
     }
 
     async fn peek(&mut self, scope: &Scope) -> Result<Option<Head>> {
         loop {
             while let Some(object) = self.ready.front() {
                 if let Some((id, attempt)) = scope.lsu.keys().parse(self.folder, &object.key) {
-                    return Ok(Some(Head { place: scope.lsu.keys().place(&id), id, attempt }));
+                    return Ok(Some(Head {
+                        place: scope.lsu.keys().place(&id),
+                        id,
+                        attempt,
+                    }));
                 }
                 if let Some(object) = self.pop() {
                     self.foreign.add(|| object.key);

@@ -25,7 +25,13 @@ const SILENCE: Duration = Duration::from_secs(4);
 
 fn delay(yard: &Yard, operation: &str, key_prefix: &str) {
     let (operation, key_prefix) = (operation.to_owned(), key_prefix.to_owned());
-    yard.site.embedded().plan(Fault { operation, key_prefix, skip: 0, times: 1, trouble: Trouble::Delay(SILENCE) });
+    yard.site.embedded().plan(Fault {
+        operation,
+        key_prefix,
+        skip: 0,
+        times: 1,
+        trouble: Trouble::Delay(SILENCE),
+    });
 }
 
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
@@ -49,7 +55,9 @@ fn a_delete_that_was_silent_spares_the_successor() {
     delay(&yard, "DeleteObject", "backups/");
     let second = std::thread::scope(|scope| {
         let silent = scope.spawn(|| yard.run(&["rm", "--yes", &target(&first)]));
-        wait_for("the mark", || yard.foreign.get_json(&first.sidecar_key)["state"] == "deleting");
+        wait_for("the mark", || {
+            yard.foreign.get_json(&first.sidecar_key)["state"] == "deleting"
+        });
         yard.server.delete("main", &first.def).expect("the other host's delete");
         let second = yard.keep(&first.def, pattern(800, 2), b"");
         silent.join().unwrap().expect(0);
@@ -89,21 +97,34 @@ fn a_listed_sidecar_that_no_get_finds_is_a_finding(wish: &Wish) {
     let proxy = beside(&yard);
     let place = kept.sidecar_key.clone();
     proxy.script(move |request| match request.operation() {
-        "GetObject" | "HeadObject" if request.key().ends_with(&place) => {
-            Action::Answer(Answer { status: 404, ..Answer::default() })
-        }
+        "GetObject" | "HeadObject" if request.key().ends_with(&place) => Action::Answer(Answer {
+            status: 404,
+            ..Answer::default()
+        }),
         _ => Action::Forward,
     });
     let (code, report) = yard.audit(&["main", "--quick"]);
     assert!(code != 0 && proxy.faults() > 1);
-    assert!(report.findings.iter().any(|found| found.class == Class::Unreadable), "{report:?}");
+    assert!(
+        report.findings.iter().any(|found| found.class == Class::Unreadable),
+        "{report:?}"
+    );
     let place = kept.sidecar_key.clone();
-    proxy.script(move |request| match request.is("GetObject", "catalog") && request.key().ends_with(&place) {
-        true if request.nth <= 2 => Action::Answer(Answer { status: 404, ..Answer::default() }),
-        _ => Action::Forward,
-    });
+    proxy.script(
+        move |request| match request.is("GetObject", "catalog") && request.key().ends_with(&place) {
+            true if request.nth <= 2 => Action::Answer(Answer {
+                status: 404,
+                ..Answer::default()
+            }),
+            _ => Action::Forward,
+        },
+    );
     let (_, report) = yard.audit(&["main", "--quick"]);
-    assert_eq!((report.findings.len(), report.summary.lsus["main"].states.good.images), (0, 2), "{report:?}");
+    assert_eq!(
+        (report.findings.len(), report.summary.lsus["main"].states.good.images),
+        (0, 2),
+        "{report:?}"
+    );
     assert!(proxy.faults() > 0);
 }
 
@@ -122,10 +143,12 @@ fn one_answer_damns_no_image(wish: &Wish) {
         ("meta", |reply| reply.set("Content-Length", "99999")),
     ];
     for (number, (folder, edit)) in edits.into_iter().enumerate() {
-        proxy.script(move |request| match request.is("HeadObject", folder) && request.nth == 1 {
-            true => Action::edit(edit),
-            false => Action::Forward,
-        });
+        proxy.script(
+            move |request| match request.is("HeadObject", folder) && request.nth == 1 {
+                true => Action::edit(edit),
+                false => Action::Forward,
+            },
+        );
         let (code, report) = yard.audit(&["main"]);
         assert!(proxy.faults() > 0, "{number}");
         assert_eq!((code, report.findings.len()), (0, 0), "{number}: {report:?}");
@@ -144,8 +167,17 @@ fn repair_makes_nothing_of_an_overwritten_image(wish: &Wish) {
             false => drop(sdk.delete(&kept.sidecar_key, None).unwrap()),
         }
         let before = (versions(&sdk, "catalog/"), versions(&sdk, "backups/"));
-        let told = yard.run(&["--json", "repair", "main", "--older-than", "0s", "--deep", "--yes"]).expect(1).json();
-        assert!(told["actions"][0]["detail"].as_str().unwrap().contains("`vastost-s3 undelete`"), "{told}");
+        let told = yard
+            .run(&["--json", "repair", "main", "--older-than", "0s", "--deep", "--yes"])
+            .expect(1)
+            .json();
+        assert!(
+            told["actions"][0]["detail"]
+                .as_str()
+                .unwrap()
+                .contains("`vastost-s3 undelete`"),
+            "{told}"
+        );
         assert_eq!((versions(&sdk, "catalog/"), versions(&sdk, "backups/")), before);
         yard.run(&["undelete", &target(&kept)]).expect(0);
         assert_whole(&yard, &kept);
@@ -170,10 +202,16 @@ fn a_newer_sidecar_that_cannot_be_had_is_not_passed_over(wish: &Wish) {
                 false => Action::Forward,
             }
         });
-        for command in [&["undelete", &target(&kept)][..], &["repair", "main", "--older-than", "0s", "--yes"]] {
+        for command in [
+            &["undelete", &target(&kept)][..],
+            &["repair", "main", "--older-than", "0s", "--yes"],
+        ] {
             let run = yard.run(command);
             assert_ne!(run.code, 0, "{status} {command:?}");
-            assert!(!yard.foreign.list("catalog/").contains_key(&kept.sidecar_key), "{status} {command:?}");
+            assert!(
+                !yard.foreign.list("catalog/").contains_key(&kept.sidecar_key),
+                "{status} {command:?}"
+            );
         }
         assert!(proxy.faults() > 0);
     }
@@ -198,7 +236,10 @@ fn a_close_that_cannot_be_proven_holds_no_lease(wish: &Wish) {
             committed.store(true, std::sync::atomic::Ordering::Relaxed);
         }
         match request.is("HeadObject", "backups") && committed.load(std::sync::atomic::Ordering::Relaxed) {
-            true => Action::Answer(Answer { status: 503, ..Answer::default() }),
+            true => Action::Answer(Answer {
+                status: 503,
+                ..Answer::default()
+            }),
             false => Action::Forward,
         }
     });

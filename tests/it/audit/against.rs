@@ -33,7 +33,10 @@ fn compare(yard: &Yard, list: &str, args: &[&str]) -> (i32, Report) {
 }
 
 fn named(report: &Report) -> Vec<(Class, String)> {
-    seen(report).into_iter().map(|seen| (seen.class, seen.image.unwrap_or_default())).collect()
+    seen(report)
+        .into_iter()
+        .map(|seen| (seen.class, seen.image.unwrap_or_default()))
+        .collect()
 }
 
 fn the_store_is_compared_with_netbackups_list_in_both_directions(wish: &Wish) {
@@ -47,9 +50,17 @@ fn the_store_is_compared_with_netbackups_list_in_both_directions(wish: &Wish) {
     let list = lines(&image("db01", 1), 2_000) + &lines(&image("db01", 2), 2_048) + &lines(&image("db01", 4), 2_000);
     let (code, report) = compare(&yard, &list, &[]);
     let of = |number| super::name(&image("db01", number));
-    let expected = [(Class::NetbackupOnly, of(4)), (Class::StoreOnly, of(3)), (Class::NetbackupSize, of(2))];
+    let expected = [
+        (Class::NetbackupOnly, of(4)),
+        (Class::StoreOnly, of(3)),
+        (Class::NetbackupSize, of(2)),
+    ];
     assert_eq!((code, named(&report)), (1, expected.to_vec()));
-    let size = report.findings.iter().find(|finding| finding.class == Class::NetbackupSize).unwrap();
+    let size = report
+        .findings
+        .iter()
+        .find(|finding| finding.class == Class::NetbackupSize)
+        .unwrap();
     assert_eq!(size.expected, "2048 bytes, as NetBackup's catalog has it");
     assert_eq!(size.found, "2000 bytes");
 }
@@ -76,6 +87,12 @@ fn a_list_that_cannot_be_read_is_refused_before_anything_is_looked_at(wish: &Wis
     let yard = Yard::new(wish);
     let file = yard.site.folder.path().join("list.txt");
     std::fs::write(&file, lines(&image("db01", 1), 5) + "Backup ID: db01_1795305601\n").unwrap();
-    let told = yard.run(&["verify", "main", "--against", file.to_str().unwrap()]).expect(2).stderr;
-    assert!(told.contains("list.txt: line 4") && told.contains("bpimagelist -l"), "{told}");
+    let told = yard
+        .run(&["verify", "main", "--against", file.to_str().unwrap()])
+        .expect(2)
+        .stderr;
+    assert!(
+        told.contains("list.txt: line 4") && told.contains("bpimagelist -l"),
+        "{told}"
+    );
 }

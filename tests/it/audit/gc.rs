@@ -43,8 +43,13 @@ fn debris(yard: &Yard) -> usize {
     let of = |folder: &str, suffix: &str| format!("{folder}/{place}.{ATTEMPT}.{suffix}");
     yard.foreign.put(&of("pending", "json"), b"{}", &[]);
     // Image metadata whose image is gone, and what a probe left.
-    yard.foreign.put(&format!("meta/{}.{ATTEMPT}.bin", super::place(&image("debris", 4))), b"meta", &[]);
-    yard.foreign.put("probe/0123456789abcdef0123456789abcdef-put", b"probe", &[]);
+    yard.foreign.put(
+        &format!("meta/{}.{ATTEMPT}.bin", super::place(&image("debris", 4))),
+        b"meta",
+        &[],
+    );
+    yard.foreign
+        .put("probe/0123456789abcdef0123456789abcdef-put", b"probe", &[]);
     killed_writer(yard);
     plant(yard, Class::OrphanUpload, 5);
     yard.foreign.begin_upload(&of("backups", "nbk"));
@@ -58,7 +63,12 @@ fn killed_writer(yard: &Yard) {
     let mut child = command(&yard.site.config);
     let child = child.args(["put", "-", &format!("main/{name}")]).stdin(Stdio::piped());
     let mut child = child.spawn().unwrap();
-    child.stdin.as_mut().unwrap().write_all(&pattern(PART + CALL, 6)).unwrap();
+    child
+        .stdin
+        .as_mut()
+        .unwrap()
+        .write_all(&pattern(PART + CALL, 6))
+        .unwrap();
     let begun = || {
         let pending = yard.foreign.list("pending/");
         let ours = pending.keys().find(|key| key.contains(&name));
@@ -95,7 +105,12 @@ fn gc_without_yes_changes_nothing(wish: &Wish) {
     let before = (yard.foreign.list(""), yard.foreign.uploads());
     let told = yard.run(&["gc", "main", "--older-than", "0s"]).expect(0);
     assert_eq!(told.text().matches("  would ").count(), count, "{}", told.text());
-    assert!(told.stderr.contains(&format!("{count} to do; nothing was changed: --yes does it")), "{}", told.stderr);
+    assert!(
+        told.stderr
+            .contains(&format!("{count} to do; nothing was changed: --yes does it")),
+        "{}",
+        told.stderr
+    );
     // Fresh debris are left alone without being asked.
     yard.run(&["gc", "main", "--yes"]).expect(0);
     assert_eq!((yard.foreign.list(""), yard.foreign.uploads()), before);
@@ -107,7 +122,8 @@ fn data_without_a_record_go_only_when_they_are_asked_for(wish: &Wish) {
     let orphan = plant(&yard, Class::OrphanData, 1);
     yard.run(&["gc", "main", "--older-than", "0s", "--yes"]).expect(0);
     assert_eq!(yard.findings(Level::Default), orphan.at(Level::Default));
-    yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"]).expect(0);
+    yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"])
+        .expect(0);
     assert_eq!(yard.foreign.list(""), before);
 }
 
@@ -119,8 +135,10 @@ fn a_living_writers_image_stays_at_any_age(wish: &Wish) {
     write_all(&written, &data[..half], 0, CALL);
     written.flush().unwrap();
     assert_eq!(yard.findings(Level::Deep), []);
-    yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"]).expect(0);
-    yard.run(&["repair", "main", "--older-than", "0s", "--deep", "--yes"]).expect(0);
+    yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"])
+        .expect(0);
+    yard.run(&["repair", "main", "--older-than", "0s", "--deep", "--yes"])
+        .expect(0);
     write_all(&written, &data[half..], half as u64, CALL);
     written.close(STSP_CLOSEF_COMPLETE).unwrap();
     assert!(crate::common::restore(&yard.server, &def, CALL) == data);
@@ -131,13 +149,23 @@ fn what_gc_does_is_told_as_json(wish: &Wish) {
     let yard = Yard::new(wish);
     plant(&yard, Class::PendingStale, 1);
     let key = format!("pending/{}.00112233445566ff.json", place(&image("debris", 1)));
-    let gc =
-        |more: &[&str]| yard.run(&[&["--json", "gc", "main", "--older-than", "0s"], more].concat()).expect(0).json();
+    let gc = |more: &[&str]| {
+        yard.run(&[&["--json", "gc", "main", "--older-than", "0s"], more].concat())
+            .expect(0)
+            .json()
+    };
     let action = |outcome: &str, told: &Value| {
-        assert_eq!((told["schema"].as_u64(), told["actions"].as_array().unwrap().len()), (Some(1), 1), "{told}");
+        assert_eq!(
+            (told["schema"].as_u64(), told["actions"].as_array().unwrap().len()),
+            (Some(1), 1),
+            "{told}"
+        );
         let action = &told["actions"][0];
         assert_eq!(action["class"], "pending-stale");
-        assert_eq!((action["lsu"].as_str(), action["key"].as_str()), (Some("main"), Some(&*key)));
+        assert_eq!(
+            (action["lsu"].as_str(), action["key"].as_str()),
+            (Some("main"), Some(&*key))
+        );
         assert_eq!(action["image"], super::name(&image("debris", 1)));
         assert_eq!(action["outcome"], outcome);
         assert!(action["action"].is_string() && action["reason"].is_string() && action["detail"].is_string());
@@ -146,6 +174,9 @@ fn what_gc_does_is_told_as_json(wish: &Wish) {
     action("planned", &planned);
     let done = gc(&["--yes"]);
     action("done", &done);
-    assert_eq!((planned["dry_run"].as_bool(), done["dry_run"].as_bool()), (Some(true), Some(false)));
+    assert_eq!(
+        (planned["dry_run"].as_bool(), done["dry_run"].as_bool()),
+        (Some(true), Some(false))
+    );
     assert_eq!(gc(&["--yes"])["actions"], serde_json::json!([]));
 }

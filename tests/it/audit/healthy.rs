@@ -17,15 +17,32 @@ const INCOMPLETE: u64 = 4;
 /// Every byte that a name can have, in pieces that fit a key.
 fn awkward() -> Vec<Definition> {
     let bytes: Vec<u8> = (1..=255).collect();
-    let pieces = bytes.chunks(16).zip(1..).map(|(piece, number)| Definition::new(piece, DATE + number));
+    let pieces = bytes
+        .chunks(16)
+        .zip(1..)
+        .map(|(piece, number)| Definition::new(piece, DATE + number));
     // Names that continue one another, which keys order otherwise than names.
-    let tricky = ["a", "a.1", "a.1795305600", "a-1", "..", "a/b", "x_1795305600_C1_F1.json"];
-    pieces.chain(tricky.into_iter().map(|name| Definition::new(name, DATE))).collect()
+    let tricky = [
+        "a",
+        "a.1",
+        "a.1795305600",
+        "a-1",
+        "..",
+        "a/b",
+        "x_1795305600_C1_F1.json",
+    ];
+    pieces
+        .chain(tricky.into_iter().map(|name| Definition::new(name, DATE)))
+        .collect()
 }
 
 fn write_one(server: &HostServer, number: u64) {
     let def = image(&format!("client{}", number % 7), number);
-    let size = if number.is_multiple_of(100) { 2 * PART + number as usize } else { number as usize * 3 };
+    let size = if number.is_multiple_of(100) {
+        2 * PART + number as usize
+    } else {
+        number as usize * 3
+    };
     let written = server.create("main", &def).unwrap();
     write_all(&written, &pattern(size, number), 0, CALL);
     match number % 50 {
@@ -59,11 +76,17 @@ fn no_finding_in_a_healthy_store_beside_writers(wish: &Wish, images: u64) {
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
             let server = &yard.server;
-            scope.spawn(move || (0..images).filter(|n| n % WRITERS == writer).for_each(|n| write_one(server, n)));
+            scope.spawn(move || {
+                (0..images)
+                    .filter(|n| n % WRITERS == writer)
+                    .for_each(|n| write_one(server, n))
+            });
         }
     });
     let awkward = awkward();
-    awkward.iter().for_each(|def| backup(&yard.server, def, b"awkward", CALL));
+    awkward
+        .iter()
+        .for_each(|def| backup(&yard.server, def, b"awkward", CALL));
     for number in 0..INCOMPLETE {
         let open = yard.server.create("main", &image("check", number)).unwrap();
         write_all(&open, &pattern(number as usize * PART, number), 0, CALL);
@@ -104,7 +127,13 @@ fn assert_healthy(yard: &Yard, level: Level, images: u64) {
 #[cfg(feature = "minio-tests")]
 #[test]
 fn no_finding_in_a_healthy_store_on_minio() {
-    no_finding_in_a_healthy_store_beside_writers(&Wish { minio: true, ..Wish::default() }, IMAGES);
+    no_finding_in_a_healthy_store_beside_writers(
+        &Wish {
+            minio: true,
+            ..Wish::default()
+        },
+        IMAGES,
+    );
 }
 
 /// Fewer: its listings read the disk for every object.

@@ -44,7 +44,11 @@ fn images(yard: &Yard) -> [Kept; 3] {
 fn copy_lsu(yard: &Yard, to: &str) -> Vec<String> {
     let keys: Vec<String> = yard.foreign.list("").into_keys().collect();
     for key in &keys {
-        yard.foreign.put(&format!("{to}{key}"), &yard.foreign.get(key), &yard.foreign.metadata(key));
+        yard.foreign.put(
+            &format!("{to}{key}"),
+            &yard.foreign.get(key),
+            &yard.foreign.metadata(key),
+        );
     }
     keys
 }
@@ -56,8 +60,15 @@ fn clean_up(yard: &Yard, lsu: &str) {
 }
 
 fn assert_restores(yard: &Yard, lsu: &str, kept: &Kept) {
-    let target = format!("{lsu}/{}:{}", String::from_utf8_lossy(&kept.def.basename), kept.def.date);
-    assert!(yard.run(&["get", &target, "-"]).expect(0).stdout() == kept.data, "{target} is not what was written");
+    let target = format!(
+        "{lsu}/{}:{}",
+        String::from_utf8_lossy(&kept.def.basename),
+        kept.def.date
+    );
+    assert!(
+        yard.run(&["get", &target, "-"]).expect(0).stdout() == kept.data,
+        "{target} is not what was written"
+    );
 }
 
 fn a_moved_lsu_is_whole_where_it_lies_now(wish: &Wish) {
@@ -101,7 +112,11 @@ fn data_stay_while_the_sidecar_of_their_image_contradicts_itself(wish: &Wish) {
     let yard = Yard::new(wish);
     let kept = yard.keep(&image("a", 1), pattern(3_000, 1), b"");
     let mut wrong = kept.record.clone();
-    for key in ["backups/elsewhere.nbk".into(), kept.data_key.replace(".nbk", ""), String::new()] {
+    for key in [
+        "backups/elsewhere.nbk".into(),
+        kept.data_key.replace(".nbk", ""),
+        String::new(),
+    ] {
         wrong["data"]["key"] = key.into();
         put_record(&yard, &kept.sidecar_key, &wrong);
         yard.run(&[&["gc", "main"], &GC_ALL[..]].concat());
@@ -117,12 +132,18 @@ fn data_stay_while_the_sidecar_of_their_image_contradicts_itself(wish: &Wish) {
 
 fn a_record_that_names_another_image_removes_and_reads_nothing_of_it(wish: &Wish) {
     let yard = Yard::new(wish);
-    let (good, other) =
-        (yard.keep(&image("a", 1), pattern(3_000, 1), b""), yard.keep(&image("a", 2), pattern(3_000, 2), b""));
+    let (good, other) = (
+        yard.keep(&image("a", 1), pattern(3_000, 1), b""),
+        yard.keep(&image("a", 2), pattern(3_000, 2), b""),
+    );
     let mut stolen = other.record.clone();
     stolen["data"] = good.record["data"].clone();
     (stolen["parts"], stolen["crc64nvme"]) = (good.record["parts"].clone(), good.record["crc64nvme"].clone());
-    let target = format!("main/{}:{}", String::from_utf8_lossy(&other.def.basename), other.def.date);
+    let target = format!(
+        "main/{}:{}",
+        String::from_utf8_lossy(&other.def.basename),
+        other.def.date
+    );
     for state in ["complete", "deleting"] {
         stolen["state"] = state.into();
         put_record(&yard, &other.sidecar_key, &stolen);
@@ -142,7 +163,11 @@ fn a_record_that_names_another_image_removes_and_reads_nothing_of_it(wish: &Wish
         "writer": { "host": "gone", "pid": 7, "version": "0.1.0" },
     });
     put_record(&yard, &format!("pending/{}.{attempt}.json", place(&third)), &record);
-    yard.run(&["rm", "--yes", &format!("main/{}:{}", String::from_utf8_lossy(&third.basename), third.date)]);
+    yard.run(&[
+        "rm",
+        "--yes",
+        &format!("main/{}:{}", String::from_utf8_lossy(&third.basename), third.date),
+    ]);
     clean_up(&yard, "main");
     assert_restores(&yard, "main", &good);
 }
@@ -181,7 +206,13 @@ fn a_pending_record_of_a_later_version_is_left_to_that_version(wish: &Wish) {
     let before = yard.foreign.list("");
     clean_up(&yard, "main");
     assert_eq!(yard.foreign.list(""), before);
-    assert!(yard.verify(&[]).1.findings.iter().any(|finding| finding.advice.contains("upgrade")));
+    assert!(
+        yard.verify(&[])
+            .1
+            .findings
+            .iter()
+            .any(|finding| finding.advice.contains("upgrade"))
+    );
 }
 
 fn a_pending_record_that_cannot_be_read_costs_no_data(wish: &Wish) {
@@ -192,13 +223,25 @@ fn a_pending_record_that_cannot_be_read_costs_no_data(wish: &Wish) {
     });
     yard.run(&["gc", "main", "--older-than", "0s", "--yes"]).expect(0);
     assert!(!yard.foreign.list("pending/").contains_key(&key));
-    let set_aside = yard.foreign.list("replaced/").into_keys().next().expect("the record is kept");
+    let set_aside = yard
+        .foreign
+        .list("replaced/")
+        .into_keys()
+        .next()
+        .expect("the record is kept");
     // Nothing says that it ever was an image: that is for somebody to decide.
-    let told = yard.run(&["--json", "repair", "main", "--older-than", "0s", "--deep", "--yes"]).expect(1).json();
-    assert!(told["actions"][0]["detail"].as_str().unwrap().contains(&set_aside), "{told}");
+    let told = yard
+        .run(&["--json", "repair", "main", "--older-than", "0s", "--deep", "--yes"])
+        .expect(1)
+        .json();
+    assert!(
+        told["actions"][0]["detail"].as_str().unwrap().contains(&set_aside),
+        "{told}"
+    );
     assert_eq!(yard.foreign.get(&kept.data_key), kept.data);
     yard.foreign.delete(&set_aside);
-    yard.run(&["repair", "main", "--older-than", "0s", "--deep", "--yes"]).expect(0);
+    yard.run(&["repair", "main", "--older-than", "0s", "--deep", "--yes"])
+        .expect(0);
     assert_restores(&yard, "main", &kept);
     assert_eq!(yard.findings(Level::Deep), []);
 }
@@ -215,7 +258,9 @@ fn closing(yard: &Yard, number: u64, sent: usize) -> (Kept, String) {
         for at in 0..2 {
             let body = bytes::Bytes::from(part(at, number));
             let check = WireCheck::Md5(Md5Sum::of(&body));
-            store.upload_part(&bucket, &data_key, &upload, at as u32 + 1, body, check).await?;
+            store
+                .upload_part(&bucket, &data_key, &upload, at as u32 + 1, body, check)
+                .await?;
         }
         Ok(upload)
     });
@@ -251,14 +296,26 @@ fn parts_with_other_etags_are_proven_by_their_crcs(wish: &Wish) {
 fn an_upload_that_lists_fewer_parts_than_were_sent_is_left_as_it_is(wish: &Wish) {
     let yard = Yard::new(wish);
     let (kept, key) = closing(&yard, 1, 3);
-    let told = yard.run(&["--json", "repair", "main", "--older-than", "0s", "--yes"]).expect(1).json();
-    assert!(told["actions"][0]["detail"].as_str().unwrap().contains("nothing was changed"), "{told}");
+    let told = yard
+        .run(&["--json", "repair", "main", "--older-than", "0s", "--yes"])
+        .expect(1)
+        .json();
+    assert!(
+        told["actions"][0]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("nothing was changed"),
+        "{told}"
+    );
     assert_eq!(yard.foreign.uploads().len(), 1);
     assert_eq!(yard.foreign.get_json(&key)["sent"].as_array().unwrap().len(), 3);
     assert!(!yard.foreign.list("backups/").contains_key(&kept.data_key));
     // It has no lease any more, and is named however young it is.
     let (_, report) = yard.audit(&["main"]);
-    assert_eq!(report.findings.iter().map(|found| found.class).collect::<Vec<_>>(), [Class::PendingStale]);
+    assert_eq!(
+        report.findings.iter().map(|found| found.class).collect::<Vec<_>>(),
+        [Class::PendingStale]
+    );
     assert!(report.findings[0].advice.contains("--older-than 0s"), "{report:?}");
 }
 
@@ -267,11 +324,27 @@ fn a_pending_record_that_contradicts_costs_no_parts(wish: &Wish) {
     let yard = Yard::new(wish);
     let mut uploads = 0;
     let edits: [fn(String) -> String; 10] = [
-        |text| text.replacen("\"closing\":\"complete\"", "\"closing\":\n\t\"complete\",\"lease_seconds\":-1", 1),
-        |text| text.replacen("\"closing\":\"complete\"", "\"closin\\u0067\":\"complete\",\"lease_seconds\":-1", 1),
+        |text| {
+            text.replacen(
+                "\"closing\":\"complete\"",
+                "\"closing\":\n\t\"complete\",\"lease_seconds\":-1",
+                1,
+            )
+        },
+        |text| {
+            text.replacen(
+                "\"closing\":\"complete\"",
+                "\"closin\\u0067\":\"complete\",\"lease_seconds\":-1",
+                1,
+            )
+        },
         |text| text.replacen("\"closing\":", "\"closing\":\"incomplete\",\"closing\":", 1),
         |text| {
-            text.replacen("\"closing\":\"complete\"", "\"policy\":\"closing\",\"closing\":\"complete\",\"schema\":1", 1)
+            text.replacen(
+                "\"closing\":\"complete\"",
+                "\"policy\":\"closing\",\"closing\":\"complete\",\"schema\":1",
+                1,
+            )
         },
         // Readable.
         |text| text.replacen(&format!("\"size\":{}", PART + 1), &format!("\"size\":{}", PART + 2), 1),
@@ -297,7 +370,10 @@ fn a_pending_record_that_contradicts_costs_no_parts(wish: &Wish) {
                 break;
             }
             assert_eq!(yard.foreign.uploads().len(), uploads, "edit {number}, {command}");
-            assert!(yard.foreign.list("pending/").contains_key(&key), "edit {number}, {command}");
+            assert!(
+                yard.foreign.list("pending/").contains_key(&key),
+                "edit {number}, {command}"
+            );
         }
     }
 }
@@ -308,7 +384,10 @@ fn a_pending_record_that_breaks_off_costs_no_parts(wish: &Wish) {
     let (kept, key) = closing(&yard, 1, 2);
     let whole = yard.foreign.get(&key);
     let text = String::from_utf8(whole.clone()).unwrap();
-    let cut = text.find("\"offset\"").expect("a part").min(text.find("\"closing\"").expect("closing"));
+    let cut = text
+        .find("\"offset\"")
+        .expect("a part")
+        .min(text.find("\"closing\"").expect("closing"));
     yard.foreign.put(&key, &whole[..cut], &[]);
     yard.run(&["gc", "main", "--older-than", "0s", "--yes"]).expect(0);
     assert_eq!(yard.foreign.uploads().len(), 1);
@@ -340,12 +419,22 @@ fn repair_makes_no_other_image_out_of_a_record_that_tells_size_and_crc(wish: &Wi
     half[17] ^= 1;
     for bytes in [&kept.data[..3_000], &half[..]] {
         yard.foreign.put(&kept.data_key, bytes, &metadata);
-        let refused = yard.run(&["--json", "repair", "main", "--older-than", "0s", "--deep", "--yes"]).expect(1).json();
-        assert!(refused["actions"][0]["detail"].as_str().unwrap().contains("nothing was changed"), "{refused}");
+        let refused = yard
+            .run(&["--json", "repair", "main", "--older-than", "0s", "--deep", "--yes"])
+            .expect(1)
+            .json();
+        assert!(
+            refused["actions"][0]["detail"]
+                .as_str()
+                .unwrap()
+                .contains("nothing was changed"),
+            "{refused}"
+        );
         assert_eq!(yard.foreign.get_json(&kept.sidecar_key), wrong);
     }
     yard.foreign.put(&kept.data_key, &kept.data, &metadata);
-    yard.run(&["repair", "main", "--older-than", "0s", "--deep", "--yes"]).expect(0);
+    yard.run(&["repair", "main", "--older-than", "0s", "--deep", "--yes"])
+        .expect(0);
     assert_restores(&yard, "main", &kept);
     assert!(yard.foreign.get_json(&kept.sidecar_key)["rebuilt"].is_string());
 }
@@ -372,7 +461,8 @@ fn repair_keeps_metadata_that_can_still_be_read(wish: &Wish) {
     let mut wrong = kept.record.clone();
     (wrong["completed"], wrong["x-later"]) = (Value::Null, "unknown".into());
     put_record(&yard, &kept.sidecar_key, &wrong);
-    yard.run(&["repair", "main", "--older-than", "0s", "--deep", "--yes"]).expect(0);
+    yard.run(&["repair", "main", "--older-than", "0s", "--deep", "--yes"])
+        .expect(0);
     let now = yard.foreign.get_json(&kept.sidecar_key);
     for field in ["meta", "image", "data", "parts", "crc64nvme", "created", "writer"] {
         assert_eq!(now[field], kept.record[field], "{field}");
@@ -402,6 +492,8 @@ fn a_lease_beyond_all_bounds_ends_all_the_same(wish: &Wish) {
         record["writer"]["process"] = "another-boot/pid:[1]/1".into();
     });
     let found = yard.verify(&[]).1.findings;
-    let named = found.iter().any(|finding| finding.key.as_ref() == Some(&key) && finding.found.contains("lease"));
+    let named = found
+        .iter()
+        .any(|finding| finding.key.as_ref() == Some(&key) && finding.found.contains("lease"));
     assert!(named, "{found:?}");
 }

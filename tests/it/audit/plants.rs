@@ -49,7 +49,11 @@ pub const PLANTS: [Plant; 15] = [
 
 impl Planted {
     fn one(level: Level, seen: Seen) -> Self {
-        Self { seen: vec![(level, seen)], netbackup: Some(SIZE as u64), hidden: None }
+        Self {
+            seen: vec![(level, seen)],
+            netbackup: Some(SIZE as u64),
+            hidden: None,
+        }
     }
 
     fn and(mut self, level: Level, seen: Seen) -> Self {
@@ -58,12 +62,20 @@ impl Planted {
     }
 
     fn unknown_to_netbackup(self) -> Self {
-        Self { netbackup: None, ..self }
+        Self {
+            netbackup: None,
+            ..self
+        }
     }
 
     /// What an audit at `level` says, sorted.
     pub fn at(&self, level: Level) -> Vec<Seen> {
-        let mut seen: Vec<_> = self.seen.iter().filter(|(from, _)| *from <= level).map(|(_, s)| s.clone()).collect();
+        let mut seen: Vec<_> = self
+            .seen
+            .iter()
+            .filter(|(from, _)| *from <= level)
+            .map(|(_, s)| s.clone())
+            .collect();
         seen.sort();
         seen
     }
@@ -144,7 +156,13 @@ fn orphan_data(yard: &Yard, def: &Definition) -> Planted {
 /// A key of an image that has nothing else.
 fn bare(class: Class, def: &Definition, key: &str) -> Seen {
     let (image, key) = (Some(name(def)), Some(key.to_owned()));
-    Seen { class, severity: class.severity(), lsu: "main".into(), image, key }
+    Seen {
+        class,
+        severity: class.severity(),
+        lsu: "main".into(),
+        image,
+        key,
+    }
 }
 
 fn orphan_upload(yard: &Yard, def: &Definition) -> Planted {
@@ -155,8 +173,10 @@ fn orphan_upload(yard: &Yard, def: &Definition) -> Planted {
 
 /// A writer on another host that closed its image incomplete, and what it had written.
 fn pending_stale(yard: &Yard, def: &Definition) -> Planted {
-    let (key, data_key) =
-        (format!("pending/{}.{ATTEMPT}.json", place(def)), format!("backups/{}.{ATTEMPT}.nbk", place(def)));
+    let (key, data_key) = (
+        format!("pending/{}.{ATTEMPT}.json", place(def)),
+        format!("backups/{}.{ATTEMPT}.nbk", place(def)),
+    );
     let record = json!({
         "schema": 1, "state": "incomplete", "attempt": ATTEMPT, "key": data_key,
         "image": { "basename": String::from_utf8_lossy(&def.basename), "date": def.date, "policy": "", "type": 0 },
@@ -178,7 +198,10 @@ fn delete_unfinished(yard: &Yard, def: &Definition) -> Planted {
 
 fn meta_missing(yard: &Yard, def: &Definition) -> Planted {
     let image = yard.keep(def, pattern(SIZE, 8), &pattern(100_000, 9));
-    let key = image.record["meta"]["key"].as_str().expect("a metadata object").to_owned();
+    let key = image.record["meta"]["key"]
+        .as_str()
+        .expect("a metadata object")
+        .to_owned();
     yard.foreign.delete(&key);
     Planted::one(Level::Default, image.finding(Class::MetaMissing, &key))
 }
@@ -187,11 +210,18 @@ fn meta_missing(yard: &Yard, def: &Definition) -> Planted {
 fn unreadable(yard: &Yard, def: &Definition) -> Planted {
     let image = image(yard, def);
     let seen = image.finding(Class::Unreadable, &image.sidecar_key);
-    Planted { hidden: Some(image.sidecar_key), ..Planted::one(Level::Quick, seen) }
+    Planted {
+        hidden: Some(image.sidecar_key),
+        ..Planted::one(Level::Quick, seen)
+    }
 }
 
 fn netbackup_only(_: &Yard, def: &Definition) -> Planted {
-    let seen = Seen { lsu: String::new(), key: None, ..bare(Class::NetbackupOnly, def, "") };
+    let seen = Seen {
+        lsu: String::new(),
+        key: None,
+        ..bare(Class::NetbackupOnly, def, "")
+    };
     Planted::one(Level::Quick, seen)
 }
 
@@ -204,5 +234,8 @@ fn store_only(yard: &Yard, def: &Definition) -> Planted {
 fn netbackup_size(yard: &Yard, def: &Definition) -> Planted {
     let image = image(yard, def);
     let seen = image.finding(Class::NetbackupSize, &image.sidecar_key);
-    Planted { netbackup: Some(SIZE as u64 + 1), ..Planted::one(Level::Quick, seen) }
+    Planted {
+        netbackup: Some(SIZE as u64 + 1),
+        ..Planted::one(Level::Quick, seen)
+    }
 }

@@ -37,8 +37,14 @@ on_every_server!(
 
 pub fn versioned(yard: &Yard) -> Sdk {
     let sdk = Sdk::new(&yard.site);
-    let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
-    let set = sdk.client.put_bucket_versioning().bucket(&sdk.bucket).versioning_configuration(on);
+    let on = VersioningConfiguration::builder()
+        .status(BucketVersioningStatus::Enabled)
+        .build();
+    let set = sdk
+        .client
+        .put_bucket_versioning()
+        .bucket(&sdk.bucket)
+        .versioning_configuration(on);
     sdk.run(set.send()).expect("versioning");
     sdk
 }
@@ -48,15 +54,28 @@ pub fn versions(sdk: &Sdk, prefix: &str) -> Vec<String> {
     let list = sdk.client.list_object_versions().bucket(&sdk.bucket).prefix(prefix);
     let list = sdk.run(list.send()).expect("versions");
     let pair = |key: Option<&str>, id: Option<&str>| format!("{} {}", key.unwrap(), id.unwrap());
-    let versions = list.versions().iter().map(|version| pair(version.key(), version.version_id()));
-    let markers = list.delete_markers().iter().map(|marker| pair(marker.key(), marker.version_id()));
+    let versions = list
+        .versions()
+        .iter()
+        .map(|version| pair(version.key(), version.version_id()));
+    let markers = list
+        .delete_markers()
+        .iter()
+        .map(|marker| pair(marker.key(), marker.version_id()));
     versions.chain(markers).collect()
 }
 
 fn retain(sdk: &Sdk, key: &str) {
     let until = DateTime::from(SystemTime::now() + Duration::from_secs(3_600));
-    let retention = ObjectLockRetention::builder().mode(ObjectLockRetentionMode::Governance).retain_until_date(until);
-    let put = sdk.client.put_object_retention().bucket(&sdk.bucket).key(key).retention(retention.build());
+    let retention = ObjectLockRetention::builder()
+        .mode(ObjectLockRetentionMode::Governance)
+        .retain_until_date(until);
+    let put = sdk
+        .client
+        .put_object_retention()
+        .bucket(&sdk.bucket)
+        .key(key)
+        .retention(retention.build());
     sdk.run(put.send()).expect("retention");
 }
 
@@ -65,7 +84,8 @@ fn release(sdk: &Sdk, key: &str) {
     for pair in versions(sdk, key) {
         let (key, id) = pair.split_once(' ').unwrap();
         let delete = sdk.client.delete_object().bucket(&sdk.bucket).key(key).version_id(id);
-        sdk.run(delete.bypass_governance_retention(true).send()).expect("release");
+        sdk.run(delete.bypass_governance_retention(true).send())
+            .expect("release");
     }
 }
 
@@ -75,7 +95,12 @@ pub fn target(kept: &Kept) -> String {
 
 fn assert_whole(yard: &Yard, kept: &Kept) {
     yard.assert_restores(kept);
-    assert!(yard.run(&["-q", "ls", "main"]).expect(0).text().contains(&*String::from_utf8_lossy(&kept.def.basename)));
+    assert!(
+        yard.run(&["-q", "ls", "main"])
+            .expect(0)
+            .text()
+            .contains(&*String::from_utf8_lossy(&kept.def.basename))
+    );
     assert_eq!(yard.findings(Level::Deep), []);
 }
 
@@ -84,7 +109,11 @@ fn a_locked_image_stays_complete_listed_and_readable(wish: &Wish) {
         let yard = Yard::new(&wish.locked());
         let sdk = Sdk::new(&yard.site);
         let kept = yard.keep(&image("worm", number), pattern(PART + 9, number), b"meta");
-        let key = if locked == "data" { &kept.data_key } else { &kept.sidecar_key };
+        let key = if locked == "data" {
+            &kept.data_key
+        } else {
+            &kept.sidecar_key
+        };
         retain(&sdk, key);
         let before = versions(&sdk, "");
         let error = yard.server.delete("main", &kept.def).unwrap_err();
@@ -105,8 +134,17 @@ fn the_mark_of_a_delete_that_is_refused_is_taken_back_after_a_crash(wish: &Wish)
     retain(&sdk, &kept.data_key);
     kept.record["state"] = "deleting".into();
     sdk.put(&kept.sidecar_key, kept.record.to_string().as_bytes());
-    let done = yard.run(&["--json", "repair", "main", "--older-than", "0s", "--yes"]).expect(0).json();
-    assert!(done["actions"][0]["detail"].as_str().unwrap().contains("complete again"), "{done}");
+    let done = yard
+        .run(&["--json", "repair", "main", "--older-than", "0s", "--yes"])
+        .expect(0)
+        .json();
+    assert!(
+        done["actions"][0]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("complete again"),
+        "{done}"
+    );
     assert_whole(&yard, &kept);
     release(&sdk, &kept.data_key);
 }
@@ -128,7 +166,11 @@ fn a_delete_leaves_no_version_behind_whatever_was_put_over_it(wish: &Wish) {
     for folder in ["backups/", "catalog/", "meta/", "pending/"] {
         assert_eq!(versions(&sdk, folder), [""; 0]);
     }
-    assert_eq!(yard.run(&["repair", "main", "--older-than", "0s", "--deep", "--yes"]).code, 0);
+    assert_eq!(
+        yard.run(&["repair", "main", "--older-than", "0s", "--deep", "--yes"])
+            .code,
+        0
+    );
     assert!(yard.foreign.list("catalog/").is_empty(), "no deleted image comes back");
 }
 
@@ -138,7 +180,9 @@ fn what_was_deleted_or_overwritten_past_us_comes_back(wish: &Wish) {
     let images: Vec<_> = (1..=5)
         .map(|number| yard.keep(&image("v", number), pattern(2 * PART + 7, number), &pattern(100_000, 2)))
         .collect();
-    let [data, sidecar, both, over, junk] = images.as_slice() else { panic!("five images") };
+    let [data, sidecar, both, over, junk] = images.as_slice() else {
+        panic!("five images")
+    };
     sdk.delete(&data.data_key, None).unwrap();
     sdk.delete(&sidecar.sidecar_key, None).unwrap();
     sdk.delete(&both.data_key, None).unwrap();
@@ -159,10 +203,13 @@ fn what_was_deleted_or_overwritten_past_us_comes_back(wish: &Wish) {
 fn what_markers_hide_is_not_removed(wish: &Wish) {
     let yard = Yard::new(wish);
     let sdk = versioned(&yard);
-    let images: Vec<_> =
-        (1..=2).map(|number| yard.keep(&image("v", number), pattern(900, number), &pattern(100_000, 2))).collect();
+    let images: Vec<_> = (1..=2)
+        .map(|number| yard.keep(&image("v", number), pattern(900, number), &pattern(100_000, 2)))
+        .collect();
     sdk.delete(&images[0].data_key, None).unwrap();
-    images.iter().for_each(|kept| drop(sdk.delete(&kept.sidecar_key, None).unwrap()));
+    images
+        .iter()
+        .for_each(|kept| drop(sdk.delete(&kept.sidecar_key, None).unwrap()));
     yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"]);
     for kept in &images {
         yard.run(&["undelete", &target(kept)]).expect(0);
@@ -172,9 +219,19 @@ fn what_markers_hide_is_not_removed(wish: &Wish) {
 
 fn refuse(yard: &Yard, operation: &str, key_prefix: &str, times: u32, after: bool) {
     let (status, code) = (403, "AccessDenied".to_owned());
-    let trouble = if after { Trouble::RefuseAfter { status, code } } else { Trouble::Refuse { status, code } };
+    let trouble = if after {
+        Trouble::RefuseAfter { status, code }
+    } else {
+        Trouble::Refuse { status, code }
+    };
     let (operation, key_prefix) = (operation.to_owned(), key_prefix.to_owned());
-    yard.site.embedded().plan(Fault { operation, key_prefix, skip: 0, times, trouble });
+    yard.site.embedded().plan(Fault {
+        operation,
+        key_prefix,
+        skip: 0,
+        times,
+        trouble,
+    });
 }
 
 /// The first try was done and its answer lost, and the second one refused.
@@ -229,7 +286,12 @@ fn what_a_failed_close_keeps_has_the_crcs_of_its_parts() {
     written.write_meta(&pattern(100_000, 2), 0).unwrap();
     refuse(&yard, "PutObject", "meta/", u32::MAX, false);
     written.close(STSP_CLOSEF_COMPLETE).unwrap_err();
-    let key = yard.foreign.list("pending/").into_keys().next().expect("a pending record");
+    let key = yard
+        .foreign
+        .list("pending/")
+        .into_keys()
+        .next()
+        .expect("a pending record");
     let sizes: u64 = yard.foreign.get_json(&key)["sent"]
         .as_array()
         .unwrap()
@@ -246,11 +308,17 @@ fn a_bucket_that_locks_what_is_put_keeps_no_mark(wish: &Wish) {
     let sdk = Sdk::new(&yard.site);
     let kept = yard.keep(&image("worm", 1), pattern(900, 1), b"meta");
     let set = |days: Option<i32>| {
-        let retention = DefaultRetention::builder().mode(ObjectLockRetentionMode::Governance).set_days(days).build();
+        let retention = DefaultRetention::builder()
+            .mode(ObjectLockRetentionMode::Governance)
+            .set_days(days)
+            .build();
         let rule = days.map(|_| ObjectLockRule::builder().default_retention(retention).build());
-        let rules = ObjectLockConfiguration::builder().object_lock_enabled(ObjectLockEnabled::Enabled).set_rule(rule);
+        let rules = ObjectLockConfiguration::builder()
+            .object_lock_enabled(ObjectLockEnabled::Enabled)
+            .set_rule(rule);
         let put = sdk.client.put_object_lock_configuration().bucket(&sdk.bucket);
-        sdk.run(put.object_lock_configuration(rules.build()).send()).expect("a default retention");
+        sdk.run(put.object_lock_configuration(rules.build()).send())
+            .expect("a default retention");
     };
     set(Some(1));
     yard.server.delete("main", &kept.def).expect("delete");
@@ -264,7 +332,8 @@ fn a_delete_that_was_only_marked_is_taken_back(wish: &Wish) {
     let yard = Yard::new(wish);
     let mut kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
     kept.record["state"] = "deleting".into();
-    yard.foreign.put(&kept.sidecar_key, kept.record.to_string().as_bytes(), &[]);
+    yard.foreign
+        .put(&kept.sidecar_key, kept.record.to_string().as_bytes(), &[]);
     yard.run(&["undelete", &target(&kept)]).expect(0);
     assert_whole(&yard, &kept);
 }
@@ -275,7 +344,11 @@ fn a_finished_delete_is_final(wish: &Wish) {
     let kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
     yard.run(&["rm", "--yes", &target(&kept)]).expect(0);
     let told = yard.run(&["undelete", &target(&kept)]);
-    assert!(told.code == 2 && told.stderr.contains("a finished delete is final"), "{}", told.stderr);
+    assert!(
+        told.code == 2 && told.stderr.contains("a finished delete is final"),
+        "{}",
+        told.stderr
+    );
 }
 
 #[test]
@@ -284,15 +357,26 @@ fn without_the_right_to_delete_versions_nothing_changes() {
     versioned(&yard);
     let kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
     let config = somebody_else(&yard, &[("DeleteObjectVersion", None)]);
-    let told = crate::cli::to_run(crate::cli::command(&config).args(["rm", "--yes", &target(&kept)]).output().unwrap());
-    assert!(told.code != 0 && told.stderr.contains("s3:DeleteObjectVersion"), "{}", told.stderr);
+    let told = crate::cli::to_run(
+        crate::cli::command(&config)
+            .args(["rm", "--yes", &target(&kept)])
+            .output()
+            .unwrap(),
+    );
+    assert!(
+        told.code != 0 && told.stderr.contains("s3:DeleteObjectVersion"),
+        "{}",
+        told.stderr
+    );
     assert_whole(&yard, &kept);
 }
 
 #[test]
 fn deletes_free_a_bucket_whose_quota_is_full() {
     let yard = Yard::new(&Wish::default());
-    let images: Vec<_> = (1..=2).map(|number| yard.keep(&image("q", number), pattern(9_000, number), b"m")).collect();
+    let images: Vec<_> = (1..=2)
+        .map(|number| yard.keep(&image("q", number), pattern(9_000, number), b"m"))
+        .collect();
     let stale = json!({
         "schema": 1, "state": "incomplete", "attempt": "8899aabbccddeeff",
         "key": format!("backups/{}.8899aabbccddeeff.nbk", super::place(&image("q", 3))),
@@ -302,7 +386,10 @@ fn deletes_free_a_bucket_whose_quota_is_full() {
     });
     let key = format!("pending/{}.8899aabbccddeeff.json", super::place(&image("q", 3)));
     yard.foreign.put(&key, stale.to_string().as_bytes(), &[]);
-    yard.site.embedded().set_quota(&yard.site.bucket, Some(1)).expect("a quota");
+    yard.site
+        .embedded()
+        .set_quota(&yard.site.bucket, Some(1))
+        .expect("a quota");
     yard.server.delete("main", &images[0].def).expect("delete");
     yard.run(&["rm", "--yes", &target(&images[1])]).expect(0);
     yard.run(&["gc", "main", "--older-than", "0s", "--yes"]).expect(0);
@@ -324,7 +411,8 @@ fn what_a_close_keeps_is_not_gone_below_a_marker() {
     yard.site.embedded().clear_faults();
     let key = yard.foreign.list("backups/").into_keys().next().expect("the data");
     sdk.delete(&key, None).unwrap();
-    yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"]).expect(0);
+    yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"])
+        .expect(0);
     assert_eq!(versions(&sdk, "backups/").len(), 2, "the data and the marker");
     assert_eq!(yard.foreign.list("pending/").len(), 1);
     let marker = versions(&sdk, &key).pop().expect("a marker");
@@ -338,11 +426,25 @@ fn what_a_close_keeps_is_not_gone_below_a_marker() {
 fn a_delete_that_is_refused_by_any_name_leaves_the_image_complete() {
     let yard = Yard::new(&Wish::default());
     let kept = yard.keep(&image("v", 1), pattern(900, 1), b"inline metadata");
-    for (status, code) in [(423, "Locked"), (409, "Conflict"), (412, "SomethingNew"), (451, ""), (400, "SomethingNew")]
-    {
-        let trouble = Trouble::Refuse { status, code: code.to_owned() };
+    for (status, code) in [
+        (423, "Locked"),
+        (409, "Conflict"),
+        (412, "SomethingNew"),
+        (451, ""),
+        (400, "SomethingNew"),
+    ] {
+        let trouble = Trouble::Refuse {
+            status,
+            code: code.to_owned(),
+        };
         let (operation, key_prefix) = ("DeleteObject".to_owned(), kept.data_key.clone());
-        yard.site.embedded().plan(Fault { operation, key_prefix, skip: 0, times: u32::MAX, trouble });
+        yard.site.embedded().plan(Fault {
+            operation,
+            key_prefix,
+            skip: 0,
+            times: u32::MAX,
+            trouble,
+        });
         let error = yard.server.delete("main", &kept.def).unwrap_err();
         assert!(error.to_string().contains("as before"), "{status} {code}: {error}");
         yard.site.embedded().clear_faults();
@@ -354,8 +456,9 @@ fn a_delete_that_is_refused_by_any_name_leaves_the_image_complete() {
 fn a_sidecar_that_has_older_versions_is_not_rebuilt(wish: &Wish) {
     let yard = Yard::new(wish);
     let sdk = versioned(&yard);
-    let images: Vec<_> =
-        (1..=2).map(|number| yard.keep(&image("v", number), pattern(900, number), b"inline")).collect();
+    let images: Vec<_> = (1..=2)
+        .map(|number| yard.keep(&image("v", number), pattern(900, number), b"inline"))
+        .collect();
     sdk.delete(&images[0].sidecar_key, None).unwrap();
     sdk.put(&images[1].sidecar_key, b"{");
     yard.run(&["repair", "main", "--older-than", "0s", "--yes"]).expect(0);
@@ -370,7 +473,10 @@ fn a_sidecar_that_has_older_versions_is_not_rebuilt(wish: &Wish) {
     assert!(!yard.findings(Level::Default).is_empty());
     sdk.delete(&images[0].sidecar_key, None).unwrap();
     yard.run(&["repair", "main", "--older-than", "0s", "--yes"]).expect(0);
-    assert_eq!(yard.foreign.get_json(&images[0].sidecar_key)["image"], images[0].record["image"]);
+    assert_eq!(
+        yard.foreign.get_json(&images[0].sidecar_key)["image"],
+        images[0].record["image"]
+    );
     assert_whole(&yard, &images[0]);
 }
 
@@ -386,8 +492,13 @@ fn a_dead_record_does_not_take_the_metadata_of_the_image() {
         "created": "2026-11-22T00:00:00Z", "started": "2026-11-22T00:00:00Z",
         "writer": { "host": "gone", "pid": 7, "version": "0.1.0" },
     });
-    yard.foreign.put(&format!("pending/{place}.8899aabbccddeeff.json"), stale.to_string().as_bytes(), &[]);
-    yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"]).expect(0);
+    yard.foreign.put(
+        &format!("pending/{place}.8899aabbccddeeff.json"),
+        stale.to_string().as_bytes(),
+        &[],
+    );
+    yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"])
+        .expect(0);
     assert_whole(&yard, &kept);
 }
 
@@ -406,7 +517,9 @@ fn edited(change: fn(String) -> String) -> Action {
 
 /// The first `<Version>` of a list alone.
 fn first_version(body: String) -> String {
-    let (Some(first), Some(last)) = (body.find("</Version>"), body.rfind("</Version>")) else { return body };
+    let (Some(first), Some(last)) = (body.find("</Version>"), body.rfind("</Version>")) else {
+        return body;
+    };
     format!("{}{}", &body[..first], &body[last..])
 }
 
@@ -415,8 +528,10 @@ fn a_delete_looks_again_at_what_it_has_removed(wish: &Wish) {
     let yard = Yard::new(wish);
     let sdk = versioned(&yard);
     let proxy = beside(&yard);
-    let scripts: [fn(&Request) -> bool; 2] =
-        [|request| request.is("ListObjectVersions", "catalog"), |request| request.operation() == "GetBucketVersioning"];
+    let scripts: [fn(&Request) -> bool; 2] = [
+        |request| request.is("ListObjectVersions", "catalog"),
+        |request| request.operation() == "GetBucketVersioning",
+    ];
     for (number, is_asked) in (1..).zip(scripts) {
         let kept = yard.keep(&image("v", number), pattern(900, number), b"meta");
         sdk.put(&kept.sidecar_key, kept.record.to_string().as_bytes());
@@ -428,7 +543,11 @@ fn a_delete_looks_again_at_what_it_has_removed(wish: &Wish) {
         });
         yard.run(&["rm", "--yes", &target(&kept)]).expect(0);
         assert!(proxy.faults() > 0, "{number}");
-        let lists = proxy.recent().iter().filter(|request| request.is("ListObjectVersions", "catalog")).count();
+        let lists = proxy
+            .recent()
+            .iter()
+            .filter(|request| request.is("ListObjectVersions", "catalog"))
+            .count();
         assert!(lists > 3, "{number}: {lists}");
         for folder in ["backups/", "catalog/"] {
             assert_eq!(versions(&sdk, folder), [""; 0], "{number}");
@@ -443,12 +562,18 @@ fn a_delete_without_effect_is_no_delete(wish: &Wish) {
     let proxy = beside(&yard);
     for folder in ["backups", "catalog"] {
         proxy.script(move |request| match request.is("DeleteObject", folder) {
-            true => Action::Answer(Answer { status: 204, ..Answer::default() }),
+            true => Action::Answer(Answer {
+                status: 204,
+                ..Answer::default()
+            }),
             false => Action::Forward,
         });
         let told = yard.run(&["rm", "--yes", &target(&kept)]).expect(2).stderr;
         assert!(told.contains("is still there"), "{told}");
-        assert!(yard.foreign.list("catalog/").contains_key(&kept.sidecar_key), "{folder}");
+        assert!(
+            yard.foreign.list("catalog/").contains_key(&kept.sidecar_key),
+            "{folder}"
+        );
     }
     proxy.forward_all();
     yard.run(&["rm", "--yes", &target(&kept)]).expect(0);
@@ -461,7 +586,11 @@ fn a_delete_leaves_no_earlier_image_of_its_name(wish: &Wish) {
     let sdk = versioned(&yard);
     let def = image("v", 1);
     let first = yard.keep(&def, pattern(900, 1), &pattern(100_000, 1));
-    for key in [first.sidecar_key.as_str(), &first.data_key, first.record["meta"]["key"].as_str().unwrap()] {
+    for key in [
+        first.sidecar_key.as_str(),
+        &first.data_key,
+        first.record["meta"]["key"].as_str().unwrap(),
+    ] {
         sdk.delete(key, None).unwrap();
     }
     let second = yard.keep(&def, pattern(800, 2), b"");
@@ -481,7 +610,11 @@ fn undelete_says_what_is_back(wish: &Wish) {
     let proxy = beside(&yard);
     proxy.script(|request| match request.operation() {
         "CopyObject" => Action::Answer(
-            Answer { status: 200, ..Answer::default() }.body(
+            Answer {
+                status: 200,
+                ..Answer::default()
+            }
+            .body(
                 "<CopyObjectResult><ETag>x</ETag><LastModified>2026-11-27T00:00:00Z</LastModified></CopyObjectResult>"
                     .into(),
             ),
@@ -496,7 +629,10 @@ fn undelete_says_what_is_back(wish: &Wish) {
     sdk.put(&kept.data_key, &pattern(900, 77));
     for junk in ["current", "below another one"] {
         let told = yard.run(&["undelete", &target(&kept)]).expect(2).stderr;
-        assert!(told.contains("the image's bytes") || told.contains("no version of"), "{junk}: {told}");
+        assert!(
+            told.contains("the image's bytes") || told.contains("no version of"),
+            "{junk}: {told}"
+        );
         sdk.put(&kept.data_key, b"other junk");
     }
 }
@@ -520,6 +656,9 @@ fn what_is_young_by_its_own_answer_stays() {
             }
         });
         yard.run(&["gc", "main", "--orphan-data", "--yes"]);
-        assert!(yard.foreign.list("backups/").contains_key(&lost.data_key), "{operation}");
+        assert!(
+            yard.foreign.list("backups/").contains_key(&lost.data_key),
+            "{operation}"
+        );
     }
 }

@@ -38,7 +38,9 @@ fn text(image: &Kept) -> Vec<u8> {
 }
 
 fn repair(yard: &Yard, more: &[&str], code: i32) -> Value {
-    yard.run(&[&["--json", "repair", "main", "--older-than", "0s"], more].concat()).expect(code).json()
+    yard.run(&[&["--json", "repair", "main", "--older-than", "0s"], more].concat())
+        .expect(code)
+        .json()
 }
 
 /// One image for each way to damage a sidecar, of one part and of several, all damaged.
@@ -67,7 +69,12 @@ fn assert_rebuilt(yard: &Yard, images: &[Kept], etags: bool) {
         for field in ["image", "data", "crc64nvme", "created"] {
             assert_eq!(now[field], image.record[field], "{field} of {}", image.name);
         }
-        assert_eq!(parts(&now, etags), parts(&image.record, etags), "parts of {}", image.name);
+        assert_eq!(
+            parts(&now, etags),
+            parts(&image.record, etags),
+            "parts of {}",
+            image.name
+        );
         assert!(now["rebuilt"].is_string(), "{now}");
     }
     // What was there before is kept: all but those that were deleted.
@@ -84,7 +91,10 @@ fn sidecars_are_rebuilt_from_the_bytes_where_the_server_knows_no_crcs(wish: &Wis
     assert_eq!(actions.len(), images.len());
     for action in actions {
         let detail = action["detail"].as_str().unwrap();
-        assert!(action["outcome"] == "failed" && detail.contains("run repair with --deep"), "{action}");
+        assert!(
+            action["outcome"] == "failed" && detail.contains("run repair with --deep"),
+            "{action}"
+        );
     }
     assert_eq!(yard.foreign.list(""), before);
     repair(&yard, &["--yes", "--deep"], 0);
@@ -94,7 +104,13 @@ fn sidecars_are_rebuilt_from_the_bytes_where_the_server_knows_no_crcs(wish: &Wis
 #[cfg(feature = "minio-tests")]
 #[test]
 fn sidecars_are_rebuilt_without_reading_where_the_server_knows_the_crcs() {
-    let yard = Yard::new(&Wish { minio: true, ..Wish::default() }.with(super::CRC));
+    let yard = Yard::new(
+        &Wish {
+            minio: true,
+            ..Wish::default()
+        }
+        .with(super::CRC),
+    );
     let images = damaged(&yard);
     repair(&yard, &["--yes"], 0);
     assert_rebuilt(&yard, &images, false);
@@ -103,14 +119,20 @@ fn sidecars_are_rebuilt_without_reading_where_the_server_knows_the_crcs() {
 fn parts(record: &Value, etags: bool) -> Value {
     let mut parts = record["parts"].clone();
     if !etags {
-        parts.as_array_mut().unwrap().iter_mut().for_each(|part| part["etag"] = Value::Null);
+        parts
+            .as_array_mut()
+            .unwrap()
+            .iter_mut()
+            .for_each(|part| part["etag"] = Value::Null);
     }
     parts
 }
 
 fn a_good_sidecar_is_never_touched(wish: &Wish) {
     let yard = Yard::new(wish);
-    let images: Vec<_> = (1..=3).map(|number| yard.keep(&image("good", number), pattern(900, number), b"m")).collect();
+    let images: Vec<_> = (1..=3)
+        .map(|number| yard.keep(&image("good", number), pattern(900, number), b"m"))
+        .collect();
     let lost = yard.keep(&image("lost", 4), pattern(900, 4), b"");
     yard.foreign.delete(&lost.sidecar_key);
     let before = yard.foreign.list("");
@@ -119,7 +141,10 @@ fn a_good_sidecar_is_never_touched(wish: &Wish) {
     assert!(after.remove(&lost.sidecar_key).is_some());
     assert_eq!(after, before);
     assert_eq!(repair(&yard, &["--yes", "--deep"], 0)["actions"], json!([]));
-    images.iter().chain([&lost]).for_each(|image| yard.assert_restores(image));
+    images
+        .iter()
+        .chain([&lost])
+        .for_each(|image| yard.assert_restores(image));
 }
 
 fn repair_without_yes_changes_nothing(wish: &Wish) {
@@ -129,7 +154,10 @@ fn repair_without_yes_changes_nothing(wish: &Wish) {
     let planned = repair(&yard, &["--deep"], 0);
     assert_eq!(planned["dry_run"], true);
     let actions = planned["actions"].as_array().unwrap();
-    assert!(actions.len() == images.len() && actions.iter().all(|action| action["outcome"] == "planned"), "{planned}");
+    assert!(
+        actions.len() == images.len() && actions.iter().all(|action| action["outcome"] == "planned"),
+        "{planned}"
+    );
     assert_eq!(yard.foreign.list(""), before);
 }
 
@@ -166,20 +194,29 @@ fn an_image_whose_writer_died_while_it_completed_it_is_completed(wish: &Wish) {
     let (key, record) = closing(&image);
     yard.foreign.put(&key, &serde_json::to_vec(&record).unwrap(), &[]);
     yard.foreign.delete(&image.sidecar_key);
-    let stale: Vec<_> = yard.findings(Level::Default).into_iter().map(|seen| (seen.class, seen.key)).collect();
+    let stale: Vec<_> = yard
+        .findings(Level::Default)
+        .into_iter()
+        .map(|seen| (seen.class, seen.key))
+        .collect();
     assert_eq!(stale, [(Class::PendingStale, Some(key))]);
     let done = repair(&yard, &["--yes"], 0);
     assert_eq!(done["actions"][0]["outcome"], "done");
     assert_eq!(yard.findings(Level::Deep), []);
     yard.assert_restores(&image);
-    assert_eq!(yard.foreign.get_json(&image.sidecar_key)["parts"], image.record["parts"]);
+    assert_eq!(
+        yard.foreign.get_json(&image.sidecar_key)["parts"],
+        image.record["parts"]
+    );
     assert!(yard.foreign.list("pending/").is_empty());
 }
 
 fn data_whose_metadata_do_not_fit_are_refused(wish: &Wish) {
     let yard = Yard::new(wish);
-    let others: [Change; 2] =
-        [|metadata| set(metadata, "basename", "lost_1795305699_C1_F1"), |metadata| set(metadata, "schema", "2")];
+    let others: [Change; 2] = [
+        |metadata| set(metadata, "basename", "lost_1795305699_C1_F1"),
+        |metadata| set(metadata, "schema", "2"),
+    ];
     for (number, change) in (1..).zip(others) {
         let kept = yard.keep(&image("lost", number), pattern(900, number), b"");
         let mut metadata = yard.foreign.metadata(&kept.data_key);
@@ -193,7 +230,10 @@ fn data_whose_metadata_do_not_fit_are_refused(wish: &Wish) {
     assert_eq!(actions.len(), others.len());
     for action in actions {
         let detail = action["detail"].as_str().unwrap();
-        assert!(action["outcome"] == "failed" && detail.contains("the metadata of backups/"), "{action}");
+        assert!(
+            action["outcome"] == "failed" && detail.contains("the metadata of backups/"),
+            "{action}"
+        );
     }
     assert_eq!(yard.foreign.list(""), before);
 }
@@ -214,7 +254,10 @@ fn data_without_metadata_are_what_their_key_says(wish: &Wish) {
     repair(&yard, &["--yes", "--deep"], 0);
     yard.assert_restores(&kept);
     let now = yard.foreign.get_json(&kept.sidecar_key);
-    assert_eq!((&now["crc64nvme"], &now["image"]["policy"]), (&kept.record["crc64nvme"], &json!("")));
+    assert_eq!(
+        (&now["crc64nvme"], &now["image"]["policy"]),
+        (&kept.record["crc64nvme"], &json!(""))
+    );
 }
 
 /// A copy under another attempt's key: nobody can tell which of the two was completed.
@@ -222,12 +265,16 @@ fn of_several_data_objects_none_is_taken_for_the_image(wish: &Wish) {
     let yard = Yard::new(wish);
     let kept = yard.keep(&image("lost", 1), pattern(900, 1), b"");
     let copy = format!("backups/{}.00112233445566ff.nbk", place(&kept.def));
-    yard.foreign.put(&copy, &pattern(900, 2), &yard.foreign.metadata(&kept.data_key));
+    yard.foreign
+        .put(&copy, &pattern(900, 2), &yard.foreign.metadata(&kept.data_key));
     yard.foreign.delete(&kept.sidecar_key);
     let refused = repair(&yard, &["--yes", "--deep"], 1);
     for action in refused["actions"].as_array().unwrap() {
         let detail = action["detail"].as_str().unwrap();
-        assert!(detail.contains("several data objects") && detail.contains(&copy), "{action}");
+        assert!(
+            detail.contains("several data objects") && detail.contains(&copy),
+            "{action}"
+        );
     }
     assert!(yard.foreign.list("catalog/").is_empty());
     // A person removes the wrong one.
@@ -260,7 +307,10 @@ fn metadata_that_had_an_object_of_their_own_are_found_again(wish: &Wish) {
 fn the_etag_of_a_copy_is_recorded_when_every_byte_is_right(wish: &Wish) {
     let yard = Yard::new(wish);
     let data = pattern(2 * PART + 77, 1);
-    let (copied, damaged) = (yard.keep(&image("copy", 1), data.clone(), b""), yard.keep(&image("copy", 2), data, b""));
+    let (copied, damaged) = (
+        yard.keep(&image("copy", 1), data.clone(), b""),
+        yard.keep(&image("copy", 2), data, b""),
+    );
     let mut other = copied.data.clone();
     other[PART] ^= 1;
     // Put again in one piece: the same size and metadata, another ETag.
@@ -272,12 +322,22 @@ fn the_etag_of_a_copy_is_recorded_when_every_byte_is_right(wish: &Wish) {
     assert_eq!(told.matches("run repair with --deep").count(), 2, "{told}");
     let actions = repair(&yard, &["--yes", "--deep"], 1)["actions"].clone();
     let outcome = |image: &Kept| {
-        let action = actions.as_array().unwrap().iter().find(|action| action["key"] == image.data_key.as_str());
+        let action = actions
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|action| action["key"] == image.data_key.as_str());
         action.unwrap()["outcome"].clone()
     };
     assert_eq!((outcome(&copied), outcome(&damaged)), (json!("done"), json!("failed")));
     let seen = yard.findings(Level::Deep);
-    assert!(!seen.is_empty() && seen.iter().all(|finding| format!("{finding:?}").contains(&damaged.name)), "{seen:?}");
+    assert!(
+        !seen.is_empty()
+            && seen
+                .iter()
+                .all(|finding| format!("{finding:?}").contains(&damaged.name)),
+        "{seen:?}"
+    );
     yard.assert_restores(&copied);
     assert_eq!(yard.foreign.list("replaced/").len(), 1);
 }

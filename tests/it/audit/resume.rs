@@ -43,7 +43,9 @@ fn interrupt(yard: &Yard, folder: &'static str, nth: usize, args: &[&str]) -> Ru
         Action::Forward
     });
     let mut run: Command = command(&config);
-    let running = run.args(["--json", "verify", "--resume", state_file(yard).to_str().unwrap()]).args(args);
+    let running = run
+        .args(["--json", "verify", "--resume", state_file(yard).to_str().unwrap()])
+        .args(args);
     let running = running.spawn().unwrap();
     *started = Some(Pid::from_raw(running.id().try_into().unwrap()));
     drop(started);
@@ -52,7 +54,9 @@ fn interrupt(yard: &Yard, folder: &'static str, nth: usize, args: &[&str]) -> Ru
 
 /// The site's configuration with another address.
 fn with_endpoint(yard: &Yard, url: &str) -> PathBuf {
-    let text = std::fs::read_to_string(&yard.site.config).unwrap().replace(&yard.site.url, url);
+    let text = std::fs::read_to_string(&yard.site.config)
+        .unwrap()
+        .replace(&yard.site.url, url);
     let path = yard.site.folder.path().join("through-proxy.toml");
     std::fs::write(&path, text).unwrap();
     path
@@ -99,7 +103,10 @@ fn an_interrupted_audit_goes_on_to_the_report_of_an_uninterrupted_one(wish: &Wis
             let (_, part) = report_of(run);
             let states = part.summary.lsus["main"].states;
             let images = states.good.images + states.damaged.images;
-            assert!(part.summary.interrupted && images > last && images < 30, "{images} after {last}");
+            assert!(
+                part.summary.interrupted && images > last && images < 30,
+                "{images} after {last}"
+            );
             last = images;
         }
         let (code, resumed) = go_on(&yard, &args);
@@ -121,7 +128,10 @@ fn an_image_that_was_read_in_part_is_read_again(wish: &Wish) {
         assert!(part.summary.lsus["main"].states.good.images <= most, "{part:?}");
         let (code, whole) = go_on(&yard, &args);
         let main = &whole.summary.lsus["main"];
-        assert_eq!((code, main.states.good.images, main.bytes_read), (0, 3, 12 * PART as u64));
+        assert_eq!(
+            (code, main.states.good.images, main.bytes_read),
+            (0, 3, 12 * PART as u64)
+        );
         assert!(!state_file(&yard).exists());
     }
 }
@@ -132,8 +142,17 @@ fn the_state_of_another_audit_is_refused(wish: &Wish) {
     let file = state_file(&yard);
     let state = std::fs::read(&file).unwrap();
     let path = file.to_str().unwrap();
-    for other in [&["--quick"][..], &["--client", "many"], &["--shard", "1/2"], &["--since", "2026-11-22"], &["side"]] {
-        let told = yard.run(&[&["verify", "main", "--resume", path], other].concat()).expect(2).stderr;
+    for other in [
+        &["--quick"][..],
+        &["--client", "many"],
+        &["--shard", "1/2"],
+        &["--since", "2026-11-22"],
+        &["side"],
+    ] {
+        let told = yard
+            .run(&[&["verify", "main", "--resume", path], other].concat())
+            .expect(2)
+            .stderr;
         assert!(told.contains("is of another audit"), "{other:?}: {told}");
     }
     assert!(std::fs::read(&file).unwrap() == state);
@@ -142,7 +161,10 @@ fn the_state_of_another_audit_is_refused(wish: &Wish) {
 
 fn refuse_garbage(yard: &Yard, file: &Path) {
     std::fs::write(file, "garbage").unwrap();
-    let told = yard.run(&["verify", "main", "--resume", file.to_str().unwrap()]).expect(2).stderr;
+    let told = yard
+        .run(&["verify", "main", "--resume", file.to_str().unwrap()])
+        .expect(2)
+        .stderr;
     assert!(told.contains("is no file of `verify --resume`"), "{told}");
     assert_eq!(std::fs::read(file).unwrap(), b"garbage");
 }

@@ -27,10 +27,16 @@ fn without_uploads(bucket: &str) -> Value {
 }
 
 fn yard() -> Yard {
-    let yard = Yard::new(&Wish { minio: true, ..Wish::default() });
+    let yard = Yard::new(&Wish {
+        minio: true,
+        ..Wish::default()
+    });
     yard.keep(&image("small", 1), pattern(1_000, 1), b"");
     yard.keep(&image("large", 2), pattern(2 * PART + 5, 2), &pattern(100_000, 3));
-    yard.foreign.begin_upload(&format!("backups/{}.00112233445566ff.nbk", super::place(&image("up", 3))));
+    yard.foreign.begin_upload(&format!(
+        "backups/{}.00112233445566ff.nbk",
+        super::place(&image("up", 3))
+    ));
     yard
 }
 
@@ -48,7 +54,9 @@ fn a_readers_keys_are_enough_for_every_level_and_can_change_nothing() {
     }
     assert_eq!(yard.foreign.list(""), before);
     // The keys are those of a reader indeed: with them nothing can be removed.
-    let refused = yard.run_as(&keys, &["gc", "main", "--older-than", "0s", "--yes"]).expect(1);
+    let refused = yard
+        .run_as(&keys, &["gc", "main", "--older-than", "0s", "--yes"])
+        .expect(1);
     assert!(refused.text().contains("AccessDenied"), "{}", refused.text());
     assert_eq!(yard.foreign.uploads().len(), 1);
 }
@@ -60,6 +68,9 @@ fn without_the_right_to_list_uploads_there_is_a_note_and_no_failure() {
     let (code, report) = report_of(yard.run_as(&keys, &["--json", "verify", "main", "--older-than", "0s"]));
     assert_eq!((code, seen(&report)), (0, vec![]));
     let notes = &report.summary.lsus["main"].notes;
-    assert_eq!(*notes, ["unfinished uploads were not looked for: these keys may not list them"]);
+    assert_eq!(
+        *notes,
+        ["unfinished uploads were not looked for: these keys may not list them"]
+    );
     assert!(!report.summary.interrupted);
 }

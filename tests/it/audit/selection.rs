@@ -74,7 +74,10 @@ fn a_shard_that_is_missing_is_told(wish: &Wish) {
     let (code, merged) = report_of(yard.run(&["--json", "verify", "merge", file.to_str().unwrap()]));
     assert_eq!((code, merged.summary.interrupted), (2, true));
     assert!(
-        merged.summary.lsus["main"].notes.iter().any(|note| note.contains("of 3 shards, 1, 3 are missing")),
+        merged.summary.lsus["main"]
+            .notes
+            .iter()
+            .any(|note| note.contains("of 3 shards, 1, 3 are missing")),
         "{merged:?}"
     );
 }
@@ -97,12 +100,26 @@ fn an_audit_is_of_the_client_the_name_and_the_days_that_were_asked_for(wish: &Wi
     assert_eq!(images(&["--since", "2026-11-24"]), both(|number| number % 4 >= 2));
     assert_eq!(images(&["--until", "2026-11-22"]), both(|number| number % 4 == 0));
     let (since, until) = ((DATE + 5 + DAY).to_string(), (DATE + 9 + DAY).to_string());
-    assert_eq!(images(&["--since", &since, "--until", &until]), both(|number| number == 5 || number == 9));
     assert_eq!(
-        images(&["--quick", "--client", "web", "--since", "2026-11-23", "--until", "2026-11-23"]),
+        images(&["--since", &since, "--until", &until]),
+        both(|number| number == 5 || number == 9)
+    );
+    assert_eq!(
+        images(&[
+            "--quick",
+            "--client",
+            "web",
+            "--since",
+            "2026-11-23",
+            "--until",
+            "2026-11-23"
+        ]),
         both(|number| number % 3 == 2 && number % 4 == 1)
     );
     // What is left over belongs to an image as well.
-    let found: Vec<_> = seen(&yard.verify(&["--client", "debris"]).1).into_iter().map(|seen| seen.class).collect();
+    let found: Vec<_> = seen(&yard.verify(&["--client", "debris"]).1)
+        .into_iter()
+        .map(|seen| seen.class)
+        .collect();
     assert_eq!(found, [Class::OrphanData, Class::PendingStale, Class::DeleteUnfinished]);
 }

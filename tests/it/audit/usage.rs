@@ -17,7 +17,10 @@ on_every_server!(
 const DAY: u64 = 86_400;
 
 fn usage(yard: &Yard, args: &[&str]) -> Value {
-    yard.run(&[&["--json", "usage", "main"], args].concat()).expect(0).json()["lsus"][0].clone()
+    yard.run(&[&["--json", "usage", "main"], args].concat())
+        .expect(0)
+        .json()["lsus"][0]
+        .clone()
 }
 
 fn polled(yard: &Yard) -> (u64, u64) {
@@ -35,7 +38,10 @@ fn usage_counts_complete_images_by_client_and_day_and_the_rest_apart(wish: &Wish
     open.write(&pattern(33, 3), 0).unwrap();
     open.close(0).unwrap();
     let counted = usage(&yard, &[]);
-    assert_eq!((counted["images"].as_u64(), counted["bytes"].as_u64()), (Some(3), Some(1_570)));
+    assert_eq!(
+        (counted["images"].as_u64(), counted["bytes"].as_u64()),
+        (Some(3), Some(1_570))
+    );
     assert_eq!(counted["other"], json!({ "images": 1, "bytes": 33 }));
     assert_eq!(counted["capacity"], 1_000_000_000_000_u64);
     let clients = json!([
@@ -56,7 +62,9 @@ fn usage_counts_complete_images_by_client_and_day_and_the_rest_apart(wish: &Wish
 
 fn polls_are_answered_from_what_usage_counted_and_follow_images(wish: &Wish) {
     let yard = Yard::new(wish);
-    let kept: Vec<_> = (1..=3).map(|number| yard.keep(&image("use", number), pattern(100, number), b"")).collect();
+    let kept: Vec<_> = (1..=3)
+        .map(|number| yard.keep(&image("use", number), pattern(100, number), b""))
+        .collect();
     assert_eq!(polled(&yard), (300, 3));
     // Somebody removes an image without asking us: polls cannot know, the next count does.
     yard.foreign.delete(&kept[0].sidecar_key);
@@ -79,7 +87,9 @@ fn a_poll_lists_nothing_but_the_label(wish: &Wish) {
     (1..=3).for_each(|number| drop(yard.keep(&image("use", number), pattern(10, number), b"")));
     usage(&yard, &[]);
     let proxy = Proxy::start(&yard.site.url);
-    let text = std::fs::read_to_string(&yard.site.config).unwrap().replace(&yard.site.url, &proxy.url());
+    let text = std::fs::read_to_string(&yard.site.config)
+        .unwrap()
+        .replace(&yard.site.url, &proxy.url());
     std::fs::write(&yard.site.config, text).unwrap();
     let server = yard.site.open();
     assert_eq!(server.lsus().unwrap().len(), 3);
@@ -97,9 +107,16 @@ fn an_lsu_without_bucket_does_not_keep_the_others_from_being_counted(wish: &Wish
     let yard = Yard::new(wish);
     yard.keep(&image("use", 1), pattern(10, 1), b"");
     let run = yard.run(&["--json", "usage", "missing", "main"]).expect(2);
-    assert!(run.stderr.contains("missing: ") && run.stderr.contains("NoSuchBucket"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("missing: ") && run.stderr.contains("NoSuchBucket"),
+        "{}",
+        run.stderr
+    );
     let lsus = run.json()["lsus"].clone();
-    assert_eq!((lsus.as_array().unwrap().len(), lsus[0]["images"].as_u64()), (1, Some(1)));
+    assert_eq!(
+        (lsus.as_array().unwrap().len(), lsus[0]["images"].as_u64()),
+        (1, Some(1))
+    );
 }
 
 fn a_sidecar_that_is_none_does_not_stop_the_count(wish: &Wish) {

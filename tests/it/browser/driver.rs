@@ -37,7 +37,13 @@ impl Browser {
         let mut stdout = BufReader::new(driver.stdout.take().unwrap());
         let port = port_of(&mut stdout);
         let profile = TempDir::new().unwrap();
-        let mut browser = Self { driver, _stdout: stdout, port, session: String::new(), _profile: profile };
+        let mut browser = Self {
+            driver,
+            _stdout: stdout,
+            port,
+            session: String::new(),
+            _profile: profile,
+        };
         let args = [
             "--headless",
             "--no-sandbox",
@@ -55,7 +61,10 @@ impl Browser {
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         }}});
         let session = browser.request("POST", "/session", &wanted);
-        browser.session = session["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {session}")).into();
+        browser.session = session["sessionId"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no session: {session}"))
+            .into();
         browser
     }
 
@@ -70,17 +79,33 @@ impl Browser {
 
     pub fn click(&self, selector: &str) {
         let element = self.call("element", &json!({ "using": "css selector", "value": selector }));
-        let id = element.as_object().and_then(|element| element.values().next()).and_then(Value::as_str);
-        self.call(&format!("element/{}/click", id.unwrap_or_else(|| panic!("{element}"))), &json!({}));
+        let id = element
+            .as_object()
+            .and_then(|element| element.values().next())
+            .and_then(Value::as_str);
+        self.call(
+            &format!("element/{}/click", id.unwrap_or_else(|| panic!("{element}"))),
+            &json!({}),
+        );
     }
 
     /// Every address that the document at `url` asked for; the browser's own pages before it do not count.
     pub fn requests_of(&self, url: &str) -> Vec<String> {
-        let events = self.log("performance").into_iter().map(|text| serde_json::from_str::<Value>(&text).unwrap());
+        let events = self
+            .log("performance")
+            .into_iter()
+            .map(|text| serde_json::from_str::<Value>(&text).unwrap());
         let sent = events.filter(|event| event["message"]["method"] == "Network.requestWillBeSent");
-        let asked = sent.map(|event| event["message"]["params"].clone()).filter(|asked| asked["documentURL"] == url);
-        let requests: Vec<_> = asked.map(|asked| asked["request"]["url"].as_str().unwrap().to_owned()).collect();
-        assert!(!requests.is_empty(), "not even the page itself was seen: the log does not work");
+        let asked = sent
+            .map(|event| event["message"]["params"].clone())
+            .filter(|asked| asked["documentURL"] == url);
+        let requests: Vec<_> = asked
+            .map(|asked| asked["request"]["url"].as_str().unwrap().to_owned())
+            .collect();
+        assert!(
+            !requests.is_empty(),
+            "not even the page itself was seen: the log does not work"
+        );
         requests
     }
 
@@ -91,17 +116,28 @@ impl Browser {
 
     pub fn screenshot(&self) -> Picture {
         let text = self.request("GET", &format!("/session/{}/screenshot", self.session), &Value::Null);
-        let bytes = base64::engine::general_purpose::STANDARD.decode(text.as_str().unwrap()).unwrap();
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(text.as_str().unwrap())
+            .unwrap();
         let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let frame = reader.next_frame(&mut pixels).unwrap();
         let colours: std::collections::HashSet<_> = pixels.chunks(frame.color_type.samples()).collect();
-        Picture { width: frame.width, height: frame.height, colours: colours.len() }
+        Picture {
+            width: frame.width,
+            height: frame.height,
+            colours: colours.len(),
+        }
     }
 
     fn log(&self, kind: &str) -> Vec<String> {
         let entries = self.call("se/log", &json!({ "type": kind }));
-        entries.as_array().unwrap().iter().map(|entry| entry["message"].as_str().unwrap().to_owned()).collect()
+        entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| entry["message"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     fn call(&self, command: &str, body: &Value) -> Value {
@@ -117,7 +153,11 @@ impl Browser {
 
     /// One request on a connection of its own.
     fn exchange(&self, method: &str, path: &str, body: &Value) -> io::Result<Value> {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         let (port, length) = (self.port, body.len());
         let head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
@@ -155,6 +195,8 @@ fn read_answer(reader: &mut impl BufRead) -> io::Result<Value> {
 /// The port that chromedriver says it has taken.
 fn port_of(stdout: &mut impl BufRead) -> u16 {
     let mut lines = stdout.lines().map(|line| line.unwrap());
-    let line = lines.find(|line| line.contains("started successfully on port ")).expect("chromedriver names its port");
+    let line = lines
+        .find(|line| line.contains("started successfully on port "))
+        .expect("chromedriver names its port");
     line.trim_end_matches('.').rsplit(' ').next().unwrap().parse().unwrap()
 }

@@ -13,7 +13,9 @@ fn check_says_ok_with_counts_or_refuses_with_the_place() {
     std::fs::write(&other, "[server.t]\nendpoints = [\"ftp://x\"]\n").unwrap();
     let refused = run(&site, &["config", "check", other.to_str().unwrap()]).expect(1);
     assert!(refused.stderr.contains("other.toml, line 2"), "{}", refused.stderr);
-    let json = run(&site, &["--json", "config", "check", other.to_str().unwrap()]).expect(1).json();
+    let json = run(&site, &["--json", "config", "check", other.to_str().unwrap()])
+        .expect(1)
+        .json();
     assert_eq!(json["valid"], false);
 }
 
@@ -25,10 +27,17 @@ fn check_warns_of_keys_that_no_server_can_be_opened_with() {
     assert!(text.contains("keys.toml"), "{text}");
     std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o644)).unwrap();
     let open = run(&site, &["config", "check"]).expect(0);
-    assert!(open.stderr.contains("keys.toml has mode 0644; make it 0600"), "{}", open.stderr);
+    assert!(
+        open.stderr.contains("keys.toml has mode 0644; make it 0600"),
+        "{}",
+        open.stderr
+    );
     std::fs::remove_file(&keys).unwrap();
     let json = run(&site, &["--json", "config", "check"]).expect(0).json();
-    assert!(json["warnings"][0].as_str().unwrap().contains("read credentials file"), "{json}");
+    assert!(
+        json["warnings"][0].as_str().unwrap().contains("read credentials file"),
+        "{json}"
+    );
 }
 
 #[test]
@@ -48,13 +57,21 @@ fn a_check_of_a_file_that_cannot_be_read_has_not_run() {
     let check = |config: &mut std::process::Command| finish(config.args(["config", "check"])).expect(2).stderr;
     let hint = "; `vastost-s3 init` writes one\n";
     let told = check(&mut command(&none));
-    assert!(told.contains("none.toml") && told.ends_with(&format!(" (from --config){hint}")), "{told}");
+    assert!(
+        told.contains("none.toml") && told.ends_with(&format!(" (from --config){hint}")),
+        "{told}"
+    );
     let told = check(bare().env("VASTOST_CONFIG", &none));
     assert!(told.ends_with(&format!(" (from $VASTOST_CONFIG){hint}")), "{told}");
     let told = finish(bare().args(["config", "check"]).arg(&none)).expect(2).stderr;
     assert!(told.ends_with(&format!(" (from the command line){hint}")), "{told}");
-    let json = finish(command(site.folder.path()).args(["--json", "config", "check"])).expect(2).json();
-    assert!(json["error"].as_str().unwrap().contains("a folder") && json["valid"].is_null(), "{json}");
+    let json = finish(command(site.folder.path()).args(["--json", "config", "check"]))
+        .expect(2)
+        .json();
+    assert!(
+        json["error"].as_str().unwrap().contains("a folder") && json["valid"].is_null(),
+        "{json}"
+    );
 }
 
 #[test]
@@ -62,8 +79,11 @@ fn check_warns_of_folders_that_cannot_be_written() {
     let site = site();
     let text = std::fs::read_to_string(&site.config).unwrap();
     // Root may write everywhere, but for below a file.
-    std::fs::write(&site.config, format!("{text}[metrics]\ndir = \"keys.toml/metrics\"\n[log]\nfile = \"log\"\n"))
-        .unwrap();
+    std::fs::write(
+        &site.config,
+        format!("{text}[metrics]\ndir = \"keys.toml/metrics\"\n[log]\nfile = \"log\"\n"),
+    )
+    .unwrap();
     let json = run(&site, &["--json", "config", "check"]).expect(0).json();
     let warnings = json["warnings"].as_array().unwrap();
     assert_eq!(warnings.len(), 1, "{json}");

@@ -7,14 +7,20 @@ use crate::common::{Site, write_private};
 
 pub fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
     let checks = report["checks"].as_array().expect("checks");
-    checks.iter().find(|check| check["check"] == name).unwrap_or_else(|| panic!("no check {name} in {report}"))
+    checks
+        .iter()
+        .find(|check| check["check"] == name)
+        .unwrap_or_else(|| panic!("no check {name} in {report}"))
 }
 
 /// The site without the LSU whose bucket is missing.
 pub fn healthy() -> Site {
     let site = site();
     let text = std::fs::read_to_string(&site.config).unwrap();
-    let missing = format!("[[server.t.lsu]]\nname = \"missing\"\nbucket = \"{}-missing\"\n", site.bucket);
+    let missing = format!(
+        "[[server.t.lsu]]\nname = \"missing\"\nbucket = \"{}-missing\"\n",
+        site.bucket
+    );
     std::fs::write(&site.config, text.replace(&missing, "")).unwrap();
     site
 }
@@ -84,8 +90,17 @@ fn a_closed_port_and_an_unknown_name_fail_by_name() {
     std::fs::write(&site.config, text.replace(&site.url, urls)).unwrap();
     let report = json(run(&site, &["--json", "doctor"]).expect(1));
     assert!(check(&report, "tcp")["seen"].as_str().unwrap().contains("127.0.0.1:1"));
-    let names: Vec<_> = report["checks"].as_array().unwrap().iter().filter(|c| c["check"] == "name").collect();
-    assert!(names.iter().any(|c| c["status"] == "fail" && c["seen"].as_str().unwrap().contains("no-such-host")));
+    let names: Vec<_> = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|c| c["check"] == "name")
+        .collect();
+    assert!(
+        names
+            .iter()
+            .any(|c| c["status"] == "fail" && c["seen"].as_str().unwrap().contains("no-such-host"))
+    );
 }
 
 #[test]
@@ -101,12 +116,21 @@ fn folders_for_counters_and_log_are_tried() {
     let site = healthy();
     let text = std::fs::read_to_string(&site.config).unwrap();
     let with = |dir: &str| {
-        std::fs::write(&site.config, format!("{text}[metrics]\ndir = \"{dir}\"\n[log]\nfile = \"log\"\n")).unwrap();
+        std::fs::write(
+            &site.config,
+            format!("{text}[metrics]\ndir = \"{dir}\"\n[log]\nfile = \"log\"\n"),
+        )
+        .unwrap();
     };
     with("some/metrics");
     let report = json(run(&site, &["--json", "doctor"]).expect(0));
     assert_eq!(check(&report, "log folder")["status"], "pass");
-    assert!(check(&report, "metrics folder")["seen"].as_str().unwrap().ends_with("some/metrics can be made"));
+    assert!(
+        check(&report, "metrics folder")["seen"]
+            .as_str()
+            .unwrap()
+            .ends_with("some/metrics can be made")
+    );
     // Root may write everywhere, but for below a file.
     with("keys.toml/metrics");
     let report = json(run(&site, &["--json", "doctor"]).expect(1));
@@ -122,8 +146,15 @@ fn the_advice_about_a_missing_file_is_to_provide_it() {
     let text = text.replace("[server.t]\n", "[server.t]\ntls.ca_file = \"none.pem\"\n");
     std::fs::write(&site.config, format!("{text}[log]\nfile = \"none/log\"\n")).unwrap();
     let report = run(&site, &["--json", "doctor"]).json();
-    let checks = report["checks"].as_array().unwrap().iter().filter(|check| check["check"] == "files");
+    let checks = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["check"] == "files");
     let advice: Vec<_> = checks.map(|check| check["advice"].as_str().unwrap()).collect();
     assert_eq!(advice.len(), 2, "{report}");
-    assert!(advice[0].starts_with("correct tls.ca_file") && advice[1].starts_with("make the folder"), "{report}");
+    assert!(
+        advice[0].starts_with("correct tls.ca_file") && advice[1].starts_with("make the folder"),
+        "{report}"
+    );
 }

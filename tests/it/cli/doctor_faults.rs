@@ -23,7 +23,9 @@ fn behind(script: impl Fn(&Request) -> Action + Send + Sync + 'static) -> (Site,
 
 /// What `doctor` reports, and that it leaves nothing behind.
 fn report(site: &Site, code: i32) -> Value {
-    let report = finish(command(&site.config).args(["--json", "doctor"])).expect(code).json();
+    let report = finish(command(&site.config).args(["--json", "doctor"]))
+        .expect(code)
+        .json();
     assert_eq!(site.keys_under(""), [""; 0], "{report}");
     report
 }
@@ -38,7 +40,11 @@ fn fails(site: &Site, name: &str, words: &str) {
     let failed = check(&report, name);
     assert_eq!(failed["status"], "fail", "{report}");
     assert!(failed["advice"].as_str().unwrap().contains(words), "{failed}");
-    let all = report["checks"].as_array().unwrap().iter().filter(|check| check["status"] == "fail");
+    let all = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["status"] == "fail");
     assert_eq!(all.count(), 1, "{report}");
 }
 
@@ -46,11 +52,20 @@ fn fails(site: &Site, name: &str, words: &str) {
 fn a_missing_right_is_named() {
     for (operation, name, right) in [
         ("ListParts", "main abort", "s3:ListMultipartUploadParts"),
-        ("ListMultipartUploads", "main list uploads", "s3:ListBucketMultipartUploads"),
+        (
+            "ListMultipartUploads",
+            "main list uploads",
+            "s3:ListBucketMultipartUploads",
+        ),
         ("UploadPartCopy", "main re-open", "s3:GetObject and s3:PutObject"),
     ] {
-        let (site, _proxy) =
-            behind(move |request| if request.operation() == operation { denied() } else { Action::Forward });
+        let (site, _proxy) = behind(move |request| {
+            if request.operation() == operation {
+                denied()
+            } else {
+                Action::Forward
+            }
+        });
         fails(&site, name, right);
     }
 }
@@ -60,7 +75,14 @@ fn a_gateway_that_takes_no_part_of_the_configured_size_fails() {
     let (site, _proxy) = behind(|request| {
         let large = request.folder() == "probe" && request.key().contains("backups");
         let is_part = request.operation() == "UploadPart" && request.length.unwrap_or(0) > 1 << 20;
-        if large && is_part { Action::Answer(Answer { status: 413, ..Answer::default() }) } else { Action::Forward }
+        if large && is_part {
+            Action::Answer(Answer {
+                status: 413,
+                ..Answer::default()
+            })
+        } else {
+            Action::Forward
+        }
     });
     fails(&site, "main multipart", "bodies of part_size");
 }
@@ -83,13 +105,22 @@ fn a_default_retention_is_refused_before_anything_is_written() {
                 "<?xml version=\"1.0\" encoding=\"UTF-8\"?><ObjectLockConfiguration><ObjectLockEnabled>Enabled\
                  </ObjectLockEnabled><Rule>{rule}</Rule></ObjectLockConfiguration>"
             );
-            let answer = Answer { status: 200, body, ..Answer::default() };
+            let answer = Answer {
+                status: 200,
+                body,
+                ..Answer::default()
+            };
             Action::Answer(answer.header("Content-Type", "application/xml"))
         }
         None => Action::Forward,
     });
     fails(&site, "main default retention", "remove the bucket's default retention");
-    assert!(!proxy.requests().iter().any(|request| ["PUT", "POST"].contains(&request.method.as_str())));
+    assert!(
+        !proxy
+            .requests()
+            .iter()
+            .any(|request| ["PUT", "POST"].contains(&request.method.as_str()))
+    );
 }
 
 #[test]
@@ -98,7 +129,11 @@ fn a_gateway_that_takes_user_metadata_away_fails() {
         if request.operation() != "HeadObject" {
             return Action::Forward;
         }
-        Action::edit(|reply| reply.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("x-amz-meta-")))
+        Action::edit(|reply| {
+            reply
+                .headers
+                .retain(|(name, _)| !name.to_ascii_lowercase().starts_with("x-amz-meta-"))
+        })
     });
     fails(&site, "main user metadata", "x-amz-meta-*");
 }
@@ -106,7 +141,10 @@ fn a_gateway_that_takes_user_metadata_away_fails() {
 #[test]
 fn a_server_that_is_busy_for_a_moment_passes() {
     let (site, proxy) = behind(|request| match request.number % 4 {
-        1 => Action::Answer(Answer { status: 429, ..Answer::default() }),
+        1 => Action::Answer(Answer {
+            status: 429,
+            ..Answer::default()
+        }),
         _ => Action::Forward,
     });
     report(&site, 0);
@@ -120,7 +158,9 @@ fn what_is_known_of_a_bucket_is_refreshed() {
     put("main/first");
     let read = || {
         let folder = std::fs::read_dir(site.folder.path().join("state")).unwrap();
-        let file = folder.map(|entry| entry.unwrap().path()).find(|path| path.to_string_lossy().contains("/probe-"));
+        let file = folder
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.to_string_lossy().contains("/probe-"));
         serde_json::from_slice::<Value>(&std::fs::read(file.unwrap()).unwrap()).unwrap()
     };
     assert_eq!(read()["capabilities"]["crc64nvme"], true);

@@ -18,7 +18,10 @@ fn changed(site: &Site, from: &str, to: &str) -> PathBuf {
 
 fn one_line(run: Run) -> String {
     let stderr = run.expect(2).stderr;
-    assert!(stderr.starts_with("vastost-s3: ") && stderr.trim_end().lines().count() == 1, "{stderr}");
+    assert!(
+        stderr.starts_with("vastost-s3: ") && stderr.trim_end().lines().count() == 1,
+        "{stderr}"
+    );
     stderr
 }
 
@@ -26,7 +29,12 @@ fn one_line(run: Run) -> String {
 fn a_closed_port_is_named() {
     let site = site();
     let config = changed(&site, &site.url, "http://127.0.0.1:1");
-    for args in [&["ls", "main"][..], &["get", "main/a", "-"], &["put", "/dev/null", "main/a"], &["ls"]] {
+    for args in [
+        &["ls", "main"][..],
+        &["get", "main/a", "-"],
+        &["put", "/dev/null", "main/a"],
+        &["ls"],
+    ] {
         let told = one_line(finish(command(&config).args(args)));
         assert!(told.contains("127.0.0.1:1"), "{told}");
     }
@@ -38,7 +46,10 @@ fn a_wrong_secret_is_called_one_and_not_shown() {
     let keys = "access_key_id = \"vastost-test\"\nsecret_access_key = \"HUSH-wrong\"\n";
     write_private(&site.folder.path().join("keys.toml"), keys);
     let told = one_line(run(&site, &["ls", "main"]));
-    assert!(told.contains("SignatureDoesNotMatch") && !told.contains("HUSH"), "{told}");
+    assert!(
+        told.contains("SignatureDoesNotMatch") && !told.contains("HUSH"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -46,7 +57,11 @@ fn a_missing_bucket_or_lsu_is_named() {
     let site = site();
     let told = one_line(run_with(&site, &["put", "-", "missing/a"], b"x"));
     assert!(told.contains("NoSuchBucket") && told.contains("-missing"), "{told}");
-    for args in [&["ls", "nowhere"][..], &["put", "/dev/null", "nowhere/a"], &["get", "nowhere/a", "-"]] {
+    for args in [
+        &["ls", "nowhere"][..],
+        &["put", "/dev/null", "nowhere/a"],
+        &["get", "nowhere/a", "-"],
+    ] {
         let told = one_line(run(&site, args));
         assert!(
             told.contains("LSU nowhere is not configured") && told.contains("it has: main, side, missing"),
@@ -60,7 +75,10 @@ fn a_configuration_that_is_not_there_or_not_valid_is_refused() {
     let site = site();
     let told = one_line(finish(command(&site.folder.path().join("none.toml")).arg("ls")));
     assert!(told.contains("none.toml"), "{told}");
-    assert!(told.ends_with(" (from --config); `vastost-s3 init` writes one\n"), "{told}");
+    assert!(
+        told.ends_with(" (from --config); `vastost-s3 init` writes one\n"),
+        "{told}"
+    );
     let config = changed(&site, "state_dir =", "state_dri =");
     let told = one_line(finish(command(&config).arg("ls")));
     assert!(told.contains("line 1") && told.contains("state_dri"), "{told}");
@@ -98,12 +116,21 @@ fn a_full_disk_names_the_file() {
 fn a_reader_that_goes_away_is_no_failure() {
     let site = site();
     run_with(&site, &["put", "-", "main/a"], &vec![1; 8 << 20]).expect(0);
-    for args in [&["ls", "main"][..], &["verify", "main"], &["--json", "info", "main/a"], &["config", "show"]] {
+    for args in [
+        &["ls", "main"][..],
+        &["verify", "main"],
+        &["--json", "info", "main/a"],
+        &["config", "show"],
+    ] {
         let mut child = command(&site.config).args(args).stdout(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && stderr.is_empty(), "{args:?}: {} {stderr}", output.status);
+        assert!(
+            output.status.success() && stderr.is_empty(),
+            "{args:?}: {} {stderr}",
+            output.status
+        );
     }
 }
 
@@ -111,7 +138,11 @@ fn a_reader_that_goes_away_is_no_failure() {
 fn a_consumer_of_an_image_that_goes_away_has_not_got_it() {
     let site = site();
     run_with(&site, &["put", "-", "main/a"], &vec![1; 8 << 20]).expect(0);
-    let mut child = command(&site.config).args(["get", "main/a", "-"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command(&site.config)
+        .args(["get", "main/a", "-"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -139,7 +170,10 @@ fn data_that_are_gone_are_told_with_a_way_on() {
     let data = site.keys_under("backups/").remove(0);
     crate::foreign::Foreign::new(&site).delete(&data);
     let told = one_line(run(&site, &["get", "main/a b", "-"]));
-    assert!(told.contains("`vastost-s3 verify main --image a=20b` tells what is left"), "{told}");
+    assert!(
+        told.contains("`vastost-s3 verify main --image a=20b` tells what is left"),
+        "{told}"
+    );
     assert!(!told.contains("stsp_") && told.contains("(status 2060018)"), "{told}");
 }
 
@@ -153,11 +187,27 @@ fn a_put_that_cannot_look_removes_nothing() {
         true => Action::Answer(Answer::error(403, "AccessDenied")),
         false => Action::Forward,
     });
-    let put = ["put", "--command", "main/a:1795305600", "--", "sh", "-c", "head -c 1000 /dev/zero; exit 3"];
+    let put = [
+        "put",
+        "--command",
+        "main/a:1795305600",
+        "--",
+        "sh",
+        "-c",
+        "head -c 1000 /dev/zero; exit 3",
+    ];
     let told = run(&site, &put).expect(1).stderr;
-    assert!(told.contains("nothing was removed") && told.contains("vastost-s3 rm main/a:1795305600"), "{told}");
+    assert!(
+        told.contains("nothing was removed") && told.contains("vastost-s3 rm main/a:1795305600"),
+        "{told}"
+    );
     assert_eq!(proxy.faults(), 1);
-    assert!(!proxy.requests().iter().any(|request| request.is("DeleteObject", "backups")));
+    assert!(
+        !proxy
+            .requests()
+            .iter()
+            .any(|request| request.is("DeleteObject", "backups"))
+    );
     // Without the fault the next one cleans up, and leaves what is another's.
     run(&site, &["rm", "--yes", "main/a:1795305600"]).expect(0);
     let told = run(&site, &put).expect(1).stderr;

@@ -11,7 +11,14 @@ fn init(site: &Site, output: &Path, bucket: &str, more: &[&str]) -> Command {
     let mut command = bare();
     command.env("AWS_ACCESS_KEY_ID", &site.keys.access_key_id);
     command.env("AWS_SECRET_ACCESS_KEY", &site.keys.secret_access_key);
-    command.args(["init", "--endpoint", &site.url, "--lsu", &format!("nightly={bucket}"), "--output"]);
+    command.args([
+        "init",
+        "--endpoint",
+        &site.url,
+        "--lsu",
+        &format!("nightly={bucket}"),
+        "--output",
+    ]);
     command.arg(output).args(more);
     command
 }
@@ -27,10 +34,17 @@ fn what_init_writes_passes_doctor_and_the_secret_is_private() {
     let site = site();
     let output = output(&site);
     let told = finish(&mut init(&site, &output, &site.bucket, &[])).expect(0).text();
-    assert!(told.contains("doctor") && !told.contains(&site.keys.secret_access_key), "{told}");
+    assert!(
+        told.contains("doctor") && !told.contains(&site.keys.secret_access_key),
+        "{told}"
+    );
     let keys = output.with_file_name("vast.keys.toml");
     assert_eq!(std::fs::metadata(&keys).unwrap().mode() & 0o7777, 0o600);
-    assert!(!std::fs::read_to_string(&output).unwrap().contains(&site.keys.secret_access_key));
+    assert!(
+        !std::fs::read_to_string(&output)
+            .unwrap()
+            .contains(&site.keys.secret_access_key)
+    );
     finish(command(&output).arg("doctor")).expect(0);
     let files = std::fs::read_dir(output.parent().unwrap()).unwrap().count();
     assert_eq!(files, 2, "doctor left something behind");
@@ -43,7 +57,9 @@ fn init_creates_buckets_only_when_asked() {
     let bucket = format!("{}-new", site.bucket);
     finish(&mut init(&site, &output, &bucket, &[])).expect(0);
     finish(command(&output).arg("doctor")).expect(1);
-    let told = finish(&mut init(&site, &output, &bucket, &["--create", "--force"])).expect(0).text();
+    let told = finish(&mut init(&site, &output, &bucket, &["--create", "--force"]))
+        .expect(0)
+        .text();
     assert!(told.contains(&format!("Created bucket {bucket}")), "{told}");
     finish(command(&output).arg("doctor")).expect(0);
 }
@@ -68,7 +84,9 @@ fn init_may_be_repeated_when_it_would_write_the_same() {
     for _ in 0..2 {
         finish(&mut init(&site, &output, &site.bucket, &["--create"])).expect(0);
     }
-    let told = finish(&mut init(&site, &output, "another-bucket", &[])).expect(2).stderr;
+    let told = finish(&mut init(&site, &output, "another-bucket", &[]))
+        .expect(2)
+        .stderr;
     assert!(told.contains("exists"), "{told}");
     assert_eq!(std::fs::read_dir(output.parent().unwrap()).unwrap().count(), 2);
 }
@@ -92,7 +110,9 @@ fn a_profile_of_the_environment_is_named_and_not_copied() {
     let site = site();
     let output = output(&site);
     let mut with = init(&site, &output, &site.bucket, &[]);
-    with.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").env("AWS_PROFILE", "backup");
+    with.env_remove("AWS_ACCESS_KEY_ID")
+        .env_remove("AWS_SECRET_ACCESS_KEY")
+        .env("AWS_PROFILE", "backup");
     finish(&mut with).expect(0);
     let text = std::fs::read_to_string(&output).unwrap();
     assert!(text.contains("profile = \"backup\""), "{text}");
@@ -101,10 +121,14 @@ fn a_profile_of_the_environment_is_named_and_not_copied() {
 
 /// The keys files and their copies, each with what is in it.
 fn key_files(output: &Path) -> Vec<(String, String)> {
-    let entries = std::fs::read_dir(output.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    let entries = std::fs::read_dir(output.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
     let keys = entries.filter(|path| name(path).starts_with("vast.keys.toml"));
-    let mut all: Vec<_> = keys.map(|path| (name(&path), std::fs::read_to_string(&path).unwrap())).collect();
+    let mut all: Vec<_> = keys
+        .map(|path| (name(&path), std::fs::read_to_string(&path).unwrap()))
+        .collect();
     all.sort();
     all
 }
@@ -142,9 +166,16 @@ fn keys_that_init_replaces_are_kept() {
     let files = key_files(&output);
     let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["vast.keys.toml", "vast.keys.toml.bak", "vast.keys.toml.bak.1"]);
-    for ((name, text), secret) in files.iter().zip(["third", site.keys.secret_access_key.as_str(), "second"]) {
+    for ((name, text), secret) in files
+        .iter()
+        .zip(["third", site.keys.secret_access_key.as_str(), "second"])
+    {
         assert!(text.contains(secret), "{name}");
-        assert_eq!(std::fs::metadata(output.with_file_name(name)).unwrap().mode() & 0o7777, 0o600, "{name}");
+        assert_eq!(
+            std::fs::metadata(output.with_file_name(name)).unwrap().mode() & 0o7777,
+            0o600,
+            "{name}"
+        );
     }
 }
 
@@ -153,7 +184,12 @@ fn keys_that_create_nothing_are_not_written() {
     let site = site();
     let output = output(&site);
     let mut wrong = init(&site, &output, &format!("{}-new", site.bucket), &["--create"]);
-    let refused = finish(wrong.env("AWS_SECRET_ACCESS_KEY", "HUSH-wrong")).expect(2).stderr;
-    assert!(refused.contains("nothing was written") && !refused.contains("HUSH"), "{refused}");
+    let refused = finish(wrong.env("AWS_SECRET_ACCESS_KEY", "HUSH-wrong"))
+        .expect(2)
+        .stderr;
+    assert!(
+        refused.contains("nothing was written") && !refused.contains("HUSH"),
+        "{refused}"
+    );
     assert_eq!(std::fs::read_dir(output.parent().unwrap()).unwrap().count(), 0);
 }

@@ -36,10 +36,16 @@ fn wait_until(what: &str, mut seen: impl FnMut() -> bool) {
 #[test]
 fn a_put_that_waits_for_its_source_ends_and_leaves_no_image() {
     let site = site();
-    let mut child = command(&site.config).args(["put", "-", "main/a"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = command(&site.config)
+        .args(["put", "-", "main/a"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&vec![5; 40 << 20]).unwrap();
-    wait_until("pending record", || keys(&site).iter().any(|key| key.contains("pending")));
+    wait_until("pending record", || {
+        keys(&site).iter().any(|key| key.contains("pending"))
+    });
     let ended = interrupt(child).expect(2);
     assert_eq!(ended.stderr, "vastost-s3: interrupted; nothing was stored\n");
     assert_eq!(keys(&site), Vec::<String>::new());
@@ -53,7 +59,10 @@ fn a_get_to_a_file_ends_and_removes_what_it_wrote() {
     std::fs::File::create(&from).unwrap().set_len(300 << 20).unwrap();
     run(&site, &["put", from.to_str().unwrap(), "main/a"]).expect(0);
     let to = folder.join("image");
-    let child = command(&site.config).args(["get", "main/a", to.to_str().unwrap()]).spawn().unwrap();
+    let child = command(&site.config)
+        .args(["get", "main/a", to.to_str().unwrap()])
+        .spawn()
+        .unwrap();
     wait_until("partial file", || count(&folder) == 1);
     let ended = interrupt(child).expect(2);
     assert_eq!(ended.stderr, "vastost-s3: interrupted\n");
@@ -75,15 +84,27 @@ fn a_get_whose_reader_stalls_ends() {
 
 /// How many processes of `program` have `word` among their arguments; those that have ended have none.
 fn running(program: &str, word: &str) -> usize {
-    let lines =
-        std::fs::read_dir("/proc").unwrap().filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok());
-    let words = lines.map(|line| String::from_utf8_lossy(&line).split('\0').map(ToOwned::to_owned).collect::<Vec<_>>());
-    words.filter(|words| words[0] == program && words.iter().any(|other| other == word)).count()
+    let lines = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok());
+    let words = lines.map(|line| {
+        String::from_utf8_lossy(&line)
+            .split('\0')
+            .map(ToOwned::to_owned)
+            .collect::<Vec<_>>()
+    });
+    words
+        .filter(|words| words[0] == program && words.iter().any(|other| other == word))
+        .count()
 }
 
 #[test]
 fn a_put_ends_its_command_with_all_it_started() {
-    for (signal, trap) in [(Signal::SIGINT, ""), (Signal::SIGTERM, ""), (Signal::SIGTERM, "trap '' TERM; ")] {
+    for (signal, trap) in [
+        (Signal::SIGINT, ""),
+        (Signal::SIGTERM, ""),
+        (Signal::SIGTERM, "trap '' TERM; "),
+    ] {
         let site = site();
         let file = site.folder.path().join("source");
         std::fs::write(&file, "a line\n").unwrap();
@@ -92,13 +113,19 @@ fn a_put_ends_its_command_with_all_it_started() {
         // A pipe would not end before the last process that holds it.
         let told = site.folder.path().join("told");
         let mut put = command(&site.config);
-        put.args(["put", "--command", "main/a", "--", "sh", "-c", &line]).stdout(Stdio::null());
+        put.args(["put", "--command", "main/a", "--", "sh", "-c", &line])
+            .stdout(Stdio::null());
         let child = put.stderr(std::fs::File::create(&told).unwrap()).spawn().unwrap();
         let both = || [running("tail", word), running("grep", word)];
         wait_until("both ends of the pipe", || both() == [1, 1]);
         end_by(child, signal).expect(2);
         assert_eq!(both(), [0, 0], "{signal} {trap}");
-        assert!(std::fs::read_to_string(&told).unwrap().contains("interrupted; nothing was stored"), "{signal} {trap}");
+        assert!(
+            std::fs::read_to_string(&told)
+                .unwrap()
+                .contains("interrupted; nothing was stored"),
+            "{signal} {trap}"
+        );
         assert_eq!(keys(&site), Vec::<String>::new());
     }
 }
@@ -109,9 +136,17 @@ fn a_get_to_a_pipe_without_a_reader_ends() {
     let pipe = site.folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     run(&site, &["put", site.config.to_str().unwrap(), "main/a"]).expect(0);
-    let get = || command(&site.config).args(["get", "main/a", pipe.to_str().unwrap()]).spawn().unwrap();
+    let get = || {
+        command(&site.config)
+            .args(["get", "main/a", pipe.to_str().unwrap()])
+            .spawn()
+            .unwrap()
+    };
     let opens = |child: &Child| {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).into_iter().flatten().flatten();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id()))
+            .into_iter()
+            .flatten()
+            .flatten();
         let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
         names.into_iter().any(|name| name == "vastost-open\n")
     };
@@ -133,12 +168,19 @@ fn count(folder: &Path) -> usize {
 fn what_nohup_started_goes_on_without_its_terminal() {
     let site = site();
     let mut put = Command::new("sh");
-    put.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(env!("CARGO_BIN_EXE_vastost-s3"));
-    put.arg("--config").arg(&site.config).args(["put", "-", "main/a"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    put.args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
+        .arg(env!("CARGO_BIN_EXE_vastost-s3"));
+    put.arg("--config")
+        .arg(&site.config)
+        .args(["put", "-", "main/a"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = put.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&vec![5; 40 << 20]).unwrap();
-    wait_until("pending record", || keys(&site).iter().any(|key| key.contains("pending")));
+    wait_until("pending record", || {
+        keys(&site).iter().any(|key| key.contains("pending"))
+    });
     kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGHUP).unwrap();
     stdin.write_all(&[6; 1000]).unwrap();
     drop(stdin);

@@ -23,14 +23,26 @@ fn an_error_is_the_document() {
 #[test]
 fn a_command_line_that_means_nothing_is_refused() {
     let tomorrow = ["ls", "--json", "--since", "tomorrow", "x"];
-    for args in [&["--json", "nonsense"][..], &tomorrow, &["--json", "demo", "--streams", "0"]] {
+    for args in [
+        &["--json", "nonsense"][..],
+        &tomorrow,
+        &["--json", "demo", "--streams", "0"],
+    ] {
         let refused = finish(bare().args(args)).expect(2);
-        assert!(refused.stderr.starts_with("error: ") && !error(&refused).starts_with("error"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.starts_with("error: ") && !error(&refused).starts_with("error"),
+            "{}",
+            refused.stderr
+        );
     }
     let no_rate = ["verify", "--deep", "--limit-rate", "0B"];
     for args in [&no_rate[..], &["demo", "--streams", "0"], &["demo", "--size", "0B"]] {
         let refused = finish(bare().args(args)).expect(2);
-        assert!(refused.stderr.starts_with("error: ") && refused.text().is_empty(), "{}", refused.stderr);
+        assert!(
+            refused.stderr.starts_with("error: ") && refused.text().is_empty(),
+            "{}",
+            refused.stderr
+        );
     }
     finish(bare().args(["--json", "--help"])).expect(0);
 }
@@ -41,18 +53,39 @@ fn init_and_config_show_print_documents() {
     let output = site.folder.path().join("new.toml");
     let mut init = bare();
     init.env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "HUSH");
-    init.args(["--json", "init", "--endpoint", &site.url, "--lsu", "nightly", "--output"]).arg(&output);
+    init.args([
+        "--json",
+        "init",
+        "--endpoint",
+        &site.url,
+        "--lsu",
+        "nightly",
+        "--output",
+    ])
+    .arg(&output);
     let made = finish(&mut init).expect(0);
     let document = made.json();
     assert_eq!(document["config"], output.to_str().unwrap());
-    assert_eq!((document["server"].as_str(), document["created"].as_array().map(Vec::len)), (Some("vast"), Some(0)));
+    assert_eq!(
+        (
+            document["server"].as_str(),
+            document["created"].as_array().map(Vec::len)
+        ),
+        (Some("vast"), Some(0))
+    );
     assert!(document["keys"].as_str().unwrap().ends_with("vast.keys.toml") && !made.text().contains("HUSH"));
     // The server knows no such key.
     let tried = &document["lsus"][0];
     assert_eq!((&tried["lsu"], &tried["usable"]), (&"nightly".into(), &false.into()));
     assert!(!tried["detail"].as_str().unwrap().is_empty() && made.stderr.contains("LSU nightly cannot be used yet"));
-    let shown = finish(command(&output).args(["--json", "config", "show"])).expect(0).json();
+    let shown = finish(command(&output).args(["--json", "config", "show"]))
+        .expect(0)
+        .json();
     assert_eq!(shown["settings"]["server"]["vast"]["lsu"][0]["name"], "nightly");
     let folder = std::fs::read_dir(site.folder.path()).unwrap();
-    assert!(!folder.into_iter().any(|entry| entry.unwrap().file_name().to_string_lossy().contains(".part")));
+    assert!(
+        !folder
+            .into_iter()
+            .any(|entry| entry.unwrap().file_name().to_string_lossy().contains(".part"))
+    );
 }

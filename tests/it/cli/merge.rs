@@ -25,7 +25,10 @@ impl Shards {
             report.seal();
             report
         };
-        Self { folder: TempDir::new().unwrap(), reports: vec![report(1), report(2)] }
+        Self {
+            folder: TempDir::new().unwrap(),
+            reports: vec![report(1), report(2)],
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -35,7 +38,10 @@ impl Shards {
     /// Runs with the first `count` reports.
     fn merge(&self, count: usize, options: &[&str]) -> Run {
         let mut command = bare();
-        command.current_dir(self.folder.path()).args(["verify", "merge"]).args(options);
+        command
+            .current_dir(self.folder.path())
+            .args(["verify", "merge"])
+            .args(options);
         for (index, report) in self.reports.iter().take(count).enumerate() {
             let name = format!("{}.json", index + 1);
             std::fs::write(self.path(&name), serde_json::to_vec(report).unwrap()).unwrap();
@@ -71,7 +77,12 @@ fn the_exit_code_says_what_was_found() {
 fn a_missing_shard_is_no_good_result() {
     let run = Shards::new(&[]).merge(1, &[]).expect(2);
     assert!(run.text().contains("the audit is incomplete"), "{}", run.text());
-    assert!(run.text().contains("of 2 shards, 2 is missing; its images were not looked at here"), "{}", run.text());
+    assert!(
+        run.text()
+            .contains("of 2 shards, 2 is missing; its images were not looked at here"),
+        "{}",
+        run.text()
+    );
 }
 
 #[test]
@@ -80,8 +91,11 @@ fn the_joined_report_is_what_its_schema_describes() {
     let json = run.json();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify-report.schema.json");
     let schema = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let errors: Vec<_> =
-        jsonschema::validator_for(&schema).unwrap().iter_errors(&json).map(|e| e.to_string()).collect();
+    let errors: Vec<_> = jsonschema::validator_for(&schema)
+        .unwrap()
+        .iter_errors(&json)
+        .map(|e| e.to_string())
+        .collect();
     assert!(errors.is_empty(), "{errors:?}");
     assert_eq!(json["findings"].as_array().unwrap().len(), 2 * Class::ALL.len());
 }
@@ -100,10 +114,18 @@ fn what_cannot_be_joined_is_named_with_its_file() {
     let mut shards = Shards::new(&[]);
     shards.reports[1].summary.selection.shard = Some("1/2".into());
     let run = shards.merge(2, &[]).expect(2);
-    assert!(run.stderr.contains("2.json and 1.json are both of shard 1/2"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("2.json and 1.json are both of shard 1/2"),
+        "{}",
+        run.stderr
+    );
     std::fs::write(shards.path("odd.json"), "{}").unwrap();
     let run = shards.merge(0, &["odd.json"]).expect(2);
-    assert!(run.stderr.contains("odd.json is no report of `verify --json`"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("odd.json is no report of `verify --json`"),
+        "{}",
+        run.stderr
+    );
     let run = shards.merge(0, &["none.json"]).expect(2);
     assert!(run.stderr.contains("read none.json: "), "{}", run.stderr);
 }

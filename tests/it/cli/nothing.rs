@@ -7,9 +7,12 @@ use crate::foreign::Foreign;
 fn an_empty_lsu_is_called_empty() {
     let site = site();
     assert_eq!(run(&site, &["ls", "main"]).expect(0).stderr, "LSU main is empty\n");
-    for filter in
-        [&["main/a"][..], &["main", "--client", "a"], &["main", "--pending"], &["main", "--since", "2026-01-01"]]
-    {
+    for filter in [
+        &["main/a"][..],
+        &["main", "--client", "a"],
+        &["main", "--pending"],
+        &["main", "--since", "2026-01-01"],
+    ] {
         let told = run(&site, &[&["ls"], filter].concat()).expect(0).stderr;
         assert_eq!(told, "no image in LSU main is one that was asked for\n", "{filter:?}");
     }
@@ -21,7 +24,10 @@ fn a_list_of_nothing_but_a_damaged_record_is_not_empty() {
     run_with(&site, &["put", "-", "main/a:1"], b"x").expect(0);
     Foreign::new(&site).put("catalog/other/19700101/a.1.json", b"{", &[]);
     let told = run(&site, &["ls", "main"]).expect(2).stderr;
-    assert!(told.contains("cannot be listed") && !told.contains("empty") && !told.contains("no image"), "{told}");
+    assert!(
+        told.contains("cannot be listed") && !told.contains("empty") && !told.contains("no image"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -42,5 +48,8 @@ fn a_folder_without_counters_is_told() {
     std::fs::create_dir(&folder).unwrap();
     let empty = run(&site, &["stats", "--dir", folder.to_str().unwrap()]).expect(0);
     assert_eq!(empty.text(), "");
-    assert_eq!(empty.stderr, format!("no process has left counters in {}\n", folder.display()));
+    assert_eq!(
+        empty.stderr,
+        format!("no process has left counters in {}\n", folder.display())
+    );
 }

@@ -8,7 +8,10 @@ use crate::common::{Site, pattern};
 
 /// Runs `put --command` with a line for the shell.
 fn put_command(site: &Site, more: &[&str], line: &str) -> Run {
-    run(site, &[&["put", "--command", "main/dump:1"], more, &["--", "sh", "-c", line]].concat())
+    run(
+        site,
+        &[&["put", "--command", "main/dump:1"], more, &["--", "sh", "-c", line]].concat(),
+    )
 }
 
 fn nothing_is_stored(site: &Site, refused: &Run) {
@@ -20,7 +23,11 @@ fn nothing_is_stored(site: &Site, refused: &Run) {
 fn what_a_command_prints_is_stored_when_it_succeeds() {
     let site = site();
     let put = put_command(&site, &[], "head -c 9000000 /dev/zero; echo told >&2").expect(0);
-    assert!(put.text().contains("stored main/dump:1") && put.text().contains("9000000 bytes"), "{}", put.text());
+    assert!(
+        put.text().contains("stored main/dump:1") && put.text().contains("9000000 bytes"),
+        "{}",
+        put.text()
+    );
     assert_eq!(put.stderr, "told\n");
     assert!(run(&site, &["get", "main/dump", "-"]).expect(0).stdout == vec![0; 9_000_000]);
 }
@@ -35,7 +42,11 @@ fn a_command_that_fails_or_is_killed_leaves_no_image() {
         ("false | true; no-such-command", "ended with exit status 127"),
     ] {
         let refused = put_command(&site, &["--allow-empty"], line).expect(1);
-        assert!(refused.stderr.contains(how) && refused.stderr.contains("`sh -c"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains(how) && refused.stderr.contains("`sh -c"),
+            "{}",
+            refused.stderr
+        );
         nothing_is_stored(&site, &refused);
     }
     let refused = run(&site, &["put", "--command", "main/dump", "--", "/no/such/program"]).expect(2);
@@ -50,7 +61,11 @@ fn a_command_ends_with_a_put_that_cannot_store() {
     let told = site.folder.path().join("ran");
     let line = format!("touch {}; cat /dev/zero", told.display());
     let refused = put_command(&site, &[], &line).expect(2);
-    assert!(refused.stderr.contains("exists") && !told.exists(), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("exists") && !told.exists(),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]
@@ -73,7 +88,11 @@ fn the_command_line_of_a_command_is_checked() {
 fn an_empty_input_is_stored_only_when_it_is_meant() {
     let site = site();
     let refused = run_with(&site, &["put", "-", "main/a"], b"").expect(1);
-    assert!(refused.stderr.contains("standard input brought no bytes"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("standard input brought no bytes"),
+        "{}",
+        refused.stderr
+    );
     nothing_is_stored(&site, &refused);
     nothing_is_stored(&site, &put_command(&site, &[], "true").expect(1));
     run_with(&site, &["put", "-", "main/a", "--allow-empty"], b"").expect(0);
@@ -87,7 +106,13 @@ fn an_empty_input_is_stored_only_when_it_is_meant() {
 fn less_than_the_least_size_is_not_stored() {
     let site = site();
     let refused = run_with(&site, &["put", "-", "main/a", "--min-size", "1 KiB"], &[7; 1023]).expect(1);
-    assert!(refused.stderr.contains("brought 1,023 bytes, --min-size asks for 1,024"), "{}", refused.stderr);
+    assert!(
+        refused
+            .stderr
+            .contains("brought 1,023 bytes, --min-size asks for 1,024"),
+        "{}",
+        refused.stderr
+    );
     nothing_is_stored(&site, &refused);
     nothing_is_stored(&site, &put_command(&site, &["--min-size", "1"], "true").expect(1));
     run_with(&site, &["put", "-", "main/a", "--min-size", "1 KiB"], &[7; 1024]).expect(0);
@@ -123,10 +148,22 @@ fn a_file_that_changes_while_it_is_read_is_not_stored() {
             site.point_at(&[proxy.url()]);
             let input = std::fs::File::open(&from).unwrap();
             let mut put = command(&site.config);
-            let put = put.args(["put", source, "main/a"]).stdin(Stdio::from(input)).output().unwrap();
+            let put = put
+                .args(["put", source, "main/a"])
+                .stdin(Stdio::from(input))
+                .output()
+                .unwrap();
             let refused = to_run(put).expect(1);
-            assert!(refused.stderr.contains("changed while it was read"), "{how}: {}", refused.stderr);
-            assert!(refused.stderr.contains("nothing was stored"), "{how}: {}", refused.stderr);
+            assert!(
+                refused.stderr.contains("changed while it was read"),
+                "{how}: {}",
+                refused.stderr
+            );
+            assert!(
+                refused.stderr.contains("nothing was stored"),
+                "{how}: {}",
+                refused.stderr
+            );
             nothing_is_stored(&site, &refused);
         }
     }

@@ -39,10 +39,16 @@ fn an_lsu_that_has_lost_all_sidecars_is_no_good_news() {
     for level in LEVELS {
         let (code, report) = yard.audit(&[&["main", "--allow-empty"], flags(level)].concat());
         assert_eq!((code, report.summary.lsus["main"].unrecorded), (2, 3), "{level:?}");
-        assert!(unverified(&report).contains("data of images and not one sidecar"), "{report:?}");
+        assert!(
+            unverified(&report).contains("data of images and not one sidecar"),
+            "{report:?}"
+        );
     }
     let told = yard.run(&["verify", "main"]).expect(2).text();
-    assert!(told.starts_with("Nothing was verified: ") && told.contains("vastost-s3 repair main"), "{told}");
+    assert!(
+        told.starts_with("Nothing was verified: ") && told.contains("vastost-s3 repair main"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -50,7 +56,9 @@ fn an_emptied_bucket_does_not_stay_green() {
     let yard = yard();
     let kept = keep(&yard, 1);
     assert_eq!(yard.audit(&["main"]).0, 0);
-    [&kept.sidecar_key, &kept.data_key].into_iter().for_each(|key| yard.foreign.delete(key));
+    [&kept.sidecar_key, &kept.data_key]
+        .into_iter()
+        .for_each(|key| yard.foreign.delete(key));
     for level in LEVELS {
         let (code, report) = yard.audit(&[&["main"], flags(level)].concat());
         assert_eq!(code, 2, "{level:?}");
@@ -60,23 +68,36 @@ fn an_emptied_bucket_does_not_stay_green() {
     }
     // This host has counted one: that the LSU is meant to be empty is believed only once it was counted anew.
     let (code, report) = yard.audit(&["main", "--allow-empty"]);
-    assert!(code == 2 && unverified(&report).contains("`vastost-s3 usage main` counts anew"), "{report:?}");
+    assert!(
+        code == 2 && unverified(&report).contains("`vastost-s3 usage main` counts anew"),
+        "{report:?}"
+    );
     yard.run(&["usage", "main"]).expect(0);
     assert_eq!(yard.audit(&["main", "--allow-empty"]).0, 0);
     let (code, report) = yard.audit(&["main"]);
-    assert!(code == 2 && unverified(&report).contains("no image is in LSU main; --allow-empty"), "{report:?}");
+    assert!(
+        code == 2 && unverified(&report).contains("no image is in LSU main; --allow-empty"),
+        "{report:?}"
+    );
 }
 
 #[test]
 fn a_selection_that_matches_nothing_is_no_good_news() {
     let yard = yard();
     keep(&yard, 1);
-    for typo in [&["--client", "db1"][..], &["--image", "bd01"], &["--since", "2027-01-01"], &["--until", "2020-01-01"]]
-    {
+    for typo in [
+        &["--client", "db1"][..],
+        &["--image", "bd01"],
+        &["--since", "2027-01-01"],
+        &["--until", "2020-01-01"],
+    ] {
         for level in LEVELS {
             let (code, report) = yard.audit(&[&["main"], typo, flags(level)].concat());
             assert_eq!(code, 2, "{typo:?} {level:?}");
-            assert!(unverified(&report).contains("no image in LSU main is one that was asked for"), "{report:?}");
+            assert!(
+                unverified(&report).contains("no image in LSU main is one that was asked for"),
+                "{report:?}"
+            );
         }
     }
     assert_eq!(yard.audit(&["main", "--client", "db01"]).0, 0);
@@ -109,12 +130,21 @@ fn a_shard_without_images_is_no_failure_and_an_empty_audit_in_shards_is() {
 fn against(yard: &Yard, list: &str, args: &[&str]) -> Run {
     let list_file = file(yard, "list.txt");
     std::fs::write(&list_file, list).unwrap();
-    yard.run(&[&["--json", "verify", "main", "--against", list_file.to_str().unwrap()], args].concat())
+    yard.run(
+        &[
+            &["--json", "verify", "main", "--against", list_file.to_str().unwrap()],
+            args,
+        ]
+        .concat(),
+    )
 }
 
 /// NetBackup's list with these images.
 fn list(numbers: &[u64]) -> String {
-    numbers.iter().map(|number| crate::audit::lines(&image("db01", *number), 1_000)).collect()
+    numbers
+        .iter()
+        .map(|number| crate::audit::lines(&image("db01", *number), 1_000))
+        .collect()
 }
 
 #[test]
@@ -126,7 +156,10 @@ fn a_list_that_names_nothing_or_was_cut_compares_with_nothing() {
     for (list, why) in [
         (&whole[..whole.len() - 20], "ends within this line"),
         (whole.lines().next().unwrap(), "ends within this line"),
-        (&whole[..=whole.find('\n').unwrap()], "ends before the fragments of db01_"),
+        (
+            &whole[..=whole.find('\n').unwrap()],
+            "ends before the fragments of db01_",
+        ),
     ] {
         let refused = against(&yard, list, &[]).expect(2);
         assert!(refused.stderr.contains(why), "{list:?}: {}", refused.stderr);
@@ -135,16 +168,30 @@ fn a_list_that_names_nothing_or_was_cut_compares_with_nothing() {
     for (list, args, why) in [
         ("", &[][..], "names no image on a disk pool"),
         (&tape, &[], "names no image on a disk pool"),
-        (&whole, &["--volume", "@aaaac"], "no fragment on volume @aaaac; the volumes in it: @aaaab"),
-        (&whole, &["--volume", "@aaaab", "--volume", "@aaaac"], "no fragment on volume @aaaac"),
+        (
+            &whole,
+            &["--volume", "@aaaac"],
+            "no fragment on volume @aaaac; the volumes in it: @aaaab",
+        ),
+        (
+            &whole,
+            &["--volume", "@aaaab", "--volume", "@aaaac"],
+            "no fragment on volume @aaaac",
+        ),
     ] {
         let run = against(&yard, list, args);
         assert!(run.stderr.contains(why), "{}", run.stderr);
         let (code, report) = report_of(run);
-        assert!(code == 2 && unverified(&report).contains(why), "{list:?} {args:?}: {report:?}");
+        assert!(
+            code == 2 && unverified(&report).contains(why),
+            "{list:?} {args:?}: {report:?}"
+        );
     }
     let (code, report) = report_of(against(&yard, &whole, &["--client", "web"]));
-    assert!(code == 2 && unverified(&report).contains("nothing was compared"), "{report:?}");
+    assert!(
+        code == 2 && unverified(&report).contains("nothing was compared"),
+        "{report:?}"
+    );
 }
 
 #[test]
@@ -163,9 +210,15 @@ fn sidecars_in_a_wrong_folder_are_named_in_the_table() {
     let yard = yard();
     let kept = keep(&yard, 1);
     let misplaced = kept.sidecar_key.replace("/db01/", "/db02/");
-    yard.foreign.put(&misplaced, &serde_json::to_vec(&kept.record).unwrap(), &[]);
+    yard.foreign
+        .put(&misplaced, &serde_json::to_vec(&kept.record).unwrap(), &[]);
     let told = yard.run(&["verify", "main"]).expect(0).text();
-    assert!(told.contains(&format!("1 key not in the place of any image, and not looked at: {misplaced}")), "{told}");
+    assert!(
+        told.contains(&format!(
+            "1 key not in the place of any image, and not looked at: {misplaced}"
+        )),
+        "{told}"
+    );
     let (_, report) = yard.audit(&["main"]);
     assert_eq!(report.summary.lsus["main"].foreign_named, [misplaced]);
 }
@@ -177,9 +230,13 @@ fn part_numbers_that_no_upload_has_are_named() {
         let mut kept = yard.keep(&image("db01", 1), pattern(6 << 20, 1), b"");
         kept.record["parts"][usize::from(numbers == 2)]["number"] = numbers.into();
         kept.record["parts"][usize::from(numbers != 2)]["number"] = 2.into();
-        yard.foreign.put(&kept.sidecar_key, &serde_json::to_vec(&kept.record).unwrap(), &[]);
+        yard.foreign
+            .put(&kept.sidecar_key, &serde_json::to_vec(&kept.record).unwrap(), &[]);
         let (code, report) = yard.audit(&["main"]);
-        assert_eq!((code, seen(&report)), (1, vec![kept.finding(Class::SidecarMismatch, &kept.sidecar_key)]));
+        assert_eq!(
+            (code, seen(&report)),
+            (1, vec![kept.finding(Class::SidecarMismatch, &kept.sidecar_key)])
+        );
         assert!(report.findings[0].found.contains("part number"), "{report:?}");
     }
 }
@@ -197,12 +254,18 @@ fn an_object_in_an_archive_is_named_before_somebody_needs_it() {
         ("x-amz-archive-status", "ARCHIVE_ACCESS", 1),
     ] {
         let proxy = Proxy::start(&yard.site.url);
-        let mut answer = Answer { status: 200, headers: metadata.clone(), body: "x".repeat(1_000) };
+        let mut answer = Answer {
+            status: 200,
+            headers: metadata.clone(),
+            body: "x".repeat(1_000),
+        };
         answer = answer.header("ETag", format!("\"{etag}\"")).header(header, value);
-        proxy.script(move |request| match request.method == "HEAD" && request.key().starts_with("backups/") {
-            true => Action::Answer(answer.clone()),
-            false => Action::Forward,
-        });
+        proxy.script(
+            move |request| match request.method == "HEAD" && request.key().starts_with("backups/") {
+                true => Action::Answer(answer.clone()),
+                false => Action::Forward,
+            },
+        );
         yard.site.point_at(&[proxy.url()]);
         let (found_code, report) = yard.audit(&["main"]);
         assert_eq!(found_code, code, "{value}: {report:?}");
@@ -221,10 +284,19 @@ fn an_output_that_cannot_be_written_is_refused_before_the_audit() {
     yard.site.point_at(&[proxy.url()]);
     let dead_link = file(&yard, "dead");
     std::os::unix::fs::symlink("/no/where", &dead_link).unwrap();
-    let outputs =
-        [Path::new("/no/such/folder/audit.html"), yard.site.folder.path(), Path::new("/dev/full"), &dead_link];
-    for (option, output) in outputs.iter().flat_map(|output| [("--html", output), ("--resume", output)]) {
-        let refused = yard.run(&["verify", "main", option, output.to_str().unwrap()]).expect(2);
+    let outputs = [
+        Path::new("/no/such/folder/audit.html"),
+        yard.site.folder.path(),
+        Path::new("/dev/full"),
+        &dead_link,
+    ];
+    for (option, output) in outputs
+        .iter()
+        .flat_map(|output| [("--html", output), ("--resume", output)])
+    {
+        let refused = yard
+            .run(&["verify", "main", option, output.to_str().unwrap()])
+            .expect(2);
         assert!(refused.stderr.contains(output.to_str().unwrap()), "{}", refused.stderr);
     }
     assert_eq!(proxy.requests().len(), 0);
@@ -294,7 +366,12 @@ fn two_audits_do_not_share_a_resume_file() {
 fn peak_rss(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok().map(|kib| kib << 10)
+    line.trim()
+        .trim_end_matches(" kB")
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib << 10)
 }
 
 #[test]
@@ -302,13 +379,22 @@ fn records_that_are_bombs_take_a_bounded_amount_of_memory() {
     let yard = yard();
     let kept = keep(&yard, 1);
     let text = String::from_utf8(serde_json::to_vec(&kept.record).unwrap()).unwrap();
-    let bombs = ["0,".repeat(3 << 20), "[[[],[]],{}],".repeat(1 << 19), "\"".to_owned() + &"x".repeat(6 << 20) + "\","];
+    let bombs = [
+        "0,".repeat(3 << 20),
+        "[[[],[]],{}],".repeat(1 << 19),
+        "\"".to_owned() + &"x".repeat(6 << 20) + "\",",
+    ];
     for (number, bomb) in (2..18).zip(bombs.iter().cycle()) {
-        let key = kept.sidecar_key.replace(&format!("{}", DATE + 1), &format!("{}", DATE + number));
+        let key = kept
+            .sidecar_key
+            .replace(&format!("{}", DATE + 1), &format!("{}", DATE + number));
         let record = format!("{{\"bomb\":[{bomb}0],{}", &text[1..]);
         yard.foreign.put(&key, record.as_bytes(), &[]);
     }
-    let mut child = command(&yard.site.config).args(["--json", "verify", "main"]).spawn().unwrap();
+    let mut child = command(&yard.site.config)
+        .args(["--json", "verify", "main"])
+        .spawn()
+        .unwrap();
     let mut stdout = child.stdout.take().unwrap();
     let reader = std::thread::spawn(move || {
         let mut text = Vec::new();
@@ -339,8 +425,14 @@ fn the_page_takes_no_other_files_place() {
     let before = std::fs::read(&report).unwrap();
     let (name, page) = (report.to_str().unwrap(), file(&yard, "page.html"));
     for (args, why) in [
-        (&["verify", "merge", name, "--html", name][..], "is one of the files that the page is made from"),
-        (&["verify", "main", "--html", name], "is there and is no page of an audit"),
+        (
+            &["verify", "merge", name, "--html", name][..],
+            "is one of the files that the page is made from",
+        ),
+        (
+            &["verify", "main", "--html", name],
+            "is there and is no page of an audit",
+        ),
     ] {
         let told = yard.run(args).expect(2).stderr;
         assert!(told.contains(why), "{told}");
@@ -348,7 +440,8 @@ fn the_page_takes_no_other_files_place() {
     }
     std::fs::write(&page, "").unwrap();
     for _ in 0..2 {
-        yard.run(&["verify", "main", "--html", page.to_str().unwrap()]).expect(0);
+        yard.run(&["verify", "main", "--html", page.to_str().unwrap()])
+            .expect(0);
         assert!(std::fs::read_to_string(&page).unwrap().starts_with("<!doctype html>"));
     }
 }
@@ -360,10 +453,15 @@ fn one_answer_against_the_listing_is_no_verdict() {
     let kept = keep(&yard, 1);
     let proxy = Proxy::start(&yard.site.url);
     yard.site.point_at(&[proxy.url()]);
-    proxy.script(|request| match request.operation() == "HeadObject" && request.nth == 1 {
-        true => Action::Answer(Answer { status: 404, ..Answer::default() }),
-        false => Action::Forward,
-    });
+    proxy.script(
+        |request| match request.operation() == "HeadObject" && request.nth == 1 {
+            true => Action::Answer(Answer {
+                status: 404,
+                ..Answer::default()
+            }),
+            false => Action::Forward,
+        },
+    );
     let (code, report) = yard.audit(&["main"]);
     assert_eq!((code, seen(&report)), (0, vec![]), "{report:?}");
     proxy.forward_all();
@@ -381,14 +479,26 @@ fn an_image_is_looked_at_although_a_list_lacks_its_sidecar() {
     let lacking = || {
         Action::edit(|reply| {
             let body = String::from_utf8_lossy(&reply.body).into_owned();
-            let (Some(from), Some(to)) = (body.find("<Contents>"), body.rfind("</Contents>")) else { return };
+            let (Some(from), Some(to)) = (body.find("<Contents>"), body.rfind("</Contents>")) else {
+                return;
+            };
             let count = body.replace("<KeyCount>1<", "<KeyCount>0<");
             reply.body = format!("{}{}", &count[..from], &count[to + "</Contents>".len()..]).into_bytes();
         })
     };
-    proxy.script(move |request| if request.is("ListObjectsV2", "catalog") { lacking() } else { Action::Forward });
+    proxy.script(move |request| {
+        if request.is("ListObjectsV2", "catalog") {
+            lacking()
+        } else {
+            Action::Forward
+        }
+    });
     let (code, report) = yard.audit(&["main"]);
-    assert_eq!((code, report.summary.lsus["main"].states.good.images), (0, 1), "{report:?}");
+    assert_eq!(
+        (code, report.summary.lsus["main"].states.good.images),
+        (0, 1),
+        "{report:?}"
+    );
     yard.foreign.put(&kept.data_key, b"short", &[]);
     let (code, report) = yard.audit(&["main"]);
     assert_eq!(code, 1, "{report:?}");
@@ -398,8 +508,16 @@ fn an_image_is_looked_at_although_a_list_lacks_its_sidecar() {
         false => Action::Forward,
     });
     let (code, report) = yard.audit(&["main", "--deep"]);
-    let errors = report.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-    assert_eq!((code, errors, report.summary.lsus["main"].bytes_read), (0, 0, 1_000), "{report:?}");
+    let errors = report
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .count();
+    assert_eq!(
+        (code, errors, report.summary.lsus["main"].bytes_read),
+        (0, 0, 1_000),
+        "{report:?}"
+    );
 }
 
 #[test]
@@ -414,6 +532,9 @@ fn more_lost_sidecars_than_kept_ones_are_no_good_news() {
     for level in LEVELS {
         let (code, report) = yard.audit(&[&["main"], flags(level)].concat());
         assert_eq!(code, 2, "{level:?}");
-        assert!(unverified(&report).contains("data of 2 images without a sidecar and 1 sidecar"), "{report:?}");
+        assert!(
+            unverified(&report).contains("data of 2 images without a sidecar and 1 sidecar"),
+            "{report:?}"
+        );
     }
 }

@@ -22,7 +22,13 @@ on_every_server!(
 fn a_wrong_content_md5_or_crc64nvme_is_refused_and_nothing_is_kept(wish: &Wish) {
     let site = Site::new(wish);
     let sdk = Sdk::new(&site);
-    let put = || sdk.client.put_object().bucket(&sdk.bucket).key("a").body(b"bytes".to_vec().into());
+    let put = || {
+        sdk.client
+            .put_object()
+            .bucket(&sdk.bucket)
+            .key("a")
+            .body(b"bytes".to_vec().into())
+    };
     let wrong = refused(sdk.run(put().content_md5(Md5Sum::of(b"other").to_base64()).send())).unwrap_err();
     assert!(wrong.is(400, "BadDigest"), "{wrong:?}");
     let wrong = refused(sdk.run(put().checksum_crc64_nvme(Crc64::of(b"other").to_base64()).send())).unwrap_err();
@@ -32,7 +38,12 @@ fn a_wrong_content_md5_or_crc64nvme_is_refused_and_nothing_is_kept(wish: &Wish) 
     let right = sdk.run(put().checksum_crc64_nvme(&crc).send()).unwrap();
     assert_eq!(right.checksum_crc64_nvme(), Some(crc.as_str()));
     assert_eq!(bare_etag(right.e_tag().unwrap()), Md5Sum::of(b"bytes").to_hex());
-    let head = sdk.client.head_object().bucket(&sdk.bucket).key("a").checksum_mode(ChecksumMode::Enabled);
+    let head = sdk
+        .client
+        .head_object()
+        .bucket(&sdk.bucket)
+        .key("a")
+        .checksum_mode(ChecksumMode::Enabled);
     assert_eq!(sdk.run(head.send()).unwrap().checksum_crc64_nvme(), Some(crc.as_str()));
 }
 
@@ -45,27 +56,53 @@ struct Upload<'a> {
 impl<'a> Upload<'a> {
     fn begin(sdk: &'a Sdk) -> Self {
         let begin = sdk.client.create_multipart_upload().bucket(&sdk.bucket).key("a");
-        let begin = begin.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).checksum_type(ChecksumType::FullObject);
+        let begin = begin
+            .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
+            .checksum_type(ChecksumType::FullObject);
         let id = sdk.run(begin.send()).unwrap().upload_id().unwrap().to_owned();
         Self { sdk, id }
     }
 
     fn send(&self, number: i32, data: &[u8], crc64: Crc64) -> Result<CompletedPart, Refusal> {
-        let part = self.sdk.client.upload_part().bucket(&self.sdk.bucket).key("a").upload_id(&self.id);
-        let part = part.part_number(number).checksum_crc64_nvme(crc64.to_base64()).body(data.to_vec().into());
+        let part = self
+            .sdk
+            .client
+            .upload_part()
+            .bucket(&self.sdk.bucket)
+            .key("a")
+            .upload_id(&self.id);
+        let part = part
+            .part_number(number)
+            .checksum_crc64_nvme(crc64.to_base64())
+            .body(data.to_vec().into());
         let sent = refused(self.sdk.run(part.send()))?;
-        let done = CompletedPart::builder().part_number(number).e_tag(sent.e_tag().unwrap());
+        let done = CompletedPart::builder()
+            .part_number(number)
+            .e_tag(sent.e_tag().unwrap());
         Ok(done.checksum_crc64_nvme(crc64.to_base64()).build())
     }
 
     fn complete(&self, parts: &[CompletedPart], crc64: Option<Crc64>) -> Result<(String, String), Refusal> {
-        let list = CompletedMultipartUpload::builder().set_parts(Some(parts.to_vec())).build();
-        let complete = self.sdk.client.complete_multipart_upload().bucket(&self.sdk.bucket).key("a");
-        let complete = complete.upload_id(&self.id).multipart_upload(list).checksum_type(ChecksumType::FullObject);
+        let list = CompletedMultipartUpload::builder()
+            .set_parts(Some(parts.to_vec()))
+            .build();
+        let complete = self
+            .sdk
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.sdk.bucket)
+            .key("a");
+        let complete = complete
+            .upload_id(&self.id)
+            .multipart_upload(list)
+            .checksum_type(ChecksumType::FullObject);
         let complete = complete.set_checksum_crc64_nvme(crc64.map(Crc64::to_base64));
         let done = refused(self.sdk.run(complete.send()))?;
         let own = |text: Option<&str>| text.unwrap_or_default().to_owned();
-        Ok((bare_etag(&own(done.e_tag())).to_owned(), own(done.checksum_crc64_nvme())))
+        Ok((
+            bare_etag(&own(done.e_tag())).to_owned(),
+            own(done.checksum_crc64_nvme()),
+        ))
     }
 }
 
@@ -75,10 +112,23 @@ fn a_wrong_part_is_refused_and_not_listed(wish: &Wish) {
     let upload = Upload::begin(&sdk);
     let wrong = upload.send(1, b"bytes", Crc64::of(b"other")).unwrap_err();
     assert_eq!(wrong.status, 400, "{wrong:?}");
-    let part = sdk.client.upload_part().bucket(&sdk.bucket).key("a").upload_id(&upload.id).part_number(1);
-    let part = part.content_md5(Md5Sum::of(b"other").to_base64()).body(b"bytes".to_vec().into());
+    let part = sdk
+        .client
+        .upload_part()
+        .bucket(&sdk.bucket)
+        .key("a")
+        .upload_id(&upload.id)
+        .part_number(1);
+    let part = part
+        .content_md5(Md5Sum::of(b"other").to_base64())
+        .body(b"bytes".to_vec().into());
     assert!(refused(sdk.run(part.send())).is_err());
-    let list = sdk.client.list_parts().bucket(&sdk.bucket).key("a").upload_id(&upload.id);
+    let list = sdk
+        .client
+        .list_parts()
+        .bucket(&sdk.bucket)
+        .key("a")
+        .upload_id(&upload.id);
     assert_eq!(sdk.run(list.send()).unwrap().parts().len(), 0);
 }
 
@@ -91,7 +141,12 @@ fn an_upload_has_the_etag_and_the_crc64nvme_of_its_parts(wish: &Wish) {
     let send = |n: usize| upload.send(n as i32, pieces[n - 1], Crc64::of(pieces[n - 1])).unwrap();
     let mut parts: Vec<_> = (1..=pieces.len()).rev().map(send).collect();
     parts.reverse();
-    let list = sdk.client.list_parts().bucket(&sdk.bucket).key("a").upload_id(&upload.id);
+    let list = sdk
+        .client
+        .list_parts()
+        .bucket(&sdk.bucket)
+        .key("a")
+        .upload_id(&upload.id);
     let listed = sdk.run(list.send()).unwrap();
     for (part, piece) in listed.parts().iter().zip(&pieces) {
         assert_eq!(part.checksum_crc64_nvme(), Some(Crc64::of(piece).to_base64().as_str()));
@@ -102,13 +157,33 @@ fn an_upload_has_the_etag_and_the_crc64nvme_of_its_parts(wish: &Wish) {
     let etags: Vec<_> = pieces.iter().map(|piece| Md5Sum::of(piece).to_hex()).collect();
     let etag = composite_etag(etags.iter().map(String::as_str)).unwrap();
     let crc = Crc64::of(&data).to_base64();
-    assert_eq!(upload.complete(&parts, Some(Crc64::of(&data))).unwrap(), (etag, crc.clone()));
-    let head = sdk.client.head_object().bucket(&sdk.bucket).key("a").checksum_mode(ChecksumMode::Enabled);
+    assert_eq!(
+        upload.complete(&parts, Some(Crc64::of(&data))).unwrap(),
+        (etag, crc.clone())
+    );
+    let head = sdk
+        .client
+        .head_object()
+        .bucket(&sdk.bucket)
+        .key("a")
+        .checksum_mode(ChecksumMode::Enabled);
     assert_eq!(sdk.run(head.send()).unwrap().checksum_crc64_nvme(), Some(crc.as_str()));
     assert!(sdk.get("a", None).unwrap() == data);
     let told = sdk.client.get_object_attributes().bucket(&sdk.bucket).key("a");
-    let told = sdk.run(told.object_attributes(ObjectAttributes::ObjectParts).max_parts(1000).send()).unwrap();
-    let sizes: Vec<_> = told.object_parts().unwrap().parts().iter().filter_map(|part| part.size()).collect();
+    let told = sdk
+        .run(
+            told.object_attributes(ObjectAttributes::ObjectParts)
+                .max_parts(1000)
+                .send(),
+        )
+        .unwrap();
+    let sizes: Vec<_> = told
+        .object_parts()
+        .unwrap()
+        .parts()
+        .iter()
+        .filter_map(|part| part.size())
+        .collect();
     assert_eq!(sizes, pieces.iter().map(|piece| piece.len() as i64).collect::<Vec<_>>());
 }
 
@@ -126,7 +201,9 @@ fn a_completion_is_refused_unless_its_parts_are_there_and_large_enough(wish: &Wi
     let missing = missing.checksum_crc64_nvme(Crc64::of(&large).to_base64()).build();
     let error = upload.complete(&[two.clone(), missing], None).unwrap_err();
     assert!(error.is(400, "InvalidPart"), "{error:?}");
-    let other = CompletedPart::builder().part_number(2).e_tag(Md5Sum::of(b"other").to_hex());
+    let other = CompletedPart::builder()
+        .part_number(2)
+        .e_tag(Md5Sum::of(b"other").to_hex());
     let other = other.checksum_crc64_nvme(Crc64::of(&large).to_base64()).build();
     let error = upload.complete(&[other], None).unwrap_err();
     assert!(error.is(400, "InvalidPart"), "{error:?}");
@@ -135,7 +212,10 @@ fn a_completion_is_refused_unless_its_parts_are_there_and_large_enough(wish: &Wi
     assert!(sdk.get("a", None).unwrap() == small);
     // Again: refused, or answered as the first time, as AWS and VersityGW do for a while.
     let again = upload.complete(&[two], None);
-    assert!(again.is_ok() || again.as_ref().is_err_and(|refusal| refusal.is(404, "NoSuchUpload")), "{again:?}");
+    assert!(
+        again.is_ok() || again.as_ref().is_err_and(|refusal| refusal.is(404, "NoSuchUpload")),
+        "{again:?}"
+    );
     assert!(sdk.get("a", None).unwrap() == small);
 }
 
@@ -144,7 +224,9 @@ fn a_part_can_be_copied_from_an_object(wish: &Wish) {
     let sdk = Sdk::new(&site);
     let data = pattern(2 * PART + 500, 3);
     sdk.put("source", &data);
-    let begun = sdk.run(sdk.client.create_multipart_upload().bucket(&sdk.bucket).key("a").send()).unwrap();
+    let begun = sdk
+        .run(sdk.client.create_multipart_upload().bucket(&sdk.bucket).key("a").send())
+        .unwrap();
     let id = begun.upload_id().unwrap();
     let source = format!("{}/source", sdk.bucket);
     let copy = |number: i32, range: &str| {
@@ -154,7 +236,9 @@ fn a_part_can_be_copied_from_an_object(wish: &Wish) {
     let ranges = [(1, 100, 100 + PART), (2, PART, 2 * PART + 500)];
     let mut parts = Vec::new();
     for (number, from, to) in ranges {
-        let copied = sdk.run(copy(number, &format!("bytes={from}-{}", to - 1)).send()).unwrap();
+        let copied = sdk
+            .run(copy(number, &format!("bytes={from}-{}", to - 1)).send())
+            .unwrap();
         let etag = copied.copy_part_result().unwrap().e_tag().unwrap();
         assert_eq!(bare_etag(etag), Md5Sum::of(&data[from..to]).to_hex());
         parts.push(CompletedPart::builder().part_number(number).e_tag(etag).build());
@@ -165,7 +249,12 @@ fn a_part_can_be_copied_from_an_object(wish: &Wish) {
     let beyond = refused(sdk.run(copy(3, &format!("bytes=0-{}", data.len())).send())).unwrap_err();
     assert!([400, 416].contains(&beyond.status), "{beyond:?}");
     let list = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-    let complete = sdk.client.complete_multipart_upload().bucket(&sdk.bucket).key("a").upload_id(id);
+    let complete = sdk
+        .client
+        .complete_multipart_upload()
+        .bucket(&sdk.bucket)
+        .key("a")
+        .upload_id(id);
     sdk.run(complete.multipart_upload(list).send()).unwrap();
     assert!(sdk.get("a", None).unwrap() == [&data[100..100 + PART], &data[PART..]].concat());
 }
@@ -173,7 +262,13 @@ fn a_part_can_be_copied_from_an_object(wish: &Wish) {
 fn a_put_on_condition_keeps_what_is_there(wish: &Wish) {
     let site = Site::new(wish);
     let sdk = Sdk::new(&site);
-    let put = |text: &str| sdk.client.put_object().bucket(&sdk.bucket).key("a").body(text.as_bytes().to_vec().into());
+    let put = |text: &str| {
+        sdk.client
+            .put_object()
+            .bucket(&sdk.bucket)
+            .key("a")
+            .body(text.as_bytes().to_vec().into())
+    };
     sdk.run(put("one").if_none_match("*").send()).unwrap();
     let refusal = refused(sdk.run(put("two").if_none_match("*").send())).unwrap_err();
     assert!(refusal.is(412, "PreconditionFailed"), "{refusal:?}");

@@ -60,7 +60,9 @@ fn reads_at_any_offset_and_length_are_exact_and_short_at_the_end(wish: &Wish) {
     let opened = server.open("main", &def, STSP_OPEN_READ).unwrap();
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     for round in 0..300 {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let offset = (state >> 20) as usize % (data.len() + 4096);
         let len = [1, 512, 4096, 131_072, 300_000, 2 << 20][round % 6];
         let mut buffer = vec![0xee; len];
@@ -87,8 +89,12 @@ fn names_may_hold_any_byte(wish: &Wish) {
         assert_eq!(restore(&server, def, 100), def.basename);
         assert_eq!(server.info("main", def).unwrap().def.basename, def.basename);
     }
-    let mut listed: Vec<_> =
-        server.list("main", &HostFilter::default()).unwrap().into_iter().map(|(def, _)| def).collect();
+    let mut listed: Vec<_> = server
+        .list("main", &HostFilter::default())
+        .unwrap()
+        .into_iter()
+        .map(|(def, _)| def)
+        .collect();
     listed.sort_by(|a, b| a.basename.cmp(&b.basename));
     defs.sort_by(|a, b| a.basename.cmp(&b.basename));
     assert_eq!(listed, defs);
@@ -107,10 +113,14 @@ fn thirty_two_images_are_written_at_once_by_eight_threads(wish: &Wish) {
                 // The four of a thread take turns, as multiplexed jobs do.
                 for offset in (0..data[0].len()).step_by(CALL) {
                     for (image, data) in images.iter().zip(&data) {
-                        image.write(&data[offset..data.len().min(offset + CALL)], offset as u64).unwrap();
+                        image
+                            .write(&data[offset..data.len().min(offset + CALL)], offset as u64)
+                            .unwrap();
                     }
                 }
-                images.iter().for_each(|image| image.close(STSP_CLOSEF_COMPLETE).unwrap());
+                images
+                    .iter()
+                    .for_each(|image| image.close(STSP_CLOSEF_COMPLETE).unwrap());
                 for (def, data) in defs.iter().zip(&data) {
                     assert!(restore(&server, def, CALL) == *data);
                 }
@@ -160,14 +170,26 @@ fn a_deleted_image_leaves_nothing_in_the_bucket(wish: &Wish) {
 fn properties_tell_definition_size_and_times(wish: &Wish) {
     let site = Site::new(wish);
     let server = site.open();
-    let def = Definition { policy: b"daily full".into(), image_type: 4, ..image("prop", 1) };
+    let def = Definition {
+        policy: b"daily full".into(),
+        image_type: 4,
+        ..image("prop", 1)
+    };
     backup(&server, &def, b"0123456789", 3);
-    let info = server.info("main", &Definition::new(def.basename.clone(), def.date)).unwrap();
-    assert_eq!((&info.def, info.size, info.flags, info.lsu.as_str()), (&def, 10, STSP_II_IMAGE_CREATED, "main"));
+    let info = server
+        .info("main", &Definition::new(def.basename.clone(), def.date))
+        .unwrap();
+    assert_eq!(
+        (&info.def, info.size, info.flags, info.lsu.as_str()),
+        (&def, 10, STSP_II_IMAGE_CREATED, "main")
+    );
     assert!(info.created > DATE - 86_400 * 365 && info.completed >= info.created);
     let opened = server.open("main", &def, STSP_OPEN_READ).unwrap();
     assert_eq!(opened.info().unwrap(), info);
     opened.close(0).unwrap();
-    let other = Definition { policy: b"weekly".into(), ..def };
+    let other = Definition {
+        policy: b"weekly".into(),
+        ..def
+    };
     assert_eq!(server.info("main", &other).unwrap_err().code, STSP_ENOENT);
 }

@@ -48,7 +48,10 @@ fn a_byte_changed_on_the_store_is_never_returned_as_good(wish: &Wish) {
     }
     let error = opened.read(&mut buffer, PART as u64).unwrap_err();
     assert_eq!(error.code, STSP_ECORRUPT);
-    assert!(error.message.contains("part 2") && error.message.contains("CRC64NVME"), "{error}");
+    assert!(
+        error.message.contains("part 2") && error.message.contains("CRC64NVME"),
+        "{error}"
+    );
     opened.close(0).unwrap();
 }
 
@@ -57,7 +60,8 @@ fn data_that_are_gone_are_said_to_be(wish: &Wish) {
     let (server, def) = (site.open(), image("lost", 1));
     backup(&server, &def, b"some bytes", CALL);
     let (bucket, key) = (site.bucket.clone(), site.keys_under("backups/").remove(0));
-    site.with_store(move |store| async move { store.delete(&bucket, &key, None).await }).unwrap();
+    site.with_store(move |store| async move { store.delete(&bucket, &key, None).await })
+        .unwrap();
     let opened = server.open("main", &def, STSP_OPEN_READ).unwrap();
     assert_eq!(opened.read(&mut [0; 10], 0).unwrap_err().code, STSP_ENOENT);
     opened.close(0).unwrap();
@@ -69,7 +73,9 @@ fn a_damaged_sidecar_is_said_to_be(wish: &Wish) {
     backup(&server, &def, b"some bytes", CALL);
     let (bucket, key) = (site.bucket.clone(), site.keys_under("catalog/").remove(0));
     let put = site.with_store(move |store| async move {
-        store.put(&bucket, &key, "{\"schema\":1,".into(), WireCheck::None, &[], false).await
+        store
+            .put(&bucket, &key, "{\"schema\":1,".into(), WireCheck::None, &[], false)
+            .await
     });
     put.unwrap();
     let error = server.open("main", &def, STSP_OPEN_READ).err().unwrap();

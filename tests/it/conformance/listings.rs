@@ -21,7 +21,8 @@ fn uploads_are_listed_by_prefix_and_marker() {
     let site = Site::new(&Wish::default());
     let sdk = Sdk::new(&site);
     for key in ["a/1", "a/2", "b/1", "b/2", "c"] {
-        sdk.run(sdk.client.create_multipart_upload().bucket(&sdk.bucket).key(key).send()).unwrap();
+        sdk.run(sdk.client.create_multipart_upload().bucket(&sdk.bucket).key(key).send())
+            .unwrap();
     }
     let keys = |prefix: &str, delimiter: Option<&str>| {
         let list = sdk.client.list_multipart_uploads().bucket(&sdk.bucket).prefix(prefix);
@@ -32,18 +33,33 @@ fn uploads_are_listed_by_prefix_and_marker() {
     };
     assert_eq!(keys("a/", None), ["a/1", "a/2"]);
     assert_eq!(keys("", Some("/")), ["c", "a/", "b/"]);
-    let after = sdk.client.list_multipart_uploads().bucket(&sdk.bucket).key_marker("a/2").max_uploads(2);
+    let after = sdk
+        .client
+        .list_multipart_uploads()
+        .bucket(&sdk.bucket)
+        .key_marker("a/2")
+        .max_uploads(2);
     let page = sdk.run(after.send()).unwrap();
     let shown: Vec<_> = page.uploads().iter().filter_map(|upload| upload.key()).collect();
-    assert_eq!((shown, page.is_truncated(), page.next_key_marker()), (vec!["b/1", "b/2"], Some(true), Some("b/2")));
+    assert_eq!(
+        (shown, page.is_truncated(), page.next_key_marker()),
+        (vec!["b/1", "b/2"], Some(true), Some("b/2"))
+    );
 }
 
 /// Keys and folders of all pages, a page at a time.
 fn pages(sdk: &Sdk, prefix: &str, delimiter: Option<&str>, most: i32) -> Vec<Vec<String>> {
     let (mut pages, mut token) = (Vec::new(), None);
     loop {
-        let list = sdk.client.list_objects_v2().bucket(&sdk.bucket).prefix(prefix).max_keys(most);
-        let list = list.set_delimiter(delimiter.map(Into::into)).set_continuation_token(token);
+        let list = sdk
+            .client
+            .list_objects_v2()
+            .bucket(&sdk.bucket)
+            .prefix(prefix)
+            .max_keys(most);
+        let list = list
+            .set_delimiter(delimiter.map(Into::into))
+            .set_continuation_token(token);
         let page = sdk.run(list.send()).unwrap();
         let keys = page.contents().iter().filter_map(|object| object.key());
         let folders = page.common_prefixes().iter().filter_map(|folder| folder.prefix());
@@ -62,7 +78,19 @@ fn pages(sdk: &Sdk, prefix: &str, delimiter: Option<&str>, most: i32) -> Vec<Vec
 fn keys_are_listed_in_the_order_of_their_bytes(wish: &Wish) {
     let site = Site::new(wish);
     let sdk = Sdk::new(&site);
-    let mut keys = ["B", "a", "a!", "a-b", "a0", "aa", "b", "é", "z", "\u{ff5e}", "\u{1f600}"];
+    let mut keys = [
+        "B",
+        "a",
+        "a!",
+        "a-b",
+        "a0",
+        "aa",
+        "b",
+        "é",
+        "z",
+        "\u{ff5e}",
+        "\u{1f600}",
+    ];
     keys.iter().for_each(|key| drop(sdk.put(key, b"x")));
     keys.sort_by_key(|key| key.as_bytes());
     assert_eq!(pages(&sdk, "", None, 1000), [keys]);
@@ -99,7 +127,12 @@ fn pages_go_on_where_the_last_one_ended(wish: &Wish) {
     sdk.delete("k09", None).unwrap();
     sdk.put("k05x", b"x");
     let rest = sdk.client.list_objects_v2().bucket(&sdk.bucket);
-    let rest = sdk.run(rest.set_continuation_token(first.next_continuation_token().map(Into::into)).send()).unwrap();
+    let rest = sdk
+        .run(
+            rest.set_continuation_token(first.next_continuation_token().map(Into::into))
+                .send(),
+        )
+        .unwrap();
     assert_eq!(rest.contents().first().and_then(|object| object.key()), Some("k10"));
 }
 
@@ -109,57 +142,124 @@ fn keys_with_control_characters_come_encoded(wish: &Wish) {
     for key in ["a b", "a+b", "a\u{1}b", "a/b=c"] {
         sdk.put(key, b"x");
     }
-    let list = sdk.client.list_objects_v2().bucket(&sdk.bucket).encoding_type(EncodingType::Url).send();
+    let list = sdk
+        .client
+        .list_objects_v2()
+        .bucket(&sdk.bucket)
+        .encoding_type(EncodingType::Url)
+        .send();
     let list = sdk.run(list).unwrap();
     let keys: Vec<_> = list.contents().iter().filter_map(|object| object.key()).collect();
-    assert_eq!((keys, list.encoding_type()), (vec!["a%01b", "a+b", "a%2Bb", "a/b%3Dc"], Some(&EncodingType::Url)));
+    assert_eq!(
+        (keys, list.encoding_type()),
+        (vec!["a%01b", "a+b", "a%2Bb", "a/b%3Dc"], Some(&EncodingType::Url))
+    );
 }
 
 fn uploads_of_one_key_are_listed_in_pages_until_they_end(wish: &Wish) {
     let site = Site::new(wish);
     let sdk = Sdk::new(&site);
     let begin = || {
-        let begun = sdk.run(sdk.client.create_multipart_upload().bucket(&sdk.bucket).key("a").send()).unwrap();
+        let begun = sdk
+            .run(sdk.client.create_multipart_upload().bucket(&sdk.bucket).key("a").send())
+            .unwrap();
         begun.upload_id().unwrap().to_owned()
     };
     let mut ids: Vec<_> = (0..3).map(|_| begin()).collect();
     let listed = || {
-        let list = sdk.run(sdk.client.list_multipart_uploads().bucket(&sdk.bucket).prefix("a").send()).unwrap();
-        let mut ids: Vec<_> = list.uploads().iter().map(|upload| upload.upload_id().unwrap().to_owned()).collect();
+        let list = sdk
+            .run(
+                sdk.client
+                    .list_multipart_uploads()
+                    .bucket(&sdk.bucket)
+                    .prefix("a")
+                    .send(),
+            )
+            .unwrap();
+        let mut ids: Vec<_> = list
+            .uploads()
+            .iter()
+            .map(|upload| upload.upload_id().unwrap().to_owned())
+            .collect();
         ids.sort();
         ids
     };
     ids.sort();
     assert_eq!(listed(), ids);
     for id in &ids {
-        sdk.run(sdk.client.abort_multipart_upload().bucket(&sdk.bucket).key("a").upload_id(id).send()).unwrap();
+        sdk.run(
+            sdk.client
+                .abort_multipart_upload()
+                .bucket(&sdk.bucket)
+                .key("a")
+                .upload_id(id)
+                .send(),
+        )
+        .unwrap();
     }
     assert_eq!(listed(), [""; 0]);
     // What is gone already is no error for MinIO.
-    let again = sdk.client.abort_multipart_upload().bucket(&sdk.bucket).key("a").upload_id(&ids[0]).send();
+    let again = sdk
+        .client
+        .abort_multipart_upload()
+        .bucket(&sdk.bucket)
+        .key("a")
+        .upload_id(&ids[0])
+        .send();
     let again = refused(sdk.run(again));
-    assert!(again.is_ok() || again.as_ref().is_err_and(|refusal| refusal.is(404, "NoSuchUpload")), "{again:?}");
+    assert!(
+        again.is_ok() || again.as_ref().is_err_and(|refusal| refusal.is(404, "NoSuchUpload")),
+        "{again:?}"
+    );
 }
 
 fn parts_are_listed_in_pages(wish: &Wish) {
     let site = Site::new(wish);
     let sdk = Sdk::new(&site);
-    let begun = sdk.run(sdk.client.create_multipart_upload().bucket(&sdk.bucket).key("a").send()).unwrap();
+    let begun = sdk
+        .run(sdk.client.create_multipart_upload().bucket(&sdk.bucket).key("a").send())
+        .unwrap();
     let id = begun.upload_id().unwrap();
     for number in [1, 2, 5, 9] {
-        let part = sdk.client.upload_part().bucket(&sdk.bucket).key("a").upload_id(id).part_number(number);
-        sdk.run(part.body(pattern(PART / 1000, number as u64).into()).send()).unwrap();
+        let part = sdk
+            .client
+            .upload_part()
+            .bucket(&sdk.bucket)
+            .key("a")
+            .upload_id(id)
+            .part_number(number);
+        sdk.run(part.body(pattern(PART / 1000, number as u64).into()).send())
+            .unwrap();
     }
     let (mut pages, mut marker) = (Vec::new(), None);
     loop {
-        let list = sdk.client.list_parts().bucket(&sdk.bucket).key("a").upload_id(id).max_parts(2);
+        let list = sdk
+            .client
+            .list_parts()
+            .bucket(&sdk.bucket)
+            .key("a")
+            .upload_id(id)
+            .max_parts(2);
         let list = sdk.run(list.set_part_number_marker(marker).send()).unwrap();
-        pages.push(list.parts().iter().filter_map(|part| part.part_number()).collect::<Vec<_>>());
+        pages.push(
+            list.parts()
+                .iter()
+                .filter_map(|part| part.part_number())
+                .collect::<Vec<_>>(),
+        );
         if list.is_truncated() != Some(true) {
             break;
         }
         marker = list.next_part_number_marker().map(ToOwned::to_owned);
     }
     assert_eq!(pages, [[1, 2], [5, 9]]);
-    sdk.run(sdk.client.abort_multipart_upload().bucket(&sdk.bucket).key("a").upload_id(id).send()).unwrap();
+    sdk.run(
+        sdk.client
+            .abort_multipart_upload()
+            .bucket(&sdk.bucket)
+            .key("a")
+            .upload_id(id)
+            .send(),
+    )
+    .unwrap();
 }

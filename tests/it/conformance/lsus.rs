@@ -16,10 +16,16 @@ fn all_lsus_are_listed_and_one_without_bucket_is_not_active(wish: &Wish) {
     let site = Site::new(wish);
     let server = site.open();
     let lsus = server.lsus().unwrap();
-    let flags: Vec<_> = lsus.iter().map(|lsu| (lsu.name.as_str(), lsu.flags & STSP_LSUF_ACTIVE != 0)).collect();
+    let flags: Vec<_> = lsus
+        .iter()
+        .map(|lsu| (lsu.name.as_str(), lsu.flags & STSP_LSUF_ACTIVE != 0))
+        .collect();
     assert_eq!(flags, [("main", true), ("side", true), ("missing", false)]);
     let main = server.lsu("main").unwrap();
-    assert_eq!((main.bucket.as_str(), main.capacity_bytes), (site.bucket.as_str(), 1_000_000_000_000));
+    assert_eq!(
+        (main.bucket.as_str(), main.capacity_bytes),
+        (site.bucket.as_str(), 1_000_000_000_000)
+    );
     assert_eq!(main.flags, STSP_LSUF_DISK | STSP_LSUF_ACTIVE | STSP_LSUF_CAPACITY_KNOWN);
     assert_eq!(server.lsu("missing").unwrap_err().code, STSP_ELSU);
     assert_eq!(server.lsu("nowhere").unwrap_err().code, STSP_ELSU);
@@ -73,7 +79,13 @@ fn two_lsus_of_one_bucket_do_not_see_each_other(wish: &Wish) {
     backup(&server, &image("here", 1), b"x", CALL);
     let other = server.create("side", &image("there", 1)).unwrap();
     other.close(1).unwrap();
-    let seen = |lsu| server.list(lsu, &vastost::ost::host::HostFilter::default()).unwrap().remove(0).0;
+    let seen = |lsu| {
+        server
+            .list(lsu, &vastost::ost::host::HostFilter::default())
+            .unwrap()
+            .remove(0)
+            .0
+    };
     assert_eq!((seen("main"), seen("side")), (image("here", 1), image("there", 1)));
     assert_eq!(site.keys_under("side/catalog/").len(), 1);
 }

@@ -55,7 +55,11 @@ fn an_image_is_reopened_many_times(wish: &Wish) {
         again.close(0).unwrap();
     }
     assert_eq!(site.keys_under("pending/").len(), 1);
-    server.open("main", &def, STSP_OPEN_WRITE).unwrap().close(STSP_CLOSEF_COMPLETE).unwrap();
+    server
+        .open("main", &def, STSP_OPEN_WRITE)
+        .unwrap()
+        .close(STSP_CLOSEF_COMPLETE)
+        .unwrap();
     assert!(restore(&server, &def, CALL) == data);
     assert_eq!(site.keys_under("").len(), 2);
 }
@@ -66,12 +70,22 @@ fn flags_follow_the_life_of_an_image(wish: &Wish) {
     let written = server.create("main", &def).unwrap();
     written.write(b"12345", 0).unwrap();
     let info = written.info().unwrap();
-    assert_eq!((info.flags, info.size, info.completed), (STSP_II_IMAGE_PENDING | STSP_II_BUSY_WRITE, 5, 0));
-    assert_eq!(site.open().info("main", &def).unwrap().flags, STSP_II_IMAGE_PENDING | STSP_II_BUSY_WRITE);
+    assert_eq!(
+        (info.flags, info.size, info.completed),
+        (STSP_II_IMAGE_PENDING | STSP_II_BUSY_WRITE, 5, 0)
+    );
+    assert_eq!(
+        site.open().info("main", &def).unwrap().flags,
+        STSP_II_IMAGE_PENDING | STSP_II_BUSY_WRITE
+    );
     written.close(0).unwrap();
     let info = server.info("main", &def).unwrap();
     assert_eq!((info.flags, info.size), (STSP_II_IMAGE_PENDING, 5));
-    server.open("main", &def, STSP_OPEN_WRITE).unwrap().close(STSP_CLOSEF_COMPLETE).unwrap();
+    server
+        .open("main", &def, STSP_OPEN_WRITE)
+        .unwrap()
+        .close(STSP_CLOSEF_COMPLETE)
+        .unwrap();
     let info = server.info("main", &def).unwrap();
     assert_eq!((info.flags, info.size), (STSP_II_IMAGE_CREATED, 5));
     assert!(info.completed > 0);
@@ -93,8 +107,15 @@ fn a_pending_image_can_be_deleted(wish: &Wish) {
 fn a_complete_image_is_never_writable_again(wish: &Wish) {
     let site = Site::new(wish);
     let (server, def) = (site.open(), image("final", 1));
-    server.create("main", &def).unwrap().close(STSP_CLOSEF_COMPLETE).unwrap();
-    assert_eq!(server.open("main", &def, STSP_OPEN_WRITE).err().unwrap().code, STSP_EACCESS);
+    server
+        .create("main", &def)
+        .unwrap()
+        .close(STSP_CLOSEF_COMPLETE)
+        .unwrap();
+    assert_eq!(
+        server.open("main", &def, STSP_OPEN_WRITE).err().unwrap().code,
+        STSP_EACCESS
+    );
     assert_eq!(server.create("main", &def).err().unwrap().code, STSP_EEXIST);
 }
 
@@ -127,7 +148,8 @@ fn an_image_whose_data_were_cut_is_not_gone_on_with(wish: &Wish) {
     let key = site.keys_under("backups/").remove(0);
     let cut = Bytes::from(data[..PART + 1].to_vec());
     let bucket = site.bucket.clone();
-    site.with_store(|store| async move { store.put(&bucket, &key, cut, WireCheck::None, &[], false).await }).unwrap();
+    site.with_store(|store| async move { store.put(&bucket, &key, cut, WireCheck::None, &[], false).await })
+        .unwrap();
     let error = server.open("main", &def, STSP_OPEN_WRITE).map(drop).unwrap_err();
     assert_eq!(error.code, STSP_ECORRUPT, "{error}");
     assert!(error.message.contains(&format!("has {} bytes", PART + 1)), "{error}");

@@ -38,8 +38,13 @@ pub fn parts_on(site: &Site) -> usize {
     let counted = site.with_store(move |store| async move {
         let Some(key) = keys.first() else { return Ok(0) };
         let record: serde_json::Value = serde_json::from_slice(&store.get_small(&bucket, key, 1 << 20).await?).unwrap();
-        let (Some(key), Some(upload)) = (record["key"].as_str(), record["upload_id"].as_str()) else { return Ok(0) };
-        Ok(store.list_parts(&bucket, key, upload).await?.map_or(0, |parts| parts.len()))
+        let (Some(key), Some(upload)) = (record["key"].as_str(), record["upload_id"].as_str()) else {
+            return Ok(0);
+        };
+        Ok(store
+            .list_parts(&bucket, key, upload)
+            .await?
+            .map_or(0, |parts| parts.len()))
     });
     counted.unwrap()
 }
@@ -56,12 +61,18 @@ fn an_image_whose_writer_was_killed_goes_on_at_its_last_part(wish: &Wish) {
     writer.write(&data[..2 * PART + (3 << 20)]);
     until("two parts", || parts_on(&site) == 2);
     let server = site.open();
-    assert_eq!(server.info("main", &def()).unwrap().flags, STSP_II_IMAGE_PENDING | STSP_II_BUSY_WRITE);
+    assert_eq!(
+        server.info("main", &def()).unwrap().flags,
+        STSP_II_IMAGE_PENDING | STSP_II_BUSY_WRITE
+    );
     writer.kill();
     // The writer's end is seen at once: it was a process of this host.
     assert_eq!(server.info("main", &def()).unwrap().flags, STSP_II_IMAGE_PENDING);
     assert_eq!(server.create("main", &def()).err().unwrap().code, STSP_EEXIST);
-    assert_eq!(server.open("main", &def(), STSP_OPEN_READ).err().unwrap().code, STSP_EBUSY);
+    assert_eq!(
+        server.open("main", &def(), STSP_OPEN_READ).err().unwrap().code,
+        STSP_EBUSY
+    );
     let again = server.open("main", &def(), STSP_OPEN_WRITE).unwrap();
     assert_eq!(again.info().unwrap().size, 2 * PART as u64);
     write_all(&again, &data[2 * PART..], 2 * PART as u64, CALL);
@@ -89,7 +100,10 @@ fn a_living_writer_keeps_its_image(wish: &Wish) {
     let mut writer = start(&site);
     writer.write(&data);
     let server = site.open();
-    assert_eq!(server.open("main", &def(), STSP_OPEN_WRITE).err().unwrap().code, STSP_EBUSY);
+    assert_eq!(
+        server.open("main", &def(), STSP_OPEN_WRITE).err().unwrap().code,
+        STSP_EBUSY
+    );
     assert_eq!(server.delete("main", &def()).unwrap_err().code, STSP_EBUSY);
     run(&site, &["gc", "main", "--older-than", "0s", "--yes"]).expect(0);
     writer.finish().expect(0);
@@ -100,7 +114,9 @@ fn a_living_writer_keeps_its_image(wish: &Wish) {
 fn a_successor_finishes(site: &Site, writer: Writer, data: &[u8], offset: usize) {
     writer.signal(Signal::SIGSTOP);
     let server = site.open();
-    until("the end of the lease", || server.info("main", &def()).unwrap().flags & STSP_II_BUSY_WRITE == 0);
+    until("the end of the lease", || {
+        server.info("main", &def()).unwrap().flags & STSP_II_BUSY_WRITE == 0
+    });
     let again = server.open("main", &def(), STSP_OPEN_WRITE).unwrap();
     write_all(&again, &data[offset..], offset as u64, CALL);
     writer.signal(Signal::SIGCONT);
@@ -147,7 +163,9 @@ fn what_a_living_writer_builds_on_is_left_alone(wish: &Wish) {
     image.close(0).unwrap();
     let again = server.open("main", &def(), STSP_OPEN_WRITE).unwrap();
     let before = site.keys_under("");
-    let report = run(&site, &["--json", "verify", "main", "--older-than", "0s"]).expect(0).json();
+    let report = run(&site, &["--json", "verify", "main", "--older-than", "0s"])
+        .expect(0)
+        .json();
     assert_eq!(report["findings"], serde_json::json!([]));
     run(&site, &["gc", "main", "--older-than", "0s", "--yes"]).expect(0);
     assert_eq!(site.keys_under(""), before);

@@ -23,36 +23,86 @@ fn versioned(site: &Site) -> Sdk {
 
 fn set(sdk: &Sdk, status: BucketVersioningStatus) {
     let configuration = VersioningConfiguration::builder().status(status).build();
-    let set = sdk.client.put_bucket_versioning().bucket(&sdk.bucket).versioning_configuration(configuration);
+    let set = sdk
+        .client
+        .put_bucket_versioning()
+        .bucket(&sdk.bucket)
+        .versioning_configuration(configuration);
     sdk.run(set.send()).unwrap();
 }
 
 /// Key, version id, whether it is a marker, whether it is the latest; as the list has them, versions before markers of a key
 /// whose times are the same.
 fn listed(sdk: &Sdk, prefix: &str) -> Vec<(String, String, bool, bool)> {
-    let list = sdk.run(sdk.client.list_object_versions().bucket(&sdk.bucket).prefix(prefix).send()).unwrap();
+    let list = sdk
+        .run(
+            sdk.client
+                .list_object_versions()
+                .bucket(&sdk.bucket)
+                .prefix(prefix)
+                .send(),
+        )
+        .unwrap();
     assert_eq!(list.is_truncated(), Some(false));
     let own = |text: Option<&str>| text.unwrap_or_default().to_owned();
     let versions = list.versions().iter();
-    let versions = versions.map(|v| (own(v.key()), own(v.version_id()), false, v.is_latest().unwrap_or_default()));
+    let versions = versions.map(|v| {
+        (
+            own(v.key()),
+            own(v.version_id()),
+            false,
+            v.is_latest().unwrap_or_default(),
+        )
+    });
     let markers = list.delete_markers().iter();
-    let markers = markers.map(|m| (own(m.key()), own(m.version_id()), true, m.is_latest().unwrap_or_default()));
+    let markers = markers.map(|m| {
+        (
+            own(m.key()),
+            own(m.version_id()),
+            true,
+            m.is_latest().unwrap_or_default(),
+        )
+    });
     versions.chain(markers).collect()
 }
 
 fn each_put_makes_a_version_and_each_can_be_read(wish: &Wish) {
     let site = Site::new(wish);
     let sdk = versioned(&site);
-    let ids: Vec<_> = ["one", "two", "three"].iter().map(|text| sdk.put("a", text.as_bytes())).collect();
+    let ids: Vec<_> = ["one", "two", "three"]
+        .iter()
+        .map(|text| sdk.put("a", text.as_bytes()))
+        .collect();
     assert_eq!(sdk.get("a", None).unwrap(), b"three");
     for (id, text) in ids.iter().zip(["one", "two", "three"]) {
         assert_eq!(sdk.get("a", Some(id)).unwrap(), text.as_bytes());
-        let head = sdk.run(sdk.client.head_object().bucket(&sdk.bucket).key("a").version_id(id).send()).unwrap();
-        assert_eq!((head.version_id(), head.content_length()), (Some(id.as_str()), Some(text.len() as i64)));
+        let head = sdk
+            .run(
+                sdk.client
+                    .head_object()
+                    .bucket(&sdk.bucket)
+                    .key("a")
+                    .version_id(id)
+                    .send(),
+            )
+            .unwrap();
+        assert_eq!(
+            (head.version_id(), head.content_length()),
+            (Some(id.as_str()), Some(text.len() as i64))
+        );
     }
-    let shown: Vec<_> = listed(&sdk, "").into_iter().map(|(_, id, marker, latest)| (id, marker, latest)).collect();
+    let shown: Vec<_> = listed(&sdk, "")
+        .into_iter()
+        .map(|(_, id, marker, latest)| (id, marker, latest))
+        .collect();
     let newest_first: Vec<_> = ids.iter().rev().cloned().zip([true, false, false]).collect();
-    assert_eq!(shown, newest_first.into_iter().map(|(id, latest)| (id, false, latest)).collect::<Vec<_>>());
+    assert_eq!(
+        shown,
+        newest_first
+            .into_iter()
+            .map(|(id, latest)| (id, false, latest))
+            .collect::<Vec<_>>()
+    );
 }
 
 fn a_delete_makes_a_marker_and_a_marker_can_be_removed(wish: &Wish) {
@@ -63,14 +113,22 @@ fn a_delete_makes_a_marker_and_a_marker_can_be_removed(wish: &Wish) {
     assert!(is_marker && !marker.is_empty() && marker != id);
     let gone = sdk.get("a", None).unwrap_err();
     assert!(gone.is(404, "NoSuchKey"), "{gone:?}");
-    assert_eq!((gone.header("x-amz-delete-marker"), gone.header("x-amz-version-id")), ("true", marker.as_str()));
+    assert_eq!(
+        (gone.header("x-amz-delete-marker"), gone.header("x-amz-version-id")),
+        ("true", marker.as_str())
+    );
     let head = refused(sdk.run(sdk.client.head_object().bucket(&sdk.bucket).key("a").send())).unwrap_err();
     assert_eq!((head.status, head.header("x-amz-delete-marker")), (404, "true"));
     assert_eq!(sdk.get("a", Some(&marker)).unwrap_err().status, 405);
     assert_eq!(sdk.get("a", Some(&id)).unwrap(), b"bytes");
-    let plain = sdk.run(sdk.client.list_objects_v2().bucket(&sdk.bucket).send()).unwrap();
+    let plain = sdk
+        .run(sdk.client.list_objects_v2().bucket(&sdk.bucket).send())
+        .unwrap();
     assert_eq!(plain.contents().len(), 0);
-    let expected = [("a".into(), id.clone(), false, false), ("a".into(), marker.clone(), true, true)];
+    let expected = [
+        ("a".into(), id.clone(), false, false),
+        ("a".into(), marker.clone(), true, true),
+    ];
     assert_eq!(listed(&sdk, ""), expected);
 
     assert_eq!(sdk.delete("a", Some(&marker)).unwrap(), (true, marker));
@@ -102,19 +160,35 @@ fn versions_are_listed_newest_first_in_pages(wish: &Wish) {
     let (mut seen, mut key_marker, mut id_marker) = (Vec::new(), None, None);
     loop {
         let list = sdk.client.list_object_versions().bucket(&sdk.bucket).max_keys(5);
-        let list = sdk.run(list.set_key_marker(key_marker).set_version_id_marker(id_marker).send()).unwrap();
+        let list = sdk
+            .run(list.set_key_marker(key_marker).set_version_id_marker(id_marker).send())
+            .unwrap();
         assert!(list.versions().len() <= 5);
         let page = list.versions().iter();
         seen.extend(page.map(|v| (v.key().unwrap().to_owned(), v.version_id().unwrap().to_owned())));
         if list.is_truncated() != Some(true) {
             break;
         }
-        (key_marker, id_marker) =
-            (list.next_key_marker().map(Into::into), list.next_version_id_marker().map(Into::into));
+        (key_marker, id_marker) = (
+            list.next_key_marker().map(Into::into),
+            list.next_version_id_marker().map(Into::into),
+        );
     }
     assert_eq!(seen, expected);
-    let folders = sdk.run(sdk.client.list_object_versions().bucket(&sdk.bucket).delimiter("/").send()).unwrap();
-    let prefixes: Vec<_> = folders.common_prefixes().iter().filter_map(|folder| folder.prefix()).collect();
+    let folders = sdk
+        .run(
+            sdk.client
+                .list_object_versions()
+                .bucket(&sdk.bucket)
+                .delimiter("/")
+                .send(),
+        )
+        .unwrap();
+    let prefixes: Vec<_> = folders
+        .common_prefixes()
+        .iter()
+        .filter_map(|folder| folder.prefix())
+        .collect();
     assert_eq!((folders.versions().len(), prefixes), (6, vec!["b/"]));
 }
 
@@ -131,7 +205,11 @@ fn a_suspended_bucket_has_one_null_version_beside_the_old_ones(wish: &Wish) {
     // The marker is a null version too, and takes the place of the object's. MinIO does not say so in its answer.
     sdk.delete("a", None).unwrap();
     assert!(sdk.get("a", None).unwrap_err().is(404, "NoSuchKey"));
-    assert!(listed(&sdk, "").iter().all(|(_, id, marker, _)| id != "null" || *marker));
+    assert!(
+        listed(&sdk, "")
+            .iter()
+            .all(|(_, id, marker, _)| id != "null" || *marker)
+    );
     assert_eq!(sdk.get("a", Some(&kept)).unwrap(), b"kept");
 }
 
@@ -141,7 +219,9 @@ fn a_bucket_without_versions_has_null_versions(wish: &Wish) {
     assert_eq!(sdk.put("a", b"one"), "");
     assert_eq!(sdk.put("a", b"two"), "");
     assert_eq!(listed(&sdk, ""), [("a".into(), "null".into(), false, true)]);
-    let status = sdk.run(sdk.client.get_bucket_versioning().bucket(&sdk.bucket).send()).unwrap();
+    let status = sdk
+        .run(sdk.client.get_bucket_versioning().bucket(&sdk.bucket).send())
+        .unwrap();
     assert_eq!(status.status(), None);
     sdk.delete("a", Some("null")).unwrap();
     assert_eq!(listed(&sdk, ""), []);

@@ -20,7 +20,9 @@ fn bytes_of_the_open_part_can_be_rewritten(wish: &Wish) {
     data[PART..PART + 512].fill(7);
     written.write(&data[PART..PART + 512], PART as u64).unwrap();
     data[PART + 1500..PART + 2600].fill(8);
-    written.write(&data[PART + 1500..PART + 2600], PART as u64 + 1500).unwrap();
+    written
+        .write(&data[PART + 1500..PART + 2600], PART as u64 + 1500)
+        .unwrap();
     write_all(&written, &data[PART + 2600..], PART as u64 + 2600, CALL);
     written.close(STSP_CLOSEF_COMPLETE).unwrap();
     assert!(restore(&server, &def, CALL) == data);
@@ -32,7 +34,11 @@ fn other_offsets_are_refused_and_the_image_stays_usable(wish: &Wish) {
     let written = server.create("main", &def).unwrap();
     write_all(&written, &data, 0, CALL);
     for offset in [0, PART as u64 - 1, PART as u64 + 101, u64::MAX] {
-        assert_eq!(written.write(b"x", offset).unwrap_err().code, STSP_EOFFSET, "offset {offset}");
+        assert_eq!(
+            written.write(b"x", offset).unwrap_err().code,
+            STSP_EOFFSET,
+            "offset {offset}"
+        );
     }
     written.write(b"tail", data.len() as u64).unwrap();
     written.close(STSP_CLOSEF_COMPLETE).unwrap();
@@ -83,7 +89,11 @@ fn a_late_error_is_returned_by_the_next_write_and_the_close_never_says_complete(
     assert_eq!(error.code, STSP_ENETWORK, "{error}");
     assert!(error.message.contains("LSU main, image late_"), "{error}");
     assert_eq!(written.close(STSP_CLOSEF_COMPLETE).unwrap_err().code, STSP_ENETWORK);
-    assert_eq!(written.close(0).unwrap_err().code, STSP_EHANDLE, "a close that fails releases the handle");
+    assert_eq!(
+        written.close(0).unwrap_err().code,
+        STSP_EHANDLE,
+        "a close that fails releases the handle"
+    );
     server.close().unwrap();
 }
 
@@ -100,7 +110,10 @@ fn a_late_error_that_no_write_saw_is_returned_by_the_close() {
     // Sends the second part, which fails behind the host's back.
     written.write(&data, 2 * PART as u64).unwrap();
     assert_eq!(written.close(0).unwrap_err().code, STSP_ENETWORK);
-    assert_eq!(server.open("main", &def, STSP_OPEN_READ).err().unwrap().code, STSP_ENETWORK);
+    assert_eq!(
+        server.open("main", &def, STSP_OPEN_READ).err().unwrap().code,
+        STSP_ENETWORK
+    );
     server.close().unwrap();
 }
 
@@ -138,7 +151,11 @@ fn a_failure_after_a_reopen_never_costs_what_was_kept_before() {
     site.start_server();
     again.close(0).unwrap();
     assert!(restore(&server, &def, CALL) == data);
-    assert_eq!(site.keys_under("pending/").len(), 1, "the failed attempt has left nothing");
+    assert_eq!(
+        site.keys_under("pending/").len(),
+        1,
+        "the failed attempt has left nothing"
+    );
     assert_eq!(site.keys_under("backups/").len(), 1);
     server.close().unwrap();
 }

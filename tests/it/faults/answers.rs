@@ -54,7 +54,10 @@ const CUT_LISTS: [(&str, Fault); 4] = [
 ];
 
 fn listed(field: &Field) -> HostResult<usize> {
-    let filter = HostFilter { client: b"listed".into(), ..HostFilter::default() };
+    let filter = HostFilter {
+        client: b"listed".into(),
+        ..HostFilter::default()
+    };
     field.server.list("main", &filter).map(|images| images.len())
 }
 
@@ -82,21 +85,42 @@ fn a_cut_list_is_never_taken_for_a_whole_one(wish: &Wish) {
 /// The third entry stands where the first was.
 fn reordered(text: &str) -> String {
     let starts: Vec<_> = text.match_indices("<Contents>").map(|(at, _)| at).collect();
-    let [first, second, third, fourth] = starts[..4] else { panic!("four entries") };
-    [&text[..first], &text[third..fourth], &text[second..third], &text[first..second], &text[fourth..]].concat()
+    let [first, second, third, fourth] = starts[..4] else {
+        panic!("four entries")
+    };
+    [
+        &text[..first],
+        &text[third..fourth],
+        &text[second..third],
+        &text[first..second],
+        &text[fourth..],
+    ]
+    .concat()
 }
 
 fn a_list_that_contradicts_itself_is_asked_for_again(wish: &Wish) {
     let field = with_images(wish);
     let faults: [(&str, Fault, &str); 4] = [
-        ("order", || Action::edit_text(|text| reordered(&text)), "keys do not rise"),
-        ("prefix", || Action::edit_text(|text| text.replace("listed", "other")), "not asked for"),
+        (
+            "order",
+            || Action::edit_text(|text| reordered(&text)),
+            "keys do not rise",
+        ),
+        (
+            "prefix",
+            || Action::edit_text(|text| text.replace("listed", "other")),
+            "not asked for",
+        ),
         (
             "no next page",
             || Action::edit_text(|text| text.replace("<IsTruncated>false", "<IsTruncated>true")),
             "names no next page",
         ),
-        ("no age", || Action::edit_text(|text| text.replace("LastModified>", "Modified>")), "no LastModified"),
+        (
+            "no age",
+            || Action::edit_text(|text| text.replace("LastModified>", "Modified>")),
+            "no LastModified",
+        ),
     ];
     for (name, fault, why) in faults {
         field.fail_first(1, "ListObjectsV2", "catalog", fault);
@@ -120,7 +144,11 @@ fn a_listing_without_end_is_given_up(wish: &Wish) {
             "<?xml version=\"1.0\"?><ListBucketResult><IsTruncated>true</IsTruncated><KeyCount>0</KeyCount>\
              <NextContinuationToken>t{token}</NextContinuationToken></ListBucketResult>"
         );
-        Action::Answer(Answer { status: 200, headers: Vec::new(), body })
+        Action::Answer(Answer {
+            status: 200,
+            headers: Vec::new(),
+            body,
+        })
     });
     let began = Instant::now();
     let error = field.server.list("main", &HostFilter::default()).unwrap_err();
@@ -157,7 +185,9 @@ fn a_body_without_an_end_is_refused_and_costs_no_data(wish: &Wish) {
     let (field, def, data) = (Field::new(wish), image("endless", 1), several_parts(2));
     backup(&field.server, &def, &data, CALL);
     for folder in ["catalog", "backups"] {
-        field.fail_all("GetObject", folder, || Action::edit(|reply| reply.framed = Framed::UntilClose));
+        field.fail_all("GetObject", folder, || {
+            Action::edit(|reply| reply.framed = Framed::UntilClose)
+        });
         let error = field.try_restore(&def, CALL).unwrap_err();
         assert_eq!(error.code, STSP_EUNAVAIL, "{error}");
         assert!(error.message.contains("neither a length nor chunks"), "{error}");
@@ -186,7 +216,9 @@ fn bytes_of_another_range_are_never_returned(wish: &Wish) {
             })
         }),
         ("no range named", || Action::edit(|reply| reply.drop("content-range"))),
-        ("another length", || Action::edit(|reply| reply.body.truncate(reply.body.len() - 1))),
+        ("another length", || {
+            Action::edit(|reply| reply.body.truncate(reply.body.len() - 1))
+        }),
     ];
     for (name, fault) in faults {
         field.fail_first(1, "GetObject", "backups", fault);
@@ -238,12 +270,17 @@ fn a_completion_that_never_ends_is_settled_in_its_time(wish: &Wish) {
 
 fn a_completion_under_way_is_waited_for(wish: &Wish) {
     let field = Field::new(wish);
-    field.proxy.script(|request| match (request.operation(), request.folder()) {
-        ("CompleteMultipartUpload", _) if request.nth == 1 => Action::HoldAnswer,
-        ("CompleteMultipartUpload", _) => Action::Answer(Answer::error(404, "NoSuchUpload")),
-        ("HeadObject", "backups") if request.nth <= 3 => Action::Answer(Answer { status: 404, ..Answer::default() }),
-        _ => Action::Forward,
-    });
+    field
+        .proxy
+        .script(|request| match (request.operation(), request.folder()) {
+            ("CompleteMultipartUpload", _) if request.nth == 1 => Action::HoldAnswer,
+            ("CompleteMultipartUpload", _) => Action::Answer(Answer::error(404, "NoSuchUpload")),
+            ("HeadObject", "backups") if request.nth <= 3 => Action::Answer(Answer {
+                status: 404,
+                ..Answer::default()
+            }),
+            _ => Action::Forward,
+        });
     field.survives(&image("slow", 1), &several_parts(5), "put together for long");
 }
 
@@ -257,11 +294,23 @@ fn the_words_of_a_store_forge_no_line_and_hold_no_signature(wish: &Wish) {
         let head = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
         let words = format!("no\nERROR forged\u{202e}cod\u{2028}: {header}");
         let body = format!("{head}<Error><Code>Odd\nCode</Code><Message>{words}</Message></Error>");
-        Action::Answer(Answer { status: 403, ..Answer::default() }.header("x-amz-request-id", header).body(body))
+        Action::Answer(
+            Answer {
+                status: 403,
+                ..Answer::default()
+            }
+            .header("x-amz-request-id", header)
+            .body(body),
+        )
     });
     let error = field.try_backup(&image("words", 1), &pattern(1000, 6)).unwrap_err();
     assert_eq!(error.code, STSP_EACCESS, "{error}");
-    let sent = field.proxy.recent().into_iter().find(|r| r.is("PutObject", "backups")).unwrap();
+    let sent = field
+        .proxy
+        .recent()
+        .into_iter()
+        .find(|r| r.is("PutObject", "backups"))
+        .unwrap();
     let header = sent.header("authorization").unwrap().to_owned();
     let signature = header.rsplit("Signature=").next().unwrap().to_owned();
     assert_eq!(signature.len(), 64);
@@ -282,9 +331,18 @@ fn a_silent_store_is_asked_for_a_record_as_often_as_configured(wish: &Wish) {
         field.fail_all("GetObject", "catalog", fault);
         let began = Instant::now();
         field.server.info("main", &def).unwrap_err();
-        let asked = field.proxy.recent().iter().filter(|request| request.is("GetObject", "catalog")).count();
+        let asked = field
+            .proxy
+            .recent()
+            .iter()
+            .filter(|request| request.is("GetObject", "catalog"))
+            .count();
         assert!(asked <= most, "{name}: {asked} requests");
-        assert!(began.elapsed() < Duration::from_secs(10), "{name}: {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "{name}: {:?}",
+            began.elapsed()
+        );
     }
 }
 
@@ -293,8 +351,24 @@ fn a_refusal_is_never_an_invalid_argument(wish: &Wish) {
     let refusals: [(Fault, i32); 6] = [
         (|| Action::Answer(Answer::error(418, "Teapot")), STSP_EUNAVAIL),
         (|| Action::Answer(Answer::error(400, "SomethingNew")), STSP_EUNAVAIL),
-        (|| Action::Answer(Answer { status: 413, ..Answer::default() }), STSP_ENOTSUP),
-        (|| Action::Answer(Answer { status: 411, ..Answer::default() }), STSP_ENOTSUP),
+        (
+            || {
+                Action::Answer(Answer {
+                    status: 413,
+                    ..Answer::default()
+                })
+            },
+            STSP_ENOTSUP,
+        ),
+        (
+            || {
+                Action::Answer(Answer {
+                    status: 411,
+                    ..Answer::default()
+                })
+            },
+            STSP_ENOTSUP,
+        ),
         (|| Action::Answer(Answer::error(400, "InvalidArgument")), STSP_ENOTSUP),
         (|| Action::Answer(Answer::error(400, "ObjectLocked")), STSP_EWORM),
     ];
@@ -308,8 +382,13 @@ fn a_refusal_is_never_an_invalid_argument(wish: &Wish) {
 fn a_not_found_of_another_server_is_no_answer(wish: &Wish) {
     let (field, def) = (Field::new(wish), image("nobody", 1));
     backup(&field.server, &def, b"some bytes", CALL);
-    let page: Fault =
-        || Action::Answer(Answer { status: 404, body: "404 page not found\n".into(), ..Answer::default() });
+    let page: Fault = || {
+        Action::Answer(Answer {
+            status: 404,
+            body: "404 page not found\n".into(),
+            ..Answer::default()
+        })
+    };
     field.fail_first(1, "GetObject", "catalog", page);
     assert!(restore(&field.server, &def, CALL) == b"some bytes");
     field.fail_all("GetObject", "catalog", page);
@@ -335,7 +414,12 @@ fn requests_without_a_body_say_so(wish: &Wish) {
     let again = field.server.open("main", &def, STSP_OPEN_WRITE).unwrap();
     again.close(STSP_CLOSEF_COMPLETE).unwrap();
     for operation in ["CreateMultipartUpload", "UploadPartCopy"] {
-        let sent: Vec<_> = field.proxy.requests().into_iter().filter(|r| r.operation() == operation).collect();
+        let sent: Vec<_> = field
+            .proxy
+            .requests()
+            .into_iter()
+            .filter(|r| r.operation() == operation)
+            .collect();
         assert!(!sent.is_empty(), "{operation}");
         assert!(sent.iter().all(|request| request.length == Some(0)), "{operation}");
     }
@@ -361,7 +445,9 @@ fn without_a_date_header_only_ages_are_unknown(wish: &Wish) {
 }
 
 fn a_store_that_pauses_within_a_body_is_waited_for(wish: &Wish) {
-    let wish = wish.with(&format!("[transfer]\npart_size = \"48 MiB\"\nack_timeout = \"1 s\"\n{RETRY}"));
+    let wish = wish.with(&format!(
+        "[transfer]\npart_size = \"48 MiB\"\nack_timeout = \"1 s\"\n{RETRY}"
+    ));
     let wish = wish.replaced("attempt_timeout = \"2 s\"", "attempt_timeout = \"20 s\"");
     let wish = wish.replaced("operation_timeout = \"8 s\"", "operation_timeout = \"30 s\"");
     let site = Site::new(&wish);
@@ -375,14 +461,20 @@ fn a_store_that_pauses_within_a_body_is_waited_for(wish: &Wish) {
         _ => Action::Forward,
     });
     backup(&server, &image("paused", 1), &data, CALL);
-    let puts = proxy.recent().iter().filter(|request| request.is("PutObject", "backups")).count();
+    let puts = proxy
+        .recent()
+        .iter()
+        .filter(|request| request.is("PutObject", "backups"))
+        .count();
     assert_eq!(puts, 1, "the connection was broken by our own end");
     assert!(restore(&server, &image("paused", 1), CALL) == data);
 }
 
 #[test]
 fn an_outage_is_outlasted_while_the_operation_has_time() {
-    let settings = RETRY.replace("attempts = 5", "attempts = 2").replace("\"8 s\"", "\"60 s\"");
+    let settings = RETRY
+        .replace("attempts = 5", "attempts = 2")
+        .replace("\"8 s\"", "\"60 s\"");
     let settings = settings.replace("backoff_max = \"2 s\"", "backoff_max = \"200 ms\"");
     let mut site = Site::new(&Wish::default().small_parts().with(&settings));
     let (server, data) = (site.open(), pattern(6 * PART, 10));
@@ -408,11 +500,23 @@ fn an_outage_is_outlasted_while_the_operation_has_time() {
 #[cfg(feature = "minio-tests")]
 #[test]
 fn minio_keys_with_control_characters_stop_no_listing() {
-    let field = with_images(&Wish { minio: true, ..Wish::default() });
+    let field = with_images(&Wish {
+        minio: true,
+        ..Wish::default()
+    });
     let bucket = field.site.bucket.clone();
     let put = field.site.with_store(move |store| async move {
         let check = vastost::objstore::client::WireCheck::None;
-        store.put(&bucket, "catalog/listed/a\u{1}b c+d%41\n", bytes_of("x"), check, &[], false).await
+        store
+            .put(
+                &bucket,
+                "catalog/listed/a\u{1}b c+d%41\n",
+                bytes_of("x"),
+                check,
+                &[],
+                false,
+            )
+            .await
     });
     put.unwrap();
     assert_eq!(listed(&field).unwrap(), 8);
@@ -450,18 +554,49 @@ fn a_list_of_versions_that_contradicts_itself_deletes_nothing(wish: &Wish) {
             STSP_EUNAVAIL,
             "has no VersionId",
         ),
-        ("prefix", || Action::edit_text(|text| text.replace("versions", "other")), STSP_EUNAVAIL, ""),
+        (
+            "prefix",
+            || Action::edit_text(|text| text.replace("versions", "other")),
+            STSP_EUNAVAIL,
+            "",
+        ),
     ];
     for (name, fault, code, why) in faults {
-        field.proxy.script(move |request| if request.query("versions").is_some() { fault() } else { Action::Forward });
+        field.proxy.script(move |request| {
+            if request.query("versions").is_some() {
+                fault()
+            } else {
+                Action::Forward
+            }
+        });
         let error = server.delete("main", &def).unwrap_err();
         assert_eq!(error.code, code, "{name}: {error}");
-        assert!(error.message.contains(why) && !error.message.contains("s3:ListBucketVersions"), "{name}: {error}");
-        assert!(field.proxy.recent().iter().all(|request| !request.is("DeleteObject", "backups")), "{name}");
+        assert!(
+            error.message.contains(why) && !error.message.contains("s3:ListBucketVersions"),
+            "{name}: {error}"
+        );
+        assert!(
+            field
+                .proxy
+                .recent()
+                .iter()
+                .all(|request| !request.is("DeleteObject", "backups")),
+            "{name}"
+        );
         field.proxy.forward_all();
         assert!(restore(&server, &def, CALL) == data, "{name}");
     }
     server.delete("main", &def).unwrap();
-    let listed: Vec<_> = field.proxy.requests().into_iter().filter(|r| r.query("versions").is_some()).collect();
-    assert!(!listed.is_empty() && listed.iter().all(|request| request.query("encoding-type") == Some("url")));
+    let listed: Vec<_> = field
+        .proxy
+        .requests()
+        .into_iter()
+        .filter(|r| r.query("versions").is_some())
+        .collect();
+    assert!(
+        !listed.is_empty()
+            && listed
+                .iter()
+                .all(|request| request.query("encoding-type") == Some("url"))
+    );
 }

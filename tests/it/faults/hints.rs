@@ -19,7 +19,9 @@ fn now() -> u64 {
 
 fn http_date(seconds: u64) -> String {
     let time = jiff::Timestamp::from_second(seconds as i64).unwrap();
-    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap()
+    jiff::fmt::rfc2822::DateTimePrinter::new()
+        .timestamp_to_rfc9110_string(&time)
+        .unwrap()
 }
 
 /// When a request was signed.
@@ -41,9 +43,18 @@ fn a_wrong_clock_costs_one_attempt(wish: &Wish) {
     field.fail_first(2, "PutObject", "pending", too_skewed);
     let (def, data) = (image("clock", 1), several_parts(1));
     backup(&field.server, &def, &data, CALL);
-    let puts: Vec<_> = field.proxy.recent().into_iter().filter(|r| r.is("PutObject", "pending")).collect();
+    let puts: Vec<_> = field
+        .proxy
+        .recent()
+        .into_iter()
+        .filter(|r| r.is("PutObject", "pending"))
+        .collect();
     let ahead: Vec<_> = puts.iter().map(|put| signed(put).saturating_sub(now()) / 60).collect();
-    assert_eq!((ahead[0], ahead[1].abs_diff(60) <= 2), (0, true), "minutes ahead: {ahead:?}");
+    assert_eq!(
+        (ahead[0], ahead[1].abs_diff(60) <= 2),
+        (0, true),
+        "minutes ahead: {ahead:?}"
+    );
     assert_eq!(ahead.last(), Some(&0), "the real server's time again");
     field.proxy.forward_all();
     assert!(restore(&field.server, &def, CALL) == data);
@@ -65,7 +76,12 @@ fn retry_after_is_obeyed(wish: &Wish) {
         });
         let (def, data) = (image("later", number), pattern(1000, number));
         backup(&field.server, &def, &data, CALL);
-        let puts: Vec<_> = field.proxy.recent().into_iter().filter(|r| r.is("PutObject", "catalog")).collect();
+        let puts: Vec<_> = field
+            .proxy
+            .recent()
+            .into_iter()
+            .filter(|r| r.is("PutObject", "catalog"))
+            .collect();
         assert_eq!(puts.len(), 2, "{name}");
         assert!(puts[1].received - puts[0].received >= Duration::from_secs(2), "{name}");
         field.proxy.forward_all();

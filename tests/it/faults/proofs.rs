@@ -160,7 +160,11 @@ fn records_and_images_with_an_etag_of_another_making_are_read(wish: &Wish) {
     // Somebody has copied the LSU by NFS since.
     field.proxy.script(|request| {
         let read = ["HeadObject", "GetObject"].contains(&request.operation());
-        if read { Action::edit(constant_etag) } else { Action::Forward }
+        if read {
+            Action::edit(constant_etag)
+        } else {
+            Action::Forward
+        }
     });
     assert!(restore(&field.server, &def, CALL) == data);
     assert_eq!(field.server.info("main", &def).unwrap().size, data.len() as u64);
@@ -170,7 +174,11 @@ fn a_completion_that_tells_no_etag_is_settled_by_head(wish: &Wish) {
     let (site, proxy) = behind_proxy(wish);
     proxy.script(|request| {
         let done = request.operation() == "CompleteMultipartUpload";
-        if done { Action::edit(|reply| edit_xml(reply, "ETag", "")) } else { Action::Forward }
+        if done {
+            Action::edit(|reply| edit_xml(reply, "ETag", ""))
+        } else {
+            Action::Forward
+        }
     });
     let (server, def, data) = (site.open(), image("empty", 1), several_parts(1));
     backup(&server, &def, &data, CALL);
@@ -183,7 +191,11 @@ fn a_completion_that_tells_no_etag_is_settled_by_head(wish: &Wish) {
 }
 
 fn reads_of(proxy: &Proxy, folder: &str) -> usize {
-    proxy.recent().iter().filter(|request| request.is("GetObject", folder)).count()
+    proxy
+        .recent()
+        .iter()
+        .filter(|request| request.is("GetObject", folder))
+        .count()
 }
 
 fn an_etag_that_contradicts_is_answered_by_the_bytes(wish: &Wish) {
@@ -192,7 +204,13 @@ fn an_etag_that_contradicts_is_answered_by_the_bytes(wish: &Wish) {
     backup(&server, &image("before", 1), b"x", CALL);
     assert_eq!(known(&site).unwrap()["composite_etag"], true);
     // From now on images are encrypted.
-    let images = |request: &Request| if request.folder() == "backups" { encrypted(request) } else { Action::Forward };
+    let images = |request: &Request| {
+        if request.folder() == "backups" {
+            encrypted(request)
+        } else {
+            Action::Forward
+        }
+    };
     // One byte reads otherwise, so that the close fails; the image is kept, and its bytes prove it later.
     proxy.script(move |request| match request.is("GetObject", "backups") {
         true => Action::FlipAnswer(4000),
@@ -203,7 +221,10 @@ fn an_etag_that_contradicts_is_answered_by_the_bytes(wish: &Wish) {
     write_all(&written, &data, 0, CALL);
     let error = written.close(STSP_CLOSEF_COMPLETE).unwrap_err();
     assert_eq!(error.code, STSP_ECORRUPT, "{error}");
-    assert!(error.message.contains("part ") && error.message.contains("repair main"), "{error}");
+    assert!(
+        error.message.contains("part ") && error.message.contains("repair main"),
+        "{error}"
+    );
     proxy.script(images);
     run(&site, &["repair", "main", "--older-than", "0s", "--yes"]).expect(0);
     assert!(restore(&server, &def, CALL) == data);
@@ -224,7 +245,13 @@ fn unproven(request: &Request) -> Action {
     let has = |name: &str| request.header(name).is_some();
     let checks = has("content-md5") || has("x-amz-checksum-crc64nvme");
     if request.is("PutObject", "probe") && checks && request.nth > 2 {
-        return Action::Answer(Answer { status: 200, ..Answer::default() }.header("ETag", format!("\"{CONSTANT}\"")));
+        return Action::Answer(
+            Answer {
+                status: 200,
+                ..Answer::default()
+            }
+            .header("ETag", format!("\"{CONSTANT}\"")),
+        );
     }
     encrypted(request)
 }
@@ -235,7 +262,11 @@ fn what_nothing_proves_is_read_back(wish: &Wish) {
     let (server, data) = (site.open(), pattern(70_000, 1));
     backup(&server, &image("blind", 1), &data, CALL);
     let found = known(&site).unwrap();
-    assert_eq!((&found["crc64nvme"], &found["content_md5"]), (&false.into(), &false.into()), "{found}");
+    assert_eq!(
+        (&found["crc64nvme"], &found["content_md5"]),
+        (&false.into(), &false.into()),
+        "{found}"
+    );
     assert!(reads_of(&proxy, "backups") >= 1, "it is read back");
     assert!(restore(&server, &image("blind", 1), CALL) == data);
     // One byte of what was stored is another one, as far as can be read.
@@ -249,7 +280,10 @@ fn what_nothing_proves_is_read_back(wish: &Wish) {
         write_all(&written, &data, 0, CALL);
         let error = written.close(STSP_CLOSEF_COMPLETE).unwrap_err();
         assert_eq!(error.code, STSP_ECORRUPT, "{error}");
-        assert!(error.message.contains("part 1") && error.message.contains("repair main"), "{error}");
+        assert!(
+            error.message.contains("part 1") && error.message.contains("repair main"),
+            "{error}"
+        );
         proxy.script(unproven);
         run(&site, &["repair", "main", "--older-than", "0s", "--yes"]).expect(0);
         assert!(restore(&server, &def, CALL) == data, "{number}");
@@ -258,26 +292,45 @@ fn what_nothing_proves_is_read_back(wish: &Wish) {
 
 fn of_another_size() -> Action {
     // The body of an answer to HEAD is its length alone.
-    Action::Answer(Answer { status: 200, body: "12345".into(), ..Answer::default() })
+    Action::Answer(Answer {
+        status: 200,
+        body: "12345".into(),
+        ..Answer::default()
+    })
 }
 
 /// What hides from a close whether its object is there, and right.
 const VEILS: [(&str, &str, bool, Fault); 5] = [
-    ("CompleteMultipartUpload", "a completion refused as damaged", false, || {
-        Action::Answer(Answer::error(400, "BadDigest"))
-    }),
+    (
+        "CompleteMultipartUpload",
+        "a completion refused as damaged",
+        false,
+        || Action::Answer(Answer::error(400, "BadDigest")),
+    ),
     ("CompleteMultipartUpload", "a completion that fails", false, || {
         Action::Answer(Answer::error(500, "InternalError"))
     }),
     ("HeadObject", "HEAD of another size", false, of_another_size),
     ("HeadObject", "HEAD of another size, one part", true, of_another_size),
-    ("HeadObject", "HEAD that fails, one part", true, || Action::Answer(Answer { status: 500, ..Answer::default() })),
+    ("HeadObject", "HEAD that fails, one part", true, || {
+        Action::Answer(Answer {
+            status: 500,
+            ..Answer::default()
+        })
+    }),
 ];
 
 fn a_close_that_cannot_be_proven_keeps_the_image_for_repair(wish: &Wish) {
     let field = Field::new(wish);
     for (number, (operation, what, small, fault)) in (1..).zip(VEILS) {
-        let (def, data) = (image("kept", number), if small { pattern(70_000, number) } else { several_parts(number) });
+        let (def, data) = (
+            image("kept", number),
+            if small {
+                pattern(70_000, number)
+            } else {
+                several_parts(number)
+            },
+        );
         field.fail_all(operation, "backups", fault);
         let error = field.try_backup(&def, &data).unwrap_err();
         assert!(error.message.contains("repair main"), "{what}: {error}");
@@ -295,11 +348,17 @@ fn a_kept_image_can_be_deleted(wish: &Wish) {
     // An outcome that stays unknown takes its time, and is kept as the others are.
     let veils = VEILS.into_iter().filter(|(_, what, ..)| !what.contains("that fails"));
     for (number, (operation, what, small, fault)) in (1..).zip(veils) {
-        let (def, data) = (image("doomed", number), if small { pattern(70_000, 1) } else { several_parts(1) });
+        let (def, data) = (
+            image("doomed", number),
+            if small { pattern(70_000, 1) } else { several_parts(1) },
+        );
         field.fail_all(operation, "backups", fault);
         field.try_backup(&def, &data).unwrap_err();
         field.proxy.forward_all();
-        field.server.delete("main", &def).unwrap_or_else(|error| panic!("{what}: {error}"));
+        field
+            .server
+            .delete("main", &def)
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(field.site.keys_under(""), before, "{what}");
     }
 }
@@ -334,7 +393,11 @@ fn a_store_that_gets_the_crc_of_several_parts_wrong_is_noticed(wish: &Wish) {
     backup(&server, &def, &data, CALL);
     assert!(restore(&server, &def, CALL) == data);
     assert_eq!(known(&site).unwrap()["crc64nvme"], false);
-    let completions = proxy.recent().iter().filter(|r| r.is("CompleteMultipartUpload", "backups")).count();
+    let completions = proxy
+        .recent()
+        .iter()
+        .filter(|r| r.is("CompleteMultipartUpload", "backups"))
+        .count();
     assert_eq!(completions, 1);
 }
 
@@ -342,8 +405,14 @@ fn a_store_that_insists_on_a_checksum_takes_every_put(wish: &Wish) {
     let (site, proxy) = behind_proxy(wish);
     proxy.script(|request| {
         let puts = ["PutObject", "UploadPart"].contains(&request.operation());
-        let proven = ["content-md5", "x-amz-checksum-crc64nvme"].iter().any(|name| request.header(name).is_some());
-        if puts && !proven { Action::Answer(Answer::error(400, "InvalidRequest")) } else { Action::Forward }
+        let proven = ["content-md5", "x-amz-checksum-crc64nvme"]
+            .iter()
+            .any(|name| request.header(name).is_some());
+        if puts && !proven {
+            Action::Answer(Answer::error(400, "InvalidRequest"))
+        } else {
+            Action::Forward
+        }
     });
     let (server, def, data) = (site.open(), image("strict", 1), several_parts(1));
     backup(&server, &def, &data, CALL);
@@ -370,7 +439,12 @@ fn only_a_writer_probes(wish: &Wish) {
     server.close().unwrap();
     std::fs::remove_dir_all(site.folder.path().join("state")).unwrap();
     proxy.forward_all();
-    for args in [&["ls", "main"][..], &["verify", "main", "--deep"], &["gc", "main", "--yes"], &["usage", "main"]] {
+    for args in [
+        &["ls", "main"][..],
+        &["verify", "main", "--deep"],
+        &["gc", "main", "--yes"],
+        &["usage", "main"],
+    ] {
         run(&site, args).expect(0);
     }
     let writes = |request: &Request| request.folder() == "probe" && ["PUT", "POST"].contains(&request.method.as_str());
@@ -381,10 +455,12 @@ fn a_probe_that_meets_a_busy_store_or_a_firewall_is_not_kept(wish: &Wish) {
     for (number, status, code) in [(1, 403, "AccessDenied"), (2, 409, "Conflict"), (3, 401, "Denied")] {
         let (site, proxy) = behind_proxy(wish);
         // The third put of the probe has a wrong MD5.
-        proxy.script(move |request| match request.is("PutObject", "probe") && request.nth == 3 {
-            true => Action::Answer(Answer::error(status, code)),
-            false => Action::Forward,
-        });
+        proxy.script(
+            move |request| match request.is("PutObject", "probe") && request.nth == 3 {
+                true => Action::Answer(Answer::error(status, code)),
+                false => Action::Forward,
+            },
+        );
         let (server, data) = (site.open(), pattern(70_000, number));
         backup(&server, &image("busy", number), &data, CALL);
         assert_eq!(proxy.faults(), 1, "{status}");
@@ -395,16 +471,22 @@ fn a_probe_that_meets_a_busy_store_or_a_firewall_is_not_kept(wish: &Wish) {
     proxy.forward_all();
     backup(&site.open(), &image("calm", 1), b"x", CALL);
     let found = known(&site).unwrap();
-    assert_eq!((&found["content_md5"], &found["conditional_put"]), (&true.into(), &true.into()), "{found}");
+    assert_eq!(
+        (&found["content_md5"], &found["conditional_put"]),
+        (&true.into(), &true.into()),
+        "{found}"
+    );
 }
 
 fn a_conflict_with_another_request_is_waited_out(wish: &Wish) {
     let field = Field::new(wish);
     for (number, code) in [(1, "ConditionalRequestConflict"), (2, "OperationAborted")] {
-        field.proxy.script(move |request| match request.is("PutObject", "catalog") && request.nth <= 2 {
-            true => Action::Answer(Answer::error(409, code)),
-            false => Action::Forward,
-        });
+        field.proxy.script(
+            move |request| match request.is("PutObject", "catalog") && request.nth <= 2 {
+                true => Action::Answer(Answer::error(409, code)),
+                false => Action::Forward,
+            },
+        );
         field.survives(&image("conflict", number), &pattern(70_000, number), code);
     }
 }
@@ -446,7 +528,11 @@ fn a_version_with_a_flipped_byte_is_read_again(wish: &Wish) {
     let flipped = AtomicBool::new(false);
     proxy.script(move |request| {
         let reads = request.query("versionId").is_some() && request.is("GetObject", "catalog");
-        if reads && !flipped.swap(true, Ordering::Relaxed) { Action::FlipAnswer(0) } else { Action::Forward }
+        if reads && !flipped.swap(true, Ordering::Relaxed) {
+            Action::FlipAnswer(0)
+        } else {
+            Action::Forward
+        }
     });
     let name = format!("main/{}:{}", String::from_utf8_lossy(&def.basename), def.date);
     run(&site, &["undelete", &name]).expect(0);
@@ -458,22 +544,43 @@ fn a_version_with_a_flipped_byte_is_read_again(wish: &Wish) {
 fn what_lay_there_before_settles_no_completion() {
     use vastost::embedded::{Fault, Trouble};
     let site = Site::new(&Wish::default().with(RETRY));
-    let refuse = Trouble::Refuse { status: 500, code: "InternalError".into() };
+    let refuse = Trouble::Refuse {
+        status: 500,
+        code: "InternalError".into(),
+    };
     let operation = "CompleteMultipartUpload".into();
-    site.embedded().plan(Fault { operation, key_prefix: String::new(), skip: 0, times: u32::MAX, trouble: refuse });
+    site.embedded().plan(Fault {
+        operation,
+        key_prefix: String::new(),
+        skip: 0,
+        times: u32::MAX,
+        trouble: refuse,
+    });
     let bucket = site.bucket.clone();
     let done = site.with_store(move |store| async move {
-        store.put(&bucket, "k", vec![1; 1000].into(), WireCheck::None, &[], false).await?;
+        store
+            .put(&bucket, "k", vec![1; 1000].into(), WireCheck::None, &[], false)
+            .await?;
         let before = store.head(&bucket, "k").await?;
         let (body, crc64) = (Bytes::from(vec![2; 1000]), Crc64::of(&[2; 1000]));
         let upload = store.begin_upload(&bucket, "k", &[], false).await?;
-        let etag = store.upload_part(&bucket, "k", &upload, 1, body, WireCheck::None).await?.etag;
-        let parts = [SentPart { number: 1, size: 1000, etag, crc64 }];
+        let etag = store
+            .upload_part(&bucket, "k", &upload, 1, body, WireCheck::None)
+            .await?
+            .etag;
+        let parts = [SentPart {
+            number: 1,
+            size: 1000,
+            etag,
+            crc64,
+        }];
         // By its size alone the junk would be taken for what was completed.
         let by_size = store.complete_upload(&bucket, "k", &upload, &parts, None).await?;
         Ok((
             by_size.etag == before.etag,
-            store.complete_upload_over(&bucket, "k", &upload, &parts, Some(&before)).await,
+            store
+                .complete_upload_over(&bucket, "k", &upload, &parts, Some(&before))
+                .await,
         ))
     });
     let (is_junk, over) = done.unwrap();
@@ -488,7 +595,11 @@ fn dead_writer(field: &Field, def: &Definition, data: &[u8]) -> String {
     writer.write(&[0; 1 << 20]);
     until("two parts", || parts_on(&field.site) == 2);
     writer.kill();
-    Foreign::new(&field.site).list("pending/").into_keys().next().expect("a pending record")
+    Foreign::new(&field.site)
+        .list("pending/")
+        .into_keys()
+        .next()
+        .expect("a pending record")
 }
 
 /// An answer to ListParts that ends before the part of this index.
@@ -500,8 +611,11 @@ fn without_parts(from: usize) -> Action {
     })
 }
 
-const PART_LISTS: [Fault; 3] =
-    [|| Action::Answer(Answer::error(404, "NoSuchUpload")), || without_parts(0), || without_parts(1)];
+const PART_LISTS: [Fault; 3] = [
+    || Action::Answer(Answer::error(404, "NoSuchUpload")),
+    || without_parts(0),
+    || without_parts(1),
+];
 
 /// The record of a dead writer knows of two parts.
 fn a_list_of_parts_that_lacks_what_was_sent_loses_nothing(wish: &Wish) {
@@ -562,7 +676,10 @@ fn a_record_of_the_future_is_named(wish: &Wish) {
     let ahead = || Action::edit(|reply: &mut Reply| edit_xml(reply, "LastModified", "2099-01-01T00:00:00.000Z"));
     field.fail_all("ListObjectsV2", "pending", ahead);
     let told = run(&field.site, &["verify", "main"]).expect(0).text();
-    assert!(told.contains("a record dated 2099-01-01T00:00:00Z") && told.contains("onto itself"), "{told}");
+    assert!(
+        told.contains("a record dated 2099-01-01T00:00:00Z") && told.contains("onto itself"),
+        "{told}"
+    );
     // It may be a living writer's all the same.
     assert_eq!(field.server.delete("main", &def).unwrap_err().code, STSP_EBUSY);
 }

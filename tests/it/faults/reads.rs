@@ -24,8 +24,14 @@ on_every_server!(
 
 /// Answers that are there but wrong.
 const WRONG: [(&str, Fault); 4] = [
-    ("longer than announced", || Action::LengthenAnswer { bytes: 100, announced: false }),
-    ("longer than asked for", || Action::LengthenAnswer { bytes: 100, announced: true }),
+    ("longer than announced", || Action::LengthenAnswer {
+        bytes: 100,
+        announced: false,
+    }),
+    ("longer than asked for", || Action::LengthenAnswer {
+        bytes: 100,
+        announced: true,
+    }),
     ("flipped byte", || Action::FlipAnswer(333)),
     ("a byte a second", || Action::Trickle(Duration::from_secs(1))),
 ];
@@ -94,13 +100,20 @@ fn a_small_read_never_returns_a_flipped_byte(wish: &Wish) {
 fn a_listing_outlasts_faults_of_its_pages(wish: &Wish) {
     let field = Field::new(wish);
     (1..6).for_each(|number| backup(&field.server, &image("listed", number), b"x", CALL));
-    let filter = HostFilter { client: b"listed".into(), ..HostFilter::default() };
+    let filter = HostFilter {
+        client: b"listed".into(),
+        ..HostFilter::default()
+    };
     // Nothing proves the bytes of a listing: over plain http a flipped one shows as another name.
     for (name, fault) in all_faults().filter(|(name, _)| *name != "flipped byte") {
         field.fail_first(1, "ListObjectsV2", "catalog", fault);
         let listed = field.server.list("main", &filter);
         let seen = trace(&field.proxy.recent());
-        assert_eq!(listed.unwrap_or_else(|e| panic!("{name}: {e:?}\n{seen}")).len(), 5, "{name}");
+        assert_eq!(
+            listed.unwrap_or_else(|e| panic!("{name}: {e:?}\n{seen}")).len(),
+            5,
+            "{name}"
+        );
         assert!(field.proxy.faults() > 0, "{name}\n{seen}");
     }
 }
@@ -120,7 +133,13 @@ fn a_record_with_a_flipped_byte_is_never_believed(wish: &Wish) {
     let good = field.server.info("main", &def).unwrap();
     for at in (0..600).step_by(13) {
         let flip = move || Action::FlipAnswer(at);
-        field.proxy.script(move |request| if request.is("GetObject", "catalog") { flip() } else { Action::Forward });
+        field.proxy.script(move |request| {
+            if request.is("GetObject", "catalog") {
+                flip()
+            } else {
+                Action::Forward
+            }
+        });
         if let Ok(seen) = field.server.info("main", &def) {
             assert_eq!(seen, good, "byte {at}");
         }
@@ -132,16 +151,35 @@ fn a_restore_that_cannot_go_on_ends_with_the_right_code(wish: &Wish) {
     backup(&field.server, &def, &data, CALL);
     let faults: [(&str, Fault, i32); 6] = [
         ("reset", || Action::ResetRequest(When::After), STSP_ENETWORK),
-        ("500", || Action::Answer(Answer::error(500, "InternalError")), STSP_EUNAVAIL),
+        (
+            "500",
+            || Action::Answer(Answer::error(500, "InternalError")),
+            STSP_EUNAVAIL,
+        ),
         ("silent", || Action::Hold, STSP_ETIMEOUT),
-        ("a byte a second", || Action::Trickle(Duration::from_secs(1)), STSP_ETIMEOUT),
-        ("too long", || Action::LengthenAnswer { bytes: 1, announced: true }, STSP_ECORRUPT),
+        (
+            "a byte a second",
+            || Action::Trickle(Duration::from_secs(1)),
+            STSP_ETIMEOUT,
+        ),
+        (
+            "too long",
+            || Action::LengthenAnswer {
+                bytes: 1,
+                announced: true,
+            },
+            STSP_ECORRUPT,
+        ),
         ("half", || Action::TruncateAnswer, STSP_ENETWORK),
     ];
     for (folder, small) in [("backups", false), ("catalog", true)] {
         for (name, fault, code) in faults {
             // An answer whose length and range differ says nothing about the object.
-            let code = if name == "too long" && !small { STSP_EUNAVAIL } else { code };
+            let code = if name == "too long" && !small {
+                STSP_EUNAVAIL
+            } else {
+                code
+            };
             field.fail_all("GetObject", folder, fault);
             match field.try_restore(&def, CALL) {
                 // Halves of halves: each brings something, so the read goes on.
@@ -157,7 +195,12 @@ fn a_restore_that_cannot_go_on_ends_with_the_right_code(wish: &Wish) {
 fn a_record_larger_than_usual_is_read_in_its_own_room(wish: &Wish) {
     let (field, def) = (Field::new(wish), image("large", 1));
     backup(&field.server, &def, b"some bytes", CALL);
-    let key = field.site.keys_under("catalog/").into_iter().find(|key| key.contains("large")).unwrap();
+    let key = field
+        .site
+        .keys_under("catalog/")
+        .into_iter()
+        .find(|key| key.contains("large"))
+        .unwrap();
     // White space behind a document counts for nothing, but for its length.
     for (spaces, requests) in [(0, 1), (70 << 10, 2), (17 << 20, 2)] {
         let (bucket, key) = (field.site.bucket.clone(), key.clone());
@@ -172,7 +215,12 @@ fn a_record_larger_than_usual_is_read_in_its_own_room(wish: &Wish) {
             Ok(info) => assert_eq!(info.size, 10),
             Err(error) => assert!(spaces > 16 << 20 && error.code == STSP_ECORRUPT, "{spaces}: {error}"),
         }
-        let asked = field.proxy.recent().iter().filter(|request| request.is("GetObject", "catalog")).count();
+        let asked = field
+            .proxy
+            .recent()
+            .iter()
+            .filter(|request| request.is("GetObject", "catalog"))
+            .count();
         assert_eq!(asked, requests, "{spaces}");
     }
 }

@@ -17,7 +17,10 @@ on_every_server!(
 
 /// What S3 sends when it began to answer before it knew: the status was gone already.
 fn inner_error(code: &str) -> Action {
-    Action::Answer(Answer { status: 200, ..Answer::error(200, code) })
+    Action::Answer(Answer {
+        status: 200,
+        ..Answer::error(200, code)
+    })
 }
 
 fn a_complete_answered_200_with_an_error_inside_is_tried_again(wish: &Wish) {
@@ -42,7 +45,10 @@ fn a_complete_whose_answers_are_all_lost_is_settled(wish: &Wish) {
 }
 
 fn not_found() -> Action {
-    Action::Answer(Answer { status: 404, ..Answer::default() })
+    Action::Answer(Answer {
+        status: 404,
+        ..Answer::default()
+    })
 }
 
 fn a_fresh_object_that_is_not_found_at_first_is_asked_for_again(wish: &Wish) {
@@ -72,16 +78,27 @@ fn a_false_not_found_does_not_cost_a_good_image_its_record(wish: &Wish) {
 
 fn a_delete_may_break_at_any_request(wish: &Wish) {
     let field = Field::new(wish);
-    let requests = [("PutObject", "catalog"), ("DeleteObject", "backups"), ("DeleteObject", "catalog")];
+    let requests = [
+        ("PutObject", "catalog"),
+        ("DeleteObject", "backups"),
+        ("DeleteObject", "catalog"),
+    ];
     for (row, (operation, folder)) in requests.into_iter().enumerate() {
         for (column, (name, fault)) in super::BROKEN.into_iter().chain(super::REFUSED).enumerate() {
             let def = image("gone", (row * 100 + column) as u64);
             crate::common::backup(&field.server, &def, b"some bytes", CALL);
             field.fail_first(1, operation, folder, fault);
-            field.server.delete("main", &def).unwrap_or_else(|e| panic!("{operation} {folder}, {name}: {e:?}"));
+            field
+                .server
+                .delete("main", &def)
+                .unwrap_or_else(|e| panic!("{operation} {folder}, {name}: {e:?}"));
             assert!(field.proxy.faults() > 0, "{operation} {folder}, {name}");
             field.proxy.forward_all();
-            assert_eq!(field.server.info("main", &def).unwrap_err().code, STSP_ENOENT, "{operation} {folder}, {name}");
+            assert_eq!(
+                field.server.info("main", &def).unwrap_err().code,
+                STSP_ENOENT,
+                "{operation} {folder}, {name}"
+            );
         }
     }
     // What is left is the image that probed the server.

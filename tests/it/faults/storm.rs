@@ -39,19 +39,31 @@ fn uploads_outlast_a_storm_of_slow_down(wish: &Wish) {
     std::thread::scope(|scope| {
         for number in 0..IMAGES {
             let field = &field;
-            scope.spawn(move || field.try_backup(&image("storm", number), &several_parts(number)).unwrap());
+            scope.spawn(move || {
+                field
+                    .try_backup(&image("storm", number), &several_parts(number))
+                    .unwrap()
+            });
         }
     });
     let (refused, at_once) = (field.proxy.faults() as u64, IMAGES * (PARTS + 1));
     assert!(began.get().unwrap().elapsed() >= STORM);
-    assert!((IMAGES..=3 * at_once).contains(&refused), "{refused} requests in the storm");
+    assert!(
+        (IMAGES..=3 * at_once).contains(&refused),
+        "{refused} requests in the storm"
+    );
     let connections = field.proxy.connections() as u64 - before;
     assert!(connections <= at_once, "{connections} connections");
     assert!(refused * RETRY_COST < TOKENS / 10, "{refused} retries");
     // There are tokens left: what fails later is tried again.
-    field.fail_first(3, "PutObject", "catalog", || Action::Answer(Answer::error(503, "SlowDown")));
+    field.fail_first(3, "PutObject", "catalog", || {
+        Action::Answer(Answer::error(503, "SlowDown"))
+    });
     field.survives(&image("storm", IMAGES), &several_parts(IMAGES), "after the storm");
     for number in 0..IMAGES {
-        assert!(restore(&field.server, &image("storm", number), CALL) == several_parts(number), "image {number}");
+        assert!(
+            restore(&field.server, &image("storm", number), CALL) == several_parts(number),
+            "image {number}"
+        );
     }
 }

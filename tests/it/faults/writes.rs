@@ -32,7 +32,11 @@ const REQUESTS: [(&str, &str, bool); 8] = [
 ];
 
 fn data_of(small: bool, seed: u64) -> Vec<u8> {
-    if small { pattern(70_000, seed) } else { several_parts(seed) }
+    if small {
+        pattern(70_000, seed)
+    } else {
+        several_parts(seed)
+    }
 }
 
 /// One backup for each request and fault: the first `times` such requests meet it.
@@ -42,7 +46,11 @@ fn each_request_survives(wish: &Wish, faults: &[(&str, Fault)], times: usize) {
         for (column, (name, fault)) in faults.iter().enumerate() {
             let number = (row * 100 + column) as u64;
             field.fail_first(times, operation, folder, *fault);
-            field.survives(&image("once", number), &data_of(small, number), &format!("{operation} {folder}, {name}"));
+            field.survives(
+                &image("once", number),
+                &data_of(small, number),
+                &format!("{operation} {folder}, {name}"),
+            );
         }
     }
     assert_eq!(field.site.keys_under("pending/"), [""; 0]);
@@ -65,14 +73,21 @@ fn a_backup_that_cannot_be_finished_leaves_no_half_image(wish: &Wish) {
     let faults: [(&str, Fault, i32); 4] = [
         ("reset", || Action::ResetRequest(When::After), STSP_ENETWORK),
         ("answers lost", || Action::DropAnswer, STSP_ENETWORK),
-        ("500", || Action::Answer(Answer::error(500, "InternalError")), STSP_EUNAVAIL),
+        (
+            "500",
+            || Action::Answer(Answer::error(500, "InternalError")),
+            STSP_EUNAVAIL,
+        ),
         ("503", || Action::Answer(Answer::error(503, "SlowDown")), STSP_EUNAVAIL),
     ];
     for (row, (operation, folder, small)) in REQUESTS.into_iter().enumerate() {
         for (column, (name, fault, code)) in faults.into_iter().enumerate() {
             let number = (row * 100 + column) as u64;
-            let (def, data, what) =
-                (image("never", number), data_of(small, number), format!("{operation} {folder}, {name}"));
+            let (def, data, what) = (
+                image("never", number),
+                data_of(small, number),
+                format!("{operation} {folder}, {name}"),
+            );
             field.fail_all(operation, folder, fault);
             match field.try_backup(&def, &data) {
                 // An effect that took place and is seen by other means is no failure.
@@ -116,7 +131,11 @@ const BODIES: [(&str, &str, bool, u64); 5] = [
 
 fn flip_at(field: &Field, times: usize, operation: &'static str, folder: &'static str, at: u64) {
     field.proxy.script(move |request| {
-        if request.is(operation, folder) && request.nth <= times { Action::FlipRequest(at) } else { Action::Forward }
+        if request.is(operation, folder) && request.nth <= times {
+            Action::FlipRequest(at)
+        } else {
+            Action::Forward
+        }
     });
 }
 
@@ -124,7 +143,11 @@ fn a_byte_that_flips_once_on_the_way_out_is_sent_again(wish: &Wish) {
     let field = Field::new(wish);
     for (number, (operation, folder, small, at)) in (1..).zip(BODIES) {
         flip_at(&field, 1, operation, folder, at);
-        field.survives(&image("flip", number), &data_of(small, number), &format!("{operation} {folder}"));
+        field.survives(
+            &image("flip", number),
+            &data_of(small, number),
+            &format!("{operation} {folder}"),
+        );
     }
 }
 
@@ -144,8 +167,11 @@ fn a_byte_that_always_flips_on_the_way_out_is_never_stored_as_good(wish: &Wish) 
 fn image_metadata_survive_what_the_image_survives(wish: &Wish) {
     let field = Field::new(wish);
     let meta = pattern(100_000, 5);
-    for (number, (name, fault)) in (1..).zip(BROKEN.into_iter().chain([("flip", (|| Action::FlipRequest(7)) as Fault)]))
-    {
+    for (number, (name, fault)) in (1..).zip(
+        BROKEN
+            .into_iter()
+            .chain([("flip", (|| Action::FlipRequest(7)) as Fault)]),
+    ) {
         let def = image("meta", number);
         field.fail_first(1, "PutObject", "meta", fault);
         let written = field.server.create("main", &def).unwrap();
@@ -153,7 +179,10 @@ fn image_metadata_survive_what_the_image_survives(wish: &Wish) {
         written.write(b"data", 0).unwrap();
         written.close(vastost::ost::abi::STSP_CLOSEF_COMPLETE).unwrap();
         assert!(field.proxy.faults() > 0, "{name}");
-        let opened = field.server.open("main", &def, vastost::ost::abi::STSP_OPEN_READ).unwrap();
+        let opened = field
+            .server
+            .open("main", &def, vastost::ost::abi::STSP_OPEN_READ)
+            .unwrap();
         let mut seen = vec![0; meta.len()];
         assert_eq!(opened.read_meta(&mut seen, 0).unwrap() as usize, meta.len());
         assert!(seen == meta, "{name}");
@@ -169,10 +198,15 @@ fn a_record_that_is_not_found_at_first_ends_no_job(wish: &Wish) {
     let written = server.create("main", &def).unwrap();
     write_all(&written, &data, 0, CALL);
     // Each renewal that comes late looks first, and asks a front-end that does not know the record yet.
-    proxy.script(|request| match request.is("HeadObject", "pending") && request.nth <= 2 {
-        true => Action::Answer(Answer { status: 404, ..Answer::default() }),
-        false => Action::Forward,
-    });
+    proxy.script(
+        |request| match request.is("HeadObject", "pending") && request.nth <= 2 {
+            true => Action::Answer(Answer {
+                status: 404,
+                ..Answer::default()
+            }),
+            false => Action::Forward,
+        },
+    );
     crate::writer::until("two looks at the record", || proxy.faults() == 2);
     written.close(STSP_CLOSEF_COMPLETE).expect("close");
     assert!(restore(&server, &def, CALL) == data);
@@ -181,10 +215,17 @@ fn a_record_that_is_not_found_at_first_ends_no_job(wish: &Wish) {
 /// A gateway that says yes of its own accord, and stores nothing.
 fn a_success_that_is_not_the_stores_is_not_believed(wish: &Wish) {
     let field = Field::new(wish);
-    let stored = REQUESTS.into_iter().filter(|(operation, ..)| ["PutObject", "UploadPart"].contains(operation));
+    let stored = REQUESTS
+        .into_iter()
+        .filter(|(operation, ..)| ["PutObject", "UploadPart"].contains(operation));
     for (number, (operation, folder, small)) in (1..).zip(stored) {
         let (def, data) = (image("believed", number), data_of(small, number));
-        field.fail_all(operation, folder, || Action::Answer(Answer { status: 200, ..Answer::default() }));
+        field.fail_all(operation, folder, || {
+            Action::Answer(Answer {
+                status: 200,
+                ..Answer::default()
+            })
+        });
         let done = field.try_backup(&def, &data);
         assert!(done.is_err(), "{operation} {folder}: reported good");
         assert!(field.proxy.faults() > 0, "{operation} {folder}");

@@ -75,7 +75,10 @@ impl Sequence {
     fn check_bytes(&self) {
         for known in self.images.iter().filter(|known| known.is_needed()) {
             if self.get(&self.bucket(known.lsu), &known.data_key).as_ref() != Some(&known.bytes) {
-                self.fail(&format!("the data of {} in LSU {} are not on the store: {known:?}", known.id, known.lsu));
+                self.fail(&format!(
+                    "the data of {} in LSU {} are not on the store: {known:?}",
+                    known.id, known.lsu
+                ));
             }
             // The bytes are there at every step; that they are reached through the record is looked at now and then.
             if self.told.len().is_multiple_of(3) && known.must_restore() {
@@ -100,7 +103,9 @@ impl Sequence {
         };
         let bucket = self.bucket(known.lsu);
         let is_later = |key: &String| {
-            let record = self.get(&bucket, key).and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+            let record = self
+                .get(&bucket, key)
+                .and_then(|text| serde_json::from_slice::<Value>(&text).ok());
             record.is_some_and(|record| record["schema"] == 2)
         };
         if !keys.iter().any(is_later) {
@@ -113,7 +118,10 @@ impl Sequence {
             self.fail(&format!("{} of LSU {} does not restore", known.id, known.lsu));
         };
         if bytes != known.bytes || (meta != known.meta && !known.mended) {
-            self.fail(&format!("{} of LSU {} restores otherwise: {known:?}", known.id, known.lsu));
+            self.fail(&format!(
+                "{} of LSU {} restores otherwise: {known:?}",
+                known.id, known.lsu
+            ));
         }
     }
 
@@ -147,14 +155,26 @@ impl Sequence {
         self.tell("verify");
         for lsu in 0..self.lsus.len() {
             let report = self.audited(lsu, Level::Deep).expect("an audit").report;
-            let named: BTreeSet<String> = report.findings.iter().filter_map(|finding| finding.image.clone()).collect();
-            for known in self.images.iter().filter(|known| known.lsu == lsu && known.must_be_known()) {
+            let named: BTreeSet<String> = report
+                .findings
+                .iter()
+                .filter_map(|finding| finding.image.clone())
+                .collect();
+            for known in self
+                .images
+                .iter()
+                .filter(|known| known.lsu == lsu && known.must_be_known())
+            {
                 let good = self.restored(known).is_some_and(|(bytes, _)| bytes == known.bytes);
                 if !good && !named.contains(&known.id.to_string()) {
                     self.fail(&format!("verify says nothing of {} in LSU {lsu}: {known:?}", known.id));
                 }
             }
-            for known in self.images.iter().filter(|known| known.lsu == lsu && known.state == State::Deleted) {
+            for known in self
+                .images
+                .iter()
+                .filter(|known| known.lsu == lsu && known.state == State::Deleted)
+            {
                 if self.restored(known).is_some() {
                     self.fail(&format!("{} of LSU {lsu} was deleted and is back", known.id));
                 }
@@ -172,7 +192,10 @@ impl Sequence {
     fn check_repaired(&self) {
         for known in self.images.iter() {
             if known.state == State::Closing {
-                self.fail(&format!("{} of LSU {} was whole and was not completed: {known:?}", known.id, known.lsu));
+                self.fail(&format!(
+                    "{} of LSU {} was whole and was not completed: {known:?}",
+                    known.id, known.lsu
+                ));
             }
             if known.can_be_repaired() {
                 self.check_restores(known);
@@ -242,7 +265,10 @@ impl Sequence {
         }
         let (lsu, def) = (self.lsus[known.lsu].clone(), any_def(&known.id));
         if let Err(error) = self.do_async(|_| async move { delete::delete(&lsu, &def).await }) {
-            self.fail(&format!("{} has no data and cannot be deleted: {error}: {known:?}", known.id));
+            self.fail(&format!(
+                "{} has no data and cannot be deleted: {error}: {known:?}",
+                known.id
+            ));
         }
     }
 

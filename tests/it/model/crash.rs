@@ -26,7 +26,10 @@ impl Sequence {
             return (act(self), false);
         }
         let is_any = operation == ANY;
-        let (skip, after) = (self.dice.below(if is_any { REQUESTS } else { 2 }), is_any && self.dice.once_in(2));
+        let (skip, after) = (
+            self.dice.below(if is_any { REQUESTS } else { 2 }),
+            is_any && self.dice.once_in(2),
+        );
         let refusal = || (403, "AccessDenied".to_owned());
         let fault = |skip: usize, times: u32, trouble: Trouble| Fault {
             operation: operation.into(),
@@ -37,10 +40,15 @@ impl Sequence {
         };
         let ((status, code), (later_status, later_code)) = (refusal(), refusal());
         if after {
-            self.site.embedded().plan(fault(skip, 1, Trouble::RefuseAfter { status, code }));
+            self.site
+                .embedded()
+                .plan(fault(skip, 1, Trouble::RefuseAfter { status, code }));
         }
         let skip = if after { 0 } else { skip };
-        let trouble = Trouble::Refuse { status: later_status, code: later_code };
+        let trouble = Trouble::Refuse {
+            status: later_status,
+            code: later_code,
+        };
         self.site.embedded().plan(fault(skip, u32::MAX, trouble));
         let done = act(self);
         let died = self.site.embedded().faults_met() > 0;
@@ -57,7 +65,9 @@ impl Sequence {
             let bucket = self.bucket(lsu);
             for key in self.keys_under(&bucket, &self.lsus[lsu].keys().folder(Folder::Pending, None)) {
                 let text = self.get(&bucket, &key).expect("it is listed");
-                let Ok(mut record) = serde_json::from_slice::<Value>(&text) else { continue };
+                let Ok(mut record) = serde_json::from_slice::<Value>(&text) else {
+                    continue;
+                };
                 if record["schema"] == 1 && record["lease_seconds"].as_u64().is_some_and(|seconds| seconds > 0) {
                     record["lease_seconds"] = 0.into();
                     self.put_object(&bucket, &key, serde_json::to_vec(&record).expect("JSON"), Vec::new());
@@ -103,14 +113,21 @@ impl Sequence {
 
     fn is_all_there(&self, bucket: &str, record: &Value, bytes: &[u8]) -> bool {
         let key = record["key"].as_str().expect("a key").to_owned();
-        let told: u64 = record["sent"].as_array().into_iter().flatten().filter_map(|part| part["size"].as_u64()).sum();
+        let told: u64 = record["sent"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|part| part["size"].as_u64())
+            .sum();
         if told != bytes.len() as u64 {
             return false;
         }
         if self.get(bucket, &key).as_deref() == Some(bytes) {
             return true;
         }
-        let Some(upload) = record["upload_id"].as_str().map(ToOwned::to_owned) else { return false };
+        let Some(upload) = record["upload_id"].as_str().map(ToOwned::to_owned) else {
+            return false;
+        };
         let bucket = bucket.to_owned();
         let parts = self.do_async(|store| async move { store.list_parts(&bucket, &key, &upload).await });
         let parts = parts.expect("parts").unwrap_or_default();

@@ -21,8 +21,14 @@ pub fn sidecar(dice: &mut Dice, text: &[u8], other: Option<&[u8]>, elsewhere: &s
         2 => (Some(text[..text.len() - 40].to_vec()), Record::Telling),
         3 => (other.map(<[u8]>::to_vec).or(Some(Vec::new())), Record::Silent),
         4 => (edit(&|v| v["data"]["key"] = elsewhere.into()), Record::Telling),
-        5 => (edit(&|v| v["data"]["key"] = "backups/nowhere.nbk".into()), Record::Telling),
-        6 => (edit(&|v| v["data"]["size"] = (v["data"]["size"].as_u64().unwrap_or(0) + 1).into()), Record::Telling),
+        5 => (
+            edit(&|v| v["data"]["key"] = "backups/nowhere.nbk".into()),
+            Record::Telling,
+        ),
+        6 => (
+            edit(&|v| v["data"]["size"] = (v["data"]["size"].as_u64().unwrap_or(0) + 1).into()),
+            Record::Telling,
+        ),
         7 => (edit(&|v| v["crc64nvme"] = "0123456789abcdef".into()), Record::Telling),
         8 => (edit(&|v| v["state"] = "perhaps".into()), Record::Telling),
         9 => (edit(&|v| v["writer"] = Value::Null), Record::Telling),
@@ -41,8 +47,14 @@ pub fn sidecar(dice: &mut Dice, text: &[u8], other: Option<&[u8]>, elsewhere: &s
             (edit(&attempt), Record::Astray)
         }
         // Hints, which change with every copy.
-        13 => (edit(&|v| v["data"]["version_id"] = "0123456789abcdef0123456789abcdef".into()), Record::Good),
-        14 => (edit(&|v| v["data"]["etag"] = "48ed760a74d8bd3a5a5a5a5a5a5a5a5a".into()), Record::Good),
+        13 => (
+            edit(&|v| v["data"]["version_id"] = "0123456789abcdef0123456789abcdef".into()),
+            Record::Good,
+        ),
+        14 => (
+            edit(&|v| v["data"]["etag"] = "48ed760a74d8bd3a5a5a5a5a5a5a5a5a".into()),
+            Record::Good,
+        ),
         _ => (edit(&|v| v["x-later"] = "unknown".into()), Record::Good),
     }
 }

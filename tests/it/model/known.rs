@@ -60,12 +60,28 @@ pub enum Record {
 
 impl fmt::Debug for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lsu, id, bytes, meta, state, data_key, record, data_good, given_up, left, held, copied, mended } =
-            self;
+        let Self {
+            lsu,
+            id,
+            bytes,
+            meta,
+            state,
+            data_key,
+            record,
+            data_good,
+            given_up,
+            left,
+            held,
+            copied,
+            mended,
+        } = self;
         let sizes = format!("{} bytes, {} of metadata", bytes.len(), meta.len());
         let flags = format!("given up: {given_up}, left: {left}, held: {held}, copied: {copied}, mended: {mended}");
         let flags = format!("data good: {data_good}, {flags}");
-        write!(f, "{id} in LSU {lsu}, {sizes}, {state:?}, record {record:?}, {flags}, data at {data_key:?}")
+        write!(
+            f,
+            "{id} in LSU {lsu}, {sizes}, {state:?}, record {record:?}, {flags}, data at {data_key:?}"
+        )
     }
 }
 

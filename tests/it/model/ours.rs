@@ -28,16 +28,25 @@ const LARGE_META: usize = 100_000;
 const RIGHT: &str = "DeleteObjectVersion";
 
 fn def_of(id: &ImageId) -> ImageDef {
-    ImageDef { id: id.clone(), policy: Name::new("Gold"), image_type: 1 }
+    ImageDef {
+        id: id.clone(),
+        policy: Name::new("Gold"),
+        image_type: 1,
+    }
 }
 
 /// The definition by which NetBackup deletes: name and date alone.
 pub fn any_def(id: &ImageId) -> ImageDef {
-    ImageDef { id: id.clone(), policy: Name::default(), image_type: 0 }
+    ImageDef {
+        id: id.clone(),
+        policy: Name::default(),
+        image_type: 0,
+    }
 }
 
 fn in_words<T: std::fmt::Debug>(done: &Result<T, Error>) -> String {
-    done.as_ref().map_or_else(ToString::to_string, |done| format!("{done:?}"))
+    done.as_ref()
+        .map_or_else(ToString::to_string, |done| format!("{done:?}"))
 }
 
 impl Sequence {
@@ -61,7 +70,11 @@ impl Sequence {
 
     pub fn put(&mut self) {
         let (lsu, id, bytes, meta) = self.new_image();
-        self.tell(format!("put {id} into LSU {lsu}, {} bytes, {} of metadata", bytes.len(), meta.len()));
+        self.tell(format!(
+            "put {id} into LSU {lsu}, {} bytes, {} of metadata",
+            bytes.len(),
+            meta.len()
+        ));
         let (of, def) = (self.lsus[lsu].clone(), def_of(&id));
         // An image of several parts can be left whole and without a sidecar.
         let times = if bytes.len() > PART { 2 } else { 4 };
@@ -87,7 +100,9 @@ impl Sequence {
     }
 
     fn completed(&mut self, lsu: usize, id: ImageId, bytes: Vec<u8>, meta: Vec<u8>, died: bool) {
-        let text = self.get(&self.bucket(lsu), &self.lsus[lsu].keys().sidecar(&id)).expect("a sidecar");
+        let text = self
+            .get(&self.bucket(lsu), &self.lsus[lsu].keys().sidecar(&id))
+            .expect("a sidecar");
         let record: Value = serde_json::from_slice(&text).expect("JSON");
         let data_key = self.data_key(lsu, &record);
         self.images.push(Known {
@@ -158,7 +173,9 @@ impl Sequence {
     }
 
     pub fn delete(&mut self) {
-        let Some(index) = self.choose(|known| !matches!(known.state, State::Deleted | State::Deleting)) else { return };
+        let Some(index) = self.choose(|known| !matches!(known.state, State::Deleted | State::Deleting)) else {
+            return;
+        };
         let known = self.images[index].clone();
         let bucket = self.bucket(known.lsu);
         let full = self.is_embedded() && self.dice.once_in(3);
@@ -185,7 +202,12 @@ impl Sequence {
             done
         });
         let how = format!("full: {full}, without the right: {denied}, died: {died}");
-        self.tell(format!("delete {} of LSU {}, {how}: {}", known.id, known.lsu, in_words(&done)));
+        self.tell(format!(
+            "delete {} of LSU {}, {how}: {}",
+            known.id,
+            known.lsu,
+            in_words(&done)
+        ));
         match done {
             Ok(()) => self.deleted(index),
             Err(_) if died => {
@@ -214,15 +236,21 @@ impl Sequence {
     /// Versions of its sidecar and of its data.
     fn versions_of(&self, known: &Known) -> Option<[usize; 2]> {
         let count = |key: &str| self.versions(&self.bucket(known.lsu), key);
-        known.held.then(|| [count(&self.sidecar_key(known)), count(&known.data_key)])
+        known
+            .held
+            .then(|| [count(&self.sidecar_key(known)), count(&known.data_key)])
     }
 
     /// As long as the sidecar says that the image is complete, a delete has removed nothing.
     fn check_half_deleted(&self, known: &Known) {
-        let text = self.get(&self.bucket(known.lsu), &self.sidecar_key(known)).unwrap_or_default();
+        let text = self
+            .get(&self.bucket(known.lsu), &self.sidecar_key(known))
+            .unwrap_or_default();
         let record: Value = serde_json::from_slice(&text).unwrap_or_default();
         if known.must_restore() && record["state"] == "complete" && !self.is_whole(known) {
-            self.fail(&format!("its delete died, and its sidecar speaks of data that are gone: {known:?}"));
+            self.fail(&format!(
+                "its delete died, and its sidecar speaks of data that are gone: {known:?}"
+            ));
         }
     }
 
@@ -232,7 +260,11 @@ impl Sequence {
             self.fail(&format!("{} was locked, and its delete was done", known.id));
         }
         // The data that its own record did not name come back with `repair`.
-        self.images[index].state = if known.record == Record::Astray { State::Deleting } else { State::Deleted };
+        self.images[index].state = if known.record == Record::Astray {
+            State::Deleting
+        } else {
+            State::Deleted
+        };
         if known.record != Record::Astray {
             self.check_gone(&known);
         }
@@ -260,11 +292,20 @@ impl Sequence {
             limit_rate: None,
         };
         let cancel = Arc::new(AtomicBool::new(false));
-        run(&[self.lsus[lsu].clone()], &options, Checkpoint::default(), &cancel, &mut |_| {})
+        run(
+            &[self.lsus[lsu].clone()],
+            &options,
+            Checkpoint::default(),
+            &cancel,
+            &mut |_| {},
+        )
     }
 
     fn level(&mut self) -> Level {
-        *self.dice.pick(&[Level::Quick, Level::Default, Level::Deep]).expect("some")
+        *self
+            .dice
+            .pick(&[Level::Quick, Level::Default, Level::Deep])
+            .expect("some")
     }
 
     pub fn repair_lsu(&mut self, lsu: usize) {
@@ -274,9 +315,18 @@ impl Sequence {
         let ((told, refused), died) = self.at_risk(|sequence| {
             let (mut told, mut refused) = (Vec::new(), Vec::new());
             for (of, found) in audited.found {
-                let Found { remedy: Some(remedy), .. } = found else { continue };
+                let Found {
+                    remedy: Some(remedy), ..
+                } = found
+                else {
+                    continue;
+                };
                 if repair::plan(&remedy).is_some() {
-                    let delete = if let Remedy::FinishDelete(id) = &remedy { Some(id.clone()) } else { None };
+                    let delete = if let Remedy::FinishDelete(id) = &remedy {
+                        Some(id.clone())
+                    } else {
+                        None
+                    };
                     let done = sequence.do_async(|_| async move { repair::mend(&of, &remedy, true).await });
                     told.push(format!("  {}", in_words(&done)));
                     refused.extend(delete.filter(|_| done.is_err()));
@@ -285,13 +335,23 @@ impl Sequence {
             (told, refused)
         });
         self.told.extend(told);
-        for known in self.images.iter().filter(|known| known.lsu == lsu && refused.contains(&known.id)) {
+        for known in self
+            .images
+            .iter()
+            .filter(|known| known.lsu == lsu && refused.contains(&known.id))
+        {
             if !died && self.is_whole(known) {
-                self.fail(&format!("a delete was taken back, and repair calls that an error: {known:?}"));
+                self.fail(&format!(
+                    "a delete was taken back, and repair calls that an error: {known:?}"
+                ));
             }
         }
         self.look_again();
-        for known in self.images.iter_mut().filter(|known| known.lsu == lsu && known.state == State::Complete) {
+        for known in self
+            .images
+            .iter_mut()
+            .filter(|known| known.lsu == lsu && known.state == State::Complete)
+        {
             known.mended |= known.record != Record::Good || !known.data_good;
             // What could be repaired is good now; damaged data behind a record that tells nothing become what they are.
             if !died && known.can_be_repaired() {
@@ -307,7 +367,12 @@ impl Sequence {
         let (told, _) = self.at_risk(|sequence| {
             let mut told = Vec::new();
             for (of, found) in audited.found {
-                let Found { remedy: Some(remedy), .. } = found else { continue };
+                let Found {
+                    remedy: Some(remedy), ..
+                } = found
+                else {
+                    continue;
+                };
                 if gc::plan(&remedy, orphans).is_some() {
                     let done = sequence.do_async(|_| async move { gc::remove(&of, &remedy, 0).await });
                     told.push(format!("  {}", in_words(&done)));
@@ -338,14 +403,21 @@ impl Sequence {
         let (lsu, id) = (self.lsus[known.lsu].clone(), known.id.clone());
         let (done, died) =
             self.at_risk(|sequence| sequence.do_async(|_| async move { undelete::undelete(&lsu, &id).await }));
-        self.tell(format!("undelete {} of LSU {}: {}", known.id, known.lsu, in_words(&done)));
+        self.tell(format!(
+            "undelete {} of LSU {}: {}",
+            known.id,
+            known.lsu,
+            in_words(&done)
+        ));
         let restores = self.is_whole(&known);
         let can = self.kind != BucketKind::Plain && known.state == State::Complete && known.record != Record::Astray;
         if can && !known.mended && !known.copied && !died && !restores {
             self.fail(&format!("undelete does not bring {} back", known.id));
         }
         if restores {
-            let text = self.get(&self.bucket(known.lsu), &self.sidecar_key(&known)).expect("a sidecar");
+            let text = self
+                .get(&self.bucket(known.lsu), &self.sidecar_key(&known))
+                .expect("a sidecar");
             let record: Value = serde_json::from_slice(&text).expect("JSON");
             if record["state"] == "complete" {
                 let data_key = self.data_key(known.lsu, &record);

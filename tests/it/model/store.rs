@@ -59,7 +59,9 @@ impl World {
     pub fn new(wish: &Wish) -> Self {
         let more = "[[server.t.lsu]]\nname = \"third\"\nbucket = \"BUCKET\"\nprefix = \"third\"\n\
                     [[server.t.lsu]]\nname = \"far\"\nbucket = \"BUCKET-far\"\nprefix = \"far\"\n";
-        Self { wish: wish.small_parts().with(more) }
+        Self {
+            wish: wish.small_parts().with(more),
+        }
     }
 
     pub fn sequence(&self, seed: u64) -> Sequence {
@@ -68,19 +70,34 @@ impl World {
             2 => BucketKind::Versioned,
             _ => BucketKind::Locked,
         };
-        let site = Site::new(&if kind == BucketKind::Locked { self.wish.locked() } else { self.wish.clone() });
+        let site = Site::new(&if kind == BucketKind::Locked {
+            self.wish.locked()
+        } else {
+            self.wish.clone()
+        });
         let mut sdk = Sdk::new(&site);
         for bucket in [site.bucket.clone(), format!("{}-far", site.bucket)] {
             sdk.bucket = bucket;
             if kind == BucketKind::Locked {
-                let made = sdk.client.create_bucket().bucket(&sdk.bucket).object_lock_enabled_for_bucket(true);
+                let made = sdk
+                    .client
+                    .create_bucket()
+                    .bucket(&sdk.bucket)
+                    .object_lock_enabled_for_bucket(true);
                 sdk.run(made.send()).expect("a bucket with Object Lock");
             } else if sdk.bucket != site.bucket {
-                sdk.run(sdk.client.create_bucket().bucket(&sdk.bucket).send()).expect("a bucket");
+                sdk.run(sdk.client.create_bucket().bucket(&sdk.bucket).send())
+                    .expect("a bucket");
             }
             if kind == BucketKind::Versioned {
-                let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
-                let set = sdk.client.put_bucket_versioning().bucket(&sdk.bucket).versioning_configuration(on);
+                let on = VersioningConfiguration::builder()
+                    .status(BucketVersioningStatus::Enabled)
+                    .build();
+                let set = sdk
+                    .client
+                    .put_bucket_versioning()
+                    .bucket(&sdk.bucket)
+                    .versioning_configuration(on);
                 sdk.run(set.send()).expect("versioning");
             }
         }
@@ -89,8 +106,15 @@ impl World {
         let server = config.server("t").expect("server t").clone();
         let store = Store::new(&engine, &config, &server, None).expect("a store");
         let of_prefix = |prefix: &&str| {
-            let wanted = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-            let found = server.lsus.iter().find(|lsu| !lsu.bucket.ends_with("-missing") && lsu.prefix == wanted);
+            let wanted = if prefix.is_empty() {
+                String::new()
+            } else {
+                format!("{prefix}/")
+            };
+            let found = server
+                .lsus
+                .iter()
+                .find(|lsu| !lsu.bucket.ends_with("-missing") && lsu.prefix == wanted);
             Lsu::new(store.clone(), &config, &server, found.expect("an LSU"))
         };
         let lsus = PREFIXES.iter().map(of_prefix).collect();
@@ -156,33 +180,45 @@ impl Sequence {
 
     pub fn put_object(&self, bucket: &str, key: &str, body: Vec<u8>, metadata: Vec<(String, String)>) {
         let (bucket, key, check) = (bucket.to_owned(), key.to_owned(), WireCheck::Md5(Md5Sum::of(&body)));
-        let put =
-            |store: Store| async move { store.put(&bucket, &key, Bytes::from(body), check, &metadata, false).await };
+        let put = |store: Store| async move {
+            store
+                .put(&bucket, &key, Bytes::from(body), check, &metadata, false)
+                .await
+        };
         self.do_async(put).expect("put");
     }
 
     pub fn metadata(&self, bucket: &str, key: &str) -> Vec<(String, String)> {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
         let head = self.do_async(|store| async move { store.head(&bucket, &key).await });
-        head.map(|object| object.metadata.into_iter().collect()).unwrap_or_default()
+        head.map(|object| object.metadata.into_iter().collect())
+            .unwrap_or_default()
     }
 
     /// As any S3 tool removes an object: where the bucket keeps versions, a marker lies over them.
     pub fn remove(&self, bucket: &str, key: &str) {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        self.do_async(|store| async move { store.delete(&bucket, &key, None).await }).expect("delete");
+        self.do_async(|store| async move { store.delete(&bucket, &key, None).await })
+            .expect("delete");
     }
 
     pub fn keys_under(&self, bucket: &str, prefix: &str) -> Vec<String> {
         let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
         let listed = self.do_async(|store| async move { store.list(&bucket, &prefix, false, None, None).await });
-        listed.expect("list").objects.into_iter().map(|object| object.key).collect()
+        listed
+            .expect("list")
+            .objects
+            .into_iter()
+            .map(|object| object.key)
+            .collect()
     }
 
     /// Versions and markers of one key.
     pub fn versions(&self, bucket: &str, key: &str) -> usize {
         let (bucket, key) = (bucket.to_owned(), key.to_owned());
-        self.do_async(|store| async move { store.list_versions(&bucket, &key).await }).expect("versions").len()
+        self.do_async(|store| async move { store.list_versions(&bucket, &key).await })
+            .expect("versions")
+            .len()
     }
 
     /// The keys of an image's data, those that only older versions have among them.
@@ -192,13 +228,24 @@ impl Sequence {
         if !self.keeps_versions() {
             return self.keys_under(&bucket, &below);
         }
-        self.do_async(|store| async move { store.list_versioned_keys(&bucket, &below).await }).expect("versions")
+        self.do_async(|store| async move { store.list_versioned_keys(&bucket, &below).await })
+            .expect("versions")
     }
 
     pub fn hold(&self, bucket: &str, key: &str, on: bool) {
-        let status = if on { ObjectLockLegalHoldStatus::On } else { ObjectLockLegalHoldStatus::Off };
+        let status = if on {
+            ObjectLockLegalHoldStatus::On
+        } else {
+            ObjectLockLegalHoldStatus::Off
+        };
         let hold = ObjectLockLegalHold::builder().status(status).build();
-        let put = self.sdk.client.put_object_legal_hold().bucket(bucket).key(key).legal_hold(hold);
+        let put = self
+            .sdk
+            .client
+            .put_object_legal_hold()
+            .bucket(bucket)
+            .key(key)
+            .legal_hold(hold);
         self.sdk.run(put.send()).expect("a legal hold");
     }
 
@@ -207,7 +254,10 @@ impl Sequence {
         let (bucket, prefix) = (self.bucket(lsu), self.prefix(lsu));
         let others = |key: &String| prefix.is_empty() && PREFIXES[1..].iter().any(|other| key.starts_with(other));
         let foreign = |key: &String| self.foreign.contains_key(&(bucket.clone(), key.clone()));
-        self.keys_under(&bucket, &prefix).into_iter().filter(|key| !others(key) && !foreign(key)).collect()
+        self.keys_under(&bucket, &prefix)
+            .into_iter()
+            .filter(|key| !others(key) && !foreign(key))
+            .collect()
     }
 
     /// Where the data lie that a record of this LSU names: in the LSU where they are now, wherever the record was written.
@@ -232,7 +282,9 @@ impl Sequence {
 
     /// One of the images that fit.
     pub fn choose(&mut self, of: impl Fn(&Known) -> bool) -> Option<usize> {
-        let fits: Vec<usize> = (0..self.images.len()).filter(|index| of(&self.images[*index])).collect();
+        let fits: Vec<usize> = (0..self.images.len())
+            .filter(|index| of(&self.images[*index]))
+            .collect();
         self.dice.pick(&fits).copied()
     }
 }

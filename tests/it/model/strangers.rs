@@ -27,19 +27,28 @@ impl Sequence {
             return;
         }
         let keep_metadata = !self.dice.once_in(4);
-        self.tell(format!("copy LSU {from} to {to}, then remove: {and_remove}, metadata: {keep_metadata}"));
+        self.tell(format!(
+            "copy LSU {from} to {to}, then remove: {and_remove}, metadata: {keep_metadata}"
+        ));
         let (source, target) = (self.prefix(from), self.prefix(to));
         let (bucket, other_bucket) = (self.bucket(from), self.bucket(to));
         let keys = self.keys_of_lsu(from);
         for key in &keys {
             let place = key.strip_prefix(&source).expect("below the prefix");
-            let metadata = if keep_metadata { self.metadata(&bucket, key) } else { Vec::new() };
+            let metadata = if keep_metadata {
+                self.metadata(&bucket, key)
+            } else {
+                Vec::new()
+            };
             let body = self.get(&bucket, key).expect("it is listed");
             self.put_object(&other_bucket, &format!("{target}{place}"), body, metadata);
         }
         let copies: Vec<_> = self.images.iter().filter(|known| known.lsu == from).cloned().collect();
         for known in copies {
-            let data_key = known.data_key.strip_prefix(&source).map(|place| format!("{target}{place}"));
+            let data_key = known
+                .data_key
+                .strip_prefix(&source)
+                .map(|place| format!("{target}{place}"));
             let state = match known.state {
                 // An upload cannot be copied.
                 State::Closing => State::Pending,
@@ -48,7 +57,14 @@ impl Sequence {
                 state => state,
             };
             let data_key = data_key.unwrap_or_default();
-            self.images.push(Known { lsu: to, data_key, held: false, copied: true, state, ..known });
+            self.images.push(Known {
+                lsu: to,
+                data_key,
+                held: false,
+                copied: true,
+                state,
+                ..known
+            });
         }
         if and_remove {
             keys.iter().for_each(|key| self.remove(&bucket, key));
@@ -65,11 +81,19 @@ impl Sequence {
     pub fn damage_record(&mut self) {
         let fits = |known: &Known| known.state == State::Complete && known.record == Record::Good;
         // What the writer has left is all that tells of some of these.
-        let left = if self.dice.once_in(2) { self.choose(|known| fits(known) && known.left) } else { None };
-        let Some(index) = left.or_else(|| self.choose(fits)) else { return };
+        let left = if self.dice.once_in(2) {
+            self.choose(|known| fits(known) && known.left)
+        } else {
+            None
+        };
+        let Some(index) = left.or_else(|| self.choose(fits)) else {
+            return;
+        };
         let known = self.images[index].clone();
         let (bucket, key) = (self.bucket(known.lsu), self.sidecar_key(&known));
-        let Some(text) = self.get(&bucket, &key) else { self.fail(&format!("{key} is gone")) };
+        let Some(text) = self.get(&bucket, &key) else {
+            self.fail(&format!("{key} is gone"))
+        };
         let other = self.other_data(&known);
         let elsewhere = other.as_ref().map_or_else(String::new, |other| other.data_key.clone());
         let other_text = other.and_then(|other| self.get(&self.bucket(other.lsu), &self.sidecar_key(&other)));
@@ -92,7 +116,9 @@ impl Sequence {
         let known = self.images[index].clone();
         let bucket = self.bucket(known.lsu);
         let other = self.other_data(&known).map_or_else(String::new, |other| other.data_key);
-        let Some(key) = self.pending_keys(&known).pop() else { return };
+        let Some(key) = self.pending_keys(&known).pop() else {
+            return;
+        };
         let text = self.get(&bucket, &key).expect("it is listed");
         let (damaged, record) = damage::pending(&mut self.dice, &text, &other);
         self.tell(format!("damage pending record {key}: {record:?}"));
@@ -118,7 +144,11 @@ impl Sequence {
         let known = self.images[index].clone();
         let bucket = self.bucket(known.lsu);
         let damaged = damage::data(&mut self.dice, &known);
-        self.tell(format!("damage data {}: {:?} bytes", known.data_key, damaged.as_ref().map(Vec::len)));
+        self.tell(format!(
+            "damage data {}: {:?} bytes",
+            known.data_key,
+            damaged.as_ref().map(Vec::len)
+        ));
         match damaged {
             None => self.remove(&bucket, &known.data_key),
             Some(body) => {

@@ -35,7 +35,11 @@ pub fn put(site: &Site, name: &str, size: usize) {
 
 fn get(site: &Site, name: &str) {
     let (file, source) = (site.folder.path().join("back"), format!("main/{name}"));
-    cli::run(site, &["get".as_ref(), "--force".as_ref(), source.as_ref(), file.as_os_str()]).expect(0);
+    cli::run(
+        site,
+        &["get".as_ref(), "--force".as_ref(), source.as_ref(), file.as_os_str()],
+    )
+    .expect(0);
 }
 
 fn folder(site: &Site) -> PathBuf {
@@ -43,7 +47,10 @@ fn folder(site: &Site) -> PathBuf {
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     files
 }
@@ -52,34 +59,78 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 pub fn value(text: &str, name: &str, labels: &[&str]) -> f64 {
     let lines = text.lines().filter(|line| line.starts_with(&format!("{name}{{")));
     let lines = lines.filter(|line| labels.iter().all(|label| line.contains(label)));
-    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    lines
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum()
 }
 
 #[test]
 fn a_backup_and_a_restore_each_leave_a_file_that_tells_what_they_moved() {
     let (site, size) = (site(), 2 * PART + 7);
     put(&site, "told", size);
-    let [file] = &files(&folder(&site))[..] else { panic!("one file") };
+    let [file] = &files(&folder(&site))[..] else {
+        panic!("one file")
+    };
     let written = fs::read_to_string(file).unwrap();
     let address = site.url.trim_start_matches("http://");
     let lsu = ["server=\"t\"", "lsu=\"main\""];
     let address = format!("address=\"{address}\"");
     let part = [&lsu[..], &["operation=\"UploadPart\"", &address]].concat();
-    assert_eq!(value(&written, "vastost_requests_total", &[&part[..], &["status=\"200\""]].concat()), 3.0);
+    assert_eq!(
+        value(
+            &written,
+            "vastost_requests_total",
+            &[&part[..], &["status=\"200\""]].concat()
+        ),
+        3.0
+    );
     assert_eq!(value(&written, "vastost_sent_bytes_total", &part), size as f64);
     assert_eq!(value(&written, "vastost_request_seconds_count", &part), 3.0);
-    assert_eq!(value(&written, "vastost_part_seconds_count", &[&lsu[..], &["direction=\"write\""]].concat()), 3.0);
-    assert_eq!(value(&written, "vastost_images_total", &["outcome=\"written complete\""]), 1.0);
-    let number = file.file_name().unwrap().to_str().unwrap().trim_start_matches("vastost-").trim_end_matches(".prom");
-    assert!(written.lines().all(|line| line.starts_with('#') || line.contains(&format!("process=\"{number}\""))));
+    assert_eq!(
+        value(
+            &written,
+            "vastost_part_seconds_count",
+            &[&lsu[..], &["direction=\"write\""]].concat()
+        ),
+        3.0
+    );
+    assert_eq!(
+        value(&written, "vastost_images_total", &["outcome=\"written complete\""]),
+        1.0
+    );
+    let number = file
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .trim_start_matches("vastost-")
+        .trim_end_matches(".prom");
+    assert!(
+        written
+            .lines()
+            .all(|line| line.starts_with('#') || line.contains(&format!("process=\"{number}\"")))
+    );
 
     get(&site, "told");
-    let [read] = &files(&folder(&site)).into_iter().filter(|other| other != file).collect::<Vec<_>>()[..] else {
+    let [read] = &files(&folder(&site))
+        .into_iter()
+        .filter(|other| other != file)
+        .collect::<Vec<_>>()[..]
+    else {
         panic!("one more file")
     };
     let read = fs::read_to_string(read).unwrap();
-    assert!(value(&read, "vastost_received_bytes_total", &["operation=\"GetObject\"", lsu[1]]) >= size as f64);
-    assert_eq!(value(&read, "vastost_image_bytes_total", &["direction=\"read\""]), size as f64);
+    assert!(
+        value(
+            &read,
+            "vastost_received_bytes_total",
+            &["operation=\"GetObject\"", lsu[1]]
+        ) >= size as f64
+    );
+    assert_eq!(
+        value(&read, "vastost_image_bytes_total", &["direction=\"read\""]),
+        size as f64
+    );
 }
 
 #[test]
@@ -105,12 +156,19 @@ fn retries_and_silent_addresses_are_counted() {
 fn a_process_that_goes_on_writes_its_file_meanwhile() {
     let site = site();
     // A process of its own: the engine of this one belongs to whichever test came first.
-    let mut child = cli::command(&site.config).args(["put", "-", "main/going"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = cli::command(&site.config)
+        .args(["put", "-", "main/going"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.as_mut().unwrap().write_all(&pattern(2 * PART, 1)).unwrap();
     let started = std::time::Instant::now();
     let seen = || fs::read_dir(folder(&site)).is_ok_and(|mut entries| entries.next().is_some());
     while !seen() {
-        assert!(started.elapsed() < Duration::from_secs(30), "no file while the engine runs");
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "no file while the engine runs"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     drop(child.stdin.take());
@@ -124,7 +182,12 @@ fn files_of_ended_processes_stay_for_a_while_and_are_then_removed() {
     let first = files(&folder(&site)).remove(0);
     let age = |minutes: u64| {
         let time = SystemTime::now() - Duration::from_secs(60 * minutes);
-        fs::File::options().append(true).open(&first).unwrap().set_modified(time).unwrap();
+        fs::File::options()
+            .append(true)
+            .open(&first)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
     };
     age(9);
     put(&site, "two", 100);

@@ -18,8 +18,12 @@ fn site(settings: &str) -> Site {
 
 /// The current file first, then the rotated ones from the oldest on.
 fn files(site: &Site) -> Vec<PathBuf> {
-    let paths = fs::read_dir(site.folder.path().join("log")).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = paths.filter(|path| !path.to_string_lossy().ends_with(".lock")).collect();
+    let paths = fs::read_dir(site.folder.path().join("log"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = paths
+        .filter(|path| !path.to_string_lossy().ends_with(".lock"))
+        .collect();
     files.sort();
     files
 }
@@ -33,17 +37,35 @@ fn lines_name_server_lsu_and_image_as_text_and_as_json() {
     let text = site("");
     put(&text, "told:1", 100);
     let line = read(&text);
-    assert!(line.contains(" INFO image{server=\"t\" lsu=\"main\" image=told:1}: "), "{line}");
+    assert!(
+        line.contains(" INFO image{server=\"t\" lsu=\"main\" image=told:1}: "),
+        "{line}"
+    );
     assert!(line.contains("written complete: 100 bytes in "), "{line}");
     let json = site("format = \"json\"\n");
     put(&json, "told:1", 100);
-    let lines: Vec<Value> = read(&json).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> = read(&json)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let summary = lines
         .iter()
-        .find(|line| line["message"].as_str().is_some_and(|text| text.contains("written complete")))
+        .find(|line| {
+            line["message"]
+                .as_str()
+                .is_some_and(|text| text.contains("written complete"))
+        })
         .unwrap();
-    assert_eq!((&summary["level"], &summary["span"]["image"]), (&"INFO".into(), &"told:1".into()), "{summary}");
-    assert_eq!((&summary["span"]["lsu"], &summary["span"]["server"]), (&"main".into(), &"t".into()), "{summary}");
+    assert_eq!(
+        (&summary["level"], &summary["span"]["image"]),
+        (&"INFO".into(), &"told:1".into()),
+        "{summary}"
+    );
+    assert_eq!(
+        (&summary["span"]["lsu"], &summary["span"]["server"]),
+        (&"main".into(), &"t".into()),
+        "{summary}"
+    );
 }
 
 #[test]
@@ -65,10 +87,18 @@ fn processes_that_share_a_file_rotate_it_once_full_and_lose_no_line() {
     });
     let files = files(&site);
     assert_eq!(files.len(), 2, "{files:?}");
-    assert_eq!(fs::read_to_string(&files[1]).unwrap().matches("old line").count(), 8_000);
+    assert_eq!(
+        fs::read_to_string(&files[1]).unwrap().matches("old line").count(),
+        8_000
+    );
     let all: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     for number in 0..4 {
-        assert_eq!(all.matches(&format!("image at-once{number}:1: written complete")).count(), 1, "{all}");
+        assert_eq!(
+            all.matches(&format!("image at-once{number}:1: written complete"))
+                .count(),
+            1,
+            "{all}"
+        );
     }
 }
 

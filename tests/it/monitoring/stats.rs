@@ -16,12 +16,31 @@ fn the_table_has_a_row_for_each_process_address_and_operation() {
     put(&site, "two", 100);
     let table = run(&site, &["stats"]).expect(0).text();
     let rows: Vec<_> = table.lines().filter(|line| line.contains("UploadPart")).collect();
-    let [row] = &rows[..] else { panic!("one process has sent parts: {table}") };
+    let [row] = &rows[..] else {
+        panic!("one process has sent parts: {table}")
+    };
     let cells: Vec<_> = row.split_whitespace().collect();
-    assert_eq!(&cells[1..7], ["t/main", site.url.trim_start_matches("http://"), "UploadPart", "3", "0", "0"], "{row}");
-    assert!(row.contains("10.0 MiB") && row.contains("MiB/s") && row.trim_end().ends_with("ms"), "{row}");
-    let processes: std::collections::BTreeSet<_> =
-        table.lines().filter(|line| line.contains("PutObject")).filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(
+        &cells[1..7],
+        [
+            "t/main",
+            site.url.trim_start_matches("http://"),
+            "UploadPart",
+            "3",
+            "0",
+            "0"
+        ],
+        "{row}"
+    );
+    assert!(
+        row.contains("10.0 MiB") && row.contains("MiB/s") && row.trim_end().ends_with("ms"),
+        "{row}"
+    );
+    let processes: std::collections::BTreeSet<_> = table
+        .lines()
+        .filter(|line| line.contains("PutObject"))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
     assert_eq!(processes.len(), 2, "{table}");
 }
 
@@ -32,19 +51,32 @@ fn json_has_every_field_of_its_schema() {
     let json = run(&site, &["--json", "stats"]).expect(0).json();
     assert_eq!(json["schema"], 1);
     let process = &json["processes"][0];
-    assert!(process["started"].as_str().unwrap() <= process["written"].as_str().unwrap(), "{process}");
+    assert!(
+        process["started"].as_str().unwrap() <= process["written"].as_str().unwrap(),
+        "{process}"
+    );
     let operations = json["operations"].as_array().unwrap();
-    let parts = operations.iter().find(|operation| operation["operation"] == "UploadPart").unwrap();
+    let parts = operations
+        .iter()
+        .find(|operation| operation["operation"] == "UploadPart")
+        .unwrap();
     assert_eq!(
         (&parts["process"], &parts["server"], &parts["lsu"]),
         (&process["process"], &"t".into(), &"main".into())
     );
     assert_eq!(
-        (parts["requests"].as_u64(), parts["errors"].as_u64(), parts["retries"].as_u64()),
+        (
+            parts["requests"].as_u64(),
+            parts["errors"].as_u64(),
+            parts["retries"].as_u64()
+        ),
         (Some(2), Some(0), Some(0))
     );
     assert_eq!(parts["sent_bytes"].as_u64(), Some(2 * PART as u64));
-    assert!(parts["p50_ms"].as_f64() > Some(0.0) && parts["p50_ms"].as_f64() <= parts["p99_ms"].as_f64(), "{parts}");
+    assert!(
+        parts["p50_ms"].as_f64() > Some(0.0) && parts["p50_ms"].as_f64() <= parts["p99_ms"].as_f64(),
+        "{parts}"
+    );
     assert_eq!(json["images"][0]["outcome"], "written complete");
     assert!(json["stalls"].is_array() && json["quarantines"].is_array() && json["hedges"].is_array());
 }
@@ -66,20 +98,40 @@ fn second_tries_are_counted_by_operation_with_those_that_won() {
         }
     }
     let json = run(&site, &["--json", "stats"]).expect(0).json();
-    let hedges: Vec<_> =
-        json["hedges"].as_array().unwrap().iter().filter(|it| it["operation"] == "UploadPart").collect();
-    let [hedges] = &hedges[..] else { panic!("one process was hedged: {json:#}") };
-    assert_eq!((&hedges["server"], &hedges["count"], &hedges["won"]), (&"t".into(), &1.into(), &1.into()), "{json:#}");
+    let hedges: Vec<_> = json["hedges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|it| it["operation"] == "UploadPart")
+        .collect();
+    let [hedges] = &hedges[..] else {
+        panic!("one process was hedged: {json:#}")
+    };
+    assert_eq!(
+        (&hedges["server"], &hedges["count"], &hedges["won"]),
+        (&"t".into(), &1.into(), &1.into()),
+        "{json:#}"
+    );
     let table = run(&site, &["stats"]).expect(0).text();
     assert!(table.lines().any(|line| line.ends_with("SECOND TRIES  WON")), "{table}");
-    assert!(!json["operations"].as_array().unwrap().iter().any(|it| it["address"] == ""), "{json:#}");
+    assert!(
+        !json["operations"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|it| it["address"] == ""),
+        "{json:#}"
+    );
 }
 
 #[test]
 fn watch_shows_it_again_and_again() {
     let site = site();
     put(&site, "one", 100);
-    let mut child = command(&site.config).args(["--json", "stats", "--watch", "1"]).spawn().unwrap();
+    let mut child = command(&site.config)
+        .args(["--json", "stats", "--watch", "1"])
+        .spawn()
+        .unwrap();
     let lines: Vec<_> = BufReader::new(child.stdout.take().unwrap()).lines().take(2).collect();
     child.kill().unwrap();
     child.wait().unwrap();

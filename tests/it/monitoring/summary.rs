@@ -16,7 +16,9 @@ fn summary() -> String {
 /// The number before `word`.
 fn number(line: &str, word: &str) -> f64 {
     let before = line.split(word).next().and_then(|text| text.rsplit(' ').next());
-    before.and_then(|text| text.trim_start_matches('(').parse().ok()).unwrap_or_else(|| panic!("no {word:?} in {line}"))
+    before
+        .and_then(|text| text.trim_start_matches('(').parse().ok())
+        .unwrap_or_else(|| panic!("no {word:?} in {line}"))
 }
 
 #[test]
@@ -28,14 +30,21 @@ fn a_writer_and_a_reader_each_leave_one_line_with_bytes_parts_and_waits() {
     write_all(&written, &data, 0, CALL);
     written.close(STSP_CLOSEF_COMPLETE).unwrap();
     let line = summary();
-    let start = format!("vastost LSU main, image {}: written complete: {} bytes in ", name(), data.len());
+    let start = format!(
+        "vastost LSU main, image {}: written complete: {} bytes in ",
+        name(),
+        data.len()
+    );
     assert!(line.starts_with(&start), "{line}");
     assert!(line.contains(", parts 4, retries 0; waited "), "{line}");
     assert!(number(&line, " s for the host") >= 0.15, "{line}");
     assert!(number(&line, " s for the store") >= 0.0, "{line}");
     read_all(&server.open("main", &image("told", 1), STSP_OPEN_READ).unwrap(), CALL);
     let line = summary();
-    assert!(line.contains(&format!(": read: {} bytes in ", data.len())) && line.contains(", parts 4, "), "{line}");
+    assert!(
+        line.contains(&format!(": read: {} bytes in ", data.len())) && line.contains(", parts 4, "),
+        "{line}"
+    );
 }
 
 fn name() -> String {
@@ -45,7 +54,11 @@ fn name() -> String {
 
 #[test]
 fn retries_and_time_that_the_store_takes_are_in_the_line() {
-    let site = Site::new(&Wish::default().small_parts().with("[retry]\nbackoff_initial = \"20 ms\"\n"));
+    let site = Site::new(
+        &Wish::default()
+            .small_parts()
+            .with("[retry]\nbackoff_initial = \"20 ms\"\n"),
+    );
     let proxy = Proxy::start(&site.url);
     site.point_at(&[proxy.url()]);
     proxy.script(|request| match (request.operation(), request.nth) {

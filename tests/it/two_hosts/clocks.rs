@@ -19,7 +19,9 @@ const LEASE: Duration = Duration::from_secs(12);
 
 /// False, and said, where namespaces cannot be made.
 fn can_be_other_hosts() -> bool {
-    let tried = Command::new("unshare").args(["--pid", "--fork", "--mount-proc", "true"]).output();
+    let tried = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "true"])
+        .output();
     let possible = tried.is_ok_and(|output| output.status.success());
     if !possible {
         skipped("no namespaces: `unshare --pid --fork --mount-proc` is not possible here");
@@ -28,8 +30,16 @@ fn can_be_other_hosts() -> bool {
 }
 
 fn libfaketime() -> PathBuf {
-    let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
-    let found = folders.iter().map(|folder| Path::new(folder).join(LIBFAKETIME)).find(|path| path.exists());
+    let folders = [
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+        "/usr/lib64",
+        "/usr/lib",
+    ];
+    let found = folders
+        .iter()
+        .map(|folder| Path::new(folder).join(LIBFAKETIME))
+        .find(|path| path.exists());
     found.expect("libfaketime is not installed: apt-get install faketime")
 }
 
@@ -38,25 +48,40 @@ fn libfaketime() -> PathBuf {
 fn elsewhere(site: &Site, host: &str, clock: Option<&str>) -> Command {
     let config = site.config.with_file_name(format!("{host}.toml"));
     let text = std::fs::read_to_string(&site.config).unwrap();
-    std::fs::write(&config, text.replace("state_dir = \"state\"", &format!("state_dir = \"state-{host}\""))).unwrap();
+    std::fs::write(
+        &config,
+        text.replace("state_dir = \"state\"", &format!("state_dir = \"state-{host}\"")),
+    )
+    .unwrap();
     let (inner, mut outer) = (command(&config), Command::new("unshare"));
     outer.args(["--pid", "--fork", "--mount-proc", "--kill-child", "env"]);
     if let Some(clock) = clock {
-        outer.arg(format!("LD_PRELOAD={}", libfaketime().display())).arg(format!("FAKETIME={clock}"));
+        outer
+            .arg(format!("LD_PRELOAD={}", libfaketime().display()))
+            .arg(format!("FAKETIME={clock}"));
         outer.args(["DONT_FAKE_MONOTONIC=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"]);
     }
     for (name, _) in inner.get_envs() {
         outer.env_remove(name);
     }
     outer.arg(inner.get_program()).args(inner.get_args());
-    outer.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    outer
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
     outer
 }
 
 fn site() -> Site {
     let lease = format!("writer_lease = \"{} s\"\n", LEASE.as_secs());
     let transfer = format!("[transfer]\npart_size = \"5 MiB\"\nimage_size_max = \"8 GiB\"\n{lease}");
-    Site::new(&Wish { minio: true, ..Wish::default() }.with(&transfer))
+    Site::new(
+        &Wish {
+            minio: true,
+            ..Wish::default()
+        }
+        .with(&transfer),
+    )
 }
 
 fn def(name: &str) -> Definition {
@@ -87,7 +112,10 @@ fn a_clean_up_whatever_its_clock_takes_nothing_from_writers_whatever_theirs() {
             gc.args(["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"]);
             to_run(gc.output().unwrap()).expect(0);
             passing_writer_is_left_alone(&site, clock, written);
-            for (_, seed, writer) in writers.iter_mut().filter(|(_, number, _)| *number <= CLOCKS.len() as u64) {
+            for (_, seed, writer) in writers
+                .iter_mut()
+                .filter(|(_, number, _)| *number <= CLOCKS.len() as u64)
+            {
                 writer.write(&piece(*seed, written));
             }
             written += 1;
@@ -100,9 +128,17 @@ fn a_clean_up_whatever_its_clock_takes_nothing_from_writers_whatever_theirs() {
         let data: Vec<u8> = (0..pieces).flat_map(|number| piece(seed, number)).collect();
         assert!(restore(&server, &def, CALL) == data, "host {seed}");
     }
-    println!("{written} runs of gc, {written} pieces by each of {} writers, and as many short images", CLOCKS.len());
-    assert_eq!(site.keys_under("").len() as u64, 2 * (2 * CLOCKS.len() as u64 + written));
-    let report = run(&site, &["--json", "verify", "main", "--deep", "--older-than", "0s"]).expect(0).json();
+    println!(
+        "{written} runs of gc, {written} pieces by each of {} writers, and as many short images",
+        CLOCKS.len()
+    );
+    assert_eq!(
+        site.keys_under("").len() as u64,
+        2 * (2 * CLOCKS.len() as u64 + written)
+    );
+    let report = run(&site, &["--json", "verify", "main", "--deep", "--older-than", "0s"])
+        .expect(0)
+        .json();
     assert_eq!(report["findings"], serde_json::json!([]));
 }
 
@@ -129,7 +165,9 @@ fn passing_writer_is_left_alone(site: &Site, clock: Option<&str>, number: u64) {
     });
     let state = site.folder.path().join(format!("state-{host}"));
     let probe = std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().path());
-    let probe = probe.filter(|path| path.to_string_lossy().contains("/probe-")).collect::<Vec<_>>();
+    let probe = probe
+        .filter(|path| path.to_string_lossy().contains("/probe-"))
+        .collect::<Vec<_>>();
     let record: serde_json::Value = serde_json::from_slice(&std::fs::read(&probe[0]).unwrap()).unwrap();
     for (name, proven) in record["capabilities"].as_object().unwrap() {
         assert_eq!(proven, true, "{host}: {name}");
@@ -151,7 +189,9 @@ fn a_writer_that_died_on_another_host_is_busy_until_its_lease_ends() {
         run(&site, &["gc", "main", "--older-than", "0s", "--yes"]).expect(0);
         let refused = run(&site, &["rm", &image, "--yes"]).expect(2);
         assert!(refused.stderr.contains("is being written by"), "{}", refused.stderr);
-        until("the end of its lease", || run(&site, &["rm", &image, "--yes"]).code == 0);
+        until("the end of its lease", || {
+            run(&site, &["rm", &image, "--yes"]).code == 0
+        });
         assert_eq!(site.keys_under(""), [""; 0], "{clock:?}");
     }
 }

@@ -44,14 +44,26 @@ impl<'a> Advice<'a> {
     pub fn of(runs: &'a [Run], config: &Config, cpus: usize) -> Option<Self> {
         let candidates = candidates(runs);
         let fastest = *candidates.iter().max_by(|a, b| a.rate().total_cmp(&b.rate()))?;
-        let good = candidates.iter().filter(|run| run.rate() >= NEARLY_BEST * fastest.rate());
+        let good = candidates
+            .iter()
+            .filter(|run| run.rate() >= NEARLY_BEST * fastest.rate());
         let chosen = *good.min_by_key(|run| price(run))?;
         let limit = limit(fastest, &candidates, config.transfer.io_threads, cpus);
-        Some(Self { chosen, fastest, limit, connections: chosen.combination.connections(config) })
+        Some(Self {
+            chosen,
+            fastest,
+            limit,
+            connections: chosen.combination.connections(config),
+        })
     }
 
     pub fn to_json(&self) -> Value {
-        let Combination { wire, part_size, parts_in_flight, streams } = self.chosen.combination;
+        let Combination {
+            wire,
+            part_size,
+            parts_in_flight,
+            streams,
+        } = self.chosen.combination;
         json!({
             "part_size": part_size, "parts_in_flight": parts_in_flight, "read_ahead_parts": parts_in_flight,
             "connections": self.connections, "streams": streams, "wire": wire, "direction": self.chosen.direction,
@@ -60,7 +72,12 @@ impl<'a> Advice<'a> {
     }
 
     pub fn print(&self, config: &Config) -> Result<(), Box<dyn Error>> {
-        let Combination { part_size, parts_in_flight, streams, .. } = self.chosen.combination;
+        let Combination {
+            part_size,
+            parts_in_flight,
+            streams,
+            ..
+        } = self.chosen.combination;
         line("")?;
         line("[transfer]")?;
         line(&format!("part_size = \"{}\"", size_text(part_size)))?;
@@ -75,7 +92,11 @@ impl<'a> Advice<'a> {
         line(&format!(
             "{streams} stream{plural} at once, {rate:.0} MiB/s {direction}: the smallest setting within a tenth of the fastest."
         ))?;
-        line(&format!("The fastest: {}, {:.0} MiB/s.", described(self.fastest), self.fastest.rate()))?;
+        line(&format!(
+            "The fastest: {}, {:.0} MiB/s.",
+            described(self.fastest),
+            self.fastest.rate()
+        ))?;
         line(&format!("What limits it: {}.", self.limit.in_words()))
     }
 }
@@ -98,14 +119,22 @@ impl Limit {
 /// Backups decide where they were measured, and only what proves the bytes, when anything did.
 fn candidates(runs: &[Run]) -> Vec<&Run> {
     let any = |wanted: fn(&Run) -> bool| runs.iter().any(wanted);
-    let (up, proven) = (any(|run| run.direction == Direction::Up), any(|run| run.combination.wire != Wire::None));
+    let (up, proven) = (
+        any(|run| run.direction == Direction::Up),
+        any(|run| run.combination.wire != Wire::None),
+    );
     let fits = |run: &&Run| (!up || run.direction == Direction::Up) && (!proven || run.combination.wire != Wire::None);
     runs.iter().filter(fits).collect()
 }
 
 /// Fewer streams, then less memory, then less CPU: the last to the thousandth of a second.
 fn price(run: &Run) -> (usize, u64, u128) {
-    let Combination { part_size, parts_in_flight, streams, .. } = run.combination;
+    let Combination {
+        part_size,
+        parts_in_flight,
+        streams,
+        ..
+    } = run.combination;
     (
         streams,
         part_size * parts_in_flight as u64,
@@ -130,8 +159,13 @@ fn limit(fastest: &Run, candidates: &[&Run], io_threads: usize, cpus: usize) -> 
         (a.wire, a.part_size, run.direction) == (b.wire, b.part_size, fastest.direction)
     };
     let family: Vec<_> = candidates.iter().filter(like).collect();
-    let Some(most) = family.iter().map(|run| at_once(run)).max() else { return Limit::Unknown };
-    let half = family.iter().filter(|run| at_once(run) * 2 <= most).min_by_key(|run| Reverse(at_once(run)));
+    let Some(most) = family.iter().map(|run| at_once(run)).max() else {
+        return Limit::Unknown;
+    };
+    let half = family
+        .iter()
+        .filter(|run| at_once(run) * 2 <= most)
+        .min_by_key(|run| Reverse(at_once(run)));
     match half {
         None => Limit::Unknown,
         Some(half) if at_once(fastest) == most && fastest.rate() >= STILL_GROWING * half.rate() => Limit::Latency,
@@ -140,9 +174,18 @@ fn limit(fastest: &Run, candidates: &[&Run], io_threads: usize, cpus: usize) -> 
 }
 
 fn described(run: &Run) -> String {
-    let Combination { wire, part_size, parts_in_flight, streams } = run.combination;
+    let Combination {
+        wire,
+        part_size,
+        parts_in_flight,
+        streams,
+    } = run.combination;
     let plural = if streams == 1 { "" } else { "s" };
-    format!("{streams} stream{plural}, parts of {}, {parts_in_flight} in flight, {}", size_text(part_size), wire.name())
+    format!(
+        "{streams} stream{plural}, parts of {}, {parts_in_flight} in flight, {}",
+        size_text(part_size),
+        wire.name()
+    )
 }
 
 #[cfg(test)]

@@ -57,22 +57,37 @@ impl Guard {
         let swept = sweep(lsu, None)?;
         let mut id = uuid::Uuid::new_v4().simple().to_string();
         id.truncate(8);
-        let run = Run { id, date: u64::try_from(jiff::Timestamp::now().as_second())? };
+        let run = Run {
+            id,
+            date: u64::try_from(jiff::Timestamp::now().as_second())?,
+        };
         let claim = Some(Backup::create(lsu, def(run.image(GUARD)?))?);
-        Ok((Self { lsu: lsu.clone(), run, claim, count: 0 }, swept))
+        Ok((
+            Self {
+                lsu: lsu.clone(),
+                run,
+                claim,
+                count: 0,
+            },
+            swept,
+        ))
     }
 
     /// Names for further images of this run.
     pub fn names(&mut self, count: usize) -> Vec<Definition> {
         let from = self.count;
         self.count += count;
-        (from..self.count).map(|n| Definition::new(self.run.basename(&n.to_string()), self.run.date)).collect()
+        (from..self.count)
+            .map(|n| Definition::new(self.run.basename(&n.to_string()), self.run.date))
+            .collect()
     }
 
     /// Removes what is left of this run.
     pub fn release(mut self) -> Result<(), Box<dyn Error>> {
         self.claim = None;
-        sweep(&self.lsu, Some(&self.run))?.failed.map_or(Ok(()), |failed| Err(failed.into()))
+        sweep(&self.lsu, Some(&self.run))?
+            .failed
+            .map_or(Ok(()), |failed| Err(failed.into()))
     }
 }
 
@@ -89,7 +104,10 @@ impl Run {
     fn of(id: &ImageId) -> Option<Self> {
         let basename = std::str::from_utf8(id.basename.as_bytes()).ok()?;
         let (run, image) = basename.rsplit_once('_')?.1.split_once('.')?;
-        let found = Self { id: run.to_owned(), date: id.date };
+        let found = Self {
+            id: run.to_owned(),
+            date: id.date,
+        };
         let is_id = run.len() == 8 && run.bytes().all(|byte| byte.is_ascii_hexdigit());
         let is_image = image == GUARD || (!image.is_empty() && image.bytes().all(|byte| byte.is_ascii_digit()));
         (is_id && is_image && found.basename(image) == basename).then_some(found)
@@ -125,9 +143,18 @@ fn sweep(lsu: &Lsu, only: Option<&Run>) -> Result<Swept, Box<dyn Error>> {
 }
 
 fn list(lsu: &Lsu, only: Option<&Run>) -> Result<BTreeMap<Run, Vec<ImageId>>, Box<dyn Error>> {
-    let days =
-        only.map_or(Filter::default(), |run| Filter { date_from: run.date, date_to: run.date, ..Filter::default() });
-    let mut listing = Listing::new(lsu, Filter { client: Some(Name::new(CLIENT)), ..days });
+    let days = only.map_or(Filter::default(), |run| Filter {
+        date_from: run.date,
+        date_to: run.date,
+        ..Filter::default()
+    });
+    let mut listing = Listing::new(
+        lsu,
+        Filter {
+            client: Some(Name::new(CLIENT)),
+            ..days
+        },
+    );
     let mut found: BTreeMap<Run, Vec<ImageId>> = BTreeMap::new();
     while let Some(listed) = listing.next_image()? {
         if let Some(run) = Run::of(&listed.id).filter(|run| only.is_none_or(|only| only == run)) {
@@ -172,11 +199,18 @@ fn remove(lsu: &Lsu, run: &Run, mut images: Vec<ImageId>) -> Result<usize, Box<d
 fn remove_one(lsu: &Lsu, id: ImageId) -> vastost::error::Result<()> {
     let owned = lsu.clone();
     // Somebody else may be faster.
-    lsu.store().run(async move { delete::delete(&owned, &def(id)).await }).if_found().map(drop)
+    lsu.store()
+        .run(async move { delete::delete(&owned, &def(id)).await })
+        .if_found()
+        .map(drop)
 }
 
 fn def(id: ImageId) -> ImageDef {
-    ImageDef { id, policy: Name::default(), image_type: 0 }
+    ImageDef {
+        id,
+        policy: Name::default(),
+        image_type: 0,
+    }
 }
 
 #[cfg(test)]
@@ -189,14 +223,19 @@ mod tests {
 
     #[test]
     fn only_names_that_bench_makes_are_of_a_run() {
-        let run = Run { id: "0123abcd".into(), date: 1_795_305_600 };
+        let run = Run {
+            id: "0123abcd".into(),
+            date: 1_795_305_600,
+        };
         for image in ["guard", "0", "17"] {
             assert_eq!(run_of(&run.basename(image)), Some("0123abcd".into()));
             assert_eq!(run.image(image).unwrap().client(), CLIENT.as_bytes());
         }
-        for other in
-            ["vastost-bench_1795305600_C1_F1", "vastost-bench_1795305601_C1_0123abcd.0", "x_1795305600_C1_0123abcd.0"]
-        {
+        for other in [
+            "vastost-bench_1795305600_C1_F1",
+            "vastost-bench_1795305601_C1_0123abcd.0",
+            "x_1795305600_C1_0123abcd.0",
+        ] {
             assert_eq!(run_of(other), None, "{other}");
         }
     }

@@ -33,11 +33,17 @@ struct Random(u64);
 impl Noise {
     pub fn new() -> Self {
         let mut random = Random::new();
-        Self { words: (0..(PATTERN_BYTES + CALL) / WORD).map(|_| random.next()).collect() }
+        Self {
+            words: (0..(PATTERN_BYTES + CALL) / WORD).map(|_| random.next()).collect(),
+        }
     }
 
     pub fn source(&self) -> Source<'_> {
-        Source { noise: self, random: Random::new(), block: vec![0; CALL] }
+        Source {
+            noise: self,
+            random: Random::new(),
+            block: vec![0; CALL],
+        }
     }
 
     /// What the data of one GiB cost: CPU time that is in the figures and is not the plug-in's.
@@ -100,7 +106,11 @@ mod tests {
     fn every_byte_value_is_as_frequent_as_any_other() {
         let noise = Noise::new();
         let mut counts = [0_u32; 256];
-        noise.source().next_call().iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+        noise
+            .source()
+            .next_call()
+            .iter()
+            .for_each(|byte| counts[usize::from(*byte)] += 1);
         assert!(counts.iter().all(|count| (512..2048).contains(count)), "{counts:?}");
     }
 }

@@ -101,5 +101,8 @@ impl Mode {
 
 fn part_size(text: &str) -> Result<u64, String> {
     let wrong = || "a part has 5 MiB to 1 GiB, such as \"16 MiB\"".to_owned();
-    size(text).ok().filter(|bytes| (PART_SIZE_MIN..=PART_SIZE_MAX).contains(bytes)).ok_or_else(wrong)
+    size(text)
+        .ok()
+        .filter(|bytes| (PART_SIZE_MIN..=PART_SIZE_MAX).contains(bytes))
+        .ok_or_else(wrong)
 }

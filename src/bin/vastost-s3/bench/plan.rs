@@ -35,7 +35,10 @@ pub struct Plan {
 
 impl Plan {
     pub fn new(config: &Config, options: &Options, capabilities: Capabilities) -> Result<Self, Box<dyn Error>> {
-        let mut plan = Self { combinations: Vec::new(), left_out: Vec::new() };
+        let mut plan = Self {
+            combinations: Vec::new(),
+            left_out: Vec::new(),
+        };
         for combination in all(config, options, &wires(options, capabilities)?) {
             match combination.fits(config) {
                 Ok(()) => plan.combinations.push(combination),
@@ -51,18 +54,34 @@ impl Plan {
 
     /// The most that lies in the LSU at once. Without `--size` it is what there is room for, up to a limit.
     pub fn bytes(&self, options: &Options, lsu: &Lsu) -> Result<u64, Box<dyn Error>> {
-        let streams = self.combinations.iter().map(|combination| combination.streams as u64).max().unwrap_or(1);
+        let streams = self
+            .combinations
+            .iter()
+            .map(|combination| combination.streams as u64)
+            .max()
+            .unwrap_or(1);
         let needed = options.size.map(|size| size.saturating_mul(streams));
-        let Some(room) = room(lsu) else { return Ok(needed.unwrap_or(BYTES_MAX)) };
+        let Some(room) = room(lsu) else {
+            return Ok(needed.unwrap_or(BYTES_MAX));
+        };
         // Less than two parts for each stream would say nothing about parts.
-        let parts = self.combinations.iter().map(|c| 2 * c.part_size * c.streams as u64).max().unwrap_or_default();
+        let parts = self
+            .combinations
+            .iter()
+            .map(|c| 2 * c.part_size * c.streams as u64)
+            .max()
+            .unwrap_or_default();
         let needed = needed.unwrap_or(parts);
         if needed > room {
             let (name, needed, room) = (&lsu.config().name, human_size(needed), human_size(room));
             let advice = "measure with a smaller --size or fewer --streams";
             return Err(format!("LSU {name} has room for {room}, and the bench needs {needed}; {advice}").into());
         }
-        Ok(if options.size.is_some() { needed } else { room.min(BYTES_MAX) })
+        Ok(if options.size.is_some() {
+            needed
+        } else {
+            room.min(BYTES_MAX)
+        })
     }
 }
 
@@ -71,7 +90,11 @@ impl Combination {
     pub fn plugin(&self, site: &Site) -> Result<Plugin, Box<dyn Error>> {
         let folder = TemporaryFolder::new("bench")?;
         let path = self.write_config(&site.config, &folder)?;
-        Site { config: Config::load(&path)?, server: site.server.clone() }.plugin()
+        Site {
+            config: Config::load(&path)?,
+            server: site.server.clone(),
+        }
+        .plugin()
     }
 
     fn write_config(&self, config: &Config, folder: &TemporaryFolder) -> Result<PathBuf, Box<dyn Error>> {
@@ -90,12 +113,22 @@ impl Combination {
             connections: self.connections(config),
             ..config.transfer.clone()
         };
-        Config { transfer, integrity: Integrity { wire: self.wire.choice() }, ..config.clone() }
+        Config {
+            transfer,
+            integrity: Integrity {
+                wire: self.wire.choice(),
+            },
+            ..config.clone()
+        }
     }
 
     /// As configured, or one for each part that can be under way.
     pub fn connections(&self, config: &Config) -> usize {
-        config.transfer.connections.max(self.streams * self.parts_in_flight).min(4096)
+        config
+            .transfer
+            .connections
+            .max(self.streams * self.parts_in_flight)
+            .min(4096)
     }
 
     fn fits(&self, config: &Config) -> Result<(), String> {
@@ -116,7 +149,11 @@ impl Combination {
 /// Modes outside, streams inside: what belongs together stands together.
 fn all(config: &Config, options: &Options, wires: &[Wire]) -> Vec<Combination> {
     let configured = [config.transfer.parts_in_flight];
-    let in_flight = if options.in_flight.is_empty() { &configured[..] } else { &options.in_flight };
+    let in_flight = if options.in_flight.is_empty() {
+        &configured[..]
+    } else {
+        &options.in_flight
+    };
     let mut all = Vec::new();
     for wire in wires {
         for part_size in &options.part_size {
@@ -135,13 +172,18 @@ fn all(config: &Config, options: &Options, wires: &[Wire]) -> Vec<Combination> {
 
 fn wires(options: &Options, capabilities: Capabilities) -> Result<Vec<Wire>, Box<dyn Error>> {
     if options.wire.is_empty() {
-        return Ok(Wire::ALL.into_iter().filter(|wire| wire.is_done_by(capabilities)).collect());
+        return Ok(Wire::ALL
+            .into_iter()
+            .filter(|wire| wire.is_done_by(capabilities))
+            .collect());
     }
     match options.wire.iter().find(|wire| !wire.is_done_by(capabilities)) {
         None => Ok(options.wire.clone()),
-        Some(wire) => {
-            Err(format!("the endpoint is not proven to check {}; leave it out of --wire", wire.name()).into())
-        }
+        Some(wire) => Err(format!(
+            "the endpoint is not proven to check {}; leave it out of --wire",
+            wire.name()
+        )
+        .into()),
     }
 }
 
@@ -161,15 +203,28 @@ mod tests {
     fn a_setting_changes_nothing_else_and_its_file_is_private() {
         let text = include_str!("../../../../config/vastost.toml");
         let config = Config::parse(text, Path::new("/etc/vastost/vastost.toml")).unwrap();
-        let setting = Combination { wire: Wire::None, part_size: 32 << 20, parts_in_flight: 8, streams: 16 };
+        let setting = Combination {
+            wire: Wire::None,
+            part_size: 32 << 20,
+            parts_in_flight: 8,
+            streams: 16,
+        };
         let folder = TemporaryFolder::new("bench").unwrap();
         let path = setting.write_config(&config, &folder).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
         assert_eq!(std::fs::metadata(folder.path()).unwrap().mode() & 0o7777, 0o700);
         let mut read = Config::load(&path).unwrap();
-        assert_eq!((read.transfer.part_size_bytes, read.transfer.parts_in_flight), (32 << 20, 8));
+        assert_eq!(
+            (read.transfer.part_size_bytes, read.transfer.parts_in_flight),
+            (32 << 20, 8)
+        );
         assert_eq!((read.transfer.read_ahead_parts, read.transfer.connections), (8, 128));
-        assert_eq!(read.integrity, Integrity { wire: vastost::config::WireChoice::None });
+        assert_eq!(
+            read.integrity,
+            Integrity {
+                wire: vastost::config::WireChoice::None
+            }
+        );
         (read.path, read.transfer, read.integrity) =
             (config.path.clone(), config.transfer.clone(), config.integrity.clone());
         assert_eq!(format!("{read:?}"), format!("{config:?}"));

@@ -66,9 +66,24 @@ impl Run {
         let mut calls = Histogram::new(3)?;
         streams.iter().try_for_each(|stream| calls.add(&stream.calls))?;
         let sizes: Vec<u64> = streams.iter().map(|stream| stream.bytes).collect();
-        let rates = streams.iter().map(|stream| mib(stream.bytes) / seconds(stream.ended - began)).collect();
+        let rates = streams
+            .iter()
+            .map(|stream| mib(stream.bytes) / seconds(stream.ended - began))
+            .collect();
         let (bytes, wall, peak_rss_bytes) = (sizes.iter().sum(), ended - began, peak_rss_bytes());
-        Ok((Self { direction, combination, bytes, wall, cpu, rates, calls, peak_rss_bytes }, sizes))
+        Ok((
+            Self {
+                direction,
+                combination,
+                bytes,
+                wall,
+                cpu,
+                rates,
+                calls,
+                peak_rss_bytes,
+            },
+            sizes,
+        ))
     }
 
     /// MiB/s of all streams together.
@@ -100,7 +115,12 @@ impl Run {
     pub fn to_json(&self) -> Value {
         let us = |ns: u64| Duration::from_nanos(ns).as_secs_f64() * 1e6;
         let extreme = |of: fn(f64, f64) -> f64| self.rates.iter().copied().reduce(of);
-        let Combination { wire, part_size, parts_in_flight, streams } = self.combination;
+        let Combination {
+            wire,
+            part_size,
+            parts_in_flight,
+            streams,
+        } = self.combination;
         json!({
             "direction": self.direction, "wire": wire, "part_size": part_size,
             "parts_in_flight": parts_in_flight, "streams": streams,
@@ -121,7 +141,11 @@ impl Run {
 
 impl Costs {
     fn now() -> Self {
-        Self { process: cpu_time(), io: thread_time("vastost-io"), md5: thread_time("vastost-md5") }
+        Self {
+            process: cpu_time(),
+            io: thread_time("vastost-io"),
+            md5: thread_time("vastost-md5"),
+        }
     }
 
     fn since(self, before: Self) -> Self {

@@ -41,7 +41,12 @@ type Failed = Option<String>;
 
 impl<'a> Watch<'a> {
     pub fn new(until: Instant, progress: &'a Progress) -> Self {
-        Self { until, progress, moved: AtomicU64::new(0), failed: AtomicBool::new(false) }
+        Self {
+            until,
+            progress,
+            moved: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+        }
     }
 
     /// False when time is up.
@@ -89,7 +94,10 @@ pub fn read(
         let (mut buffer, mut stream) = (vec![0; CALL], Stream::new()?);
         while stream.bytes < size && watch.goes_on()? {
             if stream.call(watch, |offset| image.read(&mut buffer, offset))? == 0 {
-                return Err(Some(format!("an image ended after {} bytes; {size} were written", stream.bytes)));
+                return Err(Some(format!(
+                    "an image ended after {} bytes; {size} were written",
+                    stream.bytes
+                )));
             }
         }
         Ok(stream)
@@ -100,14 +108,19 @@ pub fn read(
 impl Stream {
     fn new() -> Result<Self, Failed> {
         let calls = Histogram::new_with_bounds(1, LATENCY_MAX_NS, 3).map_err(|error| Some(error.to_string()))?;
-        Ok(Self { bytes: 0, ended: Instant::now(), calls })
+        Ok(Self {
+            bytes: 0,
+            ended: Instant::now(),
+            calls,
+        })
     }
 
     /// One call at the offset where the last one ended.
     fn call(&mut self, watch: &Watch<'_>, call: impl FnOnce(u64) -> HostResult<u64>) -> Result<u64, Failed> {
         let began = Instant::now();
         let len = call(self.bytes).map_err(|error| Some(error.to_string()))?;
-        self.calls.saturating_record(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1));
+        self.calls
+            .saturating_record(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1));
         self.bytes += len;
         watch.moved.fetch_add(len, Ordering::Relaxed);
         Ok(len)
@@ -149,11 +162,17 @@ fn in_parallel(
     };
     let results: Vec<Result<Stream, Failed>> = std::thread::scope(|scope| {
         let one = &one;
-        let threads: Vec<_> =
-            images.iter().zip(sizes).map(|(image, size)| scope.spawn(move || one(image, *size))).collect();
+        let threads: Vec<_> = images
+            .iter()
+            .zip(sizes)
+            .map(|(image, size)| scope.spawn(move || one(image, *size)))
+            .collect();
         show_progress(&threads, watch);
         let died = |_| Err(Some("a stream's thread failed".to_owned()));
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(died))
+            .collect()
     });
     let (mut streams, mut failures) = (Vec::new(), Vec::new());
     for result in results {

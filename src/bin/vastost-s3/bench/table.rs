@@ -58,7 +58,11 @@ fn latency(ns: u64) -> String {
         1_000_000..1_000_000_000 => (seconds * 1e3, "ms"),
         _ => (seconds, "s"),
     };
-    if value < 9.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+    if value < 9.95 {
+        format!("{value:.1} {unit}")
+    } else {
+        format!("{value:.0} {unit}")
+    }
 }
 
 #[cfg(test)]
@@ -67,9 +71,13 @@ mod tests {
 
     #[test]
     fn latencies_have_the_unit_that_keeps_them_short() {
-        for (ns, text) in
-            [(40, "0.0 µs"), (52_300, "52 µs"), (9_900_000, "9.9 ms"), (12_300_000, "12 ms"), (61_000_000_000, "61 s")]
-        {
+        for (ns, text) in [
+            (40, "0.0 µs"),
+            (52_300, "52 µs"),
+            (9_900_000, "9.9 ms"),
+            (12_300_000, "12 ms"),
+            (61_000_000_000, "61 s"),
+        ] {
             assert_eq!(latency(ns), text);
         }
     }

@@ -27,12 +27,19 @@ impl Span {
     pub fn of<E>(work: impl FnOnce() -> Result<(), E>) -> Result<Self, E> {
         let (started, before) = (Instant::now(), cpu_time());
         work()?;
-        Ok(Self { wall: started.elapsed(), cpu: cpu_time().saturating_sub(before) })
+        Ok(Self {
+            wall: started.elapsed(),
+            cpu: cpu_time().saturating_sub(before),
+        })
     }
 
     pub fn to_row(&self, name: &str, bytes: u64) -> String {
         let (wall, cpu, gib) = (self.wall.as_secs_f64(), self.cpu.as_secs_f64(), gib(bytes));
-        format!("{name:<9}{wall:>7.2} s{:>8.2} GiB/s{cpu:>8.2} s{:>12.2} s", gib / wall, cpu / gib)
+        format!(
+            "{name:<9}{wall:>7.2} s{:>8.2} GiB/s{cpu:>8.2} s{:>12.2} s",
+            gib / wall,
+            cpu / gib
+        )
     }
 
     pub fn to_json(&self, bytes: u64) -> Value {

@@ -14,13 +14,21 @@ use crate::init::files;
 use crate::output;
 
 fn keys() -> KeyPair {
-    KeyPair { access_key_id: "demo".into(), secret_access_key: "demo-secret".into(), session_token: None }
+    KeyPair {
+        access_key_id: "demo".into(),
+        secret_access_key: "demo-secret".into(),
+        session_token: None,
+    }
 }
 
 /// `--serve`: the demo's S3 server over a kept folder, until Ctrl-C.
 pub fn serve(folder: &Path, until_eof: bool) -> Outcome {
     let config = folder.join("vastost.toml");
-    let port = if config.exists() { Config::load(&config)?.server("demo")?.endpoint.port } else { 0 };
+    let port = if config.exists() {
+        Config::load(&config)?.server("demo")?.endpoint.port
+    } else {
+        0
+    };
     let server = EmbeddedServer::start(&folder.join("store"), &keys(), port)?;
     output::line(&format!("serving {} at {}", folder.display(), server.url()))?;
     output::flush()?;
@@ -53,7 +61,11 @@ impl Server {
         std::fs::create_dir_all(folder.join("store").join(LSU))
             .map_err(|e| format!("create {}: {e}", folder.display()))?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["demo", "--until-eof", "--serve"]).arg(folder).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(["demo", "--until-eof", "--serve"])
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|e| format!("start the S3 server: {e}"))?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {

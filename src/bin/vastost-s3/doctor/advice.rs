@@ -13,7 +13,10 @@ const RIGHTS: [(&str, &str); 16] = [
     ("get legal hold of ", "s3:GetObjectLegalHold"),
     ("get versioning of ", "s3:GetBucketVersioning"),
     ("delete a version of ", "s3:DeleteObjectVersion"),
-    ("delete ", "s3:DeleteObject, and s3:DeleteObjectVersion where the bucket keeps versions"),
+    (
+        "delete ",
+        "s3:DeleteObject, and s3:DeleteObjectVersion where the bucket keeps versions",
+    ),
     ("copy part ", "s3:GetObject and s3:PutObject"),
     ("complete upload of ", "s3:PutObject"),
     ("begin upload of ", "s3:PutObject"),
@@ -42,8 +45,17 @@ pub fn advice(error: &Error, bucket: &str) -> String {
 }
 
 fn right(text: &str) -> &'static str {
-    let named = RIGHTS.iter().find(|(request, _)| text.contains(request)).map(|(_, right)| *right);
-    let read = || if text.contains("list ") { "s3:ListBucket" } else { "s3:GetObject" };
+    let named = RIGHTS
+        .iter()
+        .find(|(request, _)| text.contains(request))
+        .map(|(_, right)| *right);
+    let read = || {
+        if text.contains("list ") {
+            "s3:ListBucket"
+        } else {
+            "s3:GetObject"
+        }
+    };
     named.unwrap_or_else(read)
 }
 
@@ -55,13 +67,20 @@ mod tests {
     fn the_missing_right_is_named() {
         let said = |text: &str| advice(&Error::new(Kind::AccessDenied, text), "b");
         for (text, right) in [
-            ("list parts of b/k: HTTP 403, AccessDenied", "s3:ListMultipartUploadParts"),
+            (
+                "list parts of b/k: HTTP 403, AccessDenied",
+                "s3:ListMultipartUploadParts",
+            ),
             ("abort upload of b/k: HTTP 403", "s3:AbortMultipartUpload"),
             ("take over image x: get b/k: HTTP 403", "s3:GetObject"),
             ("list b/probe/: HTTP 403", "s3:ListBucket"),
             ("send part 2 of b/k: HTTP 403", "s3:PutObject"),
         ] {
-            assert!(said(text).contains(&format!("right {right} in bucket b")), "{}", said(text));
+            assert!(
+                said(text).contains(&format!("right {right} in bucket b")),
+                "{}",
+                said(text)
+            );
         }
     }
 }

@@ -40,7 +40,10 @@ struct Refused {
 
 impl From<String> for Refused {
     fn from(why: String) -> Self {
-        Self { why, advice: "check that the cluster's address is up and no firewall is in between" }
+        Self {
+            why,
+            advice: "check that the cluster's address is up and no firewall is in between",
+        }
     }
 }
 
@@ -52,7 +55,11 @@ pub fn check(
     addresses: &[SocketAddr],
     report: &mut Report,
 ) -> Result<bool, Box<dyn Error>> {
-    let tls = if server.endpoint.https { Some(setup(&server.endpoint, &server.tls)) } else { None };
+    let tls = if server.endpoint.https {
+        Some(setup(&server.endpoint, &server.tls))
+    } else {
+        None
+    };
     let tls = match tls.transpose() {
         Ok(tls) => tls,
         Err(error) => {
@@ -98,17 +105,30 @@ fn skew(address: SocketAddr, head: Result<String, String>, report: &mut Report) 
             );
         }
     };
-    let field =
-        head.lines().filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case("date"));
-    let parsed =
-        field.and_then(|(_, date)| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date.trim()).ok());
+    let field = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("date"));
+    let parsed = field.and_then(|(_, date)| {
+        jiff::fmt::rfc2822::DateTimeParser::new()
+            .parse_timestamp(date.trim())
+            .ok()
+    });
     let Some(theirs) = parsed else {
-        return report.warn("clock", format!("{address} answers without a date"), "compare the clocks by hand");
+        return report.warn(
+            "clock",
+            format!("{address} answers without a date"),
+            "compare the clocks by hand",
+        );
     };
     let off = theirs.as_second() - jiff::Timestamp::now().as_second();
     let seen = match off {
         0 => "the server's is ours to the second".to_owned(),
-        off => format!("the server's is {} s {} ours", off.abs(), if off > 0 { "ahead of" } else { "behind" }),
+        off => format!(
+            "the server's is {} s {} ours",
+            off.abs(),
+            if off > 0 { "ahead of" } else { "behind" }
+        ),
     };
     let advice = "set the clocks of this host and the cluster by NTP; signatures 15 min off are refused";
     match off.abs() {
@@ -126,7 +146,10 @@ fn ask(
     address: SocketAddr,
     tls: Option<TlsSetup>,
 ) -> Result<Result<Answer, Refused>, Box<dyn Error>> {
-    let (host, limit) = (server.endpoint.authority(), config.transfer.connect_timeout + ANSWER_TIMEOUT);
+    let (host, limit) = (
+        server.endpoint.authority(),
+        config.transfer.connect_timeout + ANSWER_TIMEOUT,
+    );
     Ok(engine.runtime().run(async move {
         let asked = tokio::time::timeout(limit, talk(address, tls, &host)).await;
         Ok::<_, LibraryError>(asked.unwrap_or_else(|_| Err(format!("no answer within {limit:?}").into())))
@@ -135,21 +158,35 @@ fn ask(
 
 async fn talk(address: SocketAddr, tls: Option<TlsSetup>, host: &str) -> Result<Answer, Refused> {
     let tcp = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-    let Some(tls) = tls else { return Ok(Answer { not_after: None, head: head_of(tcp, host).await }) };
+    let Some(tls) = tls else {
+        return Ok(Answer {
+            not_after: None,
+            head: head_of(tcp, host).await,
+        });
+    };
     let connector = TlsConnector::from(Arc::clone(&tls.config));
-    let refused = |error: std::io::Error| Refused { advice: advice(&error), why: error.to_string() };
+    let refused = |error: std::io::Error| Refused {
+        advice: advice(&error),
+        why: error.to_string(),
+    };
     let stream = connector.connect(tls.server_name, tcp).await.map_err(refused)?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let not_after = certificate.and_then(|der| {
         let (_, parsed) = x509_parser::parse_x509_certificate(der).ok()?;
         Some(parsed.validity().not_after.timestamp())
     });
-    Ok(Answer { not_after, head: head_of(stream, host).await })
+    Ok(Answer {
+        not_after,
+        head: head_of(stream, host).await,
+    })
 }
 
 async fn head_of(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &str) -> Result<String, String> {
     let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: vastost-s3\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .map_err(|error| error.to_string())?;
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") && head.len() < HEAD_MAX {
         let len = stream.read_buf(&mut head).await.map_err(|error| error.to_string())?;
@@ -158,5 +195,9 @@ async fn head_of(mut stream: impl AsyncRead + AsyncWrite + Unpin, host: &str) ->
         }
     }
     let text = String::from_utf8_lossy(&head).into_owned();
-    if text.starts_with("HTTP/1.") { Ok(text) } else { Err("what answers speaks no HTTP".into()) }
+    if text.starts_with("HTTP/1.") {
+        Ok(text)
+    } else {
+        Err("what answers speaks no HTTP".into())
+    }
 }

@@ -72,9 +72,17 @@ fn memory(budget: u64, report: &mut Report) -> Done {
             "compare with [pool] budget",
         );
     };
-    let seen = format!("{} available, pool budget {} for each process", human_size(available), size_text(budget));
+    let seen = format!(
+        "{} available, pool budget {} for each process",
+        human_size(available),
+        size_text(budget)
+    );
     if available < budget {
-        return report.warn("memory", seen, "lower [pool] budget, or give the host more memory, before it swaps");
+        return report.warn(
+            "memory",
+            seen,
+            "lower [pool] budget, or give the host more memory, before it swaps",
+        );
     }
     report.pass("memory", seen)
 }
@@ -106,14 +114,30 @@ fn limits(budget: u64, report: &mut Report) -> Done {
 
 /// Other S3 tools follow these; a user who has set them must know that we do not.
 fn proxies(report: &mut Report) -> Done {
-    let names = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
-    let set: Vec<_> =
-        names.into_iter().filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())).collect();
+    let names = [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ];
+    let set: Vec<_> = names
+        .into_iter()
+        .filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+        .collect();
     if set.is_empty() {
         return Ok(());
     }
-    let seen = format!("{} set here and not followed: connections go straight to the endpoint", set.join(", "));
-    report.warn("proxy", seen, "let this host reach the endpoint's addresses directly; a proxy cannot be configured")
+    let seen = format!(
+        "{} set here and not followed: connections go straight to the endpoint",
+        set.join(", ")
+    );
+    report.warn(
+        "proxy",
+        seen,
+        "let this host reach the endpoint's addresses directly; a proxy cannot be configured",
+    )
 }
 
 fn descriptors(config: &Config, report: &mut Report) -> Done {
@@ -138,6 +162,14 @@ fn descriptors(config: &Config, report: &mut Report) -> Done {
 
 fn open_files_limit() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let soft = text.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_whitespace().next()?;
-    if soft == "unlimited" { Some(u64::MAX) } else { soft.parse().ok() }
+    let soft = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?
+        .split_whitespace()
+        .next()?;
+    if soft == "unlimited" {
+        Some(u64::MAX)
+    } else {
+        soft.parse().ok()
+    }
 }

@@ -19,7 +19,9 @@ pub fn check(config: &Config, server: &Server, store: &Store, lsu: &config::Lsu,
     if !list(server, store, lsu, report)? {
         return Ok(());
     }
-    let Some(locking) = locking(store, lsu, report)? else { return Ok(()) };
+    let Some(locking) = locking(store, lsu, report)? else {
+        return Ok(());
+    };
     let mut objects = ProbeObjects::new(store, &lsu.bucket, &lsu.prefix);
     let told = single_requests(&mut objects, store, lsu, &locking, report);
     // Also when the report could not be printed or Ctrl-C came.
@@ -50,7 +52,11 @@ fn list(
                 lsu.bucket, lsu.name, server.name
             );
             let right = advice(&error, &lsu.bucket);
-            let advice = if error.kind() == Kind::LsuNotFound { &missing } else { &right };
+            let advice = if error.kind() == Kind::LsuNotFound {
+                &missing
+            } else {
+                &right
+            };
             report.fail(&name(lsu, "list"), error.to_string(), advice)?;
             return Ok(false);
         }
@@ -106,9 +112,21 @@ fn single_requests(
         return Ok(false);
     }
     if *locking == Locking::OnRequest {
-        tell(report, lsu, "locks", &objects.see_locks(), "retention and legal hold can be read")?;
+        tell(
+            report,
+            lsu,
+            "locks",
+            &objects.see_locks(),
+            "retention and legal hold can be read",
+        )?;
     }
-    tell(report, lsu, "abort", &objects.abort(), "an upload was begun, listed and aborted")?;
+    tell(
+        report,
+        lsu,
+        "abort",
+        &objects.abort(),
+        "an upload was begun, listed and aborted",
+    )?;
     uploads(store, lsu, report)?;
     Ok(true)
 }
@@ -147,8 +165,12 @@ pub fn try_image(
     let image = ProbeImage::new(config, server, store, lsu).map_err(|error| error.to_string())?;
     let done = IMAGE_STEPS.iter().try_for_each(|(_, act)| act(&image));
     let swept = image.sweep();
-    done.and(swept).map_err(|error| format!("{error}; {}", advice(&error, &lsu.bucket)))?;
-    Ok(format!("an image of {} was written, read back and deleted", human_size(image.size())))
+    done.and(swept)
+        .map_err(|error| format!("{error}; {}", advice(&error, &lsu.bucket)))?;
+    Ok(format!(
+        "an image of {} was written, read back and deleted",
+        human_size(image.size())
+    ))
 }
 
 type Step = fn(&ProbeImage) -> Result<()>;
@@ -211,7 +233,11 @@ fn capabilities(
     if !found.user_metadata {
         let advice =
             "let x-amz-meta-* pass: without it verify warns of every image, and a lost sidecar cannot be rebuilt";
-        report.fail(&name(lsu, "user metadata"), "an object comes back without its x-amz-meta-*".into(), advice)?;
+        report.fail(
+            &name(lsu, "user metadata"),
+            "an object comes back without its x-amz-meta-*".into(),
+            advice,
+        )?;
     }
     checksums(config, lsu, found, report)?;
     Ok(true)
@@ -219,14 +245,26 @@ fn capabilities(
 
 fn checksums(config: &Config, lsu: &config::Lsu, found: Capabilities, report: &mut Report) -> Done {
     let check = name(lsu, "checksums");
-    let etag = if found.etag_is_md5 { "ETags are MD5" } else { "ETags are not MD5" };
+    let etag = if found.etag_is_md5 {
+        "ETags are MD5"
+    } else {
+        "ETags are not MD5"
+    };
     let wire = WireMode::choose(config.integrity.wire, found);
     if wire == WireMode::Crc64 && !found.crc64nvme {
         let advice = "set [integrity] wire = \"auto\": the server does not check what is asked of it";
-        report.fail(&check, format!("CRC64NVME is not checked by the server, or wrong; {etag}"), advice)?;
+        report.fail(
+            &check,
+            format!("CRC64NVME is not checked by the server, or wrong; {etag}"),
+            advice,
+        )?;
     } else if wire == WireMode::None || config.integrity.wire == WireChoice::None {
         let advice = "set [integrity] wire = \"auto\" unless something else proves the bytes";
-        report.warn(&check, "[integrity] wire is \"none\": nothing proves the bytes that are sent".into(), advice)?;
+        report.warn(
+            &check,
+            "[integrity] wire is \"none\": nothing proves the bytes that are sent".into(),
+            advice,
+        )?;
     } else if !wire.is_proven_by(found) {
         let seen = format!("the server checks neither CRC64NVME nor Content-MD5; {etag}");
         let advice = "nothing proves the bytes on the wire, so each image is read back and compared when it is closed, which \
@@ -235,8 +273,16 @@ fn checksums(config: &Config, lsu: &config::Lsu, found: Capabilities, report: &m
     } else if wire == WireMode::Crc64 {
         report.pass(&check, format!("CRC64NVME is checked by the server; {etag}"))?;
     } else {
-        let how = if found.content_md5 { "Content-MD5 is checked by the server" } else { "ETags prove the bytes" };
-        let crc = if found.crc64nvme { "" } else { "CRC64NVME is not checked by the server, or wrong; " };
+        let how = if found.content_md5 {
+            "Content-MD5 is checked by the server"
+        } else {
+            "ETags prove the bytes"
+        };
+        let crc = if found.crc64nvme {
+            ""
+        } else {
+            "CRC64NVME is not checked by the server, or wrong; "
+        };
         report.pass(&check, format!("{crc}{how}; {etag}"))?;
     }
     if found.etag_is_md5 && found.composite_etag {

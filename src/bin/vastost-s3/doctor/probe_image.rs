@@ -42,13 +42,28 @@ impl ProbeImage {
         let state = TemporaryFolder::new("doctor")?;
         // As `gc` knows a probe's objects, should this process be killed.
         let run = uuid::Uuid::new_v4().simple();
-        let lsu = config::Lsu { prefix: format!("{}probe/{run}-image/", lsu.prefix), ..lsu.clone() };
+        let lsu = config::Lsu {
+            prefix: format!("{}probe/{run}-image/", lsu.prefix),
+            ..lsu.clone()
+        };
         let date = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
         let basename = Name::new("doctor");
-        let def = ImageDef { id: ImageId::new(basename, date)?, policy: Name::new("vastost-doctor"), image_type: 1 };
-        let own = Config { state_dir: state.path(), ..config.clone() };
+        let def = ImageDef {
+            id: ImageId::new(basename, date)?,
+            policy: Name::new("vastost-doctor"),
+            image_type: 1,
+        };
+        let own = Config {
+            state_dir: state.path(),
+            ..config.clone()
+        };
         let size = config.transfer.part_size_bytes + 1;
-        Ok(Self { lsu: Lsu::new(store.clone(), &own, server, &lsu), def, size, _state: state })
+        Ok(Self {
+            lsu: Lsu::new(store.clone(), &own, server, &lsu),
+            def,
+            size,
+            _state: state,
+        })
     }
 
     pub fn size(&self) -> u64 {
@@ -131,7 +146,11 @@ impl ProbeImage {
                 _ => {}
             }
             for _ in 0..SWEEPS {
-                let left = lsu.store().list(lsu.bucket(), lsu.keys().prefix(), false, None, None).await?.objects;
+                let left = lsu
+                    .store()
+                    .list(lsu.bucket(), lsu.keys().prefix(), false, None, None)
+                    .await?
+                    .objects;
                 if left.is_empty() {
                     break;
                 }
@@ -150,6 +169,11 @@ impl ProbeImage {
 
 /// The bytes of a call at `offset`: every place tells where it is.
 fn piece(offset: u64, size: u64) -> Vec<u8> {
-    let len = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX).min(CALL);
-    (offset..).take(len).map(|at| (at % 251) as u8 ^ (at >> 18) as u8).collect()
+    let len = usize::try_from(size.saturating_sub(offset))
+        .unwrap_or(usize::MAX)
+        .min(CALL);
+    (offset..)
+        .take(len)
+        .map(|at| (at % 251) as u8 ^ (at >> 18) as u8)
+        .collect()
 }

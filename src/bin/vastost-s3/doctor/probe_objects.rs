@@ -21,7 +21,13 @@ impl ProbeObjects {
     pub fn new(store: &Store, bucket: &str, prefix: &str) -> Self {
         let stem = format!("{prefix}probe/{}", uuid::Uuid::new_v4().simple());
         let (small, upload) = (format!("{stem}-small"), (format!("{stem}-upload"), None));
-        Self { store: store.clone(), bucket: bucket.into(), small, version: None, upload }
+        Self {
+            store: store.clone(),
+            bucket: bucket.into(),
+            small,
+            version: None,
+            upload,
+        }
     }
 
     /// PutObject, and what HEAD says of it.
@@ -37,7 +43,10 @@ impl ProbeObjects {
         if found.size == size {
             return Ok(());
         }
-        Err(Error::new(Kind::Corrupt, format!("{size} bytes were put, HEAD says {}", found.size)))
+        Err(Error::new(
+            Kind::Corrupt,
+            format!("{size} bytes were put, HEAD says {}", found.size),
+        ))
     }
 
     /// That a lock on the small object could be seen.
@@ -49,7 +58,9 @@ impl ProbeObjects {
     /// An upload, begun, listed, and aborted: what taking over and cleaning up need.
     pub fn abort(&mut self) -> Result<()> {
         let (store, bucket, key) = (self.store.clone(), self.bucket.clone(), self.upload.0.clone());
-        let begun = self.store.run(async move { store.begin_upload(&bucket, &key, &metadata(), false).await });
+        let begun = self
+            .store
+            .run(async move { store.begin_upload(&bucket, &key, &metadata(), false).await });
         let upload = begun?;
         self.upload.1 = Some(upload.clone());
         let (store, bucket, key) = (self.store.clone(), self.bucket.clone(), self.upload.0.clone());

@@ -42,12 +42,22 @@ pub struct Report {
 impl Report {
     pub fn new(global: &Global) -> Self {
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { json: global.json, quiet: global.quiet, colour, scope: String::new(), checks: Vec::new() }
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            colour,
+            scope: String::new(),
+            checks: Vec::new(),
+        }
     }
 
     /// The server that the next checks are about, when there are several.
     pub fn scope(&mut self, server: &str) {
-        self.scope = if server.is_empty() { String::new() } else { format!("{server} ") };
+        self.scope = if server.is_empty() {
+            String::new()
+        } else {
+            format!("{server} ")
+        };
     }
 
     pub fn pass(&mut self, check: &str, seen: String) -> Done {
@@ -63,8 +73,12 @@ impl Report {
     }
 
     fn add(&mut self, check: &str, status: Status, seen: String, advice: Option<&str>) -> Done {
-        let check =
-            Check { check: format!("{}{check}", self.scope), status, seen, advice: advice.map(ToOwned::to_owned) };
+        let check = Check {
+            check: format!("{}{check}", self.scope),
+            status,
+            seen,
+            advice: advice.map(ToOwned::to_owned),
+        };
         if !self.json && (!self.quiet || status != Status::Pass) {
             // The verdict is the same whether somebody reads of it or not.
             unread_is_fine(self.show(&check))?;
@@ -79,10 +93,17 @@ impl Report {
             Status::Warn => ("warn", "33"),
             Status::Fail => ("FAIL", "31"),
         };
-        let word = if self.colour { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() };
+        let word = if self.colour {
+            format!("\x1b[{colour}m{word}\x1b[0m")
+        } else {
+            word.to_owned()
+        };
         let (name, seen) = (printable(&check.check), printable(&check.seen));
         painted(&format!("{word}  {name:<28}  {seen}"))?;
-        check.advice.as_ref().map_or(Ok(()), |advice| line(&format!("      → {advice}")))?;
+        check
+            .advice
+            .as_ref()
+            .map_or(Ok(()), |advice| line(&format!("      → {advice}")))?;
         output::flush()
     }
 
@@ -91,7 +112,10 @@ impl Report {
         let count = |status| self.checks.iter().filter(|check| check.status == status).count();
         let (passed, warned, failed) = (count(Status::Pass), count(Status::Warn), count(Status::Fail));
         if self.json {
-            unread_is_fine(output::json(&Document { schema: 1, checks: &self.checks }))?;
+            unread_is_fine(output::json(&Document {
+                schema: 1,
+                checks: &self.checks,
+            }))?;
         } else if !self.quiet {
             unread_is_fine(
                 line("").and_then(|()| line(&format!("{passed} passed, {warned} warned, {failed} failed"))),

@@ -78,6 +78,8 @@ impl Writer {
                 break;
             }
         }
-        self.thread.join().map_err(|_| "the thread that writes has failed".into())
+        self.thread
+            .join()
+            .map_err(|_| "the thread that writes has failed".into())
     }
 }

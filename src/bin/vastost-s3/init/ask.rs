@@ -14,7 +14,11 @@ pub fn until_valid(
     need_terminal(question, option)?;
     loop {
         let answer = ask(question)?;
-        let objection = if answer.is_empty() { Err("something".to_owned()) } else { valid(&answer) };
+        let objection = if answer.is_empty() {
+            Err("something".to_owned())
+        } else {
+            valid(&answer)
+        };
         match objection {
             Ok(()) => return Ok(answer),
             Err(needed) => crate::output::hint(&format!("It must be {needed}.")),
@@ -28,17 +32,26 @@ pub fn secret(question: &str, variable: &str) -> Result<String, Box<dyn Error>> 
     let secret =
         rpassword::prompt_password(format!("{question}: ")).map_err(|error| format!("read the secret: {error}"))?;
     let secret = secret.trim().to_owned();
-    if secret.is_empty() { Err("the secret access key is empty; nothing was written".into()) } else { Ok(secret) }
+    if secret.is_empty() {
+        Err("the secret access key is empty; nothing was written".into())
+    } else {
+        Ok(secret)
+    }
 }
 
 /// The words of an answer, however they are separated.
 pub fn words(text: &str) -> Vec<String> {
-    text.split([' ', ',', '\t']).filter(|word| !word.is_empty()).map(ToOwned::to_owned).collect()
+    text.split([' ', ',', '\t'])
+        .filter(|word| !word.is_empty())
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
 fn ask(question: &str) -> Result<String, Box<dyn Error>> {
     let mut stderr = io::stderr().lock();
-    write!(stderr, "{question}: ").and_then(|()| stderr.flush()).map_err(|error| format!("ask: {error}"))?;
+    write!(stderr, "{question}: ")
+        .and_then(|()| stderr.flush())
+        .map_err(|error| format!("ask: {error}"))?;
     drop(stderr);
     let mut answer = String::new();
     match io::stdin().lock().read_line(&mut answer) {

@@ -31,7 +31,10 @@ pub fn refuse_overwrite(args: &Init, text: Option<&str>) -> Result<(), String> {
     if is_free(args, &args.output, text) {
         return Ok(());
     }
-    Err(format!("{} exists; --force overwrites it, --output writes another one", args.output.display()))
+    Err(format!(
+        "{} exists; --force overwrites it, --output writes another one",
+        args.output.display()
+    ))
 }
 
 /// The same of the keys, which other configurations in the folder may use too.
@@ -41,7 +44,9 @@ pub fn refuse_keys(args: &Init, path: &Path, text: &str) -> Result<(), String> {
     }
     let path = path.display();
     let other = "--name NAME, or --output in another folder, uses another one";
-    Err(format!("{path} exists with other keys; {other}, --force replaces it and keeps the old one beside it"))
+    Err(format!(
+        "{path} exists with other keys; {other}, --force replaces it and keeps the old one beside it"
+    ))
 }
 
 fn is_free(args: &Init, path: &Path, text: Option<&str>) -> bool {
@@ -58,7 +63,11 @@ pub fn keep_old(path: &Path, text: &str) -> Result<Option<PathBuf>, Box<dyn Erro
     let bytes = std::fs::read(&old).map_err(wrong)?;
     for number in 0..COPIES_MAX {
         let mut copy = path.as_os_str().to_owned();
-        copy.push(if number == 0 { ".bak".to_owned() } else { format!(".bak.{number}") });
+        copy.push(if number == 0 {
+            ".bak".to_owned()
+        } else {
+            format!(".bak.{number}")
+        });
         let copy = PathBuf::from(copy);
         if copy.symlink_metadata().is_ok() {
             continue;
@@ -81,7 +90,11 @@ fn says(path: &Path, text: &str) -> bool {
 
 /// Writes a file, unless it is there and says the same.
 pub fn write_new(args: &Init, path: &Path, text: &str, mode: u32) -> Result<(), Box<dyn Error>> {
-    if !args.force && says(path, text) { Ok(()) } else { write(path, text, mode, args.force) }
+    if !args.force && says(path, text) {
+        Ok(())
+    } else {
+        write(path, text, mode, args.force)
+    }
 }
 
 /// Writes a whole file, so that nobody ever reads half of it.
@@ -94,7 +107,9 @@ pub fn write(path: &Path, text: &str, mode: u32, overwrite: bool) -> Result<(), 
         draft.file()?.write_all(text.as_bytes())?;
         if overwrite { draft.replace() } else { draft.place_new() }
     });
-    written.map(drop).map_err(|error| format!("write {}: {error}", path.display()).into())
+    written
+        .map(drop)
+        .map_err(|error| format!("write {}: {error}", path.display()).into())
 }
 
 /// The text of the configuration.
@@ -115,11 +130,21 @@ pub(super) fn text(plan: &Plan<'_>) -> Result<String, Box<dyn Error>> {
         text += &format!("tls.ca_file = {}\n", quote(&file.display().to_string()));
     }
     text += &match &plan.keys {
-        Keys::Profile(profile) => format!("credentials = {{ source = \"profile\", profile = {} }}\n", quote(profile)),
-        Keys::Pair(_) => format!("credentials = {{ source = \"file\", file = {} }}\n", quote(&keys_name(args))),
+        Keys::Profile(profile) => format!(
+            "credentials = {{ source = \"profile\", profile = {} }}\n",
+            quote(profile)
+        ),
+        Keys::Pair(_) => format!(
+            "credentials = {{ source = \"file\", file = {} }}\n",
+            quote(&keys_name(args))
+        ),
     };
     for (name, bucket) in &plan.lsus {
-        text += &format!("\n[[server.{server}.lsu]]\nname = {}\nbucket = {}\n", quote(name), quote(bucket));
+        text += &format!(
+            "\n[[server.{server}.lsu]]\nname = {}\nbucket = {}\n",
+            quote(name),
+            quote(bucket)
+        );
         text += "# Bytes that NetBackup is told the LSU can hold, such as \"100 TB\"; unknown when left out.\n# capacity = \"100 TB\"\n";
     }
     Ok(text)

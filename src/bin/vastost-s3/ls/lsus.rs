@@ -37,15 +37,25 @@ pub fn run(global: &Global, args: &Ls) -> Outcome {
         let lsus: Vec<_> = rows.iter().map(to_json).collect();
         output::unread_is_fine(output::json(&json!({ "schema": 1, "lsus": lsus })))?;
     } else if args.print0 {
-        rows.iter().try_for_each(|row| raw(format!("{}\0", row.info.name).as_bytes()))?;
+        rows.iter()
+            .try_for_each(|row| raw(format!("{}\0", row.info.name).as_bytes()))?;
     } else if global.quiet {
         rows.iter().try_for_each(|row| line(&row.info.name))?;
     } else {
         output::unread_is_fine(table(&rows))?;
     }
-    let faults: Vec<_> = rows.iter().filter_map(|row| Some((&row.info.name, row.fault.as_ref()?))).collect();
-    faults.iter().for_each(|(name, fault)| complain(&format!("LSU {name}: {}", fault.error)));
-    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_PROBLEMS) })
+    let faults: Vec<_> = rows
+        .iter()
+        .filter_map(|row| Some((&row.info.name, row.fault.as_ref()?)))
+        .collect();
+    faults
+        .iter()
+        .for_each(|(name, fault)| complain(&format!("LSU {name}: {}", fault.error)));
+    Ok(if faults.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FOUND_PROBLEMS)
+    })
 }
 
 /// The plug-in's list tells which LSUs cannot be used; why, only the store itself does.
@@ -55,7 +65,11 @@ fn with_faults(global: &Global, found: Vec<LsuInfo>) -> Result<Vec<Row>, Box<dyn
     }
     let catalog = Site::open(global)?.catalog()?;
     let row = |info: LsuInfo| -> Result<Row, Box<dyn Error>> {
-        let fault = if is_active(&info) { None } else { Some(fault(&catalog, &info.name)?) };
+        let fault = if is_active(&info) {
+            None
+        } else {
+            Some(fault(&catalog, &info.name)?)
+        };
         Ok(Row { info, fault })
     };
     found.into_iter().map(row).collect()
@@ -65,14 +79,20 @@ fn fault(catalog: &Catalog, name: &str) -> Result<Fault, Box<dyn Error>> {
     let lsu = catalog.lsu(name)?;
     let owned = lsu.clone();
     Ok(match lsu.store().run(async move { owned.label().await }) {
-        Ok(_) => Fault { word: "(not reached)", error: "it did not answer at first, and does now: ask again".into() },
+        Ok(_) => Fault {
+            word: "(not reached)",
+            error: "it did not answer at first, and does now: ask again".into(),
+        },
         Err(error) => {
             let word = match error.kind() {
                 Kind::LsuNotFound => "(bucket missing)",
                 Kind::AccessDenied => "(bucket refused)",
                 _ => "(not reached)",
             };
-            Fault { word, error: error.to_string() }
+            Fault {
+                word,
+                error: error.to_string(),
+            }
         }
     })
 }

@@ -50,7 +50,9 @@ impl Process {
 
 fn all() -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| read(entry.file_name().to_str()?.parse().ok()?)).collect()
+    entries
+        .filter_map(|entry| read(entry.file_name().to_str()?.parse().ok()?))
+        .collect()
 }
 
 /// Fields 3, 4 and 22 of the line, see proc(5). The second field is a name of any bytes, and ends with the last
@@ -73,7 +75,11 @@ mod tests {
     #[test]
     fn children_of_children_are_found_until_they_end() {
         let line = "sleep 60 | cat; true";
-        let mut shell = Command::new("sh").args(["-c", line]).stdout(Stdio::null()).spawn().unwrap();
+        let mut shell = Command::new("sh")
+            .args(["-c", line])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let root = i32::try_from(shell.id()).unwrap();
         while of(root).len() < 2 {
             std::thread::yield_now();
@@ -82,7 +88,13 @@ mod tests {
         let place = |pid: i32| found.iter().position(|process| process.pid() == pid).unwrap();
         for child in &children {
             assert!(child.is_alive() && place(root) < place(child.pid()), "{found:?}");
-            assert!(!Process { started: child.started + 1, ..*child }.is_alive());
+            assert!(
+                !Process {
+                    started: child.started + 1,
+                    ..*child
+                }
+                .is_alive()
+            );
         }
         shell.kill().unwrap();
         children.iter().for_each(|child| child.send(Signal::SIGKILL));

@@ -72,7 +72,11 @@ impl Source {
             return Ok(Self::Command(command.to_vec()));
         }
         let is_stdin = file == Path::new("-");
-        let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
+        let name = if is_stdin {
+            "standard input".to_owned()
+        } else {
+            file.display().to_string()
+        };
         let wrong = |error: io::Error| format!("open {name}: {error}");
         let mut opened = if is_stdin {
             File::from(io::stdin().as_fd().try_clone_to_owned().map_err(wrong)?)
@@ -86,14 +90,26 @@ impl Source {
         }
         // Whoever names /dev/null means nothing; /dev/stdin may lead there unseen.
         let is_unmeasured = is_stdin || (!kind.is_file() && file != Path::new("/dev/null"));
-        let before = if kind.is_file() { Some((metadata, opened.stream_position().map_err(wrong)?)) } else { None };
-        Ok(Self::File(Input { file: opened, name, before, is_unmeasured }))
+        let before = if kind.is_file() {
+            Some((metadata, opened.stream_position().map_err(wrong)?))
+        } else {
+            None
+        };
+        Ok(Self::File(Input {
+            file: opened,
+            name,
+            before,
+            is_unmeasured,
+        }))
     }
 
     /// How many bytes there are to read, where that is known.
     pub fn total(&self) -> Option<u64> {
         match self {
-            Self::File(Input { before: Some((metadata, from)), .. }) => Some(metadata.len().saturating_sub(*from)),
+            Self::File(Input {
+                before: Some((metadata, from)),
+                ..
+            }) => Some(metadata.len().saturating_sub(*from)),
             _ => None,
         }
     }
@@ -101,24 +117,50 @@ impl Source {
     /// Begins to read.
     pub fn start(self) -> Result<Reading, Box<dyn Error>> {
         match self {
-            Self::File(Input { file, name, before, is_unmeasured }) => {
+            Self::File(Input {
+                file,
+                name,
+                before,
+                is_unmeasured,
+            }) => {
                 let again = before.as_ref().map(|_| file.try_clone()).transpose();
                 let again = again.map_err(|error| format!("open {name}: {error}"))?;
                 let buffers = read_ahead(file, &name)?;
-                Ok(Reading { buffers, name, command: None, before, again, is_unmeasured })
+                Ok(Reading {
+                    buffers,
+                    name,
+                    command: None,
+                    before,
+                    again,
+                    is_unmeasured,
+                })
             }
             Self::Command(words) => {
-                let name = words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+                let name = words
+                    .iter()
+                    .map(|word| word.to_string_lossy())
+                    .collect::<Vec<_>>()
+                    .join(" ");
                 let (program, arguments) = words.split_first().ok_or("no command is named after --")?;
                 let mut command = Command::new(program);
                 let started = command.args(arguments).stdout(Stdio::piped()).spawn();
                 let mut child = started.map_err(|error| format!("run `{}`: {error}", program.to_string_lossy()))?;
-                let output = child.stdout.take().ok_or_else(|| "the command has no output to read".into());
+                let output = child
+                    .stdout
+                    .take()
+                    .ok_or_else(|| "the command has no output to read".into());
                 match output.and_then(|output| read_ahead(output, &name)) {
                     // From here on the command ends with this value, whatever happens.
                     Ok(buffers) => {
                         let (before, again) = (None, None);
-                        Ok(Reading { buffers, name, command: Some(child), before, again, is_unmeasured: true })
+                        Ok(Reading {
+                            buffers,
+                            name,
+                            command: Some(child),
+                            before,
+                            again,
+                            is_unmeasured: true,
+                        })
                     }
                     Err(error) => {
                         end(&mut child);
@@ -157,7 +199,11 @@ impl Reading {
             }
         }
         self.same_as_before(size)?;
-        let name = if self.is_unmeasured && size == 0 { &self.name } else { "" };
+        let name = if self.is_unmeasured && size == 0 {
+            &self.name
+        } else {
+            ""
+        };
         if !name.is_empty() && !args.allow_empty {
             return problem(format!(
                 "{name} brought no bytes; nothing was stored (--allow-empty stores an empty image)"
@@ -167,7 +213,10 @@ impl Reading {
             Some(least) if size < least => {
                 let bytes = counted(size, "byte");
                 let least = grouped(least);
-                problem(format!("{} brought {bytes}, --min-size asks for {least}; nothing was stored", self.name))
+                problem(format!(
+                    "{} brought {bytes}, --min-size asks for {least}; nothing was stored",
+                    self.name
+                ))
             }
             _ => Ok(()),
         }
@@ -175,13 +224,21 @@ impl Reading {
 
     /// A file that was written to, cut or extended while it was read is neither the old one nor the new one.
     fn same_as_before(&self, size: u64) -> Result<(), Box<dyn Error>> {
-        let (Some((before, from)), Some(file)) = (&self.before, &self.again) else { return Ok(()) };
+        let (Some((before, from)), Some(file)) = (&self.before, &self.again) else {
+            return Ok(());
+        };
         let name = &self.name;
-        let now = file.metadata().map_err(|error| format!("look at {name} again: {error}"))?;
+        let now = file
+            .metadata()
+            .map_err(|error| format!("look at {name} again: {error}"))?;
         let expected = before.len().saturating_sub(*from);
         let times = |metadata: &Metadata| (metadata.mtime(), metadata.mtime_nsec());
         let what = if size != expected || now.len() != before.len() {
-            let (was, read, is) = (grouped(expected), grouped(size), grouped(now.len().saturating_sub(*from)));
+            let (was, read, is) = (
+                grouped(expected),
+                grouped(size),
+                grouped(now.len().saturating_sub(*from)),
+            );
             format!("it had {was} bytes, {read} were read, and it has {is} now")
         } else if times(&now) != times(before) {
             "it was written to".to_owned()
@@ -228,7 +285,10 @@ fn read_ahead(mut source: impl Read + Send + 'static, name: &str) -> Result<Buff
 fn wait(child: &mut Child) -> Result<ExitStatus, Box<dyn Error>> {
     loop {
         interrupt::check()?;
-        match child.try_wait().map_err(|error| format!("wait for the command: {error}"))? {
+        match child
+            .try_wait()
+            .map_err(|error| format!("wait for the command: {error}"))?
+        {
             Some(status) => return Ok(status),
             None => std::thread::sleep(EXIT_POLL),
         }
@@ -239,7 +299,9 @@ fn wait(child: &mut Child) -> Result<ExitStatus, Box<dyn Error>> {
 /// process group, so that it can ask for a password at the terminal; therefore each process gets a signal of its own.
 fn end(child: &mut Child) {
     // Not reaped yet, so the number is still its own.
-    let own = i32::try_from(child.id()).ok().filter(|_| matches!(child.try_wait(), Ok(None)));
+    let own = i32::try_from(child.id())
+        .ok()
+        .filter(|_| matches!(child.try_wait(), Ok(None)));
     let mut below = own.map(descendants::of).unwrap_or_default();
     if let Some(pid) = own {
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
@@ -249,8 +311,10 @@ fn end(child: &mut Child) {
     await_end(child, &mut below);
 
     // What they have started since belongs to them.
-    let parents =
-        own.filter(|_| matches!(child.try_wait(), Ok(None))).into_iter().chain(below.iter().map(Process::pid));
+    let parents = own
+        .filter(|_| matches!(child.try_wait(), Ok(None)))
+        .into_iter()
+        .chain(below.iter().map(Process::pid));
     let later: Vec<_> = parents.flat_map(descendants::of).collect();
     let _ = child.kill();
     below.extend(later);

@@ -111,7 +111,10 @@ pub struct Images {
 impl Reading {
     pub fn take(dir: &Path) -> Result<Self, Box<dyn Error>> {
         let exported = export::files(dir).map_err(|error| format!("read metrics folder {}: {error}", dir.display()))?;
-        let mut reading = Self { schema: 1, ..Self::default() };
+        let mut reading = Self {
+            schema: 1,
+            ..Self::default()
+        };
         let mut failures = Vec::new();
         for file in exported {
             match files::read_given(&file, METRICS_MAX) {
@@ -129,9 +132,17 @@ impl Reading {
     /// The same with rates over the time since `before`, where a process has written again since.
     pub fn since(mut self, before: &Self) -> Self {
         let written = |reading: &Self, process: &str| {
-            reading.processes.iter().find(|other| other.process == process).map(|process| process.written_seconds)
+            reading
+                .processes
+                .iter()
+                .find(|other| other.process == process)
+                .map(|process| process.written_seconds)
         };
-        let earlier: BTreeMap<_, _> = before.operations.iter().map(|operation| (&operation.key, operation)).collect();
+        let earlier: BTreeMap<_, _> = before
+            .operations
+            .iter()
+            .map(|operation| (&operation.key, operation))
+            .collect();
         let times: BTreeMap<_, _> = self
             .processes
             .iter()
@@ -141,11 +152,16 @@ impl Reading {
             })
             .collect();
         for operation in &mut self.operations {
-            let Some(time) = times.get(&operation.key.process).copied() else { continue };
+            let Some(time) = times.get(&operation.key.process).copied() else {
+                continue;
+            };
             let then = earlier.get(&operation.key);
             operation.bytes_per_second = match then {
                 Some(then) if time <= 0.0 => then.bytes_per_second,
-                then => rate(operation.bytes().saturating_sub(then.map_or(0, |then| then.bytes())), time),
+                then => rate(
+                    operation.bytes().saturating_sub(then.map_or(0, |then| then.bytes())),
+                    time,
+                ),
             };
         }
         self
@@ -158,13 +174,16 @@ impl Reading {
             self.add_counts(sample);
             if !sample.label("operation").is_empty() && !sample.label("address").is_empty() {
                 let key = OperationKey::of(sample);
-                let operation =
-                    operations.entry(key.clone()).or_insert_with(|| Operation { key, ..Operation::default() });
+                let operation = operations.entry(key.clone()).or_insert_with(|| Operation {
+                    key,
+                    ..Operation::default()
+                });
                 operation.add(sample);
             }
         }
         let life = process.written_seconds - process.started_seconds;
-        self.operations.extend(operations.into_values().map(|operation| operation.finish(life)));
+        self.operations
+            .extend(operations.into_values().map(|operation| operation.finish(life)));
         self.processes.push(process);
     }
 
@@ -185,7 +204,12 @@ impl Reading {
         let (process, server, operation) = (label("process"), label("server"), label("operation"));
         let same = |it: &Hedges| (&it.process, &it.server, &it.operation) == (&process, &server, &operation);
         let at = self.hedges.iter().position(same).unwrap_or_else(|| {
-            self.hedges.push(Hedges { process, server, operation, ..Hedges::default() });
+            self.hedges.push(Hedges {
+                process,
+                server,
+                operation,
+                ..Hedges::default()
+            });
             self.hedges.len() - 1
         });
         self.hedges.get_mut(at).expect("found or pushed above")
@@ -199,13 +223,25 @@ impl Reading {
             "vastost_stall_seconds_sum" => self.stall(sample).seconds = sample.value,
             "vastost_address_quarantines_total" => {
                 let (address, count) = (label("address"), whole(sample.value));
-                self.quarantines.push(Quarantine { process, server, address, count });
+                self.quarantines.push(Quarantine {
+                    process,
+                    server,
+                    address,
+                    count,
+                });
             }
             "vastost_hedges_total" => self.hedges(sample).count = whole(sample.value),
             "vastost_hedges_won_total" => self.hedges(sample).won = whole(sample.value),
             "vastost_images_total" => {
                 let (direction, outcome, count) = (label("direction"), label("outcome"), whole(sample.value));
-                self.images.push(Images { process, server, lsu, direction, outcome, count });
+                self.images.push(Images {
+                    process,
+                    server,
+                    lsu,
+                    direction,
+                    outcome,
+                    count,
+                });
             }
             _ => {}
         }
@@ -216,7 +252,14 @@ impl Stall {
     fn of(sample: &Sample) -> Self {
         let label = |name: &str| sample.label(name).to_owned();
         let (process, server, lsu, reason) = (label("process"), label("server"), label("lsu"), label("reason"));
-        Self { process, server, lsu, reason, count: 0, seconds: 0.0 }
+        Self {
+            process,
+            server,
+            lsu,
+            reason,
+            count: 0,
+            seconds: 0.0,
+        }
     }
 
     fn key(&self) -> [&str; 4] {
@@ -229,7 +272,10 @@ impl Process {
         let find = |name: &str| samples.iter().find(|sample| sample.name == name);
         let value = |name: &str| find(name).map_or(0.0, |sample| sample.value);
         let process = find("vastost_start_time_seconds").map(|sample| sample.label("process").to_owned());
-        let (started, written) = (value("vastost_start_time_seconds"), value("vastost_written_time_seconds"));
+        let (started, written) = (
+            value("vastost_start_time_seconds"),
+            value("vastost_written_time_seconds"),
+        );
         Self {
             process: process.unwrap_or_default(),
             started: utc(whole(started)),
@@ -273,7 +319,11 @@ impl Operation {
     }
 
     fn finish(mut self, seconds: f64) -> Self {
-        let ms = |share| self.latency.quantile(share).map(|seconds| (seconds * 1e6).round() / 1e3);
+        let ms = |share| {
+            self.latency
+                .quantile(share)
+                .map(|seconds| (seconds * 1e6).round() / 1e3)
+        };
         (self.p50_ms, self.p99_ms) = (ms(0.5), ms(0.99));
         self.bytes_per_second = rate(self.bytes(), seconds);
         self
@@ -290,7 +340,11 @@ fn is_error(status: &str) -> bool {
 }
 
 fn rate(bytes: u64, seconds: f64) -> f64 {
-    if seconds > 0.0 { (bytes as f64 / seconds).round() } else { 0.0 }
+    if seconds > 0.0 {
+        (bytes as f64 / seconds).round()
+    } else {
+        0.0
+    }
 }
 
 /// Counters are whole numbers below 2^53, and what is none counts as nothing.
@@ -324,7 +378,9 @@ mod tests {
     #[test]
     fn requests_errors_and_latency_add_up_and_the_rate_is_over_the_process_s_life() {
         let reading = reading(4000, 140);
-        let [operation] = &reading.operations[..] else { panic!("one operation") };
+        let [operation] = &reading.operations[..] else {
+            panic!("one operation")
+        };
         assert_eq!((operation.requests, operation.errors), (6, 2));
         assert_eq!((operation.p50_ms, operation.p99_ms), (Some(500.0), Some(500.0)));
         assert_eq!((operation.bytes_per_second, operation.key.lsu.as_str()), (100.0, "l"));

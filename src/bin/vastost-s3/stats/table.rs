@@ -8,7 +8,12 @@ use crate::output::{human_size, line};
 /// Columns as wide as what is in them; the first `left` are aligned left, the others right.
 fn print_rows(left: usize, rows: &[Vec<String>]) -> Result<(), Box<dyn Error>> {
     let columns = rows.first().map_or(0, Vec::len);
-    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
+    let width = |at: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(at))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
     let widths: Vec<_> = (0..columns).map(|at| width(at).unwrap_or(0)).collect();
     rows.iter().try_for_each(|row| {
         let cells = row.iter().zip(&widths).enumerate();
@@ -21,32 +26,66 @@ fn print_rows(left: usize, rows: &[Vec<String>]) -> Result<(), Box<dyn Error>> {
 }
 
 pub fn print(reading: &Reading) -> Result<(), Box<dyn Error>> {
-    let titles =
-        ["PROCESS", "LSU", "ADDRESS", "OPERATION", "REQUESTS", "ERRORS", "RETRIES", "BYTES", "RATE", "P50", "P99"];
+    let titles = [
+        "PROCESS",
+        "LSU",
+        "ADDRESS",
+        "OPERATION",
+        "REQUESTS",
+        "ERRORS",
+        "RETRIES",
+        "BYTES",
+        "RATE",
+        "P50",
+        "P99",
+    ];
     let mut rows = vec![titles.map(ToOwned::to_owned).to_vec()];
     rows.extend(reading.operations.iter().map(operation));
     print_rows(4, &rows)?;
     if !reading.stalls.is_empty() {
         line("")?;
-        let mut rows = vec![["PROCESS", "LSU", "WAITED FOR", "TIMES", "SECONDS"].map(ToOwned::to_owned).to_vec()];
+        let mut rows = vec![
+            ["PROCESS", "LSU", "WAITED FOR", "TIMES", "SECONDS"]
+                .map(ToOwned::to_owned)
+                .to_vec(),
+        ];
         rows.extend(reading.stalls.iter().map(|stall| {
             let (process, lsu) = (stall.process.clone(), place(&stall.server, &stall.lsu));
-            vec![process, lsu, stall.reason.clone(), stall.count.to_string(), format!("{:.3}", stall.seconds)]
+            vec![
+                process,
+                lsu,
+                stall.reason.clone(),
+                stall.count.to_string(),
+                format!("{:.3}", stall.seconds),
+            ]
         }));
         print_rows(3, &rows)?;
     }
     if !reading.quarantines.is_empty() {
         line("")?;
-        let mut rows = vec![["PROCESS", "SERVER", "ADDRESS", "QUARANTINES"].map(ToOwned::to_owned).to_vec()];
+        let mut rows = vec![
+            ["PROCESS", "SERVER", "ADDRESS", "QUARANTINES"]
+                .map(ToOwned::to_owned)
+                .to_vec(),
+        ];
         rows.extend(reading.quarantines.iter().map(|quarantine| {
             let (process, server) = (quarantine.process.clone(), quarantine.server.clone());
-            vec![process, server, quarantine.address.clone(), quarantine.count.to_string()]
+            vec![
+                process,
+                server,
+                quarantine.address.clone(),
+                quarantine.count.to_string(),
+            ]
         }));
         print_rows(3, &rows)?;
     }
     if !reading.hedges.is_empty() {
         line("")?;
-        let mut rows = vec![["PROCESS", "SERVER", "OPERATION", "SECOND TRIES", "WON"].map(ToOwned::to_owned).to_vec()];
+        let mut rows = vec![
+            ["PROCESS", "SERVER", "OPERATION", "SECOND TRIES", "WON"]
+                .map(ToOwned::to_owned)
+                .to_vec(),
+        ];
         rows.extend(reading.hedges.iter().map(|hedges| {
             let (process, server, operation) = (&hedges.process, &hedges.server, &hedges.operation);
             let names = [process, server, operation].map(Clone::clone);
@@ -59,7 +98,11 @@ pub fn print(reading: &Reading) -> Result<(), Box<dyn Error>> {
 
 fn operation(operation: &Operation) -> Vec<String> {
     let key = &operation.key;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate for people"
+    )]
     let rate = format!("{}/s", human_size(operation.bytes_per_second as u64));
     let ms = |time: Option<f64>| time.map_or("-".into(), |ms| format!("{ms:.1} ms"));
     vec![
@@ -79,5 +122,9 @@ fn operation(operation: &Operation) -> Vec<String> {
 
 /// `server/lsu`, and the server alone for what concerns no LSU.
 fn place(server: &str, lsu: &str) -> String {
-    if lsu.is_empty() { server.to_owned() } else { format!("{server}/{lsu}") }
+    if lsu.is_empty() {
+        server.to_owned()
+    } else {
+        format!("{server}/{lsu}")
+    }
 }

@@ -55,14 +55,24 @@ pub fn audit(global: &Global, args: &VerifyAudit) -> Result<Ended, Box<dyn Error
     let cancel = Arc::new(AtomicBool::new(false));
     let from = std::mem::take(&mut state.checkpoint);
     let earlier_seconds = from.report.summary.seconds;
-    let mut watcher = Watcher { progress: progress(global, args, &lsus), comparison, file, state };
+    let mut watcher = Watcher {
+        progress: progress(global, args, &lsus),
+        comparison,
+        file,
+        state,
+    };
     let mut audited = run(&lsus, &options, from, &cancel, &mut |event| {
         watcher.take(event);
         if interrupt::check().is_err() {
             cancel.store(true, Ordering::Relaxed);
         }
     })?;
-    let Watcher { comparison, file, state, .. } = watcher;
+    let Watcher {
+        comparison,
+        file,
+        state,
+        ..
+    } = watcher;
     let report = &mut audited.report;
     report.summary.unverified.clear();
     if let Some(comparison) = comparison {
@@ -86,7 +96,10 @@ pub fn audit(global: &Global, args: &VerifyAudit) -> Result<Ended, Box<dyn Error
 fn end(lsus: &[Lsu], report: Report, mut file: Option<ResumeFile>, mut state: State) -> Result<Ended, Box<dyn Error>> {
     if let Some(file) = file.as_mut().filter(|_| !report.summary.interrupted) {
         // Whatever becomes of the report now, the same command makes it again without looking at anything twice.
-        state.checkpoint = Checkpoint { report: report.clone(), ..Checkpoint::default() };
+        state.checkpoint = Checkpoint {
+            report: report.clone(),
+            ..Checkpoint::default()
+        };
         if let Err(error) = file.save(&state) {
             complain(&error.to_string());
         }
@@ -96,8 +109,13 @@ fn end(lsus: &[Lsu], report: Report, mut file: Option<ResumeFile>, mut state: St
     {
         hint(&format!("the same command resumes the audit: it goes on from {name}"));
     }
-    let dead = report.findings.iter().filter(|f| f.class == Class::Unreadable && f.image.is_none());
-    let dead: Vec<_> = dead.map(|finding| format!("{}: {}", finding.lsu, finding.found)).collect();
+    let dead = report
+        .findings
+        .iter()
+        .filter(|f| f.class == Class::Unreadable && f.image.is_none());
+    let dead: Vec<_> = dead
+        .map(|finding| format!("{}: {}", finding.lsu, finding.found))
+        .collect();
     if dead.len() == lsus.len() && report.summary.lsus.values().all(|lsu| lsu.list_requests == 0) {
         return Err(format!("no LSU could be listed: {}", dead.join("; ")).into());
     }
@@ -136,12 +154,23 @@ fn expected(file: &Path, args: &VerifyAudit) -> Result<(Comparison, Option<Strin
     let expected = Expected::open(file, &volumes)?;
     let name = file.display();
     let text = |id: &[u8]| String::from_utf8_lossy(id).into_owned();
-    let unknown: Vec<_> = volumes.iter().filter(|id| !expected.has_volume(id)).map(|id| text(id)).collect();
+    let unknown: Vec<_> = volumes
+        .iter()
+        .filter(|id| !expected.has_volume(id))
+        .map(|id| text(id))
+        .collect();
     let why = if !unknown.is_empty() {
         let known: Vec<_> = expected.volumes().map(text).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let known = if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        };
         let plural = if unknown.len() == 1 { "" } else { "s" };
-        Some(format!("{name} has no fragment on volume{plural} {}; the volumes in it: {known}", unknown.join(", ")))
+        Some(format!(
+            "{name} has no fragment on volume{plural} {}; the volumes in it: {known}",
+            unknown.join(", ")
+        ))
     } else if expected.is_empty() {
         let skipped = expected.skipped();
         Some(format!(
@@ -176,14 +205,23 @@ fn fresh(catalog: &Catalog, args: &VerifyAudit, lsus: &[Lsu], level: Level) -> S
     summary.started = now_text();
     checkpoint.report.schema = REPORT_SCHEMA;
     let lsus = lsus.iter().map(|lsu| lsu.config().name.clone()).collect();
-    State { schema: 1, server: catalog.server().name.clone(), level, selection, lsus, checkpoint }
+    State {
+        schema: 1,
+        server: catalog.server().name.clone(),
+        level,
+        selection,
+        lsus,
+        checkpoint,
+    }
 }
 
 fn progress(global: &Global, args: &VerifyAudit, lsus: &[Lsu]) -> Progress {
     let selects = args.client.is_some() || args.image.is_some() || args.since.is_some() || args.until.is_some();
     // The figure that polls are answered from: good enough for the time left, and free.
     let known: Option<u64> = lsus.iter().map(|lsu| lsu.usage().map(|usage| usage.bytes)).sum();
-    let total = known.filter(|_| !selects).map(|bytes| bytes / args.shard.map_or(1, |shard| u64::from(shard.of)));
+    let total = known
+        .filter(|_| !selects)
+        .map(|bytes| bytes / args.shard.map_or(1, |shard| u64::from(shard.of)));
     Progress::new(global, "verify", total)
 }
 

@@ -37,7 +37,14 @@ pub struct Bin {
 }
 
 impl Unit {
-    const ALL: [Self; 6] = [Self::Day, Self::Week, Self::Month, Self::Year, Self::Decade, Self::Century];
+    const ALL: [Self; 6] = [
+        Self::Day,
+        Self::Week,
+        Self::Month,
+        Self::Year,
+        Self::Decade,
+        Self::Century,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -66,7 +73,9 @@ impl Unit {
         let years = |of: i16| Date::new(day.year() - day.year().rem_euclid(of), 1, 1).unwrap_or(day);
         match self {
             Self::Day => day,
-            Self::Week => day.checked_sub(i64::from(day.weekday().to_monday_zero_offset()).days()).unwrap_or(day),
+            Self::Week => day
+                .checked_sub(i64::from(day.weekday().to_monday_zero_offset()).days())
+                .unwrap_or(day),
             Self::Month => day.first_of_month(),
             Self::Year => day.first_of_year(),
             Self::Decade => years(10),
@@ -107,14 +116,23 @@ impl Bins {
         }
         let (first, last) = (*days.first_key_value()?.0, *days.last_key_value()?.0);
         let span = first.duration_until(last).as_hours() / 24 + 1;
-        let unit = Unit::ALL.into_iter().find(|unit| span / unit.days() <= BINS_MAX).unwrap_or(Unit::Century);
+        let unit = Unit::ALL
+            .into_iter()
+            .find(|unit| span / unit.days() <= BINS_MAX)
+            .unwrap_or(Unit::Century);
         let mut sums: BTreeMap<Date, States> = BTreeMap::new();
         for (day, states) in days {
             words::add(sums.entry(unit.start(day)).or_default(), &states);
         }
         let starts = std::iter::successors(Some(unit.start(first)), |start| unit.next(*start));
-        let bin = |start: Date| Bin { label: unit.label(start), states: sums.remove(&start).unwrap_or_default() };
-        Some(Self { unit, bins: starts.take_while(|start| *start <= last).map(bin).collect() })
+        let bin = |start: Date| Bin {
+            label: unit.label(start),
+            states: sums.remove(&start).unwrap_or_default(),
+        };
+        Some(Self {
+            unit,
+            bins: starts.take_while(|start| *start <= last).map(bin).collect(),
+        })
     }
 }
 
@@ -135,10 +153,19 @@ mod tests {
     use super::*;
 
     fn bins(days: &[&str]) -> Option<Bins> {
-        let states = States { good: Count { images: 1, bytes: 10 }, ..States::default() };
+        let states = States {
+            good: Count { images: 1, bytes: 10 },
+            ..States::default()
+        };
         let days = days.iter().map(|day| ((*day).to_owned(), states)).collect();
         let mut report = Report::default();
-        report.summary.lsus.insert("a".into(), LsuSummary { days, ..LsuSummary::default() });
+        report.summary.lsus.insert(
+            "a".into(),
+            LsuSummary {
+                days,
+                ..LsuSummary::default()
+            },
+        );
         Bins::of(&report)
     }
 
@@ -151,9 +178,18 @@ mod tests {
     #[test]
     fn bars_become_wider_with_the_span_and_lose_no_image() {
         assert_eq!(shape(&["20261122"]), (Unit::Day, 1, "2026-11-22".into(), 1));
-        assert_eq!(shape(&["20261101", "20261122"]), (Unit::Day, 22, "2026-11-01".into(), 2));
-        assert_eq!(shape(&["20221014", "20261122"]), (Unit::Week, 215, "2022-10-10".into(), 2));
-        assert_eq!(shape(&["20161122", "20261122"]), (Unit::Month, 121, "2016-11".into(), 2));
+        assert_eq!(
+            shape(&["20261101", "20261122"]),
+            (Unit::Day, 22, "2026-11-01".into(), 2)
+        );
+        assert_eq!(
+            shape(&["20221014", "20261122"]),
+            (Unit::Week, 215, "2022-10-10".into(), 2)
+        );
+        assert_eq!(
+            shape(&["20161122", "20261122"]),
+            (Unit::Month, 121, "2016-11".into(), 2)
+        );
         assert_eq!(shape(&["19700101", "20261122"]), (Unit::Year, 57, "1970".into(), 2));
         assert_eq!(shape(&["19700101", "99991230"]), (Unit::Century, 81, "1900".into(), 2));
     }
@@ -161,7 +197,10 @@ mod tests {
     #[test]
     fn days_without_images_have_empty_bars() {
         let bins = bins(&["20261120", "20261122"]).unwrap();
-        assert_eq!(bins.bins.iter().map(|bin| bin.states.good.images).collect::<Vec<_>>(), [1, 0, 1]);
+        assert_eq!(
+            bins.bins.iter().map(|bin| bin.states.good.images).collect::<Vec<_>>(),
+            [1, 0, 1]
+        );
     }
 
     #[test]

@@ -18,8 +18,12 @@ const LABELS_MAX: usize = 9;
 const TICKS_MAX: u64 = 5;
 
 /// The states from the bottom up, with the names that the style sheet colours them by.
-pub const STATES: [(&str, &str); 4] =
-    [("good", "Good"), ("pending", "Pending"), ("deleting", "Being deleted"), ("damaged", "Damaged")];
+pub const STATES: [(&str, &str); 4] = [
+    ("good", "Good"),
+    ("pending", "Pending"),
+    ("deleting", "Being deleted"),
+    ("damaged", "Damaged"),
+];
 
 /// What the height of a bar means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +79,12 @@ pub fn count(states: &States, name: &str) -> Count {
 
 /// The picture. Every label is ours or a date, so nothing needs escaping.
 pub fn svg(bins: &Bins, measure: Measure) -> String {
-    let total =
-        |bin: &Bin| STATES.iter().map(|(name, _)| measure.of(count(&bin.states, name))).fold(0, u64::saturating_add);
+    let total = |bin: &Bin| {
+        STATES
+            .iter()
+            .map(|(name, _)| measure.of(count(&bin.states, name)))
+            .fold(0, u64::saturating_add)
+    };
     let max = bins.bins.iter().map(total).max().unwrap_or(0).max(1);
     let step = measure.step(max);
     let top = max.div_ceil(step).saturating_mul(step);
@@ -179,13 +187,22 @@ mod tests {
     use super::*;
 
     fn bins(states: Vec<States>) -> Bins {
-        let bin = |states| Bin { label: "2026-11-22".into(), states };
-        Bins { unit: Unit::Day, bins: states.into_iter().map(bin).collect() }
+        let bin = |states| Bin {
+            label: "2026-11-22".into(),
+            states,
+        };
+        Bins {
+            unit: Unit::Day,
+            bins: states.into_iter().map(bin).collect(),
+        }
     }
 
     #[test]
     fn grid_lines_are_round_and_few() {
-        assert_eq!([1, 5, 6, 49, 51, 4000].map(|max| Measure::Images.step(max)), [1, 1, 2, 10, 20, 1000]);
+        assert_eq!(
+            [1, 5, 6, 49, 51, 4000].map(|max| Measure::Images.step(max)),
+            [1, 1, 2, 10, 20, 1000]
+        );
         assert_eq!(Measure::Bytes.step(5 << 30), 1 << 30);
         assert_eq!(Measure::Bytes.step(6 << 30), 2 << 30);
         for max in [1, u64::MAX / 2, u64::MAX] {
@@ -204,7 +221,11 @@ mod tests {
     #[test]
     fn one_damaged_image_among_thousands_is_seen() {
         let count = |images| Count { images, bytes: images };
-        let states = States { good: count(100_000), damaged: count(1), ..States::default() };
+        let states = States {
+            good: count(100_000),
+            damaged: count(1),
+            ..States::default()
+        };
         let svg = svg(&bins(vec![states]), Measure::Images);
         let damaged = svg.split("<rect class=\"damaged\"").nth(1).unwrap();
         assert!(damaged.contains("height=\"2.50\""), "{damaged}");

@@ -9,13 +9,22 @@ use crate::output::counted;
 /// without images is as it should be.
 pub fn unverified(report: &Report, lsus: &[Lsu], allow_empty: bool) -> Vec<String> {
     let summary = &report.summary;
-    let listed = summary.lsus.iter().filter(|(name, _)| !could_not_be_listed(report, name));
-    let mut sentences: Vec<_> = listed.clone().filter_map(|(name, lsu)| lost_records(name, lsu)).collect();
+    let listed = summary
+        .lsus
+        .iter()
+        .filter(|(name, _)| !could_not_be_listed(report, name));
+    let mut sentences: Vec<_> = listed
+        .clone()
+        .filter_map(|(name, lsu)| lost_records(name, lsu))
+        .collect();
     if selects(&summary.selection) {
         if listed.clone().all(|(name, lsu)| !has_any(report, name, lsu)) && listed.clone().next().is_some() {
             let names: Vec<_> = listed.map(|(name, _)| name.as_str()).collect();
             let plural = if names.len() == 1 { "" } else { "s" };
-            sentences.push(format!("no image in LSU{plural} {} is one that was asked for", names.join(", ")));
+            sentences.push(format!(
+                "no image in LSU{plural} {} is one that was asked for",
+                names.join(", ")
+            ));
         }
         return sentences;
     }
@@ -51,24 +60,42 @@ fn lost_records(name: &str, lsu: &LsuSummary) -> Option<String> {
 }
 
 fn selects(selection: &Selection) -> bool {
-    let Selection { client, image, since, until, .. } = selection;
+    let Selection {
+        client,
+        image,
+        since,
+        until,
+        ..
+    } = selection;
     client.is_some() || image.is_some() || since.is_some() || until.is_some()
 }
 
 /// Images with a sidecar.
 fn complete(lsu: &LsuSummary) -> u64 {
     let states = &lsu.states;
-    states.good.images.saturating_add(states.damaged.images).saturating_add(states.deleting.images)
+    states
+        .good
+        .images
+        .saturating_add(states.damaged.images)
+        .saturating_add(states.deleting.images)
 }
 
 /// True when anything of the selection was seen, if only what is left of an image.
 fn has_any(report: &Report, name: &str, lsu: &LsuSummary) -> bool {
-    let found = || report.findings.iter().any(|finding| finding.lsu == name && finding.class != Class::StoreOnly);
+    let found = || {
+        report
+            .findings
+            .iter()
+            .any(|finding| finding.lsu == name && finding.class != Class::StoreOnly)
+    };
     complete(lsu) > 0 || lsu.states.pending.images > 0 || lsu.unrecorded > 0 || lsu.elsewhere || found()
 }
 
 fn could_not_be_listed(report: &Report, name: &str) -> bool {
-    report.findings.iter().any(|f| f.class == Class::Unreadable && f.image.is_none() && f.lsu == name)
+    report
+        .findings
+        .iter()
+        .any(|f| f.class == Class::Unreadable && f.image.is_none() && f.lsu == name)
 }
 
 #[cfg(test)]
@@ -94,8 +121,11 @@ mod tests {
         let empty = report(|_, _| {});
         assert!(said(&empty, false).contains("no image is in LSU nightly; --allow-empty"));
         assert_eq!(said(&empty, true), "");
-        let fill: [fn(&mut LsuSummary); 3] =
-            [|lsu| lsu.states.good.images = 1, |lsu| lsu.states.pending.images = 1, |lsu| lsu.elsewhere = true];
+        let fill: [fn(&mut LsuSummary); 3] = [
+            |lsu| lsu.states.good.images = 1,
+            |lsu| lsu.states.pending.images = 1,
+            |lsu| lsu.elsewhere = true,
+        ];
         for fill in fill {
             assert_eq!(said(&report(|lsu, _| fill(lsu)), false), "");
         }

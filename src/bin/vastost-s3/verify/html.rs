@@ -31,7 +31,10 @@ pub fn page(report: &Report) -> String {
         "css" => STYLE.trim_end().to_owned(),
         "js" => SCRIPT.trim_end().to_owned(),
         "title" => escape(&format!("Image audit of {}: {}", summary.server, verdict.line)),
-        "where" => escape(&format!("{} at {}, {}", summary.server, summary.endpoint, summary.finished)),
+        "where" => escape(&format!(
+            "{} at {}, {}",
+            summary.server, summary.endpoint, summary.finished
+        )),
         "mood" => mood.to_owned(),
         "verdict" => escape(&verdict.line),
         "verdict_more" => escape(&verdict.more),
@@ -43,9 +46,10 @@ pub fn page(report: &Report) -> String {
         "charts" => charts(report),
         "findings" => findings(report),
         "data" => data(report),
-        "footer" => {
-            escape(&format!("Made by {}. All times are UTC. docs/verify.md explains every class.", summary.tool))
-        }
+        "footer" => escape(&format!(
+            "Made by {}. All times are UTC. docs/verify.md explains every class.",
+            summary.tool
+        )),
         _ => String::new(),
     })
 }
@@ -56,7 +60,9 @@ fn fill(template: &str, value: impl Fn(&str) -> String) -> String {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {
         page.push_str(before);
-        let Some((name, following)) = after.split_once("}}") else { break };
+        let Some((name, following)) = after.split_once("}}") else {
+            break;
+        };
         page.push_str(&value(name));
         rest = following;
     }
@@ -81,8 +87,15 @@ fn escape(text: &str) -> String {
 
 /// What could not be looked at or verified.
 fn notes(report: &Report) -> String {
-    let items: String = words::notes(report).iter().map(|note| format!("<li>{}</li>", escape(note))).collect();
-    if items.is_empty() { items } else { format!("<ul>{items}</ul>") }
+    let items: String = words::notes(report)
+        .iter()
+        .map(|note| format!("<li>{}</li>", escape(note)))
+        .collect();
+    if items.is_empty() {
+        items
+    } else {
+        format!("<ul>{items}</ul>")
+    }
 }
 
 fn figures(report: &Report) -> String {
@@ -96,8 +109,16 @@ fn figures(report: &Report) -> String {
     text.push_str(&figure("damaged", "damaged", total.damaged));
     text.push_str(&figure("pending", "pending", total.pending));
     text.push_str(&figure("deleting", "being deleted", total.deleting));
-    let read = report.summary.lsus.values().map(|lsu| lsu.bytes_read).fold(0, u64::saturating_add);
-    text.push_str(&format!("<li><b>{}</b><span>of images read<br>and checked</span></li>", human_size(read)));
+    let read = report
+        .summary
+        .lsus
+        .values()
+        .map(|lsu| lsu.bytes_read)
+        .fold(0, u64::saturating_add);
+    text.push_str(&format!(
+        "<li><b>{}</b><span>of images read<br>and checked</span></li>",
+        human_size(read)
+    ));
     text
 }
 
@@ -152,10 +173,25 @@ fn lsus(report: &Report) -> String {
     for finding in &report.findings {
         *found.entry(&finding.lsu).or_default() += 1;
     }
-    let rows: String =
-        summary.lsus.iter().map(|(name, lsu)| lsu_row(name, lsu, found.get(name.as_str()).copied())).collect();
-    let heads = ["Good", "Damaged", "Pending", "Being deleted", "Findings", "Foreign keys", "List requests", "Read"];
-    let heads: String = heads.iter().map(|head| format!("<th scope=\"col\" class=\"number\">{head}</th>")).collect();
+    let rows: String = summary
+        .lsus
+        .iter()
+        .map(|(name, lsu)| lsu_row(name, lsu, found.get(name.as_str()).copied()))
+        .collect();
+    let heads = [
+        "Good",
+        "Damaged",
+        "Pending",
+        "Being deleted",
+        "Findings",
+        "Foreign keys",
+        "List requests",
+        "Read",
+    ];
+    let heads: String = heads
+        .iter()
+        .map(|head| format!("<th scope=\"col\" class=\"number\">{head}</th>"))
+        .collect();
     format!(
         "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">LSU</th><th scope=\"col\">Bucket</th>{heads}</tr></thead>\n\
          <tbody>{rows}</tbody></table></div>"
@@ -163,10 +199,22 @@ fn lsus(report: &Report) -> String {
 }
 
 fn lsu_row(name: &str, lsu: &LsuSummary, findings: Option<u64>) -> String {
-    let place = if lsu.prefix.is_empty() { lsu.bucket.clone() } else { format!("{}/{}", lsu.bucket, lsu.prefix) };
+    let place = if lsu.prefix.is_empty() {
+        lsu.bucket.clone()
+    } else {
+        format!("{}/{}", lsu.bucket, lsu.prefix)
+    };
     let count = |count: Count, bad: bool| {
-        let class = if bad && count.images > 0 { "number bad" } else { "number" };
-        let bytes = if count.images > 0 { format!("<br>{}", human_size(count.bytes)) } else { String::new() };
+        let class = if bad && count.images > 0 {
+            "number bad"
+        } else {
+            "number"
+        };
+        let bytes = if count.images > 0 {
+            format!("<br>{}", human_size(count.bytes))
+        } else {
+            String::new()
+        };
         format!("<td class=\"{class}\">{}{bytes}</td>", grouped(count.images))
     };
     let number = |text: String| format!("<td class=\"number\">{text}</td>");
@@ -187,14 +235,20 @@ fn lsu_row(name: &str, lsu: &LsuSummary, findings: Option<u64>) -> String {
 }
 
 fn charts(report: &Report) -> String {
-    let Some(bins) = Bins::of(report) else { return "<p class=\"empty\">No images, so no pictures.</p>".into() };
+    let Some(bins) = Bins::of(report) else {
+        return "<p class=\"empty\">No images, so no pictures.</p>".into();
+    };
     let unit = bins.unit.name();
-    let legend: String =
-        STATES.iter().map(|(class, label)| format!("<li><i class=\"{class}\"></i>{label}</li>")).collect();
+    let legend: String = STATES
+        .iter()
+        .map(|(class, label)| format!("<li><i class=\"{class}\"></i>{label}</li>"))
+        .collect();
     let mut text = format!("<ul class=\"legend\">{legend}</ul>\n");
     for measure in [Measure::Images, Measure::Bytes] {
         let (name, picture) = (measure.name(), chart::svg(&bins, measure));
-        text.push_str(&format!("<h3>{name} by {unit}</h3>\n<div class=\"chart scroll\">{picture}</div>\n"));
+        text.push_str(&format!(
+            "<h3>{name} by {unit}</h3>\n<div class=\"chart scroll\">{picture}</div>\n"
+        ));
     }
     text.push_str(&figures_by_date(&bins));
     text
@@ -202,17 +256,32 @@ fn charts(report: &Report) -> String {
 
 /// The pictures' figures for those who cannot see them.
 fn figures_by_date(bins: &Bins) -> String {
-    let heads: String =
-        STATES.iter().map(|(_, label)| format!("<th scope=\"col\" class=\"number\">{label}</th>")).collect();
+    let heads: String = STATES
+        .iter()
+        .map(|(_, label)| format!("<th scope=\"col\" class=\"number\">{label}</th>"))
+        .collect();
     let row = |bin: &super::bins::Bin| {
         let cells = STATES.iter().map(|(name, _)| {
             let count = chart::count(&bin.states, name);
-            let text = if count.images == 0 { "–".into() } else { words::counted_size(count) };
+            let text = if count.images == 0 {
+                "–".into()
+            } else {
+                words::counted_size(count)
+            };
             format!("<td class=\"number\">{text}</td>")
         });
-        format!("<tr><th scope=\"row\">{}</th>{}</tr>\n", bin.label, cells.collect::<String>())
+        format!(
+            "<tr><th scope=\"row\">{}</th>{}</tr>\n",
+            bin.label,
+            cells.collect::<String>()
+        )
     };
-    let rows: String = bins.bins.iter().filter(|bin| all(&bin.states).images > 0).map(row).collect();
+    let rows: String = bins
+        .bins
+        .iter()
+        .filter(|bin| all(&bin.states).images > 0)
+        .map(row)
+        .collect();
     format!(
         "<details><summary>The figures as a table</summary><div class=\"scroll\"><table>\
          <thead><tr><th scope=\"col\">From</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div></details>"
@@ -225,9 +294,18 @@ fn findings(report: &Report) -> String {
         return "<p class=\"empty\">None.</p>".into();
     }
     let option = |value: &str, label: &str| format!("<option value=\"{}\">{}</option>", escape(value), escape(label));
-    let classes = report.summary.classes.keys().map(|class| option(class.name(), class.name())).collect::<String>();
+    let classes = report
+        .summary
+        .classes
+        .keys()
+        .map(|class| option(class.name(), class.name()))
+        .collect::<String>();
     let names = lsu_names(report);
-    let lsus = names.iter().enumerate().map(|(index, name)| option(&index.to_string(), name)).collect::<String>();
+    let lsus = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| option(&index.to_string(), name))
+        .collect::<String>();
     let columns = [
         ("severity", "Severity"),
         ("class", "Class"),
@@ -283,7 +361,15 @@ fn data(report: &Report) -> String {
         });
         let class = Class::ALL.iter().position(|known| *known == finding.class);
         let lsu = lsus.binary_search(&finding.lsu.as_str()).ok();
-        rows.push(json!([class, lsu, finding.image, finding.key, finding.expected, finding.found, told]));
+        rows.push(json!([
+            class,
+            lsu,
+            finding.image,
+            finding.key,
+            finding.expected,
+            finding.found,
+            told
+        ]));
     }
     let classes = Class::ALL.map(|class| [class.name(), words::severity(class.severity())]);
     let document = json!({ "classes": classes, "lsus": lsus, "advice": advice, "rows": rows });
@@ -292,7 +378,9 @@ fn data(report: &Report) -> String {
 
 /// JSON that no HTML parser can mistake for the end of its element; the escapes are JSON's own.
 fn script_safe(json: &str) -> String {
-    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    json.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
 }
 
 #[cfg(test)]

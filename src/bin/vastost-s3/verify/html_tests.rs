@@ -7,11 +7,23 @@ const NASTY: &str = "</script><script>alert('1')</script>{{js}}&\"\u{2028}";
 fn finding(class: Class, lsu: &str, text: &str) -> Finding {
     let text = || text.to_owned();
     let (severity, lsu) = (class.severity(), lsu.to_owned());
-    Finding { class, severity, lsu, image: Some(text()), key: None, expected: text(), found: text(), advice: text() }
+    Finding {
+        class,
+        severity,
+        lsu,
+        image: Some(text()),
+        key: None,
+        expected: text(),
+        found: text(),
+        advice: text(),
+    }
 }
 
 fn report(findings: Vec<Finding>) -> Report {
-    let mut report = Report { findings, ..Report::default() };
+    let mut report = Report {
+        findings,
+        ..Report::default()
+    };
     report.seal();
     report
 }
@@ -24,7 +36,10 @@ fn embedded(page: &str) -> serde_json::Value {
 
 #[test]
 fn findings_reach_the_page_with_their_words() {
-    let report = report(vec![finding(Class::StoreOnly, "b", "x"), finding(Class::DataSize, "a", "y")]);
+    let report = report(vec![
+        finding(Class::StoreOnly, "b", "x"),
+        finding(Class::DataSize, "a", "y"),
+    ]);
     let data = embedded(&page(&report));
     assert_eq!(data["lsus"], json!(["a", "b"]));
     assert_eq!(data["rows"][0], json!([1, 0, "y", null, "y", "y", 0]));
@@ -36,18 +51,33 @@ fn findings_reach_the_page_with_their_words() {
 fn text_of_the_report_never_becomes_markup() {
     let mut report = report(vec![finding(Class::DataMissing, NASTY, NASTY)]);
     let summary = &mut report.summary;
-    for text in
-        [&mut summary.tool, &mut summary.server, &mut summary.endpoint, &mut summary.started, &mut summary.finished]
-    {
+    for text in [
+        &mut summary.tool,
+        &mut summary.server,
+        &mut summary.endpoint,
+        &mut summary.started,
+        &mut summary.finished,
+    ] {
         *text = NASTY.into();
     }
     summary.selection.client = Some(NASTY.into());
     let (bucket, notes) = (NASTY.to_owned(), vec![NASTY.to_owned()]);
-    summary.lsus.insert(NASTY.into(), LsuSummary { bucket, notes, ..LsuSummary::default() });
+    summary.lsus.insert(
+        NASTY.into(),
+        LsuSummary {
+            bucket,
+            notes,
+            ..LsuSummary::default()
+        },
+    );
     let page = page(&report);
     assert_eq!(page.matches("<script").count(), 2);
     assert_eq!(page.matches("</script>").count(), 2);
-    assert_eq!(page.matches("\"use strict\"").count(), 1, "what is put in is not filled in again");
+    assert_eq!(
+        page.matches("\"use strict\"").count(),
+        1,
+        "what is put in is not filled in again"
+    );
     assert_eq!(embedded(&page)["rows"][0][2], NASTY);
 }
 
@@ -63,11 +93,30 @@ fn a_report_without_findings_says_that_nothing_is_wrong() {
 #[test]
 fn the_page_names_nothing_that_lies_elsewhere() {
     let mut report = report(Class::ALL.map(|class| finding(class, "a", "x")).to_vec());
-    let states = States { good: Count { images: 1, bytes: 1 }, ..States::default() };
+    let states = States {
+        good: Count { images: 1, bytes: 1 },
+        ..States::default()
+    };
     let days = BTreeMap::from([("20261122".to_owned(), states)]);
-    report.summary.lsus.insert("a".into(), LsuSummary { states, days, ..LsuSummary::default() });
+    report.summary.lsus.insert(
+        "a".into(),
+        LsuSummary {
+            states,
+            days,
+            ..LsuSummary::default()
+        },
+    );
     let page = page(&report);
-    for elsewhere in ["http:", "https:", "src=", "url(", "@import", "fetch(", "XMLHttpRequest", "innerHTML"] {
+    for elsewhere in [
+        "http:",
+        "https:",
+        "src=",
+        "url(",
+        "@import",
+        "fetch(",
+        "XMLHttpRequest",
+        "innerHTML",
+    ] {
         assert!(!page.contains(elsewhere), "{elsewhere}");
     }
     assert!(page.contains("default-src 'none'"));
@@ -75,7 +124,10 @@ fn the_page_names_nothing_that_lies_elsewhere() {
 
 #[test]
 fn counts_by_class_come_with_errors_first() {
-    let report = report(vec![finding(Class::OrphanData, "a", "x"), finding(Class::NetbackupOnly, "a", "x")]);
+    let report = report(vec![
+        finding(Class::OrphanData, "a", "x"),
+        finding(Class::NetbackupOnly, "a", "x"),
+    ]);
     let page = page(&report);
     let at = |class: &str| page.find(&format!("data-class=\"{class}\"")).unwrap();
     assert!(at("netbackup-only") < at("orphan-data"));

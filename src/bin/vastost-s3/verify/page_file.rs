@@ -38,7 +38,9 @@ impl PageFile {
         let Self { name, draft } = self;
         let written = draft.file().and_then(|mut file| file.write_all(page.as_bytes()));
         let placed = written.and_then(|()| draft.replace());
-        placed.map(drop).map_err(|error| format!("write {name}: {error}").into())
+        placed
+            .map(drop)
+            .map_err(|error| format!("write {name}: {error}").into())
     }
 }
 

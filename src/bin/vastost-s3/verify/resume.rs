@@ -71,16 +71,29 @@ impl ResumeFile {
             match opened.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(format!("{name} is in use: another audit that is running notes its state there").into());
+                    return Err(
+                        format!("{name} is in use: another audit that is running notes its state there").into(),
+                    );
                 }
                 Err(TryLockError::Error(error)) => {
-                    complain(&format!("{name} cannot be locked ({error}): make sure that no other audit uses it"));
+                    complain(&format!(
+                        "{name} cannot be locked ({error}): make sure that no other audit uses it"
+                    ));
                 }
             }
             // The one who had the lock may have put another file in its place.
             if is_at(&opened, &path) {
-                let len = opened.metadata().map_err(|error| format!("open {name}: {error}"))?.len();
-                return Ok(Self { name, path, file: opened, is_noted: len > 0, not_before: Instant::now() });
+                let len = opened
+                    .metadata()
+                    .map_err(|error| format!("open {name}: {error}"))?
+                    .len();
+                return Ok(Self {
+                    name,
+                    path,
+                    file: opened,
+                    is_noted: len > 0,
+                    not_before: Instant::now(),
+                });
             }
         }
         Err(format!("{name} is being replaced again and again by somebody else").into())
@@ -90,7 +103,10 @@ impl ResumeFile {
     pub fn load(&mut self, wanted: &State) -> Result<Option<State>, Box<dyn Error>> {
         let name = &self.name;
         let mut text = Vec::new();
-        (&self.file).take(SIZE_MAX + 1).read_to_end(&mut text).map_err(|error| format!("read {name}: {error}"))?;
+        (&self.file)
+            .take(SIZE_MAX + 1)
+            .read_to_end(&mut text)
+            .map_err(|error| format!("read {name}: {error}"))?;
         if text.len() as u64 > SIZE_MAX {
             return Err(format!("{name} has more than {SIZE_MAX} bytes, so it is no file of `verify --resume`").into());
         }
@@ -100,7 +116,9 @@ impl ResumeFile {
         let saved: State = serde_json::from_slice(&text)
             .map_err(|error| format!("{name} is no file of `verify --resume`: {error}"))?;
         if !saved.is_of(wanted) {
-            return Err(format!("{name} is of another audit: of other LSUs, another level or another selection").into());
+            return Err(
+                format!("{name} is of another audit: of other LSUs, another level or another selection").into(),
+            );
         }
         Ok(Some(saved))
     }
@@ -113,7 +131,9 @@ impl ResumeFile {
     /// Notes how far the audit is.
     pub fn save(&mut self, state: &State) -> Result<(), Box<dyn Error>> {
         let began = Instant::now();
-        let saved = self.replace(state).map_err(|error| format!("write {}: {error}", self.name).into());
+        let saved = self
+            .replace(state)
+            .map_err(|error| format!("write {}: {error}", self.name).into());
         self.not_before = Instant::now() + (began.elapsed() * SHARE).min(Duration::from_secs(600));
         saved
     }
@@ -158,9 +178,19 @@ impl Drop for ResumeFile {
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     // Looked at a moment ago, but another one may stand there now: no pipe keeps us waiting, no link leads us away.
-    options.read(true).write(true).create(true).truncate(false).mode(MODE).custom_flags(O_NOFOLLOW | O_NONBLOCK);
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(MODE)
+        .custom_flags(O_NOFOLLOW | O_NONBLOCK);
     let file = options.open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("a regular file is needed")) }
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("a regular file is needed"))
+    }
 }
 
 /// True when that file is what stands at the path.
@@ -188,7 +218,9 @@ mod tests {
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(folder).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+        entries
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect()
     }
 
     #[test]
@@ -233,7 +265,13 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("nowhere", &link).unwrap();
         let pipe = folder.path().join("pipe");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&pipe)
+                .status()
+                .unwrap()
+                .success()
+        );
         for refused in [Path::new("/dev/full"), folder.path(), &link, &pipe] {
             assert!(ResumeFile::open(refused).is_err(), "{refused:?}");
         }

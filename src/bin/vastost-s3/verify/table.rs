@@ -19,7 +19,15 @@ type Done = Result<(), Box<dyn Error>>;
 pub fn print(global: &Global, report: &Report) -> Done {
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     // Every piece of them was made printable.
-    lines(report, Style { colour, quiet: global.quiet }).iter().try_for_each(|text| painted(text))
+    lines(
+        report,
+        Style {
+            colour,
+            quiet: global.quiet,
+        },
+    )
+    .iter()
+    .try_for_each(|text| painted(text))
 }
 
 #[derive(Clone, Copy, Default)]
@@ -30,7 +38,11 @@ struct Style {
 
 impl Style {
     fn paint(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     fn severity(self, severity: Severity, text: &str) -> String {
@@ -59,12 +71,21 @@ fn head(report: &Report, style: Style, lines: &mut Vec<String>) {
         Mood::Warning => "1;33",
         Mood::Error => "1;31",
     };
-    lines.push(format!("{}: {}", style.paint(code, &verdict.line), verdict.more.replacen("Looked", "looked", 1)));
+    lines.push(format!(
+        "{}: {}",
+        style.paint(code, &verdict.line),
+        verdict.more.replacen("Looked", "looked", 1)
+    ));
     let chosen = words::chosen(&summary.selection);
-    let chosen: String =
-        chosen.iter().map(|(name, value)| format!(", {} {}", name.to_lowercase(), safe(value))).collect();
+    let chosen: String = chosen
+        .iter()
+        .map(|(name, value)| format!(", {} {}", name.to_lowercase(), safe(value)))
+        .collect();
     let (server, took) = (safe(&summary.server), duration(summary.seconds));
-    lines.push(format!("{server}, level {}{chosen}, {took}", words::level(summary.level)));
+    lines.push(format!(
+        "{server}, level {}{chosen}, {took}",
+        words::level(summary.level)
+    ));
     lines.extend(words::notes(report).iter().map(|note| safe(note)));
 }
 
@@ -90,7 +111,11 @@ fn lsus(report: &Report, style: Style, lines: &mut Vec<String>) {
     for (name, lsu) in lsus {
         let states = &lsu.states;
         let damaged = format!("{:>7}", grouped(states.damaged.images));
-        let damaged = if states.damaged.images > 0 { style.paint("31", &damaged) } else { damaged };
+        let damaged = if states.damaged.images > 0 {
+            style.paint("31", &damaged)
+        } else {
+            damaged
+        };
         lines.push(format!(
             "{:<name_width$}  {:<place_width$}  {:>9}  {:>10}  {damaged}  {:>7}  {:>8}  {:>10}",
             safe(name),
@@ -111,11 +136,19 @@ fn classes(report: &Report, style: Style, lines: &mut Vec<String>) {
         return;
     }
     lines.push(String::new());
-    lines.push(format!("{:<8}  {:<17}  {:>8}  MEANING", "SEVERITY", "CLASS", "FINDINGS"));
+    lines.push(format!(
+        "{:<8}  {:<17}  {:>8}  MEANING",
+        "SEVERITY", "CLASS", "FINDINGS"
+    ));
     for (class, number) in classes {
         let worst = report.severity(*class);
         let severity = style.severity(worst, &format!("{:<8}", words::severity(worst)));
-        lines.push(format!("{severity}  {:<17}  {:>8}  {}", class.name(), grouped(*number), meaning(*class)));
+        lines.push(format!(
+            "{severity}  {:<17}  {:>8}  {}",
+            class.name(),
+            grouped(*number),
+            meaning(*class)
+        ));
     }
 }
 
@@ -124,7 +157,10 @@ fn classes(report: &Report, style: Style, lines: &mut Vec<String>) {
 fn findings(report: &Report, style: Style, lines: &mut Vec<String>) {
     let mut groups: BTreeMap<_, Vec<&Finding>> = BTreeMap::new();
     for finding in &report.findings {
-        groups.entry((finding.severity, finding.class, finding.advice.as_str())).or_default().push(finding);
+        groups
+            .entry((finding.severity, finding.class, finding.advice.as_str()))
+            .or_default()
+            .push(finding);
     }
     let share = LISTED_MAX / groups.len().max(1);
     let mut unlisted = 0;
@@ -135,8 +171,11 @@ fn findings(report: &Report, style: Style, lines: &mut Vec<String>) {
             lines.push(format!("{word} {}: {}", style.paint("1", class.name()), safe(advice)));
         }
         for finding in findings.iter().take(share) {
-            let lead =
-                if style.quiet { format!("{} {} ", words::severity(severity), class.name()) } else { "  ".into() };
+            let lead = if style.quiet {
+                format!("{} {} ", words::severity(severity), class.name())
+            } else {
+                "  ".into()
+            };
             lines.push(lead + &one(finding));
         }
         let more = findings.len().saturating_sub(share);
@@ -191,7 +230,10 @@ mod tests {
             advice: advice.into(),
         };
         let states = States {
-            good: Count { images: 1234, bytes: 1 << 40 },
+            good: Count {
+                images: 1234,
+                bytes: 1 << 40,
+            },
             damaged: Count { images: 2, bytes: 1 },
             ..States::default()
         };
@@ -200,10 +242,18 @@ mod tests {
             finding(Class::DataSize, "a", "back up again"),
             finding(Class::DataSize, "b", "back up again"),
         ];
-        let mut report = Report { findings, ..Report::default() };
+        let mut report = Report {
+            findings,
+            ..Report::default()
+        };
         report.summary.lsus.insert(
             "nightly".into(),
-            LsuSummary { bucket: "nightly".into(), prefix: "site/".into(), states, ..LsuSummary::default() },
+            LsuSummary {
+                bucket: "nightly".into(),
+                prefix: "site/".into(),
+                states,
+                ..LsuSummary::default()
+            },
         );
         report.seal();
         report
@@ -230,22 +280,45 @@ mod tests {
     #[test]
     fn nothing_from_the_store_can_command_the_terminal() {
         let plain = lines(&report(), Style::default()).join("\n");
-        assert!(!plain.contains('\x1b') && plain.contains("12 bytes\u{fffd}[2J"), "{plain}");
-        let coloured = lines(&report(), Style { colour: true, quiet: false }).join("\n");
+        assert!(
+            !plain.contains('\x1b') && plain.contains("12 bytes\u{fffd}[2J"),
+            "{plain}"
+        );
+        let coloured = lines(
+            &report(),
+            Style {
+                colour: true,
+                quiet: false,
+            },
+        )
+        .join("\n");
         assert!(coloured.contains("\x1b[31merror\x1b[0m"), "{coloured}");
     }
 
     #[test]
     fn quiet_leaves_a_line_for_each_finding() {
-        let lines = lines(&report(), Style { colour: false, quiet: true });
+        let lines = lines(
+            &report(),
+            Style {
+                colour: false,
+                quiet: true,
+            },
+        );
         assert_eq!(lines.len(), 3);
-        assert!(lines[0].starts_with("error data-size nightly/a  backups/a.nbk"), "{}", lines[0]);
+        assert!(
+            lines[0].starts_with("error data-size nightly/a  backups/a.nbk"),
+            "{}",
+            lines[0]
+        );
     }
 
     #[test]
     fn thousands_of_findings_are_summarised_and_every_class_is_seen() {
         let mut report = report();
-        let many = |number| Finding { image: Some(format!("x{number}")), ..report.findings[0].clone() };
+        let many = |number| Finding {
+            image: Some(format!("x{number}")),
+            ..report.findings[0].clone()
+        };
         let many: Vec<_> = (0..5_000).map(many).collect();
         report.findings.extend(many);
         report.seal();
@@ -260,7 +333,10 @@ mod tests {
     #[test]
     fn what_was_not_verified_and_foreign_keys_are_told_below_the_verdict() {
         let mut report = Report::default();
-        report.summary.unverified.push("no image in LSU nightly is one that was asked for".into());
+        report
+            .summary
+            .unverified
+            .push("no image in LSU nightly is one that was asked for".into());
         let lsu = LsuSummary {
             foreign_keys: 12,
             foreign_named: vec!["catalog/x\u{202e}.json".into()],
@@ -268,8 +344,14 @@ mod tests {
         };
         report.summary.lsus.insert("nightly".into(), lsu);
         let text = lines(&report, Style::default()).join("\n");
-        assert!(text.starts_with("Nothing was verified: looked at no image in 1 LSU."), "{text}");
-        assert!(text.contains("\nnot verified: no image in LSU nightly is one that was asked for\n"), "{text}");
+        assert!(
+            text.starts_with("Nothing was verified: looked at no image in 1 LSU."),
+            "{text}"
+        );
+        assert!(
+            text.contains("\nnot verified: no image in LSU nightly is one that was asked for\n"),
+            "{text}"
+        );
         assert!(
             text.contains(
                 "12 keys not in the place of any image, and not looked at: catalog/x\u{fffd}.json and 11 more"
@@ -280,7 +362,10 @@ mod tests {
     #[test]
     fn a_good_report_is_short() {
         let text = lines(&Report::default(), Style::default()).join("\n");
-        assert!(text.starts_with("Nothing wrong: looked at no image in 0 LSUs."), "{text}");
+        assert!(
+            text.starts_with("Nothing wrong: looked at no image in 0 LSUs."),
+            "{text}"
+        );
         assert_eq!(text.lines().count(), 2);
     }
 }

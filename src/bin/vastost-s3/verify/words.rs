@@ -33,7 +33,10 @@ pub fn verdict(report: &Report) -> Verdict {
         (0, 0) => (Mood::Fine, "Nothing wrong".to_owned()),
         (0, _) => (Mood::Warning, format!("No error, {}", counted(warnings, "warning"))),
         (_, 0) => (Mood::Error, counted(errors, "error")),
-        _ => (Mood::Error, format!("{}, {}", counted(errors, "error"), counted(warnings, "warning"))),
+        _ => (
+            Mood::Error,
+            format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),
+        ),
     };
     if summary.interrupted {
         line.push_str("; the audit is incomplete");
@@ -43,13 +46,20 @@ pub fn verdict(report: &Report) -> Verdict {
     let total = total(report);
     let damaged = total.damaged.images;
     let all = all(&total);
-    let images = if all.images == 0 { "no image".into() } else { counted_size(all) };
+    let images = if all.images == 0 {
+        "no image".into()
+    } else {
+        counted_size(all)
+    };
     let looked = format!("Looked at {images} in {}", counted(summary.lsus.len() as u64, "LSU"));
     let more = match (damaged, errors) {
         (0, 0) => format!("{looked}."),
         (0, _) if all.images == 0 => format!("{looked}."),
         (0, _) => format!("{looked}. No complete image is damaged; the errors are about other things."),
-        _ => format!("{looked}. {} cannot be trusted: see the findings.", counted(damaged, "image")),
+        _ => format!(
+            "{looked}. {} cannot be trusted: see the findings.",
+            counted(damaged, "image")
+        ),
     };
     Verdict { mood, line, more }
 }
@@ -93,7 +103,10 @@ pub fn chosen(selection: &Selection) -> Vec<(&'static str, String)> {
         ("Shard", selection.shard.clone()),
         ("Against", selection.against.clone()),
     ];
-    chosen.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    chosen
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
 }
 
 pub fn level(level: Level) -> &'static str {
@@ -139,16 +152,26 @@ pub fn counted_size(count: Count) -> String {
 /// What could not be verified, and keys that are not ours, by LSU: sentences below the figures.
 pub fn notes(report: &Report) -> Vec<String> {
     let summary = &report.summary;
-    let mut notes: Vec<_> = summary.unverified.iter().map(|sentence| format!("not verified: {sentence}")).collect();
+    let mut notes: Vec<_> = summary
+        .unverified
+        .iter()
+        .map(|sentence| format!("not verified: {sentence}"))
+        .collect();
     for (name, lsu) in &summary.lsus {
         notes.extend(lsu.notes.iter().map(|note| format!("{name}: {note}")));
         notes.extend(unrecorded(lsu).map(|note| format!("{name}: {note}")));
         notes.extend(rebuilt(lsu).map(|note| format!("{name}: {note}")));
         notes.extend(foreign(lsu).map(|note| format!("{name}: {note}")));
     }
-    let left_out: u64 = summary.left_out.values().fold(0, |sum, number| sum.saturating_add(*number));
+    let left_out: u64 = summary
+        .left_out
+        .values()
+        .fold(0, |sum, number| sum.saturating_add(*number));
     if left_out > 0 {
-        notes.push(format!("{} are counted and not listed: there are too many of them", counted(left_out, "finding")));
+        notes.push(format!(
+            "{} are counted and not listed: there are too many of them",
+            counted(left_out, "finding")
+        ));
     }
     notes
 }
@@ -174,9 +197,15 @@ fn foreign(lsu: &LsuSummary) -> Option<String> {
     }
     let named = lsu.foreign_named.join(", ");
     let more = lsu.foreign_keys.saturating_sub(lsu.foreign_named.len() as u64);
-    let more = if more > 0 && !named.is_empty() { format!(" and {} more", grouped(more)) } else { String::new() };
+    let more = if more > 0 && !named.is_empty() {
+        format!(" and {} more", grouped(more))
+    } else {
+        String::new()
+    };
     let keys = counted(lsu.foreign_keys, "key");
-    Some(format!("{keys} not in the place of any image, and not looked at: {named}{more}"))
+    Some(format!(
+        "{keys} not in the place of any image, and not looked at: {named}{more}"
+    ))
 }
 
 /// A time span for people.
@@ -209,7 +238,13 @@ mod tests {
             (0, 1, false, Mood::Warning, "No error, 1 warning"),
             (1200, 0, false, Mood::Error, "1,200 errors"),
             (1, 2, true, Mood::Error, "1 error, 2 warnings; the audit is incomplete"),
-            (0, 0, true, Mood::Warning, "Nothing wrong in what was looked at; the audit is incomplete"),
+            (
+                0,
+                0,
+                true,
+                Mood::Warning,
+                "Nothing wrong in what was looked at; the audit is incomplete",
+            ),
         ] {
             let verdict = verdict(&report(errors, warnings, interrupted));
             assert_eq!((verdict.mood, verdict.line.as_str()), (mood, line));
@@ -218,6 +253,9 @@ mod tests {
 
     #[test]
     fn times_read_as_people_write_them() {
-        assert_eq!([0.04, 59.0, 61.9, 7325.0].map(duration), ["0.0 s", "59.0 s", "1 min 1 s", "2 h 2 min"]);
+        assert_eq!(
+            [0.04, 59.0, 61.9, 7325.0].map(duration),
+            ["0.0 s", "59.0 s", "1 min 1 s", "2 h 2 min"]
+        );
     }
 }
