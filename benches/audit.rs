@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::stream::{StreamExt, TryStreamExt};
 use serde_json::Value;
-use vastost::objstore::checksum::Md5Sum;
-use vastost::objstore::client::WireCheck;
+use vastost::engine::checksum::Md5Sum;
+use vastost::objstore::s3::store::WireCheck;
 
 use common::{CALL, DATE, Site, Wish, backup, image, pattern};
 
@@ -76,7 +76,7 @@ fn fill(site: &Site, images: u64) {
             // Dates of one day each, so that keys keep their folder's day.
             let date = DATE + number % 80_000 + 86_400 * (number / 80_000);
             let rename = |text: &str| rename(text, date);
-            let day = |text: &str| text.replace("20261122", &vastost::catalog::image_id::day_of(date));
+            let day = |text: &str| text.replace("20261122", &vastost::catalog::format::image_id::day_of(date));
             let (key, data, record) = (day(&rename(&sidecar)), day(&rename(&data)), day(&rename(&record)));
             let metadata: Vec<_> = metadata
                 .iter()

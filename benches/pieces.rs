@@ -11,14 +11,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use md5_simd::Md5Engine;
-use vastost::catalog::escape::Name;
-use vastost::catalog::image_id::{ImageDef, ImageId};
-use vastost::catalog::keys::{Attempt, Keys};
-use vastost::catalog::record::{Content, ImageState, SCHEMA, Sidecar, Writer, now_text, parse_sidecar, to_bytes};
-use vastost::objstore::checksum::{Crc64, Crc64Hasher, Md5Sum};
-use vastost::objstore::client::{ObjectInfo, SentPart};
-use vastost::objstore::md5_lanes::{Md5Lanes, Patience};
-use vastost::objstore::pool::BufferPool;
+use vastost::catalog::format::escape::Name;
+use vastost::catalog::format::image_id::{ImageDef, ImageId};
+use vastost::catalog::format::keys::{Attempt, Keys};
+use vastost::catalog::format::record::{
+    Content, ImageState, SCHEMA, Sidecar, Writer, now_text, parse_sidecar, to_bytes,
+};
+use vastost::engine::checksum::{Crc64, Crc64Hasher, Md5Sum};
+use vastost::engine::md5_lanes::{Md5Lanes, Patience};
+use vastost::engine::pool::BufferPool;
+use vastost::objstore::s3::store::{ObjectInfo, SentPart};
 
 const PART: usize = 16 << 20;
 const CALL: usize = 256 << 10;

@@ -201,6 +201,17 @@ impl<T> Found<T> for Result<T> {
     }
 }
 
+/// An error with its causes, which hyper leaves out of its own text.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

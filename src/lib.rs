@@ -17,20 +17,31 @@
 //! *complete* when its *sidecar* is on the store, *pending* before.
 //!
 //! Reading order: [`ost`] for what the host sees, [`catalog`] for what lies on the store and in which order it is put
-//! there, [`objstore`] for how bytes move, [`config`] for every limit. [`runtime`] owns the threads, [`files`] opens
-//! what lies on this host's disks, [`memory`] knows what the host has left, [`error`] is the one error type, [`metrics`]
-//! what is counted. `docs/architecture.md` follows a write, a read, a list and a delete through all of them.
+//! there, [`objstore`] for how bytes move, [`engine`] for what one process shares, [`net`] for connections, [`config`] for
+//! every limit. [`metrics`] is what is counted, [`log`] the plug-in's own log. Below all of them: [`error`], the one error
+//! type; [`clean`], foreign text made fit for people; [`files`], what lies on this host's disks; [`thread`], threads that no
+//! signal reaches. `docs/architecture.md` follows a write, a read, a list and a delete through all of them, and
+//! `tests/layers.rs` holds the order.
+
+pub mod error;
+
+pub mod clean;
+pub mod files;
+pub mod thread;
+
+pub mod config;
+
+pub mod log;
+pub mod metrics;
+pub mod net;
+
+pub mod engine;
+
+pub mod objstore;
 
 pub mod catalog;
-pub mod clean;
-pub mod config;
+
+pub mod ost;
+
 #[cfg(feature = "embedded")]
 pub mod embedded;
-pub mod error;
-pub mod files;
-pub mod log;
-pub mod memory;
-pub mod metrics;
-pub mod objstore;
-pub mod ost;
-pub mod runtime;

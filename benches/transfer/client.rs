@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
-use vastost::objstore::checksum::{Crc64, Crc64Hasher};
+use vastost::engine::checksum::{Crc64, Crc64Hasher};
 
 use super::args::{Direction, IN_FLIGHT, MIB, PART};
 use super::peers::Peers;

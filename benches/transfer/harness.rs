@@ -5,7 +5,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use super::args::{Args, Direction, GIB};
-use super::client::{self, CLIENTS, Client, Job, Kind, STREAMS};
+use super::client;
+use super::client::{CLIENTS, Client, Job, Kind, STREAMS};
 use super::minio::Minio;
 use super::peers::Peers;
 use super::report::{MemoryRow, Report, Row, Spread, Startup};

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use vastost::objstore::checksum::Crc64Hasher;
+use vastost::engine::checksum::Crc64Hasher;
 
 use super::args::{CALL, Direction, PART, SOURCE, Work};
 

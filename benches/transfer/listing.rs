@@ -10,9 +10,9 @@ use std::time::Instant;
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use vastost::catalog::escape::Name;
-use vastost::catalog::image_id::ImageId;
-use vastost::catalog::keys::{Attempt, Keys};
+use vastost::catalog::format::escape::Name;
+use vastost::catalog::format::image_id::ImageId;
+use vastost::catalog::format::keys::{Attempt, Keys};
 
 use super::args::{Args, GIB};
 use super::client::host;

@@ -16,7 +16,8 @@ use super::args::{MIB, NodesArgs};
 use super::cluster::Cluster;
 use super::report::{Machine, machine};
 use super::site::{BUCKET, Site, target_folder};
-use super::targets::{self, Verdict, verdict};
+use super::targets;
+use super::targets::{Verdict, verdict};
 use super::timeline::{Findings, STEP, Sample, Timeline};
 
 /// The second one: the first gives the cluster its name.

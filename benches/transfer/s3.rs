@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use jiff::Timestamp;
-use vastost::objstore::checksum::{Crc64, Md5Sum, composite_etag};
+use vastost::engine::checksum::{Crc64, Md5Sum, composite_etag};
 
 use super::request::Request;
 use super::store::{Name, Object, Part, Store, Upload};

@@ -3,9 +3,12 @@
 use serde::Serialize;
 
 use super::args::Args;
-use super::fairness::{self, Fairness};
-use super::listing::{self, Listing};
-use super::reads::{self, Reads};
+use super::fairness;
+use super::fairness::Fairness;
+use super::listing;
+use super::listing::Listing;
+use super::reads;
+use super::reads::Reads;
 use super::runner::Runner;
 
 #[derive(Serialize)]

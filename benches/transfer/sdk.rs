@@ -14,7 +14,7 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use bytes::Bytes;
 use futures::stream::{StreamExt, TryStreamExt};
-use vastost::objstore::checksum::{Crc64, Crc64Hasher};
+use vastost::engine::checksum::{Crc64, Crc64Hasher};
 
 use super::args::{CALL, Direction, IN_FLIGHT, PART, SOURCE, Work};
 use super::limit::touched;

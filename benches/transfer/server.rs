@@ -21,7 +21,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::channel::{Channel, Plain, Tls};
 use super::listing;
 use super::request::{Incoming, Request};
-use super::s3::{self, Answer, Content};
+use super::s3;
+use super::s3::{Answer, Content};
 use super::store::Store;
 
 /// Where the harness asks how many requests came and what CPU time they took, and by `/fill/<bucket>/<images>` for images

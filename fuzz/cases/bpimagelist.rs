@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vastost::catalog::audit::against::{Expected, Known};
+use vastost::catalog::audit::bpimagelist::{Expected, Known};
 
 pub fn run(bytes: &[u8]) {
     match Expected::read(bytes, "list", &BTreeSet::new()) {

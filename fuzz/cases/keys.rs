@@ -1,8 +1,8 @@
 //! Keys of records: one that is taken for ours is the very key that its image has.
 
-use vastost::catalog::escape::{escape, unescape};
-use vastost::catalog::image_id::ImageId;
-use vastost::catalog::keys::{Attempt, Folder, Keys};
+use vastost::catalog::format::escape::{escape, unescape};
+use vastost::catalog::format::image_id::ImageId;
+use vastost::catalog::format::keys::{Attempt, Folder, Keys};
 
 type Spell = fn(&Keys, &ImageId, &Attempt) -> String;
 

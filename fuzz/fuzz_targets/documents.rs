@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vastost::objstore::answer::hold_documents_to_rules;
+use vastost::objstore::transport::answer::hold_documents_to_rules;
 
 fuzz_target!(|bytes: &[u8]| hold_documents_to_rules(bytes));

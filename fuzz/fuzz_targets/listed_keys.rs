@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vastost::objstore::list::hold_to_rules;
+use vastost::objstore::s3::list::hold_to_rules;
 
 fuzz_target!(|text: &str| hold_to_rules(text));

@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vastost::objstore::answer::hold_ranges_to_rules;
+use vastost::objstore::transport::answer::hold_ranges_to_rules;
 
 fuzz_target!(|text: &str| hold_ranges_to_rules(text));

@@ -7,19 +7,19 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::escape::Name;
-use super::image_id::{ImageDef, ImageId};
-use super::keys::{Attempt, Folder};
+use super::format::escape::Name;
+use super::format::image_id::{ImageDef, ImageId};
+use super::format::keys::{Attempt, Folder};
+use super::format::record::{ImageState, Sidecar, Writer, parse_sidecar, rewrite};
 use super::lsu::{Lsu, PendingEntry, Pendings};
 use super::meta::Meta;
-use super::record::{ImageState, Sidecar, Writer, parse_sidecar, rewrite};
 use super::remove::{
     OwnSidecar, ask_for_locks, has_hidden_data, is_hidden, is_refusal, keys_with_hidden, remove_attempt, remove_key,
     remove_record, remove_record_for_good, remove_versions, versions,
 };
 use crate::error::{Error, Found, Kind, Result};
-use crate::objstore::bucket_rules::Locking;
-use crate::objstore::versions::Versioning;
+use crate::objstore::s3::bucket_rules::Locking;
+use crate::objstore::s3::versions::Versioning;
 
 /// Removes the image that answers to `def`, complete or pending; finishes a delete that was interrupted.
 pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
@@ -287,7 +287,7 @@ pub(super) async fn unmark(lsu: &Lsu, id: &ImageId, untouched: bool) -> Result<b
     let again = rewrite(&sidecar, &bytes, [("state", Some(Value::from("complete")))])?;
     lsu.put_record(&lsu.keys().sidecar(id), again, false).await?;
     if is_whole {
-        super::backup::confirm_data(lsu, &sidecar).await?;
+        super::write::backup::confirm_data(lsu, &sidecar).await?;
     }
     lsu.count_in(data.size).await;
     Ok(true)

@@ -5,13 +5,13 @@
 
 use std::collections::VecDeque;
 
-use super::escape::Name;
-use super::image_id::{DATE_MAX, ImageId, day_of};
-use super::keys::Folder;
+use super::format::escape::Name;
+use super::format::image_id::{DATE_MAX, ImageId, day_of};
+use super::format::keys::Folder;
 use super::lsu::Lsu;
 use super::pages::Pages;
 use crate::error::{Found, Result};
-use crate::objstore::client::ListedObject;
+use crate::objstore::s3::store::ListedObject;
 
 /// Which images to list; the default is all.
 #[derive(Clone, Debug, PartialEq, Eq)]

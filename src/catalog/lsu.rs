@@ -5,24 +5,25 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::claim;
-use super::image_id::ImageId;
-use super::keys::{Folder, Keys};
-use super::pages::Pages;
-use super::record::{
+use super::format::image_id::ImageId;
+use super::format::keys::{Folder, Keys};
+use super::format::record::{
     ImageState, LEASE_SECONDS_MAX, Pending, PendingState, RECORD_SIZE_MAX, Sidecar, parse_pending, parse_sidecar,
     to_bytes,
 };
+use super::maintain::usage::{Usage, UsageFile};
+use super::pages::Pages;
 use super::room::{Room, Taken};
-use super::usage::{Usage, UsageFile};
-use crate::config::{self, Config, Server, WireChoice};
+use super::write::lease;
+use crate::config;
+use crate::config::{Config, Server, WireChoice};
+use crate::engine::checksum::{Crc64, Md5Sum};
 use crate::error::{Error, Found, Kind, Result, ResultExt};
-use crate::objstore::checksum::{Crc64, Md5Sum};
-use crate::objstore::client::{ListedObject, Store, WireCheck};
-use crate::objstore::multipart::ListedUpload;
-use crate::objstore::probe::{Capabilities, WireMode};
-use crate::objstore::proof::is_refusal;
-use crate::objstore::versions::Versioning;
+use crate::objstore::s3::multipart::ListedUpload;
+use crate::objstore::s3::probe::{Capabilities, WireMode};
+use crate::objstore::s3::store::{ListedObject, Store, WireCheck};
+use crate::objstore::s3::versions::Versioning;
+use crate::objstore::upload::verify::is_refusal;
 
 /// The longest label that `stsp_label_lsu` takes, bytes.
 pub const LABEL_MAX: usize = 255;
@@ -534,7 +535,7 @@ impl PendingEntry {
     /// True while somebody else than this call may be writing it. What this process is said to write, and no handle of
     /// it does, is what a close could not remove.
     pub fn is_held_by_another(&self, now: u64) -> bool {
-        self.is_held(now) && (!self.pending.writer.is_this() || claim::is_live(&self.pending.attempt))
+        self.is_held(now) && (!self.pending.writer.is_this() || lease::is_live(&self.pending.attempt))
     }
 }
 

@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::checksum::{Crc64, Md5Sum};
+use crate::engine::memory;
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::memory;
-use crate::objstore::checksum::{Crc64, Md5Sum};
-use crate::objstore::client::{Store, WireCheck};
+use crate::objstore::s3::store::{Store, WireCheck};
 
 /// Larger metadata become an object of their own.
 pub const INLINE_MAX: usize = 64 << 10;

@@ -16,7 +16,7 @@
 //!
 //! | step | backup ([`backup`]) | after a crash here |
 //! |---|---|---|
-//! | 1 | pending record (attempt, key, writer), renewed from now on (`claim.rs`) | pending, no data |
+//! | 1 | pending record (attempt, key, writer), renewed from now on (`lease.rs`) | pending, no data |
 //! | 2 | CreateMultipartUpload, pending record with the upload id | pending, an upload without parts |
 //! | 3 | parts | pending, an upload with parts: resumable at the last of them |
 //! | 4 | large image metadata, as its own object; pending record with all parts and what the close is to become | pending, resumable with all its bytes |
@@ -32,7 +32,7 @@
 //!
 //! An incomplete close does 4 and 5, then writes the pending record again with the object's parts. Re-opening starts a
 //! new attempt that copies those parts on the server; the old attempt is removed only when the new one is on the store.
-//! What a dead writer left is first made an image that was closed incomplete (`adopt.rs`).
+//! What a dead writer left is first made an image that was closed incomplete (`recover.rs`).
 //!
 //! | step | delete ([`delete`]) | after a crash here |
 //! |---|---|---|
@@ -56,28 +56,18 @@
 //! counts. Limits: a basename of at most
 //! [`keys::SEGMENT_MAX`] bytes with its suffixes after escaping; sidecars up to [`record::RECORD_SIZE_MAX`].
 
-mod adopt;
-pub mod audit;
-pub mod backup;
-pub mod census;
-mod claim;
-pub mod delete;
-pub mod escape;
-pub mod gc;
-pub mod image_id;
-pub mod keys;
+pub mod format;
+
 pub mod list;
 pub mod lsu;
 pub mod meta;
 mod pages;
-pub mod record;
-mod remains;
-mod remove;
-mod reopen;
-pub mod repair;
-pub mod restore;
 mod room;
-mod shape;
-pub mod undelete;
-pub mod usage;
-mod writer;
+
+pub mod delete;
+mod remove;
+pub mod restore;
+pub mod write;
+
+pub mod audit;
+pub mod maintain;

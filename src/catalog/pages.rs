@@ -2,8 +2,8 @@
 
 use super::lsu::Lsu;
 use crate::error::{Error, Kind, Result};
-use crate::objstore::client::{ListedObject, Page};
-use crate::objstore::list::Course;
+use crate::objstore::s3::list::Course;
+use crate::objstore::s3::store::{ListedObject, Page};
 
 /// A listing under way: never more than two pages in memory.
 pub struct Pages {

@@ -4,13 +4,13 @@
 //! makes the one before it current again: an older record would speak. So every version and marker of the key goes, the
 //! latest one last. Data go only when no record of a complete image needs them, see [`is_needed`].
 
-use super::image_id::ImageId;
-use super::keys::Folder;
+use super::format::image_id::ImageId;
+use super::format::keys::Folder;
+use super::format::record::{Pending, Sidecar, parse_sidecar};
 use super::lsu::Lsu;
 use super::meta::Meta;
-use super::record::{Pending, Sidecar, parse_sidecar};
 use crate::error::{Error, Found, Kind, Result};
-use crate::objstore::versions::{Lock, ObjectVersion, Versioning, does_not_tell};
+use crate::objstore::s3::versions::{Lock, ObjectVersion, Versioning, does_not_tell};
 
 /// How often the versions of a key are removed until none is left.
 const ROUNDS: u32 = 4;
@@ -24,7 +24,7 @@ pub(super) async fn ask_for_locks(lsu: &Lsu, key: &str) -> Result<()> {
     let locked = |lock: Lock| {
         let how = match lock {
             Lock::LegalHold => "by a legal hold".to_owned(),
-            Lock::RetainedUntil(until) => format!("until {}", super::record::seconds_text(until)),
+            Lock::RetainedUntil(until) => format!("until {}", super::format::record::seconds_text(until)),
         };
         Err(Error::new(
             Kind::Locked,

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::backup::confirm_data;
-use super::image_id::ImageId;
+use super::format::image_id::ImageId;
+use super::format::record::{Content, DataObject, ImageState, PendingState, Sidecar, Writer, rewrite};
 use super::lsu::{Image, Lsu};
-use super::meta::{self, Meta};
-use super::record::{Content, DataObject, ImageState, PendingState, Sidecar, Writer, rewrite};
+use super::meta;
+use super::meta::Meta;
 use super::remove::remove_record;
+use super::write::backup::confirm_data;
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::metrics::image::Tally;
-use crate::objstore::download::{ReadSpec, Reader};
+use crate::objstore::download::reader::{ReadSpec, Reader};
 
 /// An image open for reading.
 pub struct Restore {
@@ -127,7 +128,7 @@ async fn replace_meta(lsu: &Lsu, sidecar: &Sidecar, bytes: Bytes) -> Result<()> 
     let id = &sidecar.image.id;
     // Looked at before, so that an image whose data are lost keeps the record that says where they were.
     lsu.store().head_fresh(lsu.bucket(), &sidecar.content.data.key).await?;
-    let place = lsu.keys().meta(id, &super::keys::Attempt::new());
+    let place = lsu.keys().meta(id, &super::format::keys::Attempt::new());
     let after = meta::save(lsu.store(), lsu.bucket(), &place, bytes.clone()).await?;
     let value = after.as_ref().map(serde_json::to_value).transpose();
     let value = value.or_kind(Kind::Internal, || "write image metadata as JSON".into())?;

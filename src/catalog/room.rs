@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::record::RECORD_SIZE_MAX;
+use super::format::record::RECORD_SIZE_MAX;
 use crate::error::{Error, Kind, Result};
 
 /// Bytes of records that are parsed at once: two of the largest.

@@ -9,11 +9,11 @@ use toml::Spanned;
 
 use super::credentials::Source;
 use super::folders::{LSU_FOLDERS, folder_around};
+use super::part_plan::PartPlan;
 use super::value::{Size, Time, parse_size, size_text, time_text};
 use super::{Config, Endpoint, Integrity, Log, Lsu, Metrics, PART_SIZE_MAX, PART_SIZE_MIN, Pool, Retry, Server, Tls};
 use super::{LogFormat, PARTS_MAX, Rotation, STATE_DIR_DEFAULT, Transfer, WireChoice, is_bucket_name};
 use crate::error::{Error, Kind, Result};
-use crate::objstore::part_plan::PartPlan;
 
 /// Smaller log files would be rotated away while somebody reads them.
 const LOG_SIZE_MIN: u64 = 64 << 10;

@@ -8,6 +8,7 @@ mod check;
 pub mod credentials;
 mod endpoint;
 pub mod folders;
+pub mod part_plan;
 mod show;
 mod value;
 pub mod warnings;

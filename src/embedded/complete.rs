@@ -13,7 +13,7 @@ use super::operations::Backend;
 use super::read::full_object;
 use super::record::{FromUpload, Part, Upload, Version};
 use super::write::{Conditions, crc64_of, version_header};
-use crate::objstore::checksum::{Crc64, composite_etag};
+use crate::engine::checksum::{Crc64, composite_etag};
 
 pub async fn complete(
     backend: &Backend,

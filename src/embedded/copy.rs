@@ -6,18 +6,20 @@ use s3s::auth::Credentials;
 use s3s::dto::*;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-use super::disk::{self, NewFile};
+use super::disk;
+use super::disk::NewFile;
 use super::errors::{OrInternal, invalid_argument, invalid_request, not_implemented, precondition_failed};
 use super::index::{Bucket, Stored};
 use super::lock;
 use super::multipart::part_number;
 use super::operations::Backend;
-use super::outgest::{self, Copied};
+use super::outgest;
+use super::outgest::Copied;
 use super::read::{find, full_object};
 use super::record::{Part, Version};
 use super::store::now;
 use super::write::{Conditions, commit, matches, metadata_of, version_header};
-use crate::objstore::checksum::Md5Sum;
+use crate::engine::checksum::Md5Sum;
 
 /// Where a copy comes from.
 struct Source {

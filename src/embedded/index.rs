@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use s3s::S3Result;
 
-use super::disk::{self, NewFile, Span};
+use super::disk;
+use super::disk::{NewFile, Span};
 use super::errors::{OrInternal, no_such_upload, quota_exceeded};
 use super::record::{Settings, Upload, Version, Versioning};
 use super::store::{Ids, lock, now};

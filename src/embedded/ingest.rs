@@ -20,8 +20,8 @@ use tokio::sync::Semaphore;
 use super::disk::NewFile;
 use super::errors::OrInternal;
 use super::store::lock;
-use crate::objstore::checksum::{Crc64, Crc64Hasher, Md5Sum};
-use crate::objstore::md5_lanes::{Md5Lanes, Patience};
+use crate::engine::checksum::{Crc64, Crc64Hasher, Md5Sum};
+use crate::engine::md5_lanes::{Md5Lanes, Patience};
 
 /// Bodies up to here are hashed side by side.
 const WHOLE_BYTES_MAX: u64 = 32 << 20;

@@ -16,7 +16,8 @@ use super::errors::{invalid_argument, invalid_request, locked};
 use super::index::{Bucket, Stored};
 use super::operations::Backend;
 use super::read::find;
-use super::record::{self, Lock, Mode, Retention, Settings, Version, Versioning};
+use super::record;
+use super::record::{Lock, Mode, Retention, Settings, Version, Versioning};
 use super::store::now;
 use super::write::Proofs;
 

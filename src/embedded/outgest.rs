@@ -14,11 +14,12 @@ use s3s::stream::{ByteStream, RemainingLength};
 use s3s::{S3Result, StdError};
 use tokio::task::JoinHandle;
 
-use super::disk::{self, NewFile, Span};
+use super::disk;
+use super::disk::{NewFile, Span};
 use super::errors::OrInternal;
 use super::index::Stored;
 use super::ingest::{Buffers, PIECE_BYTES};
-use crate::objstore::checksum::{Crc64, Crc64Hasher, Md5Sum};
+use crate::engine::checksum::{Crc64, Crc64Hasher, Md5Sum};
 
 /// The body of a GET.
 pub struct Outgoing {

@@ -6,7 +6,8 @@ use s3s::{S3Request, S3Response, S3Result};
 use super::list::{encoder, page_size};
 use super::operations::Backend;
 use super::read::full_object;
-use super::record::{self, Upload};
+use super::record;
+use super::record::Upload;
 
 pub async fn of_upload(backend: &Backend, request: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
     let input = request.input;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use s3s::dto::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::objstore::checksum::Crc64;
+use crate::engine::checksum::Crc64;
 
 /// One version of a key: an object or a delete marker.
 #[derive(Clone, Serialize, Deserialize)]

@@ -20,8 +20,8 @@ use super::record::Settings;
 use super::service::Answering;
 use super::store::Store;
 use crate::config::credentials::KeyPair;
+use crate::engine::md5_lanes::Md5Lanes;
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::objstore::md5_lanes::Md5Lanes;
 
 /// What a connection may have read or not yet written: many small pieces cost more than the memory.
 const CONNECTION_BYTES: usize = 1 << 20;

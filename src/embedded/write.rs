@@ -13,9 +13,10 @@ use super::ingest::{Extra, Sums};
 use super::lock;
 use super::operations::Backend;
 use super::read::full_object;
-use super::record::{self, Version};
+use super::record;
+use super::record::Version;
 use super::store::now;
-use crate::objstore::checksum::{Crc64, Md5Sum};
+use crate::engine::checksum::{Crc64, Md5Sum};
 
 /// What proves a body, by its headers or trailers.
 #[derive(Default)]

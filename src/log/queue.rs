@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwapOption;
 
 use super::file::LogFile;
-use crate::runtime;
+use crate::thread;
 
 /// Lines that may wait, at some 200 bytes each.
 const LINES_MAX: usize = 4096;
@@ -69,7 +69,7 @@ impl LogThread {
             lost: AtomicU64::new(0),
         });
         let own = Arc::clone(&queue);
-        let thread = runtime::spawn_thread("vastost-log", move || write_all(file, &own, &receiver)).ok()?;
+        let thread = thread::spawn_thread("vastost-log", move || write_all(file, &own, &receiver)).ok()?;
         // The queue of the parent of a fork may be locked for ever by a thread that is not here: it is not even dropped.
         std::mem::forget(QUEUE.swap(Some(Arc::clone(&queue))));
         std::mem::forget(before);
@@ -141,7 +141,7 @@ mod tests {
         (0..LINES_MAX + 10).for_each(|_| push(line).unwrap());
         assert_eq!(queue.lost.load(Ordering::Relaxed), 10);
         let own = Arc::clone(&queue);
-        let thread = runtime::spawn_thread("vastost-log", move || write_all(file, &own, &receiver)).unwrap();
+        let thread = thread::spawn_thread("vastost-log", move || write_all(file, &own, &receiver)).unwrap();
         LogThread { queue, thread }.stop();
         assert_eq!(std::fs::metadata(&path).unwrap().len(), (LINES_MAX * line.len()) as u64);
         assert!(push(line).is_err());

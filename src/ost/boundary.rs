@@ -17,7 +17,7 @@ use super::status::{STSP_OK, code_of};
 use crate::clean;
 use crate::error::{Error, Kind, Result};
 use crate::log;
-use crate::runtime::panic_text;
+use crate::thread::panic_text;
 
 /// The longest string that is read from a pointer.
 pub const STRING_MAX: usize = 4096;

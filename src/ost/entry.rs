@@ -23,14 +23,15 @@ use super::handle::Object;
 use super::image::{ImageHandle, check_close_flags, definition, delete, info_by_name, span, subject};
 use super::image_list::ImageList;
 use super::lsu::LsuList;
-use super::process::{self, Process};
+use super::process;
+use super::process::Process;
 use super::server::{Child, Server, claimed};
 use super::session::Session;
-use crate::catalog::image_id::ImageDef;
+use crate::catalog::format::image_id::ImageDef;
 use crate::catalog::lsu::Lsu;
 use crate::config::credentials::KeyPair;
+use crate::engine::memory;
 use crate::error::{Error, Kind, Result};
-use crate::memory;
 
 /// Prepares the plug-in. Starts no thread and opens no socket. May be called again; that changes nothing.
 /// Takes the STSP_ABI_VERSION that the host was compiled with. Fills `info` (may not be NULL).

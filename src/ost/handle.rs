@@ -12,7 +12,7 @@ use super::image_list::ImageList;
 use super::lsu::LsuList;
 use super::server::{Child, Server};
 use crate::error::{Error, Kind, Result};
-use crate::runtime::copy_in_process;
+use crate::thread::copy_in_process;
 
 const KIND_SHIFT: u32 = 56;
 const COPY_SHIFT: u32 = 36;

@@ -8,8 +8,8 @@ use super::abi::{
 };
 use super::boundary::{field, to_field};
 use super::server::{Child, Server};
-use crate::catalog::escape::Name;
-use crate::catalog::image_id::DATE_MAX;
+use crate::catalog::format::escape::Name;
+use crate::catalog::format::image_id::DATE_MAX;
 use crate::catalog::list::{Filter, Listing};
 use crate::catalog::lsu::Lsu;
 use crate::error::{Error, Kind, Result};

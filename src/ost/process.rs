@@ -14,11 +14,12 @@ use arc_swap::ArcSwapOption;
 
 use super::handle::{HandleTable, Object};
 use super::server::Server;
-use crate::catalog::image_id::ImageId;
+use crate::catalog::format::image_id::ImageId;
 use crate::config::Config;
+use crate::engine::process::Engine;
 use crate::error::{Error, Kind, Result};
-use crate::log::{self, LogThread};
-use crate::objstore::engine::Engine;
+use crate::log;
+use crate::log::LogThread;
 
 /// Read without a lock, since a lock could be held for ever on the child's side of a fork.
 static CURRENT: ArcSwapOption<Process> = ArcSwapOption::const_empty();

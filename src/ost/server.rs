@@ -9,11 +9,12 @@ use super::boundary::to_field;
 use super::process::Process;
 use super::session::Session;
 use crate::catalog::lsu::Lsu;
+use crate::config;
+use crate::config::Config;
 use crate::config::credentials::{KeyPair, Source};
 use crate::config::warnings::warnings;
-use crate::config::{self, Config};
 use crate::error::{Error, Kind, Result};
-use crate::objstore::client::Store;
+use crate::objstore::s3::store::Store;
 
 /// What `stsp_open_server` opens.
 pub struct Server {

@@ -242,7 +242,7 @@ pub fn place(def: &Definition) -> String {
     let client = basename.rsplitn(4, '_').nth(3).unwrap_or("other");
     format!(
         "{client}/{}/{basename}.{}",
-        vastost::catalog::image_id::day_of(def.date),
+        vastost::catalog::format::image_id::day_of(def.date),
         def.date
     )
 }

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 use vastost::config::credentials::KeyPair;
 use vastost::embedded::EmbeddedServer;
-use vastost::objstore::client::Store;
-use vastost::objstore::engine::Engine;
+use vastost::engine::process::Engine;
+use vastost::objstore::s3::store::Store;
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ};
-use vastost::ost::host::{self, Definition, HostImage, HostServer};
+use vastost::ost::host;
+use vastost::ost::host::{Definition, HostImage, HostServer};
 
 /// A day that the cases use: 2026-11-22.
 pub const DATE: u64 = 1_795_305_600;

@@ -91,7 +91,7 @@ impl Sdk {
 
     /// Puts an object; gives its version id, empty where there is none.
     pub fn put(&self, key: &str, body: &[u8]) -> String {
-        let md5 = vastost::objstore::checksum::Md5Sum::of(body).to_base64();
+        let md5 = vastost::engine::checksum::Md5Sum::of(body).to_base64();
         let put = || {
             self.client
                 .put_object()

@@ -24,7 +24,8 @@ use vastost::config::size_text;
 use vastost::ost::host::{Definition, HostServer};
 
 use crate::args::Global;
-use crate::output::{self, counted, hint, human_size, line};
+use crate::output;
+use crate::output::{counted, hint, human_size, line};
 use crate::progress::Progress;
 use crate::site::{Catalog, Site};
 use crate::{COULD_NOT_RUN, Outcome, interrupt};

@@ -9,10 +9,12 @@ use vastost::config::credentials::{KeyPair, Source};
 use vastost::config::warnings::warnings;
 use vastost::config::{Config, show};
 
-use crate::args::{self, ConfigAction, Global};
+use crate::args;
+use crate::args::{ConfigAction, Global};
 use crate::configuration::{Unreadable, find, find_at};
 use crate::folder_trial::{folder_of_log, try_folder};
-use crate::output::{self, complain, line, raw};
+use crate::output;
+use crate::output::{complain, line, raw};
 use crate::{FOUND_PROBLEMS, Outcome, chain};
 
 pub fn run(global: &Global, args: &args::Config) -> Outcome {

@@ -19,11 +19,12 @@ use std::time::Duration;
 
 use vastost::config::credentials::{KeyPair, Source};
 use vastost::config::{Config, Server};
+use vastost::engine::process::Engine;
 use vastost::error::Kind;
-use vastost::objstore::client::Store;
-use vastost::objstore::engine::Engine;
+use vastost::objstore::s3::store::Store;
 
-use crate::args::{self, Global};
+use crate::args;
+use crate::args::Global;
 use crate::{FOUND_PROBLEMS, Outcome, chain, configuration, credentials, interrupt};
 use report::Report;
 

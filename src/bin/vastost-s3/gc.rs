@@ -1,6 +1,6 @@
 //! `gc`: removes what no image needs.
 
-use vastost::catalog::gc::{Removed, plan, remove};
+use vastost::catalog::maintain::gc::{Removed, plan, remove};
 
 use crate::args::{Gc, Global};
 use crate::mending::{Acts, Done, run_all};

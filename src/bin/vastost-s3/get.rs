@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use nix::libc;
-use vastost::catalog::escape::escape;
+use vastost::catalog::format::escape::escape;
 use vastost::ost::abi::STSP_OPEN_READ;
 use vastost::ost::host::{Definition, HostError, HostImage, HostServer};
 use vastost::ost::status::{STSP_ECORRUPT, STSP_ENOENT};
@@ -22,7 +22,8 @@ use vastost::ost::status::{STSP_ECORRUPT, STSP_ENOENT};
 use crate::args::{Get, Global};
 use crate::draft::Draft;
 use crate::name::{ImageName, full_name};
-use crate::output::{self, StdoutClosed, grouped, human_size, line, stdout_error};
+use crate::output;
+use crate::output::{StdoutClosed, grouped, human_size, line, stdout_error};
 use crate::progress::Progress;
 use crate::site::Site;
 use crate::{Outcome, Problem, host_message, image, interrupt};

@@ -4,12 +4,12 @@ use std::error::Error;
 
 use serde::Serialize;
 use serde_json::Value;
-use vastost::catalog::escape::unescape;
-use vastost::catalog::image_id::{ImageDef, ImageId};
+use vastost::catalog::format::escape::unescape;
+use vastost::catalog::format::image_id::{ImageDef, ImageId};
+use vastost::catalog::format::record::{Content, PartRecord, Pending, PendingState, Sidecar, Writer};
 use vastost::catalog::lsu::{Described, Image, Lsu};
 use vastost::catalog::meta::Meta;
-use vastost::catalog::record::{Content, PartRecord, Pending, PendingState, Sidecar, Writer};
-use vastost::objstore::checksum::Crc64;
+use vastost::engine::checksum::Crc64;
 
 use crate::args::Global;
 use crate::name::shown;

@@ -11,13 +11,14 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use vastost::config::credentials::{KeyPair, Source};
 use vastost::config::{Config, Endpoint, Server};
+use vastost::engine::process::Engine;
 use vastost::error::Kind;
-use vastost::objstore::client::Store;
-use vastost::objstore::engine::Engine;
+use vastost::objstore::s3::store::Store;
 
 use crate::args::{Global, Init};
 use crate::credentials::{from_environment, variable};
-use crate::output::{self, complain, line};
+use crate::output;
+use crate::output::{complain, line};
 use crate::{Outcome, doctor};
 
 /// What goes into the file.

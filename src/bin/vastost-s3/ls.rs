@@ -9,8 +9,8 @@ use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use vastost::catalog::escape::Name;
-use vastost::catalog::image_id::DATE_MAX;
+use vastost::catalog::format::escape::Name;
+use vastost::catalog::format::image_id::DATE_MAX;
 use vastost::catalog::list::{Filter, Listed, Listing};
 use vastost::catalog::lsu::{Described, Lsu};
 use vastost::error::Kind;
@@ -18,7 +18,8 @@ use vastost::error::Kind;
 use crate::args::{Global, Ls};
 use crate::image::Shown;
 use crate::name::{split, to_name, typed};
-use crate::output::{self, complain, counted, human_size, line, raw, utc};
+use crate::output;
+use crate::output::{complain, counted, human_size, line, raw, utc};
 use crate::site::Site;
 use crate::{COULD_NOT_RUN, Outcome, chain};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
-use vastost::catalog::audit::debris::SECOND_LOOK;
+use vastost::catalog::audit::orphans::SECOND_LOOK;
 use vastost::catalog::audit::report::{Class, Level, Report, States};
 use vastost::catalog::audit::run::{Audited, Checkpoint, Event, run};
 use vastost::catalog::audit::{Found, Options};
@@ -14,7 +14,8 @@ use vastost::catalog::list::Filter;
 use vastost::catalog::lsu::Lsu;
 
 use crate::args::{Global, Mending};
-use crate::output::{self, complain, hint, line};
+use crate::output;
+use crate::output::{complain, hint, line};
 use crate::site::Site;
 use crate::{FOUND_PROBLEMS, Outcome, interrupt};
 

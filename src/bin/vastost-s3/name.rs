@@ -1,15 +1,15 @@
 //! Names of images on the command line: `LSU/basename` or `LSU/basename:date`.
 //!
-//! A basename is taken as it is typed, or in the escaping of keys ([`vastost::catalog::escape`]) when it is spelled so:
+//! A basename is taken as it is typed, or in the escaping of keys ([`vastost::catalog::format::escape`]) when it is spelled so:
 //! what `ls` prints of a name that is hard to type is what every command accepts.
 
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use vastost::catalog::escape::{Name, escape, unescape};
-use vastost::catalog::image_id::{DATE_MAX, ImageId, parse_basename};
-use vastost::catalog::keys::{Folder, basename_max};
+use vastost::catalog::format::escape::{Name, escape, unescape};
+use vastost::catalog::format::image_id::{DATE_MAX, ImageId, parse_basename};
+use vastost::catalog::format::keys::{Folder, basename_max};
 use vastost::catalog::list::{Filter, Listing};
 use vastost::catalog::lsu::{Described, Image, Lsu};
 use vastost::clean::is_unfit;

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use vastost::catalog::escape::Name;
-use vastost::catalog::image_id::ImageId;
+use vastost::catalog::format::escape::Name;
+use vastost::catalog::format::image_id::ImageId;
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_NAME_SIZE};
 use vastost::ost::host::{Definition, HostImage, HostServer};
 use vastost::ost::status::{STSP_EBUSY, STSP_EEXIST, STSP_ENOENT};

@@ -1,6 +1,6 @@
 //! `repair`: mends records from what the store still has.
 
-use vastost::catalog::repair::{Mended, mend, plan};
+use vastost::catalog::maintain::repair::{Mended, mend, plan};
 
 use crate::args::{Global, Repair};
 use crate::mending::{Acts, Done, run_all};

@@ -7,14 +7,15 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use vastost::catalog::delete::force_delete;
-use vastost::catalog::image_id::ImageId;
+use vastost::catalog::format::image_id::ImageId;
 use vastost::error::Kind;
 use vastost::ost::host::Definition;
 
 use crate::args::{Global, Rm};
 use crate::image::{Shown, describe};
 use crate::name::{ImageName, full_name};
-use crate::output::{self, complain, counted, hint, human_size, line, utc};
+use crate::output;
+use crate::output::{complain, counted, hint, human_size, line, utc};
 use crate::site::{Catalog, Site};
 use crate::{COULD_NOT_RUN, Outcome, chain, interrupt};
 

@@ -3,11 +3,13 @@
 use std::error::Error;
 
 use vastost::catalog::lsu::Lsu;
-use vastost::config::{self, Config, Server};
-use vastost::objstore::client::Store;
-use vastost::objstore::engine::Engine;
+use vastost::config;
+use vastost::config::{Config, Server};
+use vastost::engine::process::Engine;
+use vastost::objstore::s3::store::Store;
 use vastost::ost::abi::STSP_PREFIX;
-use vastost::ost::host::{self, HostServer};
+use vastost::ost::host;
+use vastost::ost::host::HostServer;
 
 use crate::args::Global;
 use crate::{configuration, credentials};

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::args::{Global, Stats};
-use crate::output::{self, hint, painted, raw};
+use crate::output;
+use crate::output::{hint, painted, raw};
 use crate::{COULD_NOT_RUN, Outcome, configuration};
 use reading::Reading;
 

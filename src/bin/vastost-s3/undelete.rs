@@ -4,11 +4,12 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use vastost::catalog::undelete::undelete;
+use vastost::catalog::maintain::undelete::undelete;
 
 use crate::args::{Global, Undelete};
 use crate::name::{ImageName, shown};
-use crate::output::{self, complain, line};
+use crate::output;
+use crate::output::{complain, line};
 use crate::site::Site;
 use crate::{COULD_NOT_RUN, Outcome, chain};
 

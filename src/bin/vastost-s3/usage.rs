@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use vastost::catalog::audit::report::Count;
-use vastost::catalog::census::{self, Census};
+use vastost::catalog::maintain::recount;
+use vastost::catalog::maintain::recount::Census;
 
 use crate::args::{Global, Usage};
-use crate::output::{self, complain, human_size, line};
+use crate::output;
+use crate::output::{complain, human_size, line};
 use crate::site::Site;
 use crate::{COULD_NOT_RUN, Outcome, chain};
 
@@ -18,7 +20,7 @@ pub fn run(global: &Global, args: &Usage) -> Outcome {
     let (mut counted, mut failures) = (Vec::new(), Vec::new());
     for lsu in catalog.lsus(&args.lsus)? {
         let (owned, name) = (lsu.clone(), lsu.config().name.clone());
-        match lsu.store().run(async move { census::take(&owned).await }) {
+        match lsu.store().run(async move { recount::take(&owned).await }) {
             Ok(census) => counted.push((name, lsu.config().capacity_bytes, census)),
             Err(error) => failures.push(format!("{name}: {}", chain(&error))),
         }

@@ -20,7 +20,8 @@ use vastost::catalog::audit::merge;
 use vastost::catalog::audit::report::Report;
 
 use crate::args::{Global, Verify, VerifyAction, VerifyOutput};
-use crate::output::{self, complain};
+use crate::output;
+use crate::output::complain;
 use crate::{COULD_NOT_RUN, FOUND_PROBLEMS, Outcome};
 use page_file::PageFile;
 

@@ -1,12 +1,12 @@
 //! The store against NetBackup's catalog, in both directions.
 
-use super::super::escape::{Name, escape};
-use super::super::image_id::{DATE_MAX, ImageId};
-use super::super::list::Filter;
-use super::super::lsu::Lsu;
-use super::against::{Expected, ExpectedImage, Known};
+use super::bpimagelist::{Expected, ExpectedImage, Known};
 use super::report::{Class, Finding};
 use super::shard::Shard;
+use crate::catalog::format::escape::{Name, escape};
+use crate::catalog::format::image_id::{DATE_MAX, ImageId};
+use crate::catalog::list::Filter;
+use crate::catalog::lsu::Lsu;
 
 /// A comparison under way.
 pub struct Comparison {

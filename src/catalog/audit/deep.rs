@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::record::Sidecar;
 use super::image::{head_again, is_still_there};
 use super::report::Class;
 use super::{Found, Scope};
+use crate::catalog::format::record::Sidecar;
 use crate::error::{Error, Kind, Result};
-use crate::objstore::download::ReadSpec;
-use crate::objstore::scan::{ScannedPart, scan};
-use crate::runtime::spawn_thread;
+use crate::objstore::download::reader::ReadSpec;
+use crate::objstore::download::scan::{ScannedPart, scan};
+use crate::thread::spawn_thread;
 
 /// Bad parts of one image that are named; the rest are counted.
 const BAD_PARTS_NAMED: usize = 10;

@@ -5,17 +5,19 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::super::image_id::ImageId;
-use super::super::meta::{self, Meta};
-use super::super::record::{Content, ImageState, Sidecar, object_metadata, parse_sidecar};
-use super::debris::{self, Remedy};
+use super::orphans;
+use super::orphans::Remedy;
 use super::report::{Class, Level, Severity};
 use super::walk::Group;
 use super::{Found, Scope};
+use crate::catalog::format::image_id::ImageId;
+use crate::catalog::format::record::{Content, ImageState, Sidecar, object_metadata, parse_sidecar};
+use crate::catalog::meta;
+use crate::catalog::meta::Meta;
 use crate::config::PARTS_MAX;
+use crate::engine::checksum::{Crc64, Md5Sum, composite_etag};
 use crate::error::{Error, Found as _, Kind, Result};
-use crate::objstore::checksum::{Crc64, Md5Sum, composite_etag};
-use crate::objstore::client::{ListedObject, ObjectInfo};
+use crate::objstore::s3::store::{ListedObject, ObjectInfo};
 
 /// What the records of one image tell.
 #[derive(Debug, Default)]
@@ -157,7 +159,7 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
         {
             checked
                 .found
-                .extend(debris::judge_data(scope, &group.id, attempt, object).await?);
+                .extend(orphans::judge_data(scope, &group.id, attempt, object).await?);
         }
     }
     Ok(())
@@ -175,7 +177,7 @@ async fn is_unrecorded(scope: &Scope, group: &Group) -> Result<bool> {
 
 async fn has_any_pending(scope: &Scope, group: &Group) -> Result<bool> {
     for (attempt, _) in &group.data {
-        if debris::has_pending(scope, &group.id, attempt).await? {
+        if orphans::has_pending(scope, &group.id, attempt).await? {
             return Ok(true);
         }
     }
@@ -184,7 +186,7 @@ async fn has_any_pending(scope: &Scope, group: &Group) -> Result<bool> {
 
 /// False when the delete was under way: a mark that is only just there is looked at again after a while.
 async fn is_left(scope: &Scope, id: &ImageId, modified: u64) -> Result<bool> {
-    if scope.now().saturating_sub(modified) > debris::JUST_NOW_SECONDS {
+    if scope.now().saturating_sub(modified) > orphans::JUST_NOW_SECONDS {
         return Ok(true);
     }
     scope.wait_for_second_look().await;

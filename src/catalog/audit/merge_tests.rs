@@ -1,5 +1,5 @@
-use super::super::report::{Class, Finding, Level};
 use super::*;
+use crate::catalog::audit::report::{Class, Finding, Level};
 
 fn shard(number: u32, of: u32) -> (String, Report) {
     let count = Count {

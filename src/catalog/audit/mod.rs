@@ -11,17 +11,17 @@
 //! asked again in the order that makes it true: data, then pending record, then sidecar. A writer puts its pending
 //! record before its data and removes it after its sidecar, so data that are seen first, and then have neither, are
 //! nobody's. A pending record is nobody's once its writer's lease has passed by the server's clock, see
-//! [`super::claim`]. Debris younger than a grace period is not named at all.
+//! [`super::write::lease`]. Debris younger than a grace period is not named at all.
 //!
 //! How it fails: an object that cannot be read is a finding and never ends the run; an LSU that cannot be listed is one
 //! too; only a configuration that is wrong ends it.
 
-pub mod against;
+pub mod bpimagelist;
 pub mod compare;
-pub mod debris;
 mod deep;
 mod image;
 pub mod merge;
+pub mod orphans;
 pub mod report;
 pub mod run;
 pub mod shard;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::image_id::ImageId;
+use super::format::image_id::ImageId;
 use super::list::Filter;
 use super::lsu::Lsu;
 use report::{Class, Finding, Level};
@@ -52,7 +52,7 @@ pub struct Options {
     pub filter: Filter,
     pub shard: Option<Shard>,
     pub grace_seconds: u64,
-    /// How long the audit waits at least before it looks again at what has only just come: [`debris::SECOND_LOOK`] beside
+    /// How long the audit waits at least before it looks again at what has only just come: [`orphans::SECOND_LOOK`] beside
     /// living writers.
     pub second_look: Duration,
     /// Images checked at once, at least 1.
@@ -80,7 +80,7 @@ pub(super) struct Scope {
 #[derive(Clone, Debug)]
 pub struct Found {
     pub finding: Finding,
-    pub remedy: Option<debris::Remedy>,
+    pub remedy: Option<orphans::Remedy>,
 }
 
 impl Scope {
@@ -181,7 +181,7 @@ fn clipped(mut text: String) -> String {
 }
 
 impl Found {
-    fn with(self, remedy: debris::Remedy) -> Self {
+    fn with(self, remedy: orphans::Remedy) -> Self {
         Self {
             remedy: Some(remedy),
             ..self

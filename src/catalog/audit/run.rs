@@ -12,14 +12,17 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use super::super::image_id::ImageId;
-use super::super::lsu::Lsu;
-use super::debris::{self, Judged, Seen};
-use super::deep::{self, Limiter};
-use super::image::{self, Checked};
+use super::deep;
+use super::deep::Limiter;
+use super::image;
+use super::image::Checked;
+use super::orphans;
+use super::orphans::{Judged, Seen};
 use super::report::{Class, FINDINGS_MAX, Finding, Foreign, Level, LsuSummary, Report, Severity, States};
 use super::walk::{Group, Groups, Position};
 use super::{Found, Options, Scope};
+use crate::catalog::format::image_id::ImageId;
+use crate::catalog::lsu::Lsu;
 use crate::error::{Error, Kind, Result};
 
 /// Images whose bytes are read at once: each has parts of its own in flight.
@@ -221,11 +224,11 @@ impl Audit<'_> {
     /// Pending images, uploads, and objects that belong to no data.
     fn leftovers(&mut self, scope: &Arc<Scope>) -> Result<()> {
         let seen = self.pass(scope, |scope, each| {
-            Box::pin(async move { debris::pendings(&scope, each).await })
+            Box::pin(async move { orphans::pendings(&scope, each).await })
         })?;
         self.count(scope, seen);
         match self.pass(scope, |scope, each| {
-            Box::pin(async move { debris::uploads(&scope, each).await })
+            Box::pin(async move { orphans::uploads(&scope, each).await })
         }) {
             Ok(seen) => self.count(scope, seen),
             // A reader's keys may not list uploads, and some servers cannot.
@@ -244,12 +247,12 @@ impl Audit<'_> {
             Err(error) => return Err(error),
         }
         let seen = self.pass(scope, |scope, each| {
-            Box::pin(async move { debris::metas(&scope, each).await })
+            Box::pin(async move { orphans::metas(&scope, each).await })
         })?;
         self.count(scope, seen);
         if scope.has_all() {
             let seen = self.pass(scope, |scope, each| {
-                Box::pin(async move { debris::probes(&scope, each).await })
+                Box::pin(async move { orphans::probes(&scope, each).await })
             })?;
             self.count(scope, seen);
         }

@@ -1,7 +1,7 @@
 //! Splitting an audit: images are spread by a hash of their basename, so that any number of machines cover each once.
 
-use super::super::escape::Name;
-use crate::objstore::checksum::Crc64;
+use crate::catalog::format::escape::Name;
+use crate::engine::checksum::Crc64;
 
 /// Shard `number` of `of`, written `K/N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,14 +7,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::super::image_id::ImageId;
-use super::super::keys::{Attempt, Folder};
-use super::super::list::pages;
-use super::super::pages::Pages;
 use super::Scope;
 use super::report::Foreign;
+use crate::catalog::format::image_id::ImageId;
+use crate::catalog::format::keys::{Attempt, Folder};
+use crate::catalog::list::pages;
+use crate::catalog::pages::Pages;
 use crate::error::Result;
-use crate::objstore::client::ListedObject;
+use crate::objstore::s3::store::ListedObject;
 
 /// What the listings have of one image.
 #[derive(Debug)]

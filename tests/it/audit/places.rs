@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 use vastost::catalog::audit::report::{Class, Level};
-use vastost::objstore::checksum::{Crc64, Md5Sum};
-use vastost::objstore::client::WireCheck;
+use vastost::engine::checksum::{Crc64, Md5Sum};
+use vastost::objstore::s3::store::WireCheck;
 
 use super::{Kept, MD5, Yard, place};
 use crate::common::{PART, Wish, image, pattern};

@@ -3,7 +3,7 @@
 use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, ObjectAttributes,
 };
-use vastost::objstore::checksum::{Crc64, Md5Sum, bare_etag, composite_etag};
+use vastost::engine::checksum::{Crc64, Md5Sum, bare_etag, composite_etag};
 
 use super::on_every_server;
 use crate::common::{PART, Site, Wish, pattern};

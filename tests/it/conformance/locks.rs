@@ -7,7 +7,7 @@ use aws_sdk_s3::types::{
     DefaultRetention, ObjectLockConfiguration, ObjectLockEnabled, ObjectLockLegalHold, ObjectLockLegalHoldStatus,
     ObjectLockMode, ObjectLockRetention, ObjectLockRetentionMode, ObjectLockRule,
 };
-use vastost::objstore::checksum::Md5Sum;
+use vastost::engine::checksum::Md5Sum;
 
 use super::on_every_server;
 use crate::common::{Site, Wish};

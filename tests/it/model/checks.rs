@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use vastost::catalog::audit::report::Level;
-use vastost::catalog::image_id::ImageId;
+use vastost::catalog::delete;
+use vastost::catalog::format::image_id::ImageId;
 use vastost::catalog::lsu::Lsu;
+use vastost::catalog::maintain::undelete;
 use vastost::catalog::restore::Restore;
-use vastost::catalog::{delete, undelete};
 use vastost::error::Kind;
 
 use super::known::{Known, Record, State};

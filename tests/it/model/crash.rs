@@ -1,8 +1,8 @@
 //! Processes that die at some request, and what others find afterwards.
 
 use serde_json::Value;
-use vastost::catalog::image_id::ImageId;
-use vastost::catalog::keys::Folder;
+use vastost::catalog::format::image_id::ImageId;
+use vastost::catalog::format::keys::Folder;
 use vastost::embedded::{Fault, Trouble};
 
 use super::known::{Known, Record, State};

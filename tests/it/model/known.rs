@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use vastost::catalog::image_id::ImageId;
+use vastost::catalog::format::image_id::ImageId;
 
 /// One image of one LSU, by what was done to it.
 #[derive(Clone)]

@@ -5,15 +5,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::Value;
-use vastost::catalog::audit::debris::Remedy;
+use vastost::catalog::audit::orphans::Remedy;
 use vastost::catalog::audit::report::Level;
 use vastost::catalog::audit::run::{Audited, Checkpoint, run};
 use vastost::catalog::audit::{Found, Options};
-use vastost::catalog::backup::Backup;
-use vastost::catalog::escape::Name;
-use vastost::catalog::image_id::{ImageDef, ImageId};
+use vastost::catalog::delete;
+use vastost::catalog::format::escape::Name;
+use vastost::catalog::format::image_id::{ImageDef, ImageId};
 use vastost::catalog::list::Filter;
-use vastost::catalog::{delete, gc, repair, undelete};
+use vastost::catalog::maintain::{gc, repair, undelete};
+use vastost::catalog::write::backup::Backup;
 use vastost::error::{Error, Kind};
 
 use super::crash::ANY;

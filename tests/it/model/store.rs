@@ -7,13 +7,13 @@ use aws_sdk_s3::types::{
 };
 use bytes::Bytes;
 use serde_json::Value;
-use vastost::catalog::keys::Folder;
+use vastost::catalog::format::keys::Folder;
 use vastost::catalog::lsu::Lsu;
 use vastost::config::Config;
+use vastost::engine::checksum::Md5Sum;
+use vastost::engine::process::Engine;
 use vastost::error::{Error, Kind};
-use vastost::objstore::checksum::Md5Sum;
-use vastost::objstore::client::{Store, WireCheck};
-use vastost::objstore::engine::Engine;
+use vastost::objstore::s3::store::{Store, WireCheck};
 
 use super::Dice;
 use super::known::Known;

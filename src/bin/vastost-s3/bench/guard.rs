@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use vastost::catalog::backup::Backup;
 use vastost::catalog::delete;
-use vastost::catalog::escape::Name;
-use vastost::catalog::image_id::{ImageDef, ImageId};
+use vastost::catalog::format::escape::Name;
+use vastost::catalog::format::image_id::{ImageDef, ImageId};
 use vastost::catalog::list::{Filter, Listing};
 use vastost::catalog::lsu::{Image, Lsu};
+use vastost::catalog::write::backup::Backup;
 use vastost::error::{Found, Kind};
 use vastost::ost::host::Definition;
 

@@ -9,9 +9,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use vastost::config::{Config, Server};
+use vastost::engine::process::Engine;
 use vastost::error::Error as LibraryError;
-use vastost::objstore::engine::Engine;
-use vastost::objstore::tls::{TlsSetup, advice, setup};
+use vastost::net::tls::{TlsSetup, advice, setup};
 
 use super::Done;
 use super::report::Report;

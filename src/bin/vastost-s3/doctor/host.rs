@@ -5,7 +5,8 @@ use std::path::Path;
 use nix::libc;
 use vastost::config::warnings::warnings;
 use vastost::config::{Config, size_text};
-use vastost::memory::{self, RESERVE};
+use vastost::engine::memory;
+use vastost::engine::memory::RESERVE;
 
 use super::Done;
 use super::report::Report;

@@ -2,11 +2,12 @@
 
 use std::error::Error as StdError;
 
-use vastost::config::{self, Config, Server, WireChoice};
+use vastost::config;
+use vastost::config::{Config, Server, WireChoice};
 use vastost::error::{Kind, Result};
-use vastost::objstore::bucket_rules::Locking;
-use vastost::objstore::client::Store;
-use vastost::objstore::probe::{Capabilities, WireMode};
+use vastost::objstore::s3::bucket_rules::Locking;
+use vastost::objstore::s3::probe::{Capabilities, WireMode};
+use vastost::objstore::s3::store::Store;
 
 use super::Done;
 use super::advice::advice;

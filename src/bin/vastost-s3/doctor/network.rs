@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpStream, lookup_host};
 use vastost::config::{Config, Server, Target};
+use vastost::engine::process::Engine;
 use vastost::error::Error as LibraryError;
-use vastost::objstore::engine::Engine;
 
 use super::report::Report;
 

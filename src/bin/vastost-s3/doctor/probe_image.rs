@@ -6,15 +6,16 @@
 
 use std::error::Error as StdError;
 
-use vastost::catalog::backup::Backup;
 use vastost::catalog::delete;
-use vastost::catalog::escape::Name;
-use vastost::catalog::image_id::{ImageDef, ImageId};
+use vastost::catalog::format::escape::Name;
+use vastost::catalog::format::image_id::{ImageDef, ImageId};
 use vastost::catalog::lsu::Lsu;
 use vastost::catalog::restore::Restore;
-use vastost::config::{self, Config, Server};
+use vastost::catalog::write::backup::Backup;
+use vastost::config;
+use vastost::config::{Config, Server};
 use vastost::error::{Error, Kind, Result};
-use vastost::objstore::client::Store;
+use vastost::objstore::s3::store::Store;
 
 use crate::temporary::TemporaryFolder;
 

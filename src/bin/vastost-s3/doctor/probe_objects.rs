@@ -1,9 +1,9 @@
 //! Single requests on objects of our own, for the rights that an image does not always need.
 
 use bytes::Bytes;
+use vastost::engine::checksum::Md5Sum;
 use vastost::error::{Error, Kind, Result};
-use vastost::objstore::checksum::Md5Sum;
-use vastost::objstore::client::{Store, WireCheck};
+use vastost::objstore::s3::store::{Store, WireCheck};
 
 /// What the objects carry, as images do.
 const METADATA: (&str, &str) = ("vastost-schema", "doctor");

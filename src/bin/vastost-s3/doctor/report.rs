@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::Done;
 use crate::args::Global;
 use crate::interrupt;
-use crate::output::{self, line, painted, printable, unread_is_fine};
+use crate::output;
+use crate::output::{line, painted, printable, unread_is_fine};
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -11,7 +11,8 @@ use vastost::ost::host::LsuInfo;
 
 use super::Done;
 use crate::args::{Global, Ls};
-use crate::output::{self, complain, human_size, line, raw};
+use crate::output;
+use crate::output::{complain, human_size, line, raw};
 use crate::site::{Catalog, Site};
 use crate::{FOUND_PROBLEMS, Outcome};
 

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::descendants::{self, Process};
+use super::descendants;
+use super::descendants::Process;
 use crate::args::Put;
 use crate::output::{counted, grouped};
 use crate::{Problem, interrupt};

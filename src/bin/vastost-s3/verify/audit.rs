@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use vastost::catalog::audit::Options;
-use vastost::catalog::audit::against::Expected;
+use vastost::catalog::audit::bpimagelist::Expected;
 use vastost::catalog::audit::compare::Comparison;
-use vastost::catalog::audit::debris::SECOND_LOOK;
+use vastost::catalog::audit::orphans::SECOND_LOOK;
 use vastost::catalog::audit::report::{Class, Level, REPORT_SCHEMA, Report, Selection};
 use vastost::catalog::audit::run::{Checkpoint, Event, run};
-use vastost::catalog::image_id::DATE_MAX;
+use vastost::catalog::format::image_id::DATE_MAX;
+use vastost::catalog::format::record::now_text;
 use vastost::catalog::list::Filter;
 use vastost::catalog::lsu::Lsu;
-use vastost::catalog::record::now_text;
 
 use super::coverage::{NOTHING_EXPECTED, unverified};
 use super::resume::{ResumeFile, State};

@@ -10,8 +10,10 @@ use serde_json::json;
 use vastost::catalog::audit::report::{Class, Count, LsuSummary, Report};
 
 use super::bins::Bins;
-use super::chart::{self, Measure, STATES};
-use super::words::{self, Mood, all, duration, meaning, total};
+use super::chart;
+use super::chart::{Measure, STATES};
+use super::words;
+use super::words::{Mood, all, duration, meaning, total};
 use crate::output::{counted, grouped, human_size};
 
 const PAGE: &str = include_str!("page.html");

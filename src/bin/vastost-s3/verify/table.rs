@@ -6,7 +6,8 @@ use std::io::IsTerminal;
 
 use vastost::catalog::audit::report::{Finding, LsuSummary, Report, Severity};
 
-use super::words::{self, Mood, duration, meaning};
+use super::words;
+use super::words::{Mood, duration, meaning};
 use crate::args::Global;
 use crate::output::{counted, grouped, human_size, painted, printable};
 

@@ -1,0 +1,15 @@
+//! Images being written: see the commit order in [`super`].
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`writer_id`] | who writes a record, and whether that process is still there |
+//! | [`lease`] | the pending record, put whenever it changes and renewed in the background |
+//! | [`backup`] | [`backup::Backup`]: create, write, close complete or incomplete |
+//! | [`reopen`] | going on with an image that was closed incomplete |
+//! | [`recover`] | taking over what a dead writer left |
+
+pub mod backup;
+pub(crate) mod lease;
+pub(crate) mod recover;
+pub(crate) mod reopen;
+pub(crate) mod writer_id;

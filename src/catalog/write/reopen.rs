@@ -1,0 +1,216 @@
+//! Going on with an image that was closed incomplete: a new attempt takes over what the old one has.
+
+use futures::stream::{StreamExt, TryStreamExt};
+
+use super::backup::Backup;
+use super::recover::adopt;
+use crate::catalog::format::image_id::ImageDef;
+use crate::catalog::format::record::{Content, Pending, PendingState, Writer};
+use crate::catalog::lsu::{Lsu, PendingEntry, progress};
+use crate::catalog::meta;
+use crate::config::part_plan::PartPlan;
+use crate::engine::checksum::Md5Sum;
+use crate::engine::memory;
+use crate::error::{Error, Kind, Result};
+use crate::objstore::download::reader::{PartSpan, ReadSpec, Reader};
+use crate::objstore::s3::probe::WireMode;
+use crate::objstore::s3::store::{SentPart, Store};
+use crate::objstore::upload::in_flight::Sent;
+use crate::objstore::upload::object::UploadSpec;
+use crate::objstore::upload::verify::is_refusal;
+
+/// Parts copied at once when an image is opened for write again.
+const COPIES_IN_FLIGHT: usize = 8;
+/// What is moved at once of a last part that is opened again; the part itself is in a pool buffer.
+const TAIL_STEP_BYTES: usize = 1 << 20;
+
+impl Backup {
+    /// Goes on with an image that was closed incomplete, or whose writer died, on this or another host.
+    pub fn reopen(lsu: &Lsu, def: &ImageDef) -> Result<Self> {
+        let owned = (lsu.clone(), def.clone());
+        let mut replaces = lsu.store().run(async move {
+            let (lsu, def) = owned;
+            if lsu.sidecar(&def.id).await?.is_some() {
+                let what = format!("image {} is complete and can never be written again", def.id);
+                return Err(Error::new(Kind::AccessDenied, what));
+            }
+            // What a dead writer left is completed by the bucket's rules.
+            lsu.capabilities().await?;
+            unheld(&lsu, &def).await
+        })?;
+        let Some(PendingEntry { pending: base, .. }) = replaces.last().cloned() else {
+            return Err(lsu.not_found(&def.id));
+        };
+        // Copied parts bring an ETag but no CRC that every server would repeat: MD5 proves the rest of such an image.
+        let wire = match lsu.wire_mode() {
+            WireMode::Crc64 => WireMode::Md5,
+            other => other,
+        };
+        let mut backup = Self::begin(lsu, base.image.clone(), base.created.clone(), wire)?;
+        if let Err(error) = backup.confirm_bases(&replaces).and_then(|()| backup.take_over(&base)) {
+            return Err(backup.give_up(error));
+        }
+        // Other attempts that were closed incomplete hold less than this one.
+        backup.replaces = std::mem::take(&mut replaces);
+        Ok(backup)
+    }
+
+    /// Fails as busy when somebody has taken what this attempt builds on since it was read: `gc` looks for this attempt's record
+    /// after it has taken theirs, so one of the two sees the other.
+    fn confirm_bases(&self, bases: &[PendingEntry]) -> Result<()> {
+        let (lsu, id, bases) = (self.lsu.clone(), self.pending.image.id.clone(), bases.to_vec());
+        self.lsu.store().run(async move {
+            let now = lsu.pendings(&id).await?;
+            let as_before = |base: &PendingEntry| now.iter().any(|entry| entry.pending == base.pending);
+            match bases
+                .iter()
+                .all(|base| now.iter().any(|entry| entry.key == base.key) && as_before(base))
+            {
+                true => Ok(()),
+                false => Err(Error::new(
+                    Kind::Busy,
+                    format!("image {id} was taken by another process just now"),
+                )),
+            }
+        })
+    }
+
+    /// Brings the bytes of an earlier attempt into this one: full parts by copies on the server, the last one as the
+    /// open part, since no part but the last may be short.
+    fn take_over(&mut self, base: &Pending) -> Result<()> {
+        let (lsu, base_meta) = (self.lsu.clone(), base.meta.clone());
+        self.meta = self
+            .lsu
+            .store()
+            .run(async move { meta::load(lsu.store(), lsu.bucket(), base_meta.as_ref()).await })?;
+        let Some(content) = &base.content else { return Ok(()) };
+        let spans = content.spans();
+        let Some((tail, full)) = spans.split_last() else {
+            return Ok(());
+        };
+        let transfer = self.lsu.store().transfer();
+        let plan = PartPlan::new(transfer.part_size_bytes, transfer.image_size_max_bytes);
+        // Parts of another configuration may be larger than ours: then the tail is copied as a full part too.
+        let tail_fits = tail.size <= plan.part_bytes(tail.number);
+        let copied = if tail_fits { full } else { &spans[..] };
+        if !copied.is_empty() {
+            self.begin_upload()?;
+            self.copy_parts(content, copied)?;
+        }
+        if tail_fits {
+            let spec = ReadSpec {
+                bucket: self.lsu.bucket().into(),
+                key: content.data.key.clone(),
+                size: content.data.size,
+                etag: content.data.etag.clone(),
+                parts: spans.clone(),
+            };
+            self.copy_tail(spec, *tail)?;
+        }
+        Ok(())
+    }
+
+    fn copy_tail(&mut self, spec: ReadSpec, tail: PartSpan) -> Result<()> {
+        let mut reader = Reader::new(self.lsu.store(), spec);
+        let (mut buffer, end) = (
+            memory::zeroed(TAIL_STEP_BYTES, || "read the last part".into())?,
+            tail.offset + tail.size,
+        );
+        for offset in (tail.offset..end).step_by(TAIL_STEP_BYTES) {
+            let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
+            let piece = buffer.get_mut(..len).unwrap_or_default();
+            reader.read_part(piece, offset)?;
+            self.write(piece, offset)?;
+        }
+        Ok(())
+    }
+
+    fn copy_parts(&mut self, content: &Content, spans: &[PartSpan]) -> Result<()> {
+        let id = self.upload.id().unwrap_or_default().to_owned();
+        let (store, spec) = (self.lsu.store().clone(), self.upload.spec().clone());
+        let (from, upload) = (content.data.key.clone(), id.clone());
+        let jobs: Vec<_> = spans
+            .iter()
+            .copied()
+            .zip(content.parts.iter().map(|part| part.etag.clone()))
+            .collect();
+        let size = content.data.size;
+        let parts = self.lsu.store().run(async move {
+            let (store, spec, from, upload) = (&store, &spec, &from, &upload);
+            let copies = jobs
+                .into_iter()
+                .map(|(span, etag)| copy_part(store, spec, from, upload, span, etag));
+            match futures::stream::iter(copies)
+                .buffered(COPIES_IN_FLIGHT)
+                .try_collect::<Vec<Sent>>()
+                .await
+            {
+                Err(error) if is_refusal(&error) => Err(why_refused(store, &spec.bucket, from, size, error).await),
+                other => other,
+            }
+        })?;
+        self.upload.resume(&id, parts);
+        Ok(())
+    }
+}
+
+/// The attempts at an image, the best one last, all closed incomplete: what dead writers left is taken over first.
+async fn unheld(lsu: &Lsu, def: &ImageDef) -> Result<Vec<PendingEntry>> {
+    let mut pendings = lsu.pendings(&def.id).await?;
+    if let Some(other) = pendings.iter().find(|entry| !entry.pending.image.answers_to(def)) {
+        tracing::debug!(
+            "image {} has another policy or type than asked for",
+            other.pending.image.id
+        );
+        return Err(lsu.not_found(&def.id));
+    }
+    if let Some(held) = lsu.held_by_another(&pendings).await? {
+        let Pending {
+            writer: Writer { host, pid, .. },
+            started,
+            ..
+        } = &held.pending;
+        let what = format!("image {} is being written by {host}:{pid} since {started}", def.id);
+        return Err(Error::new(Kind::Busy, what));
+    }
+    for entry in &mut pendings {
+        if entry.pending.state == PendingState::Writing {
+            *entry = adopt(lsu, entry.clone()).await?;
+        }
+    }
+    pendings.sort_by_key(|entry| progress(&entry.pending));
+    Ok(pendings)
+}
+
+/// A store that refuses a range may not have it: then the data are damaged, and asking again is of no use.
+async fn why_refused(store: &Store, bucket: &str, key: &str, size: u64, refusal: Error) -> Error {
+    match store.head_fresh(bucket, key).await {
+        Ok(seen) if seen.size != size => {
+            let what = format!("{bucket}/{key} has {} bytes, and its record says {size}", seen.size);
+            refusal.context(what).with_kind(Kind::Corrupt)
+        }
+        _ => refusal,
+    }
+}
+
+async fn copy_part(
+    store: &Store,
+    spec: &UploadSpec,
+    from: &str,
+    upload: &str,
+    span: PartSpan,
+    etag: String,
+) -> Result<Sent> {
+    let copied = store.copy_part(&spec.bucket, &spec.key, upload, from, span).await?;
+    // An MD5 that is the same proves the copy; any other ETag says nothing, and the copy is read back.
+    let known = store.known(&spec.bucket);
+    let proven =
+        spec.wire == WireMode::None || (known.etag_is_md5 && copied == etag && Md5Sum::from_etag(&etag).is_some());
+    let part = SentPart {
+        number: span.number,
+        size: span.size,
+        etag: copied,
+        crc64: span.crc64,
+    };
+    Ok(Sent { part, proven })
+}

@@ -1,0 +1,178 @@
+//! Small reads anywhere, over https: blocks of 128 KiB, one request for all that a read misses, a small cache.
+//!
+//! NetBackup's accelerator and single-file restores read 512 bytes to 128 KiB here and there. The cache is one pool
+//! buffer of sixteen blocks, taken only while the pool has it free; without it each read is a request of its own. Blocks
+//! are too small to be checked against a part's CRC: TLS proves that they are of the store, and the record's ETag that they are
+//! of the object that was written. Where another ETag comes, which may be that of a copy, nothing is given out from here.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::read_ahead::fetch_range;
+use super::reader::ReadSpec;
+use crate::clean::words;
+use crate::engine::memcpy::copy;
+use crate::engine::memory;
+use crate::engine::pool::{Buffer, Promise};
+use crate::error::{Error, Kind, Result};
+use crate::metrics::image::{Stall, Tally};
+use crate::objstore::s3::get::FirstEtag;
+use crate::objstore::s3::store::Store;
+
+const BLOCK_BYTES: u64 = 128 << 10;
+const SLOTS: usize = 16;
+
+/// The block cache of one reader.
+pub struct RandomReads {
+    store: Store,
+    spec: Arc<ReadSpec>,
+    tally: Arc<Tally>,
+    /// All that this reader gives out is of one object.
+    etag: Arc<FirstEtag>,
+    /// Another ETag than the record's came.
+    in_doubt: bool,
+    cache: Option<Buffer>,
+    /// Block number and slot, least recently used first.
+    blocks: Vec<(u64, usize)>,
+}
+
+impl RandomReads {
+    pub fn new(store: Store, spec: Arc<ReadSpec>, tally: Arc<Tally>) -> Self {
+        Self {
+            store,
+            spec,
+            tally,
+            etag: Arc::default(),
+            in_doubt: false,
+            cache: None,
+            blocks: Vec::new(),
+        }
+    }
+
+    /// Fills all of `to`, which must lie within the object and is shorter than the cache. False, and nothing is filled, where
+    /// only checked parts can tell whether it is the right object.
+    pub fn read(&mut self, promise: &Promise, to: &mut [u8], offset: u64) -> Result<bool> {
+        if self.in_doubt {
+            return Ok(false);
+        }
+        let (first, last) = (offset / BLOCK_BYTES, (offset + to.len() as u64 - 1) / BLOCK_BYTES);
+        self.touch(&(first..=last));
+        let mut fetched = None;
+        if let Some(missing) = self.missing(first..=last) {
+            let start = missing.start() * BLOCK_BYTES;
+            let bytes = self.fetch(&missing)?;
+            let recorded = Some(self.spec.etag.as_str()).filter(|etag| !etag.is_empty());
+            if recorded.is_some_and(|recorded| self.etag.get() != Some(recorded)) {
+                let (key, came) = (&self.spec.key, words(self.etag.get().unwrap_or_default()));
+                tracing::info!("read {key}: ETag {came} is not the record's; whole parts are checked from here on");
+                self.in_doubt = true;
+                (self.cache, self.blocks) = (None, Vec::new());
+                return Ok(false);
+            }
+            self.keep(promise, *missing.start(), &bytes);
+            fetched = Some((start, bytes));
+        }
+        for block in first..=last {
+            let source = self.source(block, fetched.as_ref());
+            copy_overlap(source.ok_or_else(lost)?, block * BLOCK_BYTES, to, offset);
+        }
+        Ok(true)
+    }
+
+    /// The shortest run of blocks that covers all that are not cached.
+    fn missing(&self, wanted: RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
+        let mut absent = wanted.filter(|block| !self.blocks.iter().any(|(cached, _)| cached == block));
+        let first = absent.next()?;
+        Some(first..=absent.next_back().unwrap_or(first))
+    }
+
+    fn fetch(&self, blocks: &RangeInclusive<u64>) -> Result<Vec<u8>> {
+        let start = blocks.start() * BLOCK_BYTES;
+        let end = ((blocks.end() + 1) * BLOCK_BYTES).min(self.spec.size);
+        let len = usize::try_from(end - start).unwrap_or_default();
+        let (store, spec, etag) = (self.store.clone(), Arc::clone(&self.spec), Arc::clone(&self.etag));
+        let since = Instant::now();
+        let fetched = self.store.run(self.tally.scope(async move {
+            let mut bytes = memory::zeroed(len, || format!("read offset {start}"))?;
+            fetch_range(&store, &spec, start, &mut bytes, Some(&etag)).await?;
+            Ok(bytes)
+        }));
+        self.tally.waited(Stall::Data, since);
+        fetched
+    }
+
+    fn keep(&mut self, promise: &Promise, first: u64, bytes: &[u8]) {
+        if self.cache.is_none() {
+            self.cache = promise.try_acquire(BLOCK_BYTES * SLOTS as u64);
+        }
+        let Some(cache) = &mut self.cache else { return };
+        for (block, data) in (first..).zip(bytes.chunks(BLOCK_BYTES as usize)) {
+            let slot = free_slot(&mut self.blocks, block);
+            let at = slot * BLOCK_BYTES as usize;
+            if let Some(to) = cache.as_mut_slice().get_mut(at..at + data.len()) {
+                to.copy_from_slice(data);
+                self.blocks.push((block, slot));
+            }
+        }
+    }
+
+    /// Moves the cached blocks of a read to the end, so that what it fetches does not push them out.
+    fn touch(&mut self, wanted: &RangeInclusive<u64>) {
+        self.blocks.sort_by_key(|(block, _)| wanted.contains(block));
+    }
+
+    /// The bytes of a block, from the cache or from what was just fetched.
+    fn source<'a>(&'a self, block: u64, fetched: Option<&'a (u64, Vec<u8>)>) -> Option<&'a [u8]> {
+        if let Some((_, slot)) = self.blocks.iter().find(|(cached, _)| *cached == block) {
+            return self.cache.as_ref()?.as_slice().get(slot * BLOCK_BYTES as usize..);
+        }
+        let (first, bytes) = fetched?;
+        bytes.get(usize::try_from((block * BLOCK_BYTES).checked_sub(*first)?).ok()?..)
+    }
+}
+
+fn lost() -> Error {
+    Error::new(Kind::Internal, "read a block that is neither cached nor fetched")
+}
+
+/// The slot that `block` may use: its own, an unused one, or that of the least recently used block.
+fn free_slot(blocks: &mut Vec<(u64, usize)>, block: u64) -> usize {
+    if let Some(position) = blocks.iter().position(|(cached, _)| *cached == block) {
+        return blocks.remove(position).1;
+    }
+    let unused = (0..SLOTS).find(|slot| blocks.iter().all(|(_, used)| used != slot));
+    unused.unwrap_or_else(|| blocks.remove(0).1)
+}
+
+/// Copies what `[start, start + BLOCK)` and the wanted range share.
+fn copy_overlap(block: &[u8], start: u64, to: &mut [u8], offset: u64) {
+    let from = start.max(offset);
+    let end = (start + BLOCK_BYTES).min(offset + to.len() as u64);
+    let index = |position: u64, base: u64| usize::try_from(position - base).unwrap_or(usize::MAX);
+    let source = block.get(index(from, start)..index(end, start));
+    let target = to.get_mut(index(from, offset)..index(end, offset));
+    if let (Some(source), Some(target)) = (source, target) {
+        copy(target, source);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_overlaps_of_all_blocks_make_up_the_read(offset in 0u64..600_000, len in 1usize..500_000) {
+            let image: Vec<u8> = (0..1_200_000u32).map(|n| (n % 251) as u8).collect();
+            let mut to = vec![0; len];
+            for block in offset / BLOCK_BYTES..=(offset + len as u64 - 1) / BLOCK_BYTES {
+                let start = block * BLOCK_BYTES;
+                let end = ((start + BLOCK_BYTES) as usize).min(image.len());
+                copy_overlap(&image[start as usize..end], start, &mut to, offset);
+            }
+            prop_assert_eq!(&to[..], &image[offset as usize..offset as usize + len]);
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Whole parts, fetched ahead of a sequential reader and checked before they are read.
+//!
+//! The window starts at one part, doubles whenever the reader has to wait, up to `read_ahead_parts`, and is refilled
+//! when half of it is used. The part that the reader waits for has the stream's promised buffer; parts ahead take only
+//! what the pool has free. A seek out of the window drops it, which also stops what is under way.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::reader::{PartSpan, ReadSpec};
+use crate::engine::checksum::{Crc64, Crc64Hasher};
+use crate::engine::memcpy::copy;
+use crate::engine::pool::{Buffer, Promise};
+use crate::error::{Error, Kind, Result};
+use crate::metrics::image::{Stall, Tally};
+use crate::objstore::s3::get::{FirstEtag, Source, Target, read_range};
+use crate::objstore::s3::store::Store;
+
+/// The read-ahead window of one reader.
+pub struct ReadAhead {
+    store: Store,
+    spec: Arc<ReadSpec>,
+    tally: Arc<Tally>,
+    parts: VecDeque<Fetch>,
+    window: usize,
+}
+
+struct Fetch {
+    index: usize,
+    state: FetchState,
+}
+
+enum FetchState {
+    UnderWay(tokio::task::JoinHandle<Result<Buffer>>),
+    Ready(Buffer),
+    Taken,
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        if let FetchState::UnderWay(task) = &self.state {
+            task.abort();
+        }
+    }
+}
+
+impl ReadAhead {
+    pub fn new(store: Store, spec: Arc<ReadSpec>, tally: Arc<Tally>) -> Self {
+        Self {
+            store,
+            spec,
+            tally,
+            parts: VecDeque::new(),
+            window: 1,
+        }
+    }
+
+    /// Lets every part go.
+    pub fn clear(&mut self) {
+        self.parts.clear();
+        self.window = 1;
+    }
+
+    /// True when the part is read or being read.
+    pub fn holds(&self, index: usize) -> bool {
+        self.parts.iter().any(|fetch| fetch.index == index)
+    }
+
+    /// Fills all of `to`, which must lie within the object.
+    pub fn read(&mut self, promise: &Promise, to: &mut [u8], offset: u64) -> Result<()> {
+        let mut done = 0;
+        while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset + done as u64;
+            let index = self.spec.part_at(at);
+            let Some(span) = self.spec.parts.get(index).copied() else {
+                return Err(Error::new(
+                    Kind::Corrupt,
+                    format!("read offset {at}: no part of the image covers it"),
+                ));
+            };
+            let part = self.part(promise, index)?;
+            let skip = usize::try_from(at - span.offset).unwrap_or(usize::MAX);
+            let end = usize::try_from(span.size).unwrap_or(usize::MAX);
+            let from = part.as_slice().get(skip..end).unwrap_or_default();
+            let len = rest.len().min(from.len());
+            if let (Some(rest), Some(from)) = (rest.get_mut(..len), from.get(..len)) {
+                copy(rest, from);
+            }
+            done += len;
+        }
+        Ok(())
+    }
+
+    /// The part as checked bytes, to keep; the next ones are on their way.
+    pub fn take(&mut self, promise: &Promise, index: usize) -> Result<Buffer> {
+        self.part(promise, index)?;
+        let taken = self
+            .parts
+            .front_mut()
+            .map(|fetch| std::mem::replace(&mut fetch.state, FetchState::Taken));
+        self.parts.pop_front();
+        // The window would be empty, and the next part seem a seek.
+        self.refill(promise);
+        match taken {
+            Some(FetchState::Ready(buffer)) => Ok(buffer),
+            _ => Err(Error::new(Kind::Internal, "take a part that is not there")),
+        }
+    }
+
+    /// The part as checked bytes; earlier ones are let go, later ones are on their way.
+    fn part(&mut self, promise: &Promise, index: usize) -> Result<&Buffer> {
+        if !self.holds(index) {
+            self.clear();
+            let since = Instant::now();
+            let size = self.spec.parts.get(index).map_or(1, |part| part.size);
+            let buffer = promise.acquire(size, since + self.store.retry().operation_timeout);
+            self.tally.waited(Stall::Buffer, since);
+            self.start(index, buffer?);
+        }
+        while self.parts.front().is_some_and(|fetch| fetch.index < index) {
+            self.parts.pop_front();
+        }
+        let waits =
+            matches!(self.parts.front(), Some(Fetch { state: FetchState::UnderWay(task), .. }) if !task.is_finished());
+        if waits {
+            self.window = (self.window * 2).min(self.store.transfer().read_ahead_parts + 1);
+        }
+        if waits || self.parts.len() <= self.window / 2 {
+            self.refill(promise);
+        }
+        self.front()
+    }
+
+    fn refill(&mut self, promise: &Promise) {
+        while self.parts.len() < self.window {
+            let next = self.parts.back().map_or(0, |fetch| fetch.index + 1);
+            let Some(span) = self.spec.parts.get(next) else { break };
+            let Some(buffer) = promise.try_acquire(span.size) else {
+                break;
+            };
+            self.start(next, buffer);
+        }
+    }
+
+    fn start(&mut self, index: usize, buffer: Buffer) {
+        let Some(span) = self.spec.parts.get(index).copied() else {
+            return;
+        };
+        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
+        let tally = Arc::clone(&self.tally);
+        let task = self
+            .store
+            .runtime()
+            .spawn(async move { fetch_counted(&store, &spec, &tally, span, buffer).await });
+        self.parts.push_back(Fetch {
+            index,
+            state: FetchState::UnderWay(task),
+        });
+    }
+
+    /// Waits for the first part of the window; a failed one is dropped, so that a further read tries again.
+    fn front(&mut self) -> Result<&Buffer> {
+        if let Some(fetch) = self.parts.front_mut()
+            && let FetchState::UnderWay(task) = &mut fetch.state
+        {
+            let since = Instant::now();
+            let joined = futures::executor::block_on(task);
+            self.tally.waited(Stall::Data, since);
+            let joined = joined.map_err(|_| Error::new(Kind::Aborted, "read a part: the plug-in was terminated"));
+            match joined.flatten() {
+                Ok(buffer) => fetch.state = FetchState::Ready(buffer),
+                Err(error) => {
+                    self.parts.clear();
+                    return Err(error);
+                }
+            }
+        }
+        match self.parts.front() {
+            Some(Fetch {
+                state: FetchState::Ready(buffer),
+                ..
+            }) => Ok(buffer),
+            _ => Err(Error::new(Kind::Internal, "read a part that was never asked for")),
+        }
+    }
+}
+
+/// [`fetch_part`] for an image whose parts and retries are counted.
+pub async fn fetch_counted(
+    store: &Store,
+    spec: &ReadSpec,
+    tally: &Arc<Tally>,
+    span: PartSpan,
+    buffer: Buffer,
+) -> Result<Buffer> {
+    let since = Instant::now();
+    let fetched = tally.scope(fetch_part(store, spec, span, buffer)).await;
+    fetched.inspect(|_| tally.part(since))
+}
+
+/// Fetches one part and checks its CRC; a part that arrives damaged is fetched once more.
+async fn fetch_part(store: &Store, spec: &ReadSpec, span: PartSpan, mut buffer: Buffer) -> Result<Buffer> {
+    let len = usize::try_from(span.size).unwrap_or(usize::MAX);
+    let mut seen = Crc64(0);
+    for _ in 0..2 {
+        let Some(to) = buffer.as_mut_slice().get_mut(..len) else {
+            return Err(Error::new(
+                Kind::Internal,
+                "read a part into a buffer that is too small",
+            ));
+        };
+        // The CRC proves the bytes, whatever ETag a copy of the object has got meanwhile.
+        seen = fetch_range(store, spec, span.offset, to, None).await?;
+        if seen == span.crc64 {
+            return Ok(buffer);
+        }
+        tracing::warn!(key = spec.key, part = span.number, "a part arrived damaged");
+    }
+    let what = format!(
+        "read part {} of {}/{} (offset {}, {} bytes): CRC64NVME is {:016x}, the catalog has {:016x}",
+        span.number, spec.bucket, spec.key, span.offset, span.size, seen.0, span.crc64.0
+    );
+    Err(Error::new(Kind::Corrupt, what))
+}
+
+/// Fills `to` from `offset` on. Gives the CRC of the range; where nothing compares it, `etag` holds the ranges together.
+pub async fn fetch_range(
+    store: &Store,
+    spec: &ReadSpec,
+    offset: u64,
+    to: &mut [u8],
+    etag: Option<&FirstEtag>,
+) -> Result<Crc64> {
+    let mut hasher = Crc64Hasher::default();
+    let range = (offset, to.len() as u64);
+    let source = Source {
+        bucket: &spec.bucket,
+        key: &spec.key,
+        version: None,
+        size: Some(spec.size),
+        etag,
+    };
+    read_range(store, source, range, Target::Keep(to), |bytes| hasher.update(bytes)).await?;
+    Ok(hasher.value())
+}

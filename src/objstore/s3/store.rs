@@ -1,0 +1,574 @@
+//! [`Store`]: one method per S3 operation, all async, all idempotent under the SDK's retries. Those of multipart uploads are
+//! in [`super::multipart`], the GETs in [`super::get`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::{ReconnectMode, RetryConfig, RetryPartition};
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumMode, ObjectLockLegalHoldStatus, StorageClass};
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
+use aws_smithy_runtime::client::retries::TokenBucket;
+use bytes::Bytes;
+use futures::FutureExt;
+
+use super::capabilities::Buckets;
+use super::credentials::Keys;
+use super::hedge::Hedges;
+use super::retry::ServerHints;
+use super::sdk_error;
+use crate::config::credentials::KeyPair;
+use crate::config::{Config, QUERY_ATTEMPTS_MAX, Retry, Server, Transfer};
+use crate::engine::checksum::{Crc64, Md5Sum, bare_etag};
+use crate::engine::md5_lanes::Md5Lanes;
+use crate::engine::pool::BufferPool;
+use crate::engine::process::Engine;
+use crate::engine::runtime::run_on;
+use crate::error::{Error, Found, Kind, Result};
+use crate::metrics::request::ServerMetrics;
+use crate::net::dialer::Dialler;
+use crate::net::server_clock::ServerClock;
+use crate::net::tls;
+use crate::objstore::transport::connector::Transport;
+use crate::objstore::transport::effort::{Effort, longest_wait, patiently};
+use crate::objstore::upload::verify::{is_doubtful, resend};
+
+/// A user has 10,000 buckets on AWS at most, which are ten pages.
+const BUCKET_PAGES_MAX: u32 = 100;
+/// Tries of a request whose end its effort decides.
+const TRIES_MAX: u32 = 100_000;
+
+/// How often a fresh object that is not found is asked for before that may be true.
+const FRESH_ASKS: u32 = 6;
+
+/// One server's buckets; clones share connections, retries and buffers.
+#[derive(Clone)]
+pub struct Store {
+    pub(in crate::objstore) shared: Arc<Shared>,
+}
+
+pub(in crate::objstore) struct Shared {
+    pub(in crate::objstore) client: Client,
+    runtime: tokio::runtime::Handle,
+    pool: Arc<BufferPool>,
+    md5: Arc<Md5Lanes>,
+    transfer: Transfer,
+    pub(in crate::objstore) retry: Retry,
+    endpoint: String,
+    https: bool,
+    clock: ServerClock,
+    pub(in crate::objstore) hedges: Hedges,
+    metrics: Arc<ServerMetrics>,
+    pub(in crate::objstore) buckets: Buckets,
+}
+
+/// What travels with a body so that the server can prove it arrived whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireCheck {
+    None,
+    Crc64(Crc64),
+    Md5(Md5Sum),
+}
+
+/// An object as HEAD or PUT describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectInfo {
+    pub size: u64,
+    pub etag: String,
+    pub version_id: Option<String>,
+    pub crc64: Option<String>,
+    /// `x-amz-meta-*` without the prefix; only HEAD fills it in.
+    pub metadata: BTreeMap<String, String>,
+    /// Seconds since 1970 by the server's clock; 0 where it did not say.
+    pub modified: u64,
+    /// Seconds since 1970; 0 without a retention, or where these keys may not see it. Only HEAD fills it in.
+    pub retained_until: u64,
+    /// Only HEAD fills it in.
+    pub legal_hold: bool,
+    /// The archive that the object lies in, which no GET reads before it is restored; only HEAD fills it in.
+    pub archived: Option<String>,
+}
+
+/// An object as a listing describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListedObject {
+    pub key: String,
+    pub size: u64,
+    pub etag: String,
+    /// Seconds since 1970 by the server's clock.
+    pub modified: u64,
+}
+
+/// One page of a listing.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// In the server's order.
+    pub objects: Vec<ListedObject>,
+    /// Prefixes up to the delimiter, when one was asked for.
+    pub prefixes: Vec<String>,
+    pub next: Option<String>,
+    /// The first and the last key as bytes: names that other clients made need not be UTF-8.
+    pub(in crate::objstore) bounds: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// One finished part of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentPart {
+    pub number: u32,
+    pub size: u64,
+    pub etag: String,
+    pub crc64: Crc64,
+}
+
+impl Store {
+    /// Sets the client up; sends nothing. `given` are keys that the host passed.
+    pub fn new(engine: &Engine, config: &Config, server: &Server, given: Option<KeyPair>) -> Result<Self> {
+        let trust = tls::for_server(server)?;
+        let dialler = Dialler::new(&server.endpoint, trust, &config.transfer, &config.retry);
+        let metrics = ServerMetrics::new(&engine.metrics, server);
+        let transport = Transport::new(dialler, &config.transfer, Arc::clone(&metrics));
+        let hedges = Hedges::new(
+            transport.addresses(),
+            Arc::clone(&metrics),
+            &config.retry,
+            &config.transfer,
+        );
+        let (runtime, clock) = (engine.runtime.handle().clone(), transport.clock());
+        let keys = Keys::new(server, given, &transport)?;
+        let settings = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(transport)
+            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .endpoint_url(server.endpoint.url())
+            .region(Region::new(server.region.clone()))
+            // Names of buckets in the host part would need wildcard DNS and certificates.
+            .force_path_style(true)
+            .credentials_provider(keys.clone())
+            // They keep themselves, and are read again when the store refuses them.
+            .identity_cache(IdentityCache::no_cache())
+            // The defaults add a CRC32 pass and aws-chunked bodies that VAST does not document.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            // It kills healthy uploads to slow servers; deadlines per attempt and stall are ours.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .retry_config(retry_config(
+                &config.retry,
+                config.retry.attempts.min(QUERY_ATTEMPTS_MAX),
+            ))
+            .retry_classifier(ServerHints)
+            .retry_classifier(keys)
+            .retry_partition(retry_partition(&server.name, &config.retry))
+            .timeout_config(timeouts(&config.retry, Duration::ZERO, config.retry.operation_timeout));
+        let shared = Shared {
+            client: Client::from_conf(settings.build()),
+            runtime,
+            pool: Arc::clone(&engine.pool),
+            md5: Arc::clone(&engine.md5),
+            transfer: config.transfer.clone(),
+            retry: config.retry.clone(),
+            endpoint: server.endpoint.url(),
+            https: server.endpoint.https,
+            clock,
+            hedges,
+            metrics,
+            buckets: Buckets::new(server.endpoint.url(), &config.state_dir),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.shared.runtime
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<BufferPool> {
+        &self.shared.pool
+    }
+
+    pub(crate) fn md5(&self) -> &Arc<Md5Lanes> {
+        &self.shared.md5
+    }
+
+    pub fn metrics(&self) -> &Arc<ServerMetrics> {
+        &self.shared.metrics
+    }
+
+    pub fn transfer(&self) -> &Transfer {
+        &self.shared.transfer
+    }
+
+    pub fn retry(&self) -> &Retry {
+        &self.shared.retry
+    }
+
+    pub fn endpoint(&self) -> &str {
+        &self.shared.endpoint
+    }
+
+    /// True when TLS proves every byte that comes; over plain http one may have flipped on the way.
+    pub(in crate::objstore) fn is_authenticated(&self) -> bool {
+        self.shared.https
+    }
+
+    /// Now by the server's clock, seconds since 1970, as its last answer told; None before the first one. Ages of
+    /// objects are counted with it alone, since clocks of hosts may be wrong.
+    pub fn server_now(&self) -> Option<u64> {
+        self.shared.clock.now()
+    }
+
+    /// Runs a future of this store on its threads and blocks the caller until it ends.
+    pub fn run<T, F>(&self, future: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        run_on(&self.shared.runtime, future)
+    }
+
+    /// The same for work of whose questions none may fail soon: see [`crate::objstore::transport::effort::patiently`].
+    pub fn run_patiently<T, F>(&self, future: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.run(patiently(future))
+    }
+
+    /// PutObject of a body in memory. `metadata` becomes `x-amz-meta-*`; `only_new` sends `If-None-Match: *`.
+    pub async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        body: Bytes,
+        check: WireCheck,
+        metadata: &[(String, String)],
+        only_new: bool,
+    ) -> Result<ObjectInfo> {
+        let object = resend(|| self.try_put(bucket, key, body.clone(), check, metadata, only_new)).await?;
+        let object = if is_doubtful(self.known(bucket), check, &object.etag) {
+            // What is there now is our own and may be damaged: it is put over, whatever was asked for.
+            let put = || self.try_put(bucket, key, body.clone(), check, metadata, false);
+            self.send_until_clear(bucket, check, |object: &ObjectInfo| &object.etag, put)
+                .await?
+        } else {
+            object
+        };
+        self.settle_put(bucket, key, &body, check, &object).await?;
+        Ok(object)
+    }
+
+    /// [`Store::put`] that takes no for an answer.
+    pub(in crate::objstore) async fn try_put(
+        &self,
+        bucket: &str,
+        key: &str,
+        body: Bytes,
+        check: WireCheck,
+        metadata: &[(String, String)],
+        only_new: bool,
+    ) -> Result<ObjectInfo> {
+        let size = body.len() as u64;
+        let mut request = self
+            .shared
+            .client
+            .put_object()
+            .bucket(bucket)
+            .key(key)
+            .content_length(len_i64(size));
+        for (name, value) in metadata {
+            request = request.metadata(name, value);
+        }
+        request = match check {
+            WireCheck::None => request,
+            WireCheck::Crc64(crc) => request.checksum_crc64_nvme(crc.to_base64()),
+            WireCheck::Md5(md5) => request.content_md5(md5.to_base64()),
+        };
+        if only_new {
+            request = request.if_none_match("*");
+        }
+        let sent = request
+            .body(ByteStream::from(body))
+            .customize()
+            .disable_payload_signing();
+        let sent = sent.config_override(self.patience(size)).send().boxed().await;
+        let reply = sent.map_err(|e| sdk_error::convert("put", &path(bucket, key), &e))?;
+        Ok(ObjectInfo {
+            size,
+            etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
+            version_id: reply.version_id().map(ToOwned::to_owned),
+            crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+            ..ObjectInfo::default()
+        })
+    }
+
+    pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
+        self.shared
+            .hedges
+            .ask("HeadObject", || self.try_head(bucket, key))
+            .await
+    }
+
+    async fn try_head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
+        // Without the mode a server that knows the object's checksum does not tell it.
+        let request = self
+            .shared
+            .client
+            .head_object()
+            .bucket(bucket)
+            .key(key)
+            .checksum_mode(ChecksumMode::Enabled);
+        let sent = request
+            .customize()
+            .config_override(self.patience(0))
+            .send()
+            .boxed()
+            .await;
+        let reply = sent.map_err(|e| sdk_error::convert("head", &path(bucket, key), &e))?;
+        let size = match reply.content_length().and_then(|len| u64::try_from(len).ok()) {
+            Some(size) => size,
+            None => {
+                let etag = bare_etag(reply.e_tag().unwrap_or_default());
+                self.size_by_range(bucket, key, etag).await?
+            }
+        };
+        Ok(ObjectInfo {
+            size,
+            ..ObjectInfo::of_head(&reply)
+        })
+    }
+
+    /// HEAD of an object that was just put. One front-end of a cluster may not know yet what another has taken, so that
+    /// the object is not there is believed only when it was asked for some times and no listing has it either.
+    pub async fn head_fresh(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
+        let mut wait = self.shared.retry.backoff_initial;
+        for _ in 0..FRESH_ASKS {
+            match self.head(bucket, key).await {
+                Err(error) if error.kind() == Kind::NotFound => tracing::debug!("ask again: {error}"),
+                other => return other,
+            }
+            tokio::time::sleep(wait.min(self.shared.retry.backoff_max)).await;
+            wait *= 2;
+        }
+        let listed = self.find(bucket, key).await?.is_some();
+        match self.head(bucket, key).await {
+            Err(error) if listed && error.kind() == Kind::NotFound => {
+                Err(error.context("a listing has the object").with_kind(Kind::Unavailable))
+            }
+            other => other,
+        }
+    }
+
+    /// DeleteObject; deleting what is not there is no error.
+    pub async fn delete(&self, bucket: &str, key: &str, version_id: Option<&str>) -> Result<()> {
+        self.try_delete(bucket, key, version_id).await.map(drop)
+    }
+
+    /// [`Store::delete`] of no version; true when the answer says that this made a delete marker.
+    pub async fn delete_told(&self, bucket: &str, key: &str) -> Result<bool> {
+        self.try_delete(bucket, key, None).await
+    }
+
+    async fn try_delete(&self, bucket: &str, key: &str, version_id: Option<&str>) -> Result<bool> {
+        let request = self.shared.client.delete_object().bucket(bucket).key(key);
+        let request = request.set_version_id(version_id.map(ToOwned::to_owned));
+        let sent = request
+            .customize()
+            .config_override(self.patience(0))
+            .send()
+            .boxed()
+            .await;
+        let reply = sent
+            .map_err(|e| sdk_error::convert("delete", &path(bucket, key), &e))
+            .if_found()?;
+        Ok(reply.is_some_and(|reply| reply.delete_marker().unwrap_or_default()))
+    }
+
+    pub async fn head_bucket(&self, bucket: &str) -> Result<()> {
+        self.shared
+            .hedges
+            .ask("HeadBucket", || self.try_head_bucket(bucket))
+            .await
+    }
+
+    async fn try_head_bucket(&self, bucket: &str) -> Result<()> {
+        let sent = self.shared.client.head_bucket().bucket(bucket).send().boxed().await;
+        sent.map(drop)
+            .map_err(|e| match sdk_error::convert("head bucket", bucket, &e) {
+                // HEAD has no body, so no S3 code: the status alone says it.
+                error if error.kind() == Kind::NotFound => error.with_kind(Kind::LsuNotFound),
+                error => error,
+            })
+    }
+
+    pub async fn create_bucket(&self, bucket: &str) -> Result<()> {
+        let sent = self.shared.client.create_bucket().bucket(bucket).send().boxed().await;
+        sent.map(drop)
+            .map_err(|e| sdk_error::convert("create bucket", bucket, &e))
+    }
+
+    pub async fn list_buckets(&self) -> Result<Vec<String>> {
+        self.shared.hedges.ask("ListBuckets", || self.try_list_buckets()).await
+    }
+
+    async fn try_list_buckets(&self) -> Result<Vec<String>> {
+        let (mut buckets, mut token) = (Vec::new(), None);
+        for _ in 0..BUCKET_PAGES_MAX {
+            let sent = self
+                .shared
+                .client
+                .list_buckets()
+                .set_continuation_token(token)
+                .send()
+                .boxed()
+                .await;
+            let reply = sent.map_err(|e| sdk_error::convert("list buckets of", &self.shared.endpoint, &e))?;
+            for bucket in reply.buckets() {
+                let nameless = || Error::new(Kind::Unavailable, "list buckets: one has no name");
+                buckets.push(bucket.name().ok_or_else(nameless)?.to_owned());
+            }
+            token = reply
+                .continuation_token()
+                .filter(|token| !token.is_empty())
+                .map(ToOwned::to_owned);
+            if token.is_none() {
+                return Ok(buckets);
+            }
+        }
+        let what = format!("list buckets of {}: the list does not end", self.shared.endpoint);
+        Err(Error::new(Kind::Unavailable, what))
+    }
+
+    /// For requests that move or change something: each try gets the time that `bytes` need at the floor rate, refusals
+    /// are counted up to `attempts`, and silence is waited out as long as `operation_timeout` lasts.
+    pub(in crate::objstore) fn patience(&self, bytes: u64) -> aws_sdk_s3::config::Builder {
+        let retry = &self.shared.retry;
+        let attempt = Duration::from_secs(bytes / retry.floor_rate_bytes.max(1));
+        self.patience_within(
+            attempt,
+            retry.operation_timeout.max(attempt),
+            &self.effort(retry.operation_timeout.max(attempt)),
+        )
+    }
+
+    /// What an operation of so much time may cost.
+    pub(in crate::objstore) fn effort(&self, time: Duration) -> Effort {
+        Effort::new(&self.shared.retry, self.shared.retry.attempts, time)
+    }
+
+    /// The same for tries of at least `attempt`, all within `time`, which share the `effort` with others.
+    pub(in crate::objstore) fn patience_within(
+        &self,
+        attempt: Duration,
+        time: Duration,
+        effort: &Effort,
+    ) -> aws_sdk_s3::config::Builder {
+        let retry = &self.shared.retry;
+        // Who configures one attempt wants to hear of the first failure, whatever it is.
+        let attempts = if retry.attempts == 1 { 1 } else { TRIES_MAX };
+        self.tries_within(attempt, time, attempts, effort)
+    }
+
+    /// The same for at most so many tries.
+    pub(in crate::objstore) fn tries_within(
+        &self,
+        attempt: Duration,
+        time: Duration,
+        attempts: u32,
+        effort: &Effort,
+    ) -> aws_sdk_s3::config::Builder {
+        let retry = &self.shared.retry;
+        aws_sdk_s3::Config::builder()
+            .timeout_config(timeouts(retry, attempt, time))
+            .retry_config(retry_config(retry, attempts).with_max_backoff(longest_wait(retry, time)))
+            .interceptor(effort.clone())
+    }
+}
+
+impl ObjectInfo {
+    /// What HEAD tells; a size that it leaves out is 0 here, and not to be believed.
+    pub(in crate::objstore) fn of_head(reply: &HeadObjectOutput) -> Self {
+        Self {
+            size: reply
+                .content_length()
+                .and_then(|n| u64::try_from(n).ok())
+                .unwrap_or_default(),
+            etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
+            version_id: reply.version_id().map(ToOwned::to_owned),
+            crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+            metadata: reply
+                .metadata()
+                .into_iter()
+                .flatten()
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+            modified: seconds(reply.last_modified()),
+            retained_until: seconds(reply.object_lock_retain_until_date()),
+            legal_hold: reply.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On),
+            archived: archive_of(reply),
+        }
+    }
+}
+
+/// No attempt gets less than `attempt_timeout`, and none more than the whole.
+fn timeouts(retry: &Retry, attempt: Duration, operation: Duration) -> TimeoutConfig {
+    let attempt = attempt.max(retry.attempt_timeout).min(operation);
+    TimeoutConfig::builder()
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(operation)
+        .build()
+}
+
+fn retry_config(retry: &Retry, attempts: u32) -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(attempts)
+        .with_initial_backoff(retry.backoff_initial)
+        .with_max_backoff(retry.backoff_max)
+        // The default closes connections exactly when the server is overloaded; broken ones are noticed anyway.
+        .with_reconnect_mode(ReconnectMode::ReuseAllConnections)
+}
+
+/// The SDK's own bucket is shared by the whole process and empty after fifty failures.
+fn retry_partition(server: &str, retry: &Retry) -> RetryPartition {
+    // The tokens keep a store that refuses from being asked too much; silence costs none, its time is bounded anyway.
+    let bucket = TokenBucket::builder()
+        .capacity(retry.token_bucket)
+        .timeout_retry_cost(0)
+        .build();
+    RetryPartition::custom(format!("vastost-{server}"))
+        .token_bucket(bucket)
+        .build()
+}
+
+/// The archive class or tier of an object, unless a copy has been restored from there.
+fn archive_of(reply: &HeadObjectOutput) -> Option<String> {
+    let is_archive = |class: &&StorageClass| matches!(class, StorageClass::Glacier | StorageClass::DeepArchive);
+    let class = reply.storage_class().filter(is_archive).map(|class| class.as_str());
+    let archive = class.or_else(|| reply.archive_status().map(|status| status.as_str()));
+    let is_restored = reply
+        .restore()
+        .is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
+    archive.filter(|_| !is_restored).map(ToOwned::to_owned)
+}
+
+/// Seconds since 1970; 0 for a time that the server left out.
+pub(in crate::objstore) fn seconds(time: Option<&aws_sdk_s3::primitives::DateTime>) -> u64 {
+    // A time before 1970 is one: it is as old as can be.
+    time.map_or(0, |time| u64::try_from(time.secs()).unwrap_or_default().max(1))
+}
+
+pub(in crate::objstore) fn path(bucket: &str, key: &str) -> String {
+    format!("{bucket}/{key}")
+}
+
+pub(in crate::objstore) fn len_i64(len: u64) -> i64 {
+    i64::try_from(len).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,13 @@
+//! One object going up.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`object`] | [`object::Upload`]: fill a part, send it, complete or abort |
+//! | [`in_flight`] | the parts that are under way, done and failed |
+//! | [`concurrency`] | how many parts are under way at once |
+//! | [`verify`] | what proves that the store has what was sent |
+
+pub(crate) mod concurrency;
+pub mod in_flight;
+pub mod object;
+pub mod verify;
