@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures::stream::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use vastost::engine::checksum::Md5Sum;
-use vastost::objstore::s3::store::WireCheck;
+use vastost::objstore::s3::types::WireCheck;
 
 use common::{CALL, DATE, Site, Wish, backup, image, pattern};
 

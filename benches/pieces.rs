@@ -20,7 +20,7 @@ use vastost::catalog::format::record::{
 use vastost::engine::checksum::{Crc64, Crc64Hasher, Md5Sum};
 use vastost::engine::md5_lanes::{Md5Lanes, Patience};
 use vastost::engine::pool::BufferPool;
-use vastost::objstore::s3::store::{ObjectInfo, SentPart};
+use vastost::objstore::s3::types::{ObjectInfo, SentPart};
 
 const PART: usize = 16 << 20;
 const CALL: usize = 256 << 10;

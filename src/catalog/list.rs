@@ -11,7 +11,7 @@ use super::format::keys::Folder;
 use super::lsu::Lsu;
 use super::pages::Pages;
 use crate::error::{Found, Result};
-use crate::objstore::s3::store::ListedObject;
+use crate::objstore::s3::types::ListedObject;
 
 /// Which images to list; the default is all.
 #[derive(Clone, Debug, PartialEq, Eq)]

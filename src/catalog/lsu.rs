@@ -19,11 +19,12 @@ use crate::config;
 use crate::config::{Config, Server, WireChoice};
 use crate::engine::checksum::{Crc64, Md5Sum};
 use crate::error::{Error, Found, Kind, Result, ResultExt};
+use crate::objstore::s3::capabilities::{Capabilities, WireMode};
 use crate::objstore::s3::multipart::ListedUpload;
-use crate::objstore::s3::probe::{Capabilities, WireMode};
-use crate::objstore::s3::store::{ListedObject, Store, WireCheck};
+use crate::objstore::s3::resend::is_refusal;
+use crate::objstore::s3::store::Store;
+use crate::objstore::s3::types::{ListedObject, WireCheck};
 use crate::objstore::s3::versions::Versioning;
-use crate::objstore::upload::verify::is_refusal;
 
 /// The longest label that `stsp_label_lsu` takes, bytes.
 pub const LABEL_MAX: usize = 255;

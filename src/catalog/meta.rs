@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::engine::checksum::{Crc64, Md5Sum};
 use crate::engine::memory;
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::objstore::s3::store::{Store, WireCheck};
+use crate::objstore::s3::store::Store;
+use crate::objstore::s3::types::WireCheck;
 
 /// Larger metadata become an object of their own.
 pub const INLINE_MAX: usize = 64 << 10;

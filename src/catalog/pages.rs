@@ -3,7 +3,7 @@
 use super::lsu::Lsu;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::list::Course;
-use crate::objstore::s3::store::{ListedObject, Page};
+use crate::objstore::s3::types::{ListedObject, Page};
 
 /// A listing under way: never more than two pages in memory.
 pub struct Pages {

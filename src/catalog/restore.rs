@@ -13,7 +13,8 @@ use super::remove::remove_record;
 use super::write::backup::confirm_data;
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::metrics::image::Tally;
-use crate::objstore::download::reader::{ReadSpec, Reader};
+use crate::objstore::download::reader::Reader;
+use crate::objstore::download::spec::ReadSpec;
 
 /// An image open for reading.
 pub struct Restore {

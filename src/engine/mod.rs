@@ -13,11 +13,11 @@
 //! Knows no S3 and no OST. How it fails: what cannot be had (threads, memory) is an error before anything has changed.
 //! After a fork the child forgets the engine of its parent ([`process::Engine::forget`]) and starts one of its own.
 
+pub mod process;
+pub mod runtime;
+pub mod pool;
+pub mod memory;
+pub(crate) mod memcpy;
 pub mod checksum;
 pub(crate) mod crc_combine;
 pub mod md5_lanes;
-pub(crate) mod memcpy;
-pub mod memory;
-pub mod pool;
-pub mod process;
-pub mod runtime;

@@ -11,8 +11,8 @@
 //! Left out: HTTP/2, proxies, Unix sockets. How it fails: with an error that names the origin and the address; nothing is
 //! tried again here. Limits (time-outs, ages) are in [`crate::config`].
 
-pub(crate) mod dialer;
-pub(crate) mod http1;
 pub(crate) mod resolver;
-pub(crate) mod server_clock;
 pub mod tls;
+pub(crate) mod http1;
+pub(crate) mod dialer;
+pub(crate) mod server_clock;

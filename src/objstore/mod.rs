@@ -22,7 +22,7 @@
 //!
 //! The SDK's futures are boxed where they are awaited: their types are so deep that rustc refuses ours around them.
 
-pub mod download;
-pub mod s3;
 pub mod transport;
+pub mod s3;
 pub mod upload;
+pub mod download;

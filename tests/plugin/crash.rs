@@ -430,7 +430,7 @@ impl Rig {
 
     /// Removes an object or overwrites it, behind the plug-in's back.
     fn spoil(&self, key: &str, with: Option<&str>) {
-        use vastost::objstore::s3::store::WireCheck;
+        use vastost::objstore::s3::types::WireCheck;
         let (bucket, key) = (self.site.bucket.clone(), key.to_owned());
         let body = with.map(|text| bytes::Bytes::from(text.to_owned()));
         let done = self.site.with_store(move |store| async move {

@@ -10,8 +10,8 @@ use super::report::Class;
 use super::{Found, Scope};
 use crate::catalog::format::record::Sidecar;
 use crate::error::{Error, Kind, Result};
-use crate::objstore::download::reader::ReadSpec;
 use crate::objstore::download::scan::{ScannedPart, scan};
+use crate::objstore::download::spec::ReadSpec;
 use crate::thread::spawn_thread;
 
 /// Bad parts of one image that are named; the rest are counted.

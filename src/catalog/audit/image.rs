@@ -17,7 +17,7 @@ use crate::catalog::meta::Meta;
 use crate::config::PARTS_MAX;
 use crate::engine::checksum::{Crc64, Md5Sum, composite_etag};
 use crate::error::{Error, Found as _, Kind, Result};
-use crate::objstore::s3::store::{ListedObject, ObjectInfo};
+use crate::objstore::s3::types::{ListedObject, ObjectInfo};
 
 /// What the records of one image tell.
 #[derive(Debug, Default)]

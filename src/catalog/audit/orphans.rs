@@ -24,7 +24,7 @@ use crate::catalog::remove::{has_hidden_data, is_hidden, needs_meta};
 use crate::catalog::write::recover::{There, what_is_there};
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::multipart::ListedUpload;
-use crate::objstore::s3::store::ListedObject;
+use crate::objstore::s3::types::ListedObject;
 
 /// What was put so lately may belong to something that is under way: a sidecar that will name it, a delete.
 pub const JUST_NOW_SECONDS: u64 = 10;

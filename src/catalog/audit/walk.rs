@@ -14,7 +14,7 @@ use crate::catalog::format::keys::{Attempt, Folder};
 use crate::catalog::list::pages;
 use crate::catalog::pages::Pages;
 use crate::error::Result;
-use crate::objstore::s3::store::ListedObject;
+use crate::objstore::s3::types::ListedObject;
 
 /// What the listings have of one image.
 #[derive(Debug)]

@@ -12,6 +12,6 @@
 pub mod escape;
 pub mod image_id;
 pub mod keys;
+pub(crate) mod shape;
 pub mod record;
 pub(crate) mod remains;
-pub(crate) mod shape;

@@ -9,7 +9,7 @@
 //! | [`recount`] | how much an LSU holds, counted on the store |
 
 pub mod gc;
-pub mod recount;
 pub mod repair;
 pub mod undelete;
 pub mod usage;
+pub mod recount;

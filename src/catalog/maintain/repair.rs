@@ -23,9 +23,9 @@ use crate::catalog::write::backup::{commit, confirm_data, sidecar};
 use crate::catalog::write::recover::{parts_of, prove, read_back, salvage};
 use crate::engine::checksum::{Crc64, composite_etag};
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::objstore::download::digest::digest_range;
+use crate::objstore::s3::digest::digest_range;
 use crate::objstore::s3::multipart::StoredPart;
-use crate::objstore::s3::store::{ObjectInfo, SentPart};
+use crate::objstore::s3::types::{ObjectInfo, SentPart};
 use crate::objstore::s3::versions::ObjectVersion;
 
 /// What became of one thing to mend.

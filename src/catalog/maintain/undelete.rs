@@ -16,8 +16,8 @@ use crate::catalog::remove::versions;
 use crate::catalog::write::backup::confirm_data;
 use crate::engine::checksum::Crc64;
 use crate::error::{Error, Found, Kind, Result};
-use crate::objstore::download::digest::crc_of_version;
-use crate::objstore::s3::store::SentPart;
+use crate::objstore::s3::digest::crc_of_version;
+use crate::objstore::s3::types::SentPart;
 use crate::objstore::s3::versions::ObjectVersion;
 
 /// CopyObject takes larger objects in parts only.

@@ -17,10 +17,11 @@ use crate::catalog::remove::{is_hidden, remove_attempt, remove_record};
 use crate::config::WireChoice;
 use crate::error::{Error, Found, Kind, Result};
 use crate::metrics::image::Tally;
-use crate::objstore::s3::probe::WireMode;
-use crate::objstore::s3::store::SentPart;
-use crate::objstore::upload::object::{Upload, UploadSpec, Uploaded};
-use crate::objstore::upload::verify::is_refusal;
+use crate::objstore::s3::capabilities::WireMode;
+use crate::objstore::s3::resend::is_refusal;
+use crate::objstore::s3::types::SentPart;
+use crate::objstore::upload::object::{Upload, Uploaded};
+use crate::objstore::upload::spec::UploadSpec;
 
 /// One attempt at one image.
 pub struct Backup {

@@ -8,8 +8,8 @@
 //! | [`reopen`] | going on with an image that was closed incomplete |
 //! | [`recover`] | taking over what a dead writer left |
 
-pub mod backup;
-pub(crate) mod lease;
-pub(crate) mod recover;
-pub(crate) mod reopen;
 pub(crate) mod writer_id;
+pub(crate) mod lease;
+pub mod backup;
+pub(crate) mod reopen;
+pub(crate) mod recover;

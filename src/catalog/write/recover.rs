@@ -15,10 +15,10 @@ use crate::config::PARTS_MAX;
 use crate::config::part_plan::PartPlan;
 use crate::engine::checksum::{Crc64, Md5Sum, composite_etag};
 use crate::error::{Error, Found, Kind, Result};
-use crate::objstore::download::digest::digest_range;
+use crate::objstore::s3::capabilities::Capabilities;
+use crate::objstore::s3::digest::digest_range;
 use crate::objstore::s3::multipart::StoredPart;
-use crate::objstore::s3::probe::Capabilities;
-use crate::objstore::s3::store::{ObjectInfo, SentPart};
+use crate::objstore::s3::types::{ObjectInfo, SentPart};
 
 /// Readings of a part at most.
 const READINGS: u32 = 3;

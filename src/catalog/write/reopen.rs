@@ -12,12 +12,15 @@ use crate::config::part_plan::PartPlan;
 use crate::engine::checksum::Md5Sum;
 use crate::engine::memory;
 use crate::error::{Error, Kind, Result};
-use crate::objstore::download::reader::{PartSpan, ReadSpec, Reader};
-use crate::objstore::s3::probe::WireMode;
-use crate::objstore::s3::store::{SentPart, Store};
+use crate::objstore::download::reader::Reader;
+use crate::objstore::download::spec::ReadSpec;
+use crate::objstore::s3::capabilities::WireMode;
+use crate::objstore::s3::resend::is_refusal;
+use crate::objstore::s3::store::Store;
+use crate::objstore::s3::types::PartSpan;
+use crate::objstore::s3::types::SentPart;
 use crate::objstore::upload::in_flight::Sent;
-use crate::objstore::upload::object::UploadSpec;
-use crate::objstore::upload::verify::is_refusal;
+use crate::objstore::upload::spec::UploadSpec;
 
 /// Parts copied at once when an image is opened for write again.
 const COPIES_IN_FLIGHT: usize = 8;

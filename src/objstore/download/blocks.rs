@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::read_ahead::fetch_range;
-use super::reader::ReadSpec;
 use crate::clean::words;
 use crate::engine::memcpy::copy;
 use crate::engine::memory;
 use crate::engine::pool::{Buffer, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Stall, Tally};
+use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::get::FirstEtag;
 use crate::objstore::s3::store::Store;
 

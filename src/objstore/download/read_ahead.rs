@@ -8,14 +8,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::reader::{PartSpan, ReadSpec};
 use crate::engine::checksum::{Crc64, Crc64Hasher};
 use crate::engine::memcpy::copy;
 use crate::engine::pool::{Buffer, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Stall, Tally};
+use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::get::{FirstEtag, Source, Target, read_range};
 use crate::objstore::s3::store::Store;
+use crate::objstore::s3::types::PartSpan;
 
 /// The read-ahead window of one reader.
 pub struct ReadAhead {

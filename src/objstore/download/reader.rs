@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use super::blocks::RandomReads;
 use super::read_ahead::ReadAhead;
+use super::spec::ReadSpec;
 use super::whole_parts::WholeParts;
-use crate::engine::checksum::Crc64;
 use crate::engine::pool::Promise;
 use crate::error::Result;
 use crate::metrics::image::{Direction, Tally};
@@ -26,27 +26,6 @@ use crate::objstore::s3::store::Store;
 const LONG_READ_BYTES: u64 = 1 << 20;
 /// Reads in a row, each beginning where the one before ended, that make a sequential reader.
 const RUN_LEN: u32 = 2;
-
-/// One part as it lies in the object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PartSpan {
-    pub number: u32,
-    pub offset: u64,
-    pub size: u64,
-    pub crc64: Crc64,
-}
-
-/// Where a reader reads.
-#[derive(Debug)]
-pub struct ReadSpec {
-    pub bucket: String,
-    pub key: String,
-    pub size: u64,
-    /// As the record has it; empty where it has none. A hint: an object that was copied has another one.
-    pub etag: String,
-    /// Contiguous, in order, covering the object.
-    pub parts: Vec<PartSpan>,
-}
 
 /// An object being read by one caller at a time.
 pub struct Reader {
@@ -59,13 +38,6 @@ pub struct Reader {
     whole: WholeParts,
     last_end: u64,
     run: u32,
-}
-
-impl ReadSpec {
-    /// The index of the part that holds `offset`, which must be below the object's size.
-    pub fn part_at(&self, offset: u64) -> usize {
-        self.parts.partition_point(|part| part.offset + part.size <= offset)
-    }
 }
 
 impl Reader {

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::read_ahead::ReadAhead;
-use super::reader::ReadSpec;
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Direction, Tally};
+use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::store::Store;
 
 /// One part as it was found.

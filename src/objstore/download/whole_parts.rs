@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::read_ahead::{ReadAhead, fetch_counted};
-use super::reader::ReadSpec;
 use crate::engine::memcpy::copy;
 use crate::engine::pool::{Buffer, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Stall, Tally};
+use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::store::Store;
 
 const PARTS_KEPT: usize = 4;

@@ -14,30 +14,74 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::probe::{Capabilities, Probed, probe};
-use super::store::Store;
+use crate::config::WireChoice;
 use crate::engine::checksum::Md5Sum;
-use crate::error::{Kind, Result};
 use crate::files;
 
 /// A cluster may be upgraded: ask again after so long.
-const VALID: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const VALID: Duration = Duration::from_secs(7 * 24 * 3600);
 /// So soon where the probe met answers that may have nothing to do with what it tried.
-const UNSETTLED_VALID: Duration = Duration::from_secs(10 * 60);
+pub(super) const UNSETTLED_VALID: Duration = Duration::from_secs(10 * 60);
 /// The form of the file; one of another form is not read.
 const FORMAT: u32 = 2;
 /// How the names of the files begin and end.
-const RECORD: (&str, &str) = ("probe", "json");
+pub(super) const RECORD: (&str, &str) = ("probe", "json");
 const LOCK: (&str, &str) = ("lock", "lock");
 /// A file is shorter by far; what is longer is none of ours.
 const FILE_SIZE_MAX: u64 = 64 << 10;
 /// How long another process may probe before this one does it too.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 const LOCK_POLL: Duration = Duration::from_millis(20);
-/// Probes after one whose upload a clean-up of another host took away.
-const PROBES_AGAIN: u32 = 10;
 
-/// The buckets of one server; clones of a [`Store`] share them.
+/// Proven capabilities of one bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// Checks CRC64NVME of objects and of parts, and gets that of an object of several parts right.
+    pub crc64nvme: bool,
+    /// Refuses a body that has not the MD5 of `Content-MD5`.
+    pub content_md5: bool,
+    /// The ETag of an object put in one piece, and of a part, is its MD5.
+    pub etag_is_md5: bool,
+    /// The ETag of an object of several parts is made of theirs by the usual rule.
+    pub composite_etag: bool,
+    /// Objects of other bytes have other ETags.
+    pub etag_changes: bool,
+    /// Honours `If-None-Match: *` on PutObject.
+    pub conditional_put: bool,
+    /// Keeps `x-amz-meta-*`.
+    pub user_metadata: bool,
+}
+
+/// How parts are proven on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireMode {
+    Crc64,
+    Md5,
+    None,
+}
+
+impl WireMode {
+    /// The configured mode, or the best that is proven.
+    pub fn choose(choice: WireChoice, capabilities: Capabilities) -> Self {
+        match choice {
+            WireChoice::Auto if capabilities.crc64nvme => Self::Crc64,
+            WireChoice::Auto | WireChoice::Md5 => Self::Md5,
+            WireChoice::Crc64Nvme => Self::Crc64,
+            WireChoice::None => Self::None,
+        }
+    }
+
+    /// False where nothing proves what is sent so: then it is read back. `none` asks for no proof.
+    pub fn is_proven_by(self, capabilities: Capabilities) -> bool {
+        match self {
+            Self::Crc64 => capabilities.crc64nvme,
+            Self::Md5 => capabilities.content_md5 || capabilities.etag_is_md5,
+            Self::None => true,
+        }
+    }
+}
+
+/// The buckets of one server; all stores of a server share them.
 pub struct Buckets {
     endpoint: String,
     state_dir: PathBuf,
@@ -49,7 +93,7 @@ pub struct Buckets {
 pub struct Bucket {
     known: Mutex<Option<Known>>,
     /// Held while it is being probed.
-    probing: tokio::sync::Mutex<()>,
+    pub(super) probing: tokio::sync::Mutex<()>,
     /// It was said that nothing proves the bytes on the wire.
     told: AtomicBool,
     /// It has objects whose ETag is not their MD5.
@@ -58,8 +102,8 @@ pub struct Bucket {
 
 /// What a probe proved, here or in another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Known {
-    capabilities: Capabilities,
+pub(super) struct Known {
+    pub(super) capabilities: Capabilities,
     /// When the next job probes again.
     until: Instant,
 }
@@ -83,13 +127,13 @@ impl Buckets {
         }
     }
 
-    fn get(&self, bucket: &str) -> Arc<Bucket> {
+    pub(super) fn get(&self, bucket: &str) -> Arc<Bucket> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(bucket.to_owned()).or_default())
     }
 
     /// The name tells the bucket; the digest keeps endpoints apart, and these files from those of earlier versions.
-    fn file(&self, bucket: &str, (stem, suffix): (&str, &str)) -> PathBuf {
+    pub(super) fn file(&self, bucket: &str, (stem, suffix): (&str, &str)) -> PathBuf {
         let digest = Md5Sum::of(format!("{}\n{bucket}", self.endpoint).as_bytes()).to_hex();
         let safe = |c: char| {
             if c.is_ascii_alphanumeric() || c == '-' || c == '.' {
@@ -102,7 +146,7 @@ impl Buckets {
         self.state_dir.join(format!("{stem}-{name}-{digest}.{suffix}"))
     }
 
-    fn load(&self, bucket: &str) -> Option<Known> {
+    pub(super) fn load(&self, bucket: &str) -> Option<Known> {
         let record: Record =
             serde_json::from_slice(&files::read(&self.file(bucket, RECORD), FILE_SIZE_MAX).ok()?).ok()?;
         let ours = record.format == FORMAT && record.endpoint == self.endpoint && record.bucket == bucket;
@@ -115,7 +159,7 @@ impl Buckets {
     }
 
     /// A file that cannot be kept costs a probe in each process and no backup.
-    fn save(&self, bucket: &str, capabilities: Capabilities) {
+    pub(super) fn save(&self, bucket: &str, capabilities: Capabilities) {
         let (endpoint, bucket_name) = (self.endpoint.clone(), bucket.to_owned());
         let record = Record {
             format: FORMAT,
@@ -133,7 +177,7 @@ impl Buckets {
         }
     }
 
-    fn discard(&self, bucket: &str) {
+    pub(super) fn discard(&self, bucket: &str) {
         let file = self.file(bucket, RECORD);
         match std::fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -144,7 +188,7 @@ impl Buckets {
     }
 
     /// The lock of the bucket among processes; None when it cannot be had in time, or no file can be kept at all.
-    async fn lock(&self, bucket: &str) -> Option<Locked> {
+    pub(super) async fn lock(&self, bucket: &str) -> Option<Locked> {
         let file = open_lock(&self.file(bucket, LOCK))?;
         let deadline = Instant::now() + LOCK_WAIT;
         loop {
@@ -160,97 +204,11 @@ impl Buckets {
     }
 }
 
-impl Bucket {
-    fn lock(&self) -> MutexGuard<'_, Option<Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is known and not too old: a process may live for longer than that.
-    fn valid(&self) -> Option<Capabilities> {
-        self.lock()
-            .filter(|known| Instant::now() < known.until)
-            .map(|known| known.capabilities)
-    }
-}
-
-impl Known {
-    fn good_for(time: Duration, capabilities: Capabilities) -> Self {
-        Self {
-            capabilities,
-            until: Instant::now() + time,
-        }
-    }
-}
-
-impl Store {
-    /// What the bucket is proven to do: known to this process or this host, else probed under `prefix`.
-    pub async fn capabilities(&self, bucket: &str, prefix: &str) -> Result<Capabilities> {
-        let state = self.shared.buckets.get(bucket);
-        if let Some(known) = state.valid() {
-            return Ok(known);
-        }
-        let _one = state.probing.lock().await;
-        if let Some(known) = state.valid() {
-            return Ok(known);
-        }
-        let mut found = self.shared.buckets.load(bucket);
-        // What another process finds while it is waited for serves this one too.
-        let mut lock = None;
-        if found.is_none() {
-            lock = self.shared.buckets.lock(bucket).await;
-            found = self.shared.buckets.load(bucket);
-        }
-        let known = match found {
-            Some(known) => known,
-            None => self.probe_and_save(bucket, prefix, true).await?,
-        };
-        drop(lock);
-        *state.lock() = Some(known);
-        Ok(known.capabilities)
-    }
-
-    /// Probes whatever is known, and remembers what it finds; where this host has kept no file of the bucket and `keep`
-    /// is false, no file is made.
-    pub async fn probe_again(&self, bucket: &str, prefix: &str, keep: bool) -> Result<Capabilities> {
-        let state = self.shared.buckets.get(bucket);
-        let _one = state.probing.lock().await;
-        let known = self.probe_and_save(bucket, prefix, keep).await?;
-        *state.lock() = Some(known);
-        Ok(known.capabilities)
-    }
-
-    async fn probe_and_save(&self, bucket: &str, prefix: &str, keep: bool) -> Result<Known> {
-        let mut found = probe(self, bucket, prefix).await;
-        for _ in 0..PROBES_AGAIN {
-            match found {
-                // A clean-up without a grace period took what was being probed with.
-                Err(error) if error.kind() == Kind::NotFound => tracing::debug!("probe again: {error}"),
-                _ => break,
-            }
-            found = probe(self, bucket, prefix).await;
-        }
-        let Probed {
-            capabilities,
-            is_settled,
-        } = found?;
-        let buckets = &self.shared.buckets;
-        if !is_settled {
-            // The other processes find out for themselves; what an earlier probe found does not count against this one.
-            buckets.discard(bucket);
-            return Ok(Known::good_for(UNSETTLED_VALID, capabilities));
-        }
-        if keep || buckets.file(bucket, RECORD).exists() {
-            buckets.save(bucket, capabilities);
-        }
-        Ok(Known::good_for(VALID, capabilities))
-    }
-
+impl Buckets {
     /// What is known of the bucket now, without asking; nothing is proven where nothing is known. A job goes on with what
     /// it began with, however old that gets meanwhile.
     pub fn known(&self, bucket: &str) -> Capabilities {
-        self.shared
-            .buckets
-            .get(bucket)
+        self.get(bucket)
             .lock()
             .map(|known| known.capabilities)
             .unwrap_or_default()
@@ -259,7 +217,7 @@ impl Store {
     /// The store did something else than what is known of the bucket: `correct` says what no longer counts. The file goes,
     /// so that the next job probes.
     pub fn contradicted(&self, bucket: &str, what: &str, correct: impl FnOnce(&mut Capabilities)) {
-        let state = self.shared.buckets.get(bucket);
+        let state = self.get(bucket);
         let change = |known: &mut Known| {
             let before = known.capabilities;
             correct(&mut known.capabilities);
@@ -269,26 +227,22 @@ impl Store {
         let changed = state.lock().as_mut().is_some_and(change);
         if changed {
             tracing::warn!("bucket {bucket}: {what}; what was known of it is discarded, the next job probes again");
-            self.shared.buckets.discard(bucket);
+            self.discard(bucket);
         }
     }
 
     /// True when an object of the bucket was read whose ETag is not its MD5.
     pub(in crate::objstore) fn has_other_etags(&self, bucket: &str) -> bool {
-        self.shared.buckets.get(bucket).other_etags.load(Ordering::Relaxed)
+        self.get(bucket).other_etags.load(Ordering::Relaxed)
     }
 
     pub(in crate::objstore) fn note_other_etags(&self, bucket: &str) {
-        self.shared
-            .buckets
-            .get(bucket)
-            .other_etags
-            .store(true, Ordering::Relaxed);
+        self.get(bucket).other_etags.store(true, Ordering::Relaxed);
     }
 
     /// Says once for each bucket that images are read back.
     pub(in crate::objstore) fn tell_read_back(&self, bucket: &str) {
-        if !self.shared.buckets.get(bucket).told.swap(true, Ordering::Relaxed) {
+        if !self.get(bucket).told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "bucket {bucket}: the store checks neither CRC64NVME nor Content-MD5, and its ETags are not MD5s, so \
                  nothing proves the bytes on the wire: each image is read back and compared before it counts"
@@ -297,8 +251,30 @@ impl Store {
     }
 }
 
+impl Bucket {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Option<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known and not too old: a process may live for longer than that.
+    pub(super) fn valid(&self) -> Option<Capabilities> {
+        self.lock()
+            .filter(|known| Instant::now() < known.until)
+            .map(|known| known.capabilities)
+    }
+}
+
+impl Known {
+    pub(super) fn good_for(time: Duration, capabilities: Capabilities) -> Self {
+        Self {
+            capabilities,
+            until: Instant::now() + time,
+        }
+    }
+}
+
 /// Unlocked and not just closed: a process that was forked meanwhile has it open as well.
-struct Locked(File);
+pub(super) struct Locked(File);
 
 impl Drop for Locked {
     fn drop(&mut self) {

@@ -135,9 +135,10 @@ impl Store {
                 } => {
                     // Not every ETag is an MD5. What comes twice alike, and in two pieces, did not change on the way.
                     if unproven.as_ref() == Some(&bytes)
-                        && (self.has_other_etags(bucket) || self.is_same_in_pieces(bucket, key, &bytes).await?)
+                        && (self.shared.buckets.has_other_etags(bucket)
+                            || self.is_same_in_pieces(bucket, key, &bytes).await?)
                     {
-                        self.note_other_etags(bucket);
+                        self.shared.buckets.note_other_etags(bucket);
                         return Ok(Ok(bytes));
                     }
                     unproven = Some(bytes);

@@ -17,10 +17,12 @@ use aws_sdk_s3::types::EncodingType;
 use futures::FutureExt;
 
 use super::sdk_error;
-use super::store::{ListedObject, Page, Store, path, seconds};
+use super::store::{Store, path};
 use crate::clean::words;
 use crate::engine::checksum::bare_etag;
 use crate::error::{Error, Kind, Result};
+use crate::objstore::s3::types::seconds;
+use crate::objstore::s3::types::{ListedObject, Page};
 
 /// How often a page that contradicts itself is asked for.
 const PAGE_ASKS: u32 = 3;

@@ -2,7 +2,12 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`store`] | [`store::Store`]: objects and buckets |
+//! | [`types`] | what requests say and answers tell, as values |
+//! | [`capabilities`] | what is known of each bucket, since when, and what has contradicted it |
+//! | [`store`] | [`store::Store`]: HEAD, DELETE, buckets, and how patient a request is |
+//! | [`resend`] | what is sent again because it may have been damaged |
+//! | [`digest`], [`read_back`] | CRC64NVME and MD5 of what lies on the store; compared with ours |
+//! | [`put`] | PutObject, until it is clear what the store has |
 //! | [`multipart`] | uploads: create, parts, complete, abort, lists |
 //! | [`get`] | small objects as a whole, ranges of large ones |
 //! | [`list`] | ListObjectsV2, page by page, each page checked |
@@ -12,18 +17,24 @@
 //! | [`retry`] | what the SDK's own retry rules leave out |
 //! | [`hedge`] | a second try for stragglers |
 //! | [`probe`] | what a bucket is proven to do |
-//! | [`capabilities`] | what is known of each bucket, since when, and what has contradicted it |
+//! | [`probing`] | probes one at a time, and what comes of them |
 //! | [`sdk_error`] | from the SDK's errors to ours |
 
-pub mod bucket_rules;
-pub(crate) mod capabilities;
-pub(crate) mod credentials;
-pub(crate) mod get;
-pub(crate) mod hedge;
-pub mod list;
-pub mod multipart;
-pub mod probe;
-pub(crate) mod retry;
-pub(crate) mod sdk_error;
+pub mod types;
+pub mod capabilities;
 pub mod store;
+pub mod resend;
+pub mod multipart;
+pub(crate) mod get;
+pub mod digest;
+pub mod read_back;
+mod put;
+pub mod list;
 pub mod versions;
+pub mod bucket_rules;
+pub(crate) mod credentials;
+pub(crate) mod retry;
+pub(crate) mod hedge;
+pub mod probe;
+mod probing;
+pub(crate) mod sdk_error;

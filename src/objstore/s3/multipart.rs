@@ -11,14 +11,16 @@ use futures::FutureExt;
 
 use super::list::{is_of, url_decode};
 use super::sdk_error;
-use super::store::{ObjectInfo, SentPart, Store, WireCheck, len_i64, path, seconds};
+use super::store::{Store, len_i64, path};
 use crate::clean::words;
 use crate::config::PARTS_MAX;
 use crate::engine::checksum::{Crc64, bare_etag};
 use crate::error::{Error, Found, Kind, Result};
-use crate::objstore::download::reader::PartSpan;
+use crate::objstore::s3::resend::resend;
+use crate::objstore::s3::types::PartSpan;
+use crate::objstore::s3::types::seconds;
+use crate::objstore::s3::types::{ObjectInfo, SentPart, WireCheck};
 use crate::objstore::transport::effort::Effort;
-use crate::objstore::upload::verify::resend;
 
 /// One attempt at completing an upload gets this share of `operation_timeout`.
 const COMPLETE_SHARES: u32 = 3;

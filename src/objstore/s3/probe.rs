@@ -14,65 +14,19 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::store::{ObjectInfo, SentPart, Store, WireCheck};
-use crate::config::{PART_SIZE_MIN, WireChoice};
+use super::capabilities::Capabilities;
+use super::store::Store;
+use crate::config::PART_SIZE_MIN;
 use crate::engine::checksum::{Crc64, Md5Sum, composite_etag};
 use crate::error::{Error, Kind, Result};
-use crate::objstore::upload::verify::{is_refusal, resend};
+use crate::objstore::s3::resend::{is_refusal, resend};
+use crate::objstore::s3::types::{ObjectInfo, SentPart, WireCheck};
 
 /// A clean-up of another host may take the probe's object away, so one put that is not refused proves nothing yet; it
 /// has put the object again.
 const CONDITIONAL_PUTS: usize = 3;
 /// User metadata of the probe's objects, as images have them.
 const METADATA: (&str, &str) = ("vastost-schema", "probe");
-
-/// Proven capabilities of one bucket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Capabilities {
-    /// Checks CRC64NVME of objects and of parts, and gets that of an object of several parts right.
-    pub crc64nvme: bool,
-    /// Refuses a body that has not the MD5 of `Content-MD5`.
-    pub content_md5: bool,
-    /// The ETag of an object put in one piece, and of a part, is its MD5.
-    pub etag_is_md5: bool,
-    /// The ETag of an object of several parts is made of theirs by the usual rule.
-    pub composite_etag: bool,
-    /// Objects of other bytes have other ETags.
-    pub etag_changes: bool,
-    /// Honours `If-None-Match: *` on PutObject.
-    pub conditional_put: bool,
-    /// Keeps `x-amz-meta-*`.
-    pub user_metadata: bool,
-}
-
-/// How parts are proven on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WireMode {
-    Crc64,
-    Md5,
-    None,
-}
-
-impl WireMode {
-    /// The configured mode, or the best that is proven.
-    pub fn choose(choice: WireChoice, capabilities: Capabilities) -> Self {
-        match choice {
-            WireChoice::Auto if capabilities.crc64nvme => Self::Crc64,
-            WireChoice::Auto | WireChoice::Md5 => Self::Md5,
-            WireChoice::Crc64Nvme => Self::Crc64,
-            WireChoice::None => Self::None,
-        }
-    }
-
-    /// False where nothing proves what is sent so: then it is read back. `none` asks for no proof.
-    pub fn is_proven_by(self, capabilities: Capabilities) -> bool {
-        match self {
-            Self::Crc64 => capabilities.crc64nvme,
-            Self::Md5 => capabilities.content_md5 || capabilities.etag_is_md5,
-            Self::None => true,
-        }
-    }
-}
 
 /// What a probe has found.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,6 @@
 //! [`Store`]: one method per S3 operation, all async, all idempotent under the SDK's retries. Those of multipart uploads are
 //! in [`super::multipart`], the GETs in [`super::get`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,22 +11,20 @@ use aws_sdk_s3::config::{
     BehaviorVersion, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
 };
-use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumMode, ObjectLockLegalHoldStatus, StorageClass};
+use aws_sdk_s3::types::ChecksumMode;
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime::client::retries::TokenBucket;
-use bytes::Bytes;
 use futures::FutureExt;
 
-use super::capabilities::Buckets;
+use super::capabilities::{Buckets, Capabilities};
 use super::credentials::Keys;
 use super::hedge::Hedges;
 use super::retry::ServerHints;
 use super::sdk_error;
+use super::types::ObjectInfo;
 use crate::config::credentials::KeyPair;
 use crate::config::{Config, QUERY_ATTEMPTS_MAX, Retry, Server, Transfer};
-use crate::engine::checksum::{Crc64, Md5Sum, bare_etag};
+use crate::engine::checksum::bare_etag;
 use crate::engine::md5_lanes::Md5Lanes;
 use crate::engine::pool::BufferPool;
 use crate::engine::process::Engine;
@@ -39,7 +36,6 @@ use crate::net::server_clock::ServerClock;
 use crate::net::tls;
 use crate::objstore::transport::connector::Transport;
 use crate::objstore::transport::effort::{Effort, longest_wait, patiently};
-use crate::objstore::upload::verify::{is_doubtful, resend};
 
 /// A user has 10,000 buckets on AWS at most, which are ten pages.
 const BUCKET_PAGES_MAX: u32 = 100;
@@ -68,64 +64,6 @@ pub(in crate::objstore) struct Shared {
     pub(in crate::objstore) hedges: Hedges,
     metrics: Arc<ServerMetrics>,
     pub(in crate::objstore) buckets: Buckets,
-}
-
-/// What travels with a body so that the server can prove it arrived whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WireCheck {
-    None,
-    Crc64(Crc64),
-    Md5(Md5Sum),
-}
-
-/// An object as HEAD or PUT describes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ObjectInfo {
-    pub size: u64,
-    pub etag: String,
-    pub version_id: Option<String>,
-    pub crc64: Option<String>,
-    /// `x-amz-meta-*` without the prefix; only HEAD fills it in.
-    pub metadata: BTreeMap<String, String>,
-    /// Seconds since 1970 by the server's clock; 0 where it did not say.
-    pub modified: u64,
-    /// Seconds since 1970; 0 without a retention, or where these keys may not see it. Only HEAD fills it in.
-    pub retained_until: u64,
-    /// Only HEAD fills it in.
-    pub legal_hold: bool,
-    /// The archive that the object lies in, which no GET reads before it is restored; only HEAD fills it in.
-    pub archived: Option<String>,
-}
-
-/// An object as a listing describes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListedObject {
-    pub key: String,
-    pub size: u64,
-    pub etag: String,
-    /// Seconds since 1970 by the server's clock.
-    pub modified: u64,
-}
-
-/// One page of a listing.
-#[derive(Debug, Default)]
-pub struct Page {
-    /// In the server's order.
-    pub objects: Vec<ListedObject>,
-    /// Prefixes up to the delimiter, when one was asked for.
-    pub prefixes: Vec<String>,
-    pub next: Option<String>,
-    /// The first and the last key as bytes: names that other clients made need not be UTF-8.
-    pub(in crate::objstore) bounds: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-/// One finished part of an upload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SentPart {
-    pub number: u32,
-    pub size: u64,
-    pub etag: String,
-    pub crc64: Crc64,
 }
 
 impl Store {
@@ -219,6 +157,17 @@ impl Store {
         self.shared.https
     }
 
+    /// What is known of the bucket now, without asking; nothing is proven where nothing is known. A job goes on with what
+    /// it began with, however old that gets meanwhile.
+    pub fn known(&self, bucket: &str) -> Capabilities {
+        self.shared.buckets.known(bucket)
+    }
+
+    /// See [`Buckets::contradicted`].
+    pub fn contradicted(&self, bucket: &str, what: &str, correct: impl FnOnce(&mut Capabilities)) {
+        self.shared.buckets.contradicted(bucket, what, correct);
+    }
+
     /// Now by the server's clock, seconds since 1970, as its last answer told; None before the first one. Ages of
     /// objects are counted with it alone, since clocks of hosts may be wrong.
     pub fn server_now(&self) -> Option<u64> {
@@ -241,73 +190,6 @@ impl Store {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         self.run(patiently(future))
-    }
-
-    /// PutObject of a body in memory. `metadata` becomes `x-amz-meta-*`; `only_new` sends `If-None-Match: *`.
-    pub async fn put(
-        &self,
-        bucket: &str,
-        key: &str,
-        body: Bytes,
-        check: WireCheck,
-        metadata: &[(String, String)],
-        only_new: bool,
-    ) -> Result<ObjectInfo> {
-        let object = resend(|| self.try_put(bucket, key, body.clone(), check, metadata, only_new)).await?;
-        let object = if is_doubtful(self.known(bucket), check, &object.etag) {
-            // What is there now is our own and may be damaged: it is put over, whatever was asked for.
-            let put = || self.try_put(bucket, key, body.clone(), check, metadata, false);
-            self.send_until_clear(bucket, check, |object: &ObjectInfo| &object.etag, put)
-                .await?
-        } else {
-            object
-        };
-        self.settle_put(bucket, key, &body, check, &object).await?;
-        Ok(object)
-    }
-
-    /// [`Store::put`] that takes no for an answer.
-    pub(in crate::objstore) async fn try_put(
-        &self,
-        bucket: &str,
-        key: &str,
-        body: Bytes,
-        check: WireCheck,
-        metadata: &[(String, String)],
-        only_new: bool,
-    ) -> Result<ObjectInfo> {
-        let size = body.len() as u64;
-        let mut request = self
-            .shared
-            .client
-            .put_object()
-            .bucket(bucket)
-            .key(key)
-            .content_length(len_i64(size));
-        for (name, value) in metadata {
-            request = request.metadata(name, value);
-        }
-        request = match check {
-            WireCheck::None => request,
-            WireCheck::Crc64(crc) => request.checksum_crc64_nvme(crc.to_base64()),
-            WireCheck::Md5(md5) => request.content_md5(md5.to_base64()),
-        };
-        if only_new {
-            request = request.if_none_match("*");
-        }
-        let sent = request
-            .body(ByteStream::from(body))
-            .customize()
-            .disable_payload_signing();
-        let sent = sent.config_override(self.patience(size)).send().boxed().await;
-        let reply = sent.map_err(|e| sdk_error::convert("put", &path(bucket, key), &e))?;
-        Ok(ObjectInfo {
-            size,
-            etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
-            version_id: reply.version_id().map(ToOwned::to_owned),
-            crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
-            ..ObjectInfo::default()
-        })
     }
 
     pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
@@ -493,31 +375,6 @@ impl Store {
     }
 }
 
-impl ObjectInfo {
-    /// What HEAD tells; a size that it leaves out is 0 here, and not to be believed.
-    pub(in crate::objstore) fn of_head(reply: &HeadObjectOutput) -> Self {
-        Self {
-            size: reply
-                .content_length()
-                .and_then(|n| u64::try_from(n).ok())
-                .unwrap_or_default(),
-            etag: bare_etag(reply.e_tag().unwrap_or_default()).to_owned(),
-            version_id: reply.version_id().map(ToOwned::to_owned),
-            crc64: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
-            metadata: reply
-                .metadata()
-                .into_iter()
-                .flatten()
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect(),
-            modified: seconds(reply.last_modified()),
-            retained_until: seconds(reply.object_lock_retain_until_date()),
-            legal_hold: reply.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On),
-            archived: archive_of(reply),
-        }
-    }
-}
-
 /// No attempt gets less than `attempt_timeout`, and none more than the whole.
 fn timeouts(retry: &Retry, attempt: Duration, operation: Duration) -> TimeoutConfig {
     let attempt = attempt.max(retry.attempt_timeout).min(operation);
@@ -546,23 +403,6 @@ fn retry_partition(server: &str, retry: &Retry) -> RetryPartition {
     RetryPartition::custom(format!("vastost-{server}"))
         .token_bucket(bucket)
         .build()
-}
-
-/// The archive class or tier of an object, unless a copy has been restored from there.
-fn archive_of(reply: &HeadObjectOutput) -> Option<String> {
-    let is_archive = |class: &&StorageClass| matches!(class, StorageClass::Glacier | StorageClass::DeepArchive);
-    let class = reply.storage_class().filter(is_archive).map(|class| class.as_str());
-    let archive = class.or_else(|| reply.archive_status().map(|status| status.as_str()));
-    let is_restored = reply
-        .restore()
-        .is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
-    archive.filter(|_| !is_restored).map(ToOwned::to_owned)
-}
-
-/// Seconds since 1970; 0 for a time that the server left out.
-pub(in crate::objstore) fn seconds(time: Option<&aws_sdk_s3::primitives::DateTime>) -> u64 {
-    // A time before 1970 is one: it is as old as can be.
-    time.map_or(0, |time| u64::try_from(time.secs()).unwrap_or_default().max(1))
 }
 
 pub(in crate::objstore) fn path(bucket: &str, key: &str) -> String {

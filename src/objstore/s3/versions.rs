@@ -12,11 +12,13 @@ use futures::FutureExt;
 use super::list::{is_of, url_decode};
 use super::multipart::etag_of;
 use super::sdk_error;
-use super::store::{ObjectInfo, Store, path, seconds};
+use super::store::{Store, path};
 use crate::clean::words;
 use crate::engine::checksum::bare_etag;
 use crate::error::{Error, Kind, Result};
-use crate::objstore::download::reader::PartSpan;
+use crate::objstore::s3::types::ObjectInfo;
+use crate::objstore::s3::types::PartSpan;
+use crate::objstore::s3::types::seconds;
 
 /// Pages of versions of one key; each has up to 1,000.
 const PAGES_MAX: usize = 1_000;

@@ -15,12 +15,12 @@
 //! Left out: signing, parsing and retries, which are the SDK's. How it fails: with the SDK's `ConnectorError`, which says
 //! whether the request may be sent again.
 
-pub mod answer;
-pub(crate) mod balancer;
-pub(crate) mod body;
-pub(crate) mod checkout;
-pub(crate) mod connector;
 pub(crate) mod context;
 pub(crate) mod effort;
 pub(crate) mod expected;
+pub mod answer;
 pub(crate) mod hedge_state;
+pub(crate) mod balancer;
+pub(crate) mod checkout;
+pub(crate) mod body;
+pub(crate) mod connector;

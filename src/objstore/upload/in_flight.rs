@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::concurrency::Concurrency;
 use crate::engine::md5_lanes::{Md5Lanes, Pressure};
 use crate::error::{Error, Kind, Result};
-use crate::objstore::s3::store::SentPart;
+use crate::objstore::s3::types::SentPart;
 
 /// A part that the store has taken.
 #[derive(Clone, Debug)]

@@ -10,7 +10,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::in_flight::{Progress, Sent, Slot};
-use super::verify::{Finished, is_refusal, judge_part, prove, wire_check};
+use super::spec::UploadSpec;
+use super::verify::{Finished, judge_part, prove, wire_check};
 use crate::config::part_plan::PartPlan;
 use crate::config::{PARTS_MAX, WireChoice, size_text};
 use crate::engine::checksum::{Crc64, Crc64Hasher};
@@ -20,21 +21,10 @@ use crate::engine::memcpy::copy;
 use crate::engine::pool::{Buffer, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Direction, Stall, Tally};
-use crate::objstore::s3::probe::WireMode;
-use crate::objstore::s3::store::{ObjectInfo, SentPart, Store};
-
-/// Where an upload goes and how it is proven.
-#[derive(Clone, Debug)]
-pub struct UploadSpec {
-    pub bucket: String,
-    pub key: String,
-    /// `x-amz-meta-*`, at most 2 KB in all.
-    pub metadata: Vec<(String, String)>,
-    pub wire: WireMode,
-    /// Where the bucket is probed again when the store refuses our checksums, which may then be left out; None where the
-    /// mode was asked for.
-    pub probe_prefix: Option<String>,
-}
+use crate::objstore::s3::capabilities::WireMode;
+use crate::objstore::s3::resend::is_refusal;
+use crate::objstore::s3::store::Store;
+use crate::objstore::s3::types::{ObjectInfo, SentPart};
 
 /// A finished object.
 #[derive(Clone, Debug)]
@@ -333,7 +323,7 @@ impl Upload {
         };
         let (store, spec, list) = (self.store.clone(), Arc::clone(&self.spec), parts.clone());
         if unproven.len() == parts.len() && !spec.wire.is_proven_by(store.known(&spec.bucket)) {
-            store.tell_read_back(&spec.bucket);
+            store.shared.buckets.tell_read_back(&spec.bucket);
         }
         let finished = Finished {
             object,
@@ -380,7 +370,7 @@ impl Upload {
     fn try_put_whole(&self, body: Bytes, crc64: Crc64) -> Result<ObjectInfo> {
         let (store, spec, size) = (self.store.clone(), Arc::clone(&self.spec), body.len() as u64);
         if !spec.wire.is_proven_by(store.known(&spec.bucket)) {
-            store.tell_read_back(&spec.bucket);
+            store.shared.buckets.tell_read_back(&spec.bucket);
         }
         let put = async move {
             let check = wire_check(&store, &spec, &body, crc64, Patience::Pressing).await?;

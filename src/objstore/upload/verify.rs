@@ -6,22 +6,18 @@
 //! CRC64NVME with ours. Only that, or a size that is another one, makes an object bad.
 
 use bytes::Bytes;
-use futures::stream::{StreamExt, TryStreamExt};
+use futures::stream::StreamExt;
 
 use super::in_flight::Sent;
-use super::object::UploadSpec;
-use crate::engine::checksum::{Crc64, Md5Sum, composite_etag};
+use crate::engine::checksum::{Crc64, composite_etag};
 use crate::engine::md5_lanes::Patience;
 use crate::error::{Error, Kind, Result};
-use crate::objstore::download::digest::crc_of_range;
-use crate::objstore::s3::probe::{Capabilities, WireMode};
-use crate::objstore::s3::store::{ObjectInfo, SentPart, Store, WireCheck};
-
-const RESENDS: u32 = 2;
-/// Readings of bytes that are not what was sent: one may have changed on its way here.
-const READINGS: u32 = 3;
-/// Parts that are read back at once; each takes a piece of memory and no buffer of the pool.
-const READ_BACK_IN_FLIGHT: usize = 8;
+use crate::objstore::s3::capabilities::{Capabilities, WireMode};
+use crate::objstore::s3::read_back::read_back;
+use crate::objstore::s3::resend::is_proven;
+use crate::objstore::s3::store::Store;
+use crate::objstore::s3::types::{ObjectInfo, SentPart, WireCheck};
+use crate::objstore::upload::spec::UploadSpec;
 
 pub async fn wire_check(
     store: &Store,
@@ -35,144 +31,6 @@ pub async fn wire_check(
         WireMode::Crc64 => WireCheck::Crc64(crc64),
         WireMode::Md5 => WireCheck::Md5(store.md5().hash(body.clone(), patience).await?),
     })
-}
-
-/// A request that was damaged on the way is refused by the server, which says nothing about what we hold: it is sent
-/// again, twice at most.
-pub async fn resend<T, F: Future<Output = Result<T>>>(mut send: impl FnMut() -> F) -> Result<T> {
-    for _ in 0..RESENDS {
-        match send().await {
-            Err(error) if error.kind() == Kind::Corrupt => tracing::warn!("send again: {error}"),
-            other => return other,
-        }
-    }
-    send().await
-}
-
-/// The server understood and said no, as against being out of reach. A gateway that takes a header away breaks the
-/// signature, so that counts too; whoever asks this has had plain requests accepted.
-pub fn is_refusal(error: &Error) -> bool {
-    let refusals = [
-        Kind::Corrupt,
-        Kind::InvalidArgument,
-        Kind::Unsupported,
-        Kind::PreconditionFailed,
-        Kind::AccessDenied,
-        Kind::Unauthorized,
-    ];
-    // 408, 409 and 429 say nothing of the request itself, whatever their codes.
-    if error.status().is_some_and(|status| [408, 409, 429].contains(&status)) {
-        return false;
-    }
-    // A gateway's 400 has no code that says more.
-    let by_status = error.status().is_some_and(|status| (400..500).contains(&status));
-    refusals.contains(&error.kind()) || (error.kind() == Kind::Unavailable && by_status)
-}
-
-/// True when what was sent with `check` and answered with `etag` is what the store has, as far as the bucket is known.
-pub fn is_proven(known: Capabilities, check: WireCheck, etag: &str) -> bool {
-    match check {
-        // Asked for without proof.
-        WireCheck::None => true,
-        WireCheck::Crc64(_) => known.crc64nvme,
-        WireCheck::Md5(md5) => {
-            Md5Sum::from_etag(etag) == Some(md5) || (known.content_md5 && !is_doubtful(known, check, etag))
-        }
-    }
-}
-
-/// True when this bucket's ETags are MD5s and this one is another: the body, or the bucket, has changed.
-pub fn is_doubtful(known: Capabilities, check: WireCheck, etag: &str) -> bool {
-    matches!(check, WireCheck::Md5(md5) if known.etag_is_md5 && Md5Sum::from_etag(etag) != Some(md5))
-}
-
-impl Store {
-    /// Sends until the ETag leaves no doubt, three times at most; then the bucket's ETags are no MD5s any more.
-    pub(in crate::objstore) async fn send_until_clear<T, F: Future<Output = Result<T>>>(
-        &self,
-        bucket: &str,
-        check: WireCheck,
-        etag: impl Fn(&T) -> &str,
-        mut send: impl FnMut() -> F,
-    ) -> Result<T> {
-        let mut sent = resend(&mut send).await?;
-        for _ in 0..RESENDS {
-            if !is_doubtful(self.known(bucket), check, etag(&sent)) {
-                return Ok(sent);
-            }
-            tracing::warn!(
-                "send again to bucket {bucket}: ETag {} came back for {check:?}",
-                etag(&sent)
-            );
-            sent = resend(&mut send).await?;
-        }
-        if is_doubtful(self.known(bucket), check, etag(&sent)) {
-            self.etags_are_no_md5s(bucket);
-        }
-        Ok(sent)
-    }
-
-    fn etags_are_no_md5s(&self, bucket: &str) {
-        self.contradicted(bucket, "its ETags are no MD5s any more", |known| {
-            known.etag_is_md5 = false;
-            known.composite_etag = false;
-            known.etag_changes = false;
-        });
-    }
-
-    /// Looks at an object that was put in one piece where the answer itself does not prove it. What stands between us and
-    /// the store may say 200 of its own accord; only the store can tell the body's MD5 or CRC.
-    pub(in crate::objstore) async fn settle_put(
-        &self,
-        bucket: &str,
-        key: &str,
-        body: &Bytes,
-        check: WireCheck,
-        answer: &ObjectInfo,
-    ) -> Result<()> {
-        let proven = is_proven(self.known(bucket), check, &answer.etag);
-        if proven && tells(check, answer) {
-            return Ok(());
-        }
-        // No refusal of the put, whatever it is: neither its kind nor its status is handed on.
-        let seen = self.head_fresh(bucket, key).await.map_err(|error| {
-            let kind = if error.kind() == Kind::Timeout {
-                Kind::Timeout
-            } else {
-                Kind::Unavailable
-            };
-            Error::new(kind, format!("a put was answered with success, and then: {error}")).with_unknown_outcome()
-        })?;
-        let size = body.len() as u64;
-        if seen.size != size {
-            let what = format!(
-                "put {bucket}/{key}: {} bytes are on the store, {size} were sent",
-                seen.size
-            );
-            return Err(Error::new(Kind::Corrupt, what));
-        }
-        // Another CRC than was sent is a contradiction, none is silence.
-        let is_silent = !matches!(check, WireCheck::Crc64(_)) || answer.crc64.is_none();
-        if proven && is_silent && !answer.etag.is_empty() && seen.etag == answer.etag {
-            return Ok(());
-        }
-        let part = SentPart {
-            number: 1,
-            size,
-            etag: String::new(),
-            crc64: Crc64::of(body),
-        };
-        compare(self, bucket, key, &part, 0).await
-    }
-}
-
-/// True when the answer to a put tells what the body is, as the sender of `check` knows it.
-fn tells(check: WireCheck, answer: &ObjectInfo) -> bool {
-    match check {
-        WireCheck::None => true,
-        WireCheck::Crc64(crc) => answer.crc64.as_deref() == Some(crc.to_base64().as_str()),
-        WireCheck::Md5(md5) => Md5Sum::from_etag(&answer.etag) == Some(md5),
-    }
 }
 
 /// What a part's answer makes of it.
@@ -277,50 +135,4 @@ fn merged(object: ObjectInfo, seen: ObjectInfo) -> ObjectInfo {
         crc64,
         ..ObjectInfo::default()
     }
-}
-
-/// Reads the parts that `wanted` names and compares their CRC64NVME.
-pub async fn read_back(
-    store: &Store,
-    bucket: &str,
-    key: &str,
-    parts: &[SentPart],
-    wanted: impl Fn(u32) -> bool,
-) -> Result<()> {
-    let mut offset = 0;
-    let mut jobs = Vec::new();
-    for part in parts {
-        if wanted(part.number) {
-            jobs.push((part.clone(), offset));
-        }
-        offset += part.size;
-    }
-    let compared = jobs
-        .into_iter()
-        .map(|(part, offset)| async move { compare(store, bucket, key, &part, offset).await });
-    futures::stream::iter(compared)
-        .buffer_unordered(READ_BACK_IN_FLIGHT)
-        .try_collect::<Vec<()>>()
-        .await
-        .map(drop)
-}
-
-async fn compare(store: &Store, bucket: &str, key: &str, part: &SentPart, offset: u64) -> Result<()> {
-    let mut seen = Crc64(0);
-    for _ in 0..READINGS {
-        seen = crc_of_range(store, bucket, key, offset, part.size).await?;
-        if seen == part.crc64 {
-            return Ok(());
-        }
-        tracing::warn!(
-            "read part {} of {bucket}/{key} again: its CRC64NVME is {:016x}",
-            part.number,
-            seen.0
-        );
-    }
-    let what = format!(
-        "read back {bucket}/{key}: part {} at offset {offset} has other bytes than were sent: CRC64NVME {:016x} in place of {:016x}",
-        part.number, seen.0, part.crc64.0
-    );
-    Err(Error::new(Kind::Corrupt, what))
 }

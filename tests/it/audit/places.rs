@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use vastost::catalog::audit::report::{Class, Level};
 use vastost::engine::checksum::{Crc64, Md5Sum};
-use vastost::objstore::s3::store::WireCheck;
+use vastost::objstore::s3::types::WireCheck;
 
 use super::{Kept, MD5, Yard, place};
 use crate::common::{PART, Wish, image, pattern};

@@ -1,4 +1,4 @@
-use vastost::objstore::s3::store::WireCheck;
+use vastost::objstore::s3::types::WireCheck;
 use vastost::ost::abi::STSP_OPEN_READ;
 use vastost::ost::status::{STSP_ECORRUPT, STSP_ENOENT};
 

@@ -1,4 +1,4 @@
-use vastost::objstore::s3::store::WireCheck;
+use vastost::objstore::s3::types::WireCheck;
 use vastost::ost::abi::{STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_LISTF_COMPLETE, STSP_LISTF_PENDING};
 use vastost::ost::host::{Definition, HostFilter, HostServer};
 

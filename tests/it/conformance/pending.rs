@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use vastost::objstore::s3::store::WireCheck;
+use vastost::objstore::s3::types::WireCheck;
 use vastost::ost::abi::{
     STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_OPEN_READ,
     STSP_OPEN_WRITE,

@@ -506,7 +506,7 @@ fn minio_keys_with_control_characters_stop_no_listing() {
     });
     let bucket = field.site.bucket.clone();
     let put = field.site.with_store(move |store| async move {
-        let check = vastost::objstore::s3::store::WireCheck::None;
+        let check = vastost::objstore::s3::types::WireCheck::None;
         store
             .put(
                 &bucket,

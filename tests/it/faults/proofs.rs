@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use serde_json::Value;
 use vastost::engine::checksum::{Crc64, Md5Sum};
-use vastost::objstore::s3::store::{SentPart, WireCheck};
+use vastost::objstore::s3::types::{SentPart, WireCheck};
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_WRITE};
 use vastost::ost::host::Definition;
 use vastost::ost::status::{STSP_EBUSY, STSP_ECORRUPT, STSP_ENOENT};

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use vastost::objstore::s3::store::WireCheck;
+use vastost::objstore::s3::types::WireCheck;
 use vastost::ost::abi::STSP_OPEN_READ;
 use vastost::ost::host::HostFilter;
 use vastost::ost::status::{STSP_ECORRUPT, STSP_ENETWORK, STSP_ETIMEOUT, STSP_EUNAVAIL};

@@ -13,7 +13,8 @@ use vastost::config::Config;
 use vastost::engine::checksum::Md5Sum;
 use vastost::engine::process::Engine;
 use vastost::error::{Error, Kind};
-use vastost::objstore::s3::store::{Store, WireCheck};
+use vastost::objstore::s3::store::Store;
+use vastost::objstore::s3::types::WireCheck;
 
 use super::Dice;
 use super::known::Known;

@@ -6,7 +6,7 @@ use vastost::config;
 use vastost::config::{Config, Server, WireChoice};
 use vastost::error::{Kind, Result};
 use vastost::objstore::s3::bucket_rules::Locking;
-use vastost::objstore::s3::probe::{Capabilities, WireMode};
+use vastost::objstore::s3::capabilities::{Capabilities, WireMode};
 use vastost::objstore::s3::store::Store;
 
 use super::Done;

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use vastost::engine::checksum::Md5Sum;
 use vastost::error::{Error, Kind, Result};
-use vastost::objstore::s3::store::{Store, WireCheck};
+use vastost::objstore::s3::store::Store;
+use vastost::objstore::s3::types::WireCheck;
 
 /// What the objects carry, as images do.
 const METADATA: (&str, &str) = ("vastost-schema", "doctor");

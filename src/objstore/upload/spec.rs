@@ -1,0 +1,16 @@
+//! Where an upload goes.
+
+use crate::objstore::s3::capabilities::WireMode;
+
+/// Where an upload goes and how it is proven.
+#[derive(Clone, Debug)]
+pub struct UploadSpec {
+    pub bucket: String,
+    pub key: String,
+    /// `x-amz-meta-*`, at most 2 KB in all.
+    pub metadata: Vec<(String, String)>,
+    pub wire: WireMode,
+    /// Where the bucket is probed again when the store refuses our checksums, which may then be left out; None where the
+    /// mode was asked for.
+    pub probe_prefix: Option<String>,
+}
