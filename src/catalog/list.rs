@@ -144,5 +144,5 @@ pub(super) fn pages(lsu: &Lsu, filter: &Filter, folder: Folder) -> Pages {
         .client
         .is_some()
         .then(|| format!("{prefix}{}", day_of(filter.date_from)));
-    Pages::new(lsu, prefix, start)
+    Pages::new(lsu.store(), lsu.bucket(), prefix, start)
 }

@@ -14,7 +14,7 @@ use super::format::record::{
 use super::maintain::usage::{Usage, UsageFile};
 use super::pages::Pages;
 use super::room::{Room, Taken};
-use super::write::lease;
+use super::write::live;
 use crate::config;
 use crate::config::{Config, Server, WireChoice};
 use crate::engine::checksum::{Crc64, Md5Sum};
@@ -438,7 +438,10 @@ impl Lsu {
 
     /// What an image has in a folder; few, but many longer basenames can begin as this one does.
     async fn objects_of(&self, folder: Folder, id: &ImageId) -> Result<Vec<ListedObject>> {
-        let (mut pages, mut objects) = (Pages::new(self, self.keys().of_image(folder, id), None), Vec::new());
+        let (mut pages, mut objects) = (
+            Pages::new(self.store(), self.bucket(), self.keys().of_image(folder, id), None),
+            Vec::new(),
+        );
         let deadline = self.list_deadline();
         while let Some(page) = pages.next_page().await? {
             let ours = |object: &ListedObject| self.keys().parse(folder, &object.key).is_some_and(|(of, _)| of == *id);
@@ -536,7 +539,7 @@ impl PendingEntry {
     /// True while somebody else than this call may be writing it. What this process is said to write, and no handle of
     /// it does, is what a close could not remove.
     pub fn is_held_by_another(&self, now: u64) -> bool {
-        self.is_held(now) && (!self.pending.writer.is_this() || lease::is_live(&self.pending.attempt))
+        self.is_held(now) && (!self.pending.writer.is_this() || live::is_live(&self.pending.attempt))
     }
 }
 

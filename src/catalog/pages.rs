@@ -1,13 +1,14 @@
 //! A folder of the bucket, page by page, in the server's order; the next page is under way while one is being used.
 
-use super::lsu::Lsu;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::list::Course;
+use crate::objstore::s3::store::Store;
 use crate::objstore::s3::types::{ListedObject, Page};
 
 /// A listing under way: never more than two pages in memory.
 pub struct Pages {
-    lsu: Lsu,
+    store: Store,
+    bucket: String,
     prefix: String,
     start_after: Option<String>,
     under_way: Option<tokio::task::JoinHandle<Result<Page>>>,
@@ -21,13 +22,11 @@ pub struct Pages {
 
 impl Pages {
     /// Nothing is asked for before the first [`Pages::next_page`].
-    pub fn new(lsu: &Lsu, prefix: String, start_after: Option<String>) -> Self {
-        let (lsu, course) = (
-            lsu.clone(),
-            Course::new(lsu.store(), lsu.bucket(), &prefix, start_after.as_deref()),
-        );
+    pub fn new(store: &Store, bucket: &str, prefix: String, start_after: Option<String>) -> Self {
+        let course = Course::new(store, bucket, &prefix, start_after.as_deref());
         Self {
-            lsu,
+            store: store.clone(),
+            bucket: bucket.into(),
             prefix,
             start_after,
             under_way: None,
@@ -69,12 +68,11 @@ impl Pages {
 
     fn ask(&mut self) -> tokio::task::JoinHandle<Result<Page>> {
         self.requests += 1;
-        let (lsu, prefix, token) = (self.lsu.clone(), self.prefix.clone(), self.token.clone());
+        let (store, bucket) = (self.store.clone(), self.bucket.clone());
+        let (prefix, token) = (self.prefix.clone(), self.token.clone());
         let start = self.start_after.clone().filter(|_| token.is_none());
-        self.lsu.store().runtime().spawn(async move {
-            lsu.store()
-                .list(lsu.bucket(), &prefix, false, start.as_deref(), token)
-                .await
-        })
+        self.store
+            .runtime()
+            .spawn(async move { store.list(&bucket, &prefix, false, start.as_deref(), token).await })
     }
 }

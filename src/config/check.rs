@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::credentials::Source;
 use super::folders::{LSU_FOLDERS, folder_around};
 use super::part_plan::PartPlan;
-use super::value::{Size, Time, parse_size, size_text, time_text};
+use super::value::{Size, Time, line_of, parse_size, size_text, time_text};
 use super::{Config, Endpoint, Integrity, Log, Lsu, Metrics, PART_SIZE_MAX, PART_SIZE_MIN, Pool, Retry, Server, Tls};
 use super::{LogFormat, PARTS_MAX, Rotation, STATE_DIR_DEFAULT, Transfer, WireChoice, is_bucket_name};
 use crate::error::{Error, Kind, Result};
@@ -168,16 +168,6 @@ pub fn parse(text: &str, path: &Path) -> Result<Config> {
         metrics: at.metrics(&raw.metrics)?,
         log: at.log(&raw.log)?,
     })
-}
-
-/// The line, counted from 1, in which byte `offset` of `text` stands.
-pub fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()
-        .iter()
-        .take(offset)
-        .filter(|byte| **byte == b'\n')
-        .count()
-        + 1
 }
 
 fn refuse_syntax(text: &str, path: &Path, error: &toml::de::Error) -> Error {

@@ -66,7 +66,7 @@ impl KeyPair {
         let text = String::from_utf8(bytes).or_kind(Kind::Config, what)?;
         // The parser's own message may quote the secret, so only its place is told.
         let raw: Raw = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| super::check::line_of(&text, span.start));
+            let line = error.span().map_or(1, |span| super::value::line_of(&text, span.start));
             let needs = "it needs access_key_id = \"…\" and secret_access_key = \"…\", with temporary keys session_token = \"…\" too, and nothing else";
             Error::new(Kind::Config, format!("credentials file {}, line {line}: {needs}", path.display()))
         })?;

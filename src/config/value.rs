@@ -116,6 +116,16 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
+/// The line, counted from 1, in which byte `offset` of `text` stands.
+pub fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes()
+        .iter()
+        .take(offset)
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

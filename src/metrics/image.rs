@@ -11,16 +11,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{Instrument, Span};
 
+use super::current;
 use super::registry::{DirectionLabels, ImageLabels, StallLabels, seconds};
 use super::request::ServerMetrics;
 
 /// Shorter waits are no stalls: they are added up, but get no place in the histogram.
 const STALL_MIN: Duration = Duration::from_millis(1);
-
-tokio::task_local! {
-    /// The image that a task of ours works for.
-    static CURRENT: Arc<Tally>;
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -49,7 +45,8 @@ pub struct Tally {
     /// What log lines about the image are under.
     span: Span,
     parts: AtomicU64,
-    retries: AtomicU64,
+    /// Shared with the tasks that work for the image, see [`super::current`].
+    retries: Arc<AtomicU64>,
     buffer_ns: AtomicU64,
     parts_ns: AtomicU64,
     data_ns: AtomicU64,
@@ -78,11 +75,6 @@ pub struct Summary {
     close: Duration,
 }
 
-/// The image of the task that asks, if it works for one, has a request sent again.
-pub(super) fn count_retry() {
-    let _ = CURRENT.try_with(|tally| tally.retries.fetch_add(1, Relaxed));
-}
-
 impl Tally {
     /// For the object `key`; log lines of its tasks are under the span that is entered now.
     pub fn new(server: &Arc<ServerMetrics>, bucket: &str, key: &str, direction: Direction) -> Arc<Self> {
@@ -92,7 +84,7 @@ impl Tally {
             direction,
             span: Span::current(),
             parts: AtomicU64::new(0),
-            retries: AtomicU64::new(0),
+            retries: Arc::default(),
             buffer_ns: AtomicU64::new(0),
             parts_ns: AtomicU64::new(0),
             data_ns: AtomicU64::new(0),
@@ -101,7 +93,7 @@ impl Tally {
 
     /// Lets `work` count its retries here and log under the image's span.
     pub fn scope<F: Future>(self: &Arc<Self>, work: F) -> impl Future<Output = F::Output> + use<F> {
-        CURRENT.scope(Arc::clone(self), work).instrument(self.span.clone())
+        current::scope(Arc::clone(&self.retries), work).instrument(self.span.clone())
     }
 
     /// A part is on the store, or was read and checked.

@@ -1,7 +1,7 @@
 //! What one process does, in numbers: for Prometheus, for `vastost-s3 stats`, and in one line at the end of each image.
 //!
 //! [`registry`] holds the counters and histograms of a process; [`request`] counts each request by server, LSU, address
-//! and operation; [`image`] adds up what one open image waited for; [`export`] writes the text file that Prometheus's
+//! and operation; [`current`] is the image that a task works for; [`image`] adds up what one open image waited for; [`export`] writes the text file that Prometheus's
 //! textfile collector reads, and [`exposition`] reads it back. They belong to the process's engine: a child of a fork,
 //! and an engine that is started after terminate, begin at zero under a `process` label of their own.
 //!
@@ -13,6 +13,7 @@
 pub mod export;
 #[cfg(feature = "cli")]
 pub mod exposition;
+mod current;
 pub mod image;
 pub mod registry;
 pub mod request;

@@ -9,7 +9,7 @@ use http::Method;
 use http::header::CONTENT_LENGTH;
 use percent_encoding::percent_decode_str;
 
-use super::image;
+use super::current;
 use super::registry::{AddressLabels, AnswerLabels, HedgeLabels, Metrics, RequestLabels, seconds};
 use crate::config::Server;
 
@@ -126,7 +126,7 @@ impl RequestWatch {
     pub fn sent(&mut self, address: SocketAddr) {
         if self.is_retry && self.sent.is_none() {
             self.of.metrics.retries.get_or_create(&self.labels(address)).inc();
-            image::count_retry();
+            current::count_retry();
         }
         self.sent = Some((Instant::now(), address));
     }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::image::{head_again, is_still_there};
 use super::report::Class;
 use super::{Found, Scope};
+use crate::catalog::audit::read::{head_again, is_still_there};
 use crate::catalog::format::record::Sidecar;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::download::scan::{ScannedPart, scan};

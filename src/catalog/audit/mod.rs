@@ -19,6 +19,8 @@
 pub mod bpimagelist;
 pub mod compare;
 mod deep;
+mod read;
+pub mod remedy;
 mod image;
 pub mod merge;
 pub mod orphans;
@@ -80,7 +82,7 @@ pub(super) struct Scope {
 #[derive(Clone, Debug)]
 pub struct Found {
     pub finding: Finding,
-    pub remedy: Option<orphans::Remedy>,
+    pub remedy: Option<remedy::Remedy>,
 }
 
 impl Scope {
@@ -181,7 +183,7 @@ fn clipped(mut text: String) -> String {
 }
 
 impl Found {
-    fn with(self, remedy: orphans::Remedy) -> Self {
+    fn with(self, remedy: remedy::Remedy) -> Self {
         Self {
             remedy: Some(remedy),
             ..self

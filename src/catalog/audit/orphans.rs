@@ -8,9 +8,10 @@ use std::time::Duration;
 use futures::stream::{FuturesOrdered, StreamExt};
 use serde_json::{Map, Value};
 
-use super::image::{Read, head, read_sidecar, read_sidecar_alone, unreadable};
+use super::remedy::{JudgedPending, Remedy};
 use super::report::{Class, Foreign};
 use super::{Found, Scope};
+use crate::catalog::audit::read::{Read, head, read_sidecar, read_sidecar_alone, unreadable};
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::keys::{Attempt, Folder};
 use crate::catalog::format::record::{
@@ -30,50 +31,6 @@ use crate::objstore::s3::types::ListedObject;
 pub const JUST_NOW_SECONDS: u64 = 10;
 /// How long that is waited for.
 pub const SECOND_LOOK: Duration = Duration::from_secs(3);
-
-/// What can be done about a finding.
-#[derive(Clone, Debug)]
-pub enum Remedy {
-    /// A data object that no record names.
-    OrphanData {
-        id: ImageId,
-        key: String,
-    },
-    /// An image metadata object, or a probe's leftover, that nothing names.
-    OrphanObject {
-        key: String,
-    },
-    OrphanUpload {
-        key: String,
-        upload: String,
-    },
-    /// An attempt without a living writer.
-    Pending(JudgedPending),
-    /// A pending record that cannot be read: its attempt is known by its key.
-    BadPending {
-        id: ImageId,
-        attempt: Attempt,
-        key: String,
-        /// Its text has the words of a record whose image was about to be complete.
-        may_be_whole: bool,
-    },
-    FinishDelete(ImageId),
-    /// A sidecar that is no record.
-    Rebuild(ImageId),
-    /// An object of the right size whose ETag is another one: copied perhaps, with other part sizes.
-    NewEtag(ImageId),
-}
-
-/// A pending record as it was judged; with another ETag it is another one.
-#[derive(Clone, Debug)]
-pub struct JudgedPending {
-    pub id: ImageId,
-    pub key: String,
-    pub etag: String,
-    pub closing: Option<Closing>,
-    /// It was about to be complete, and something of it is on the store, all of it or not.
-    pub is_there: bool,
-}
 
 /// What one leftover, or one pending image, tells.
 #[derive(Debug, Default)]
@@ -468,7 +425,7 @@ async fn judge_meta_once(scope: &Scope, id: &ImageId, attempt: &Attempt, object:
 /// Leftovers of the capability probe.
 pub(super) async fn probes(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> Result<Seen> {
     let (mut pages, mut foreign) = (
-        Pages::new(&scope.lsu, scope.lsu.keys().probes(), None),
+        Pages::new(scope.lsu.store(), scope.lsu.bucket(), scope.lsu.keys().probes(), None),
         Foreign::default(),
     );
     while let Some(page) = pages.next_page().await? {

@@ -18,6 +18,7 @@ use super::image;
 use super::image::Checked;
 use super::orphans;
 use super::orphans::{Judged, Seen};
+use super::read;
 use super::report::{Class, FINDINGS_MAX, Finding, Foreign, Level, LsuSummary, Report, Severity, States};
 use super::walk::{Group, Groups, Position};
 use super::{Found, Options, Scope};
@@ -385,7 +386,7 @@ impl Audit<'_> {
                         (bytes_read, cut) = (read.bytes, read.cut);
                         checked.gone |= read.gone;
                     }
-                    Err(error) => checked.found.push(image::unreadable(&scope, &passed.group.id, &error)),
+                    Err(error) => checked.found.push(read::unreadable(&scope, &passed.group.id, &error)),
                 }
             }
             (

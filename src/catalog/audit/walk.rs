@@ -152,7 +152,7 @@ impl Cursor {
             None => pages(&scope.lsu, &scope.options.filter, folder),
             Some(_) => {
                 let prefix = scope.lsu.keys().folder(folder, scope.options.filter.client.as_ref());
-                Pages::new(&scope.lsu, prefix, from.clone())
+                Pages::new(scope.lsu.store(), scope.lsu.bucket(), prefix, from.clone())
             }
         };
         Self {

@@ -3,7 +3,7 @@
 //! Data go only when no sidecar of their image can need them: see [`crate::catalog::remove::is_needed`]. A record that cannot be read
 //! is set aside under `replaced/`, and the data that it may have spoken for stay; one of a newer version is never touched.
 
-use crate::catalog::audit::orphans::{JudgedPending, Remedy};
+use crate::catalog::audit::remedy::{JudgedPending, Remedy};
 use crate::catalog::delete::delete_complete;
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::keys::{Attempt, Folder};

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::gc::{Removed, finish_delete, take_judged};
 use super::undelete::last_sidecar;
-use crate::catalog::audit::orphans::{JudgedPending, Remedy, says_complete};
+use crate::catalog::audit::orphans::says_complete;
+use crate::catalog::audit::remedy::{JudgedPending, Remedy};
 use crate::catalog::format::escape::{Name, unescape};
 use crate::catalog::format::image_id::{ImageDef, ImageId};
 use crate::catalog::format::keys::{Attempt, Folder};

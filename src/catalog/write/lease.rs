@@ -6,8 +6,7 @@
 //! before the image is made complete, the writer looks whether the record is still its own: a process that was stopped
 //! for hours and goes on finds that out instead of overwriting what happened meanwhile.
 
-use std::collections::HashSet;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
@@ -15,6 +14,7 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::sync::Mutex;
 use tracing::Instrument;
 
+use super::live;
 use crate::catalog::format::keys::Attempt;
 use crate::catalog::format::record::{
     Pending, PendingState, RECORD_SIZE_MAX, Writer, parse_pending, part_records, to_bytes,
@@ -25,9 +25,6 @@ use crate::objstore::upload::in_flight::Progress;
 
 /// Renewals in one lease: two may fail.
 const RENEWALS: u32 = 3;
-
-/// The attempts that this process is writing.
-static LIVE: std::sync::Mutex<Option<HashSet<Attempt>>> = std::sync::Mutex::new(None);
 
 /// One pending record on the store, as we last put it.
 pub struct Record {
@@ -162,7 +159,7 @@ impl Claim {
         let task = renew(Arc::clone(&held), progress, renewal_interval(lsu));
         let renewal = lsu.store().runtime().spawn(task.in_current_span());
         let attempt = pending.attempt.clone();
-        live(|live| live.insert(attempt.clone()));
+        live::begin(&attempt);
         Ok(Self {
             lsu: lsu.clone(),
             attempt,
@@ -225,25 +222,13 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.renewal.abort();
-        live(|live| live.remove(&self.attempt));
+        live::end(&self.attempt);
     }
-}
-
-/// True while a handle of this process writes the attempt.
-pub fn is_live(attempt: &Attempt) -> bool {
-    live(|live| live.contains(attempt))
 }
 
 /// What a record promises on the store from now on.
 pub fn lease_seconds(lsu: &Lsu) -> u64 {
     lsu.store().transfer().writer_lease.as_secs().max(1)
-}
-
-fn live<T>(act: impl FnOnce(&mut HashSet<Attempt>) -> T) -> T {
-    act(LIVE
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get_or_insert_default())
 }
 
 async fn renew(held: Arc<Mutex<Option<(Record, Pending)>>>, progress: Arc<Progress>, interval: Duration) {

@@ -4,23 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
-use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
-use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::answer::{Doubt, Form, Success, judge_body};
 use super::balancer::{Cause, LATE, PACE_BYTES_MIN, Ticket};
-use super::body::{Landed, Landing, collect, too_long};
-use super::connector::Shared;
+use super::connections::{Connection, Shared};
 use super::context::{ADDRESS_HEADER, LAST_HEADER, SKEWED_HEADER};
 use super::effort::Effort;
-use super::expected::{Asked, ERROR_BODY_MAX};
-use crate::clean::{WORDS_MAX, words};
 use crate::error::chain;
 use crate::error::{Error, Kind};
 use crate::metrics::request::RequestWatch;
@@ -33,17 +25,9 @@ const SKEW_MAX_SECONDS: u64 = 4 * 60;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-pub struct Connection {
-    pub line: Line,
-    pub born: Instant,
-    pub idle_since: Instant,
-    /// Has served a request: its server may have closed it since, which says nothing about the server.
-    pub used: bool,
-}
-
 /// A connection in use; it goes back to the pool by [`Lease::give_back`].
 pub struct Lease {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     pub origin: Origin,
     pub ticket: Ticket,
     pub connection: Option<Connection>,
@@ -51,19 +35,19 @@ pub struct Lease {
     born: Instant,
     /// Since when the request is on the line.
     sending: Option<Instant>,
-    stage: Stage,
+    pub(super) stage: Stage,
     /// Bytes of the request's body.
     pub sent: u64,
     /// When the request was signed, seconds since 1970.
     pub signed: Option<u64>,
-    watch: RequestWatch,
+    pub(super) watch: RequestWatch,
     /// Counts what the request's operation may still cost.
-    effort: Option<Effort>,
+    pub(super) effort: Option<Effort>,
     _permit: OwnedSemaphorePermit,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// Not on the line, or through with it.
     Idle,
     /// The request waits for its answer.
@@ -73,16 +57,10 @@ enum Stage {
 }
 
 /// Counts a refusal that has come as an answer, and marks the last that is taken.
-fn count_refusal(effort: Option<&Effort>, headers: &mut HeaderMap) {
+pub(super) fn count_refusal(effort: Option<&Effort>, headers: &mut HeaderMap) {
     if effort.is_some_and(Effort::refused) {
         headers.insert(LAST_HEADER, HeaderValue::from_static("true"));
     }
-}
-
-/// True for a success, and for a refusal in S3's own words or, as HEAD has none, in no words at all.
-fn is_of_the_store(status: http::StatusCode, body: &[u8]) -> bool {
-    let refuses = status.is_client_error() && (body.is_empty() || Form::of(body) == Form::Whole("Error"));
-    status.is_success() || refuses
 }
 
 /// No address of the server could be reached. That is no refusal: as long as the operation has time, it is tried again.
@@ -92,19 +70,29 @@ pub fn unreached(effort: Option<&Effort>, error: impl Into<BoxError>) -> Connect
     ConnectorError::other(error.into(), again.then_some(ErrorKind::TransientError)).never_connected()
 }
 
-impl Connection {
-    pub fn fresh(line: Line) -> Self {
-        let now = Instant::now();
-        Self {
-            line,
-            born: now,
-            idle_since: now,
-            used: false,
+impl Lease {
+    /// Waits for the address of a request, and for a connection to it.
+    pub async fn check_out(
+        shared: &Arc<Shared>,
+        origin: Origin,
+        permit: OwnedSemaphorePermit,
+        watch: RequestWatch,
+        effort: Option<Effort>,
+    ) -> Result<Self, ConnectorError> {
+        let addresses = shared
+            .dialler
+            .addresses(&origin)
+            .await
+            .map_err(|e| unreached(effort.as_ref(), e))?;
+        let none = || unreached(effort.as_ref(), format!("{origin} resolves to no address"));
+        let ticket = shared.choose(&origin, &addresses).ok_or_else(none)?;
+        let lease = Lease::new(Arc::clone(shared), origin, ticket, watch, effort, permit);
+        match shared.reuse(&lease.origin, lease.ticket.address()) {
+            Some(connection) => Ok(lease.with(connection)),
+            None => lease.dial(&addresses).await,
         }
     }
-}
 
-impl Lease {
     pub fn new(
         shared: Arc<Shared>,
         origin: Origin,
@@ -189,7 +177,7 @@ impl Lease {
     }
 
     /// The same for an answer that came and is not believed, of which the address need not be guilty.
-    fn doubted(&self, error: Error) -> ConnectorError {
+    pub(super) fn doubted(&self, error: Error) -> ConnectorError {
         let again = !self.effort.as_ref().is_some_and(Effort::refused);
         ConnectorError::other(error.into(), again.then_some(ErrorKind::ServerError))
     }
@@ -204,103 +192,13 @@ impl Lease {
         }
     }
 
-    /// The answer for the SDK. The body goes to `landing`, if there is one and nothing was refused; all others are taken in
-    /// here, whole and bounded, and handed on when they are what they should be.
-    pub async fn respond(
-        mut self,
-        response: http::Response<Incoming>,
-        asked: Asked,
-        landing: Option<Landing>,
-    ) -> Result<HttpResponse, ConnectorError> {
-        self.stage = Stage::Receiving;
-        self.watch.answered(response.status());
-        let (mut parts, body) = response.into_parts();
-        self.ticket.answered(parts.status.as_u16());
-        let date = self.date(&parts.headers);
-        self.mark(parts.status, date, &mut parts.headers);
-        let (shared, address) = (Arc::clone(&self.shared), self.ticket.address());
-        // A refusal tells nothing about the pace of what was sent.
-        self.sent = if parts.status.is_success() { self.sent } else { 0 };
-        let body = match landing.filter(|_| parts.status.is_success()) {
-            Some(landing) => {
-                if let Some(body) = Landed::take(self, &parts, body, landing.chunked_max()).await? {
-                    landing.put(body);
-                }
-                date.into_iter().for_each(|date| shared.clock.hear(address, date));
-                SdkBody::empty()
-            }
-            None => {
-                let effort = self.effort.clone();
-                let bytes = self.take_in(body, asked, parts.status).await?;
-                // The server began to answer before it knew: a refusal like any other.
-                let may_refuse = parts.status.is_success() && asked.success() == Success::DocumentOrError;
-                if may_refuse && Form::of(&bytes) == Form::Whole("Error") {
-                    count_refusal(effort.as_ref(), &mut parts.headers);
-                }
-                // Believed by now. The errors of a proxy tell the proxy's time.
-                if is_of_the_store(parts.status, &bytes) {
-                    date.into_iter().for_each(|date| shared.clock.hear(address, date));
-                }
-                SdkBody::from(bytes)
-            }
-        };
-        let response = http::Response::from_parts(parts, body);
-        // The conversion fails only for headers that are no UTF-8, which `HttpResponse` cannot hold.
-        Ok(HttpResponse::try_from(response).unwrap_or_else(|_| {
-            let status = http::StatusCode::BAD_GATEWAY;
-            HttpResponse::new(status.into(), SdkBody::from("response headers are not valid UTF-8"))
-        }))
-    }
-
-    /// A body that the SDK reads: to its end, no longer than such a body can be, and a whole document where one belongs.
-    async fn take_in(self, body: Incoming, asked: Asked, status: http::StatusCode) -> Result<Bytes, ConnectorError> {
-        let success = (asked.body_max(), asked.foreign());
-        let (max, foreign) = if status.is_success() {
-            success
-        } else {
-            (ERROR_BODY_MAX, Kind::Unavailable)
-        };
-        let is_endpoint = self.shared.dialler.is_endpoint(&self.origin);
-        let (lease, bytes) = collect(self, body, max).await?;
-        let Some(bytes) = bytes else {
-            return Err(too_long(&lease, max, foreign));
-        };
-        let doubt = judge_body(asked.success(), status.as_u16(), &bytes)
-            .err()
-            .filter(|_| is_endpoint);
-        let Some(doubt) = doubt.filter(|_| !asked.is_head()) else {
-            lease.give_back();
-            return Ok(bytes);
-        };
-        let what = format!("HTTP {} from {}: {doubt}", status.as_u16(), lease.place());
-        if let Doubt::Cut(_) = doubt {
-            return Err(lease.cut(&what));
-        }
-        let words = words(&String::from_utf8_lossy(
-            bytes.get(..bytes.len().min(WORDS_MAX)).unwrap_or_default(),
-        ));
-        let what = if words.trim().is_empty() {
-            what
-        } else {
-            format!("{what}; it begins with: {words}")
-        };
-        let error = Error::new(foreign, what);
-        // Asked again, a store that does not know the call says the same.
-        let is_final = foreign == Kind::Unsupported;
-        Err(if is_final {
-            ConnectorError::other(error.into(), None)
-        } else {
-            lease.doubted(error)
-        })
-    }
-
     /// The time that an answer of the endpoint tells.
-    fn date(&self, headers: &HeaderMap) -> Option<u64> {
+    pub(super) fn date(&self, headers: &HeaderMap) -> Option<u64> {
         server_clock::date_of(headers).filter(|_| self.shared.dialler.is_endpoint(&self.origin))
     }
 
     /// Tells the error path and the retry rules what they want to know, in headers.
-    fn mark(&self, status: http::StatusCode, now: Option<u64>, headers: &mut HeaderMap) {
+    pub(super) fn mark(&self, status: http::StatusCode, now: Option<u64>, headers: &mut HeaderMap) {
         if let (http::StatusCode::FORBIDDEN, Some(now), Some(signed)) = (status, now, self.signed)
             && now.abs_diff(signed) > SKEW_MAX_SECONDS
         {
@@ -369,34 +267,6 @@ impl Drop for Lease {
             Stage::Waiting => {}
             // How fast the address moved what the request was for, also if that was cut because it came too slowly.
             Stage::Receiving => self.ticket.moved(self.sent.max(self.watch.received_bytes()), time),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_of_a_proxy_is_not_the_stores() {
-        let status = |code: u16| http::StatusCode::from_u16(code).unwrap();
-        let error: &[u8] = b"<Error><Code>SlowDown</Code></Error>";
-        for (code, body) in [
-            (200, &b"<ListBucketResult/>"[..]),
-            (204, b""),
-            (404, b""),
-            (404, error),
-            (412, error),
-        ] {
-            assert!(is_of_the_store(status(code), body), "{code}");
-        }
-        for (code, body) in [
-            (502, &b""[..]),
-            (503, error),
-            (403, b"<html>blocked</html>"),
-            (302, b""),
-        ] {
-            assert!(!is_of_the_store(status(code), body), "{code}");
         }
     }
 }

@@ -6,11 +6,8 @@
 //! signature keep the configured name. Other hosts (the AWS chain's credential services) are reached through the same
 //! code by their own name.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -20,21 +17,18 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::balancer::{Addresses, Ticket};
+use super::balancer::Addresses;
 use super::body::Landing;
-use super::checkout::{Connection, Lease, unreached};
+use super::checkout::Lease;
+use super::connections::Shared;
 use super::effort::Effort;
 use super::expected::Asked;
 use crate::config::Transfer;
-use crate::metrics::request::{RequestWatch, ServerMetrics};
+use crate::metrics::request::ServerMetrics;
 use crate::net::dialer::{Dialler, Origin};
 use crate::net::server_clock;
 use crate::net::server_clock::ServerClock;
-
-/// A probe that is not answered in this time failed.
-const PROBE: Duration = Duration::from_secs(3);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -44,36 +38,9 @@ pub struct Transport {
     shared: Arc<Shared>,
 }
 
-pub struct Shared {
-    pub dialler: Dialler,
-    pub clock: ServerClock,
-    addresses: Addresses,
-    permits: Arc<Semaphore>,
-    metrics: Arc<ServerMetrics>,
-    idle_max: Duration,
-    age_max: Duration,
-    idle: Mutex<Idle>,
-}
-
-#[derive(Default)]
-struct Idle {
-    connections: HashMap<(Origin, SocketAddr), Vec<Connection>>,
-    /// When those that are too old were let go, at all addresses.
-    swept: Option<Instant>,
-}
-
 impl Transport {
     pub fn new(dialler: Dialler, transfer: &Transfer, metrics: Arc<ServerMetrics>) -> Self {
-        let shared = Shared {
-            dialler,
-            clock: ServerClock::default(),
-            addresses: Addresses::new(Arc::clone(&metrics)),
-            metrics,
-            permits: Arc::new(Semaphore::new(transfer.connections)),
-            idle_max: transfer.connection_idle,
-            age_max: transfer.connection_max_age,
-            idle: Mutex::default(),
-        };
+        let shared = Shared::new(dialler, transfer, metrics);
         Self {
             shared: Arc::new(shared),
         }
@@ -105,7 +72,7 @@ impl Transport {
             .shared
             .metrics
             .watch(&request, self.shared.dialler.is_endpoint(&origin));
-        let mut lease = self.shared.lease(origin, permit, watch, effort).await?;
+        let mut lease = Lease::check_out(&self.shared, origin, permit, watch, effort).await?;
         lease.sent = request.body().content_length().unwrap_or_default();
         lease.signed = request
             .headers()
@@ -140,85 +107,6 @@ impl Transport {
                 },
             }
         }
-    }
-}
-
-impl Shared {
-    fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn lease(
-        self: &Arc<Self>,
-        origin: Origin,
-        permit: OwnedSemaphorePermit,
-        watch: RequestWatch,
-        effort: Option<Effort>,
-    ) -> Result<Lease, ConnectorError> {
-        let addresses = self
-            .dialler
-            .addresses(&origin)
-            .await
-            .map_err(|e| unreached(effort.as_ref(), e))?;
-        let none = || unreached(effort.as_ref(), format!("{origin} resolves to no address"));
-        let ticket = self.choose(&origin, &addresses).ok_or_else(none)?;
-        let lease = Lease::new(Arc::clone(self), origin, ticket, watch, effort, permit);
-        match self.reuse(&lease.origin, lease.ticket.address()) {
-            Some(connection) => Ok(lease.with(connection)),
-            None => lease.dial(&addresses).await,
-        }
-    }
-
-    /// The address for a request, if there is one; those that are due are probed on the way.
-    pub fn choose(self: &Arc<Self>, origin: &Origin, addresses: &[SocketAddr]) -> Option<Ticket> {
-        let (ticket, due) = self.addresses.choose(addresses);
-        for address in due {
-            tokio::spawn(Arc::clone(self).probe(origin.clone(), address));
-        }
-        ticket
-    }
-
-    /// Asks an address in quarantine for anything: whatever it answers but an error of its own, it is there again.
-    async fn probe(self: Arc<Self>, origin: Origin, address: SocketAddr) {
-        let asked = tokio::time::timeout(PROBE, self.ask(&origin, address)).await;
-        let alive = matches!(asked, Ok(Ok(status)) if !status.is_server_error());
-        self.addresses.probed(address, alive);
-    }
-
-    async fn ask(&self, origin: &Origin, address: SocketAddr) -> Result<http::StatusCode, BoxError> {
-        let mut line = self.dialler.dial(origin, address).await?;
-        let request = http::Request::head("/")
-            .header(HOST, origin.authority())
-            .body(SdkBody::empty())?;
-        Ok(line.sender.send_request(request).await?.status())
-    }
-
-    fn reuse(&self, origin: &Origin, address: SocketAddr) -> Option<Connection> {
-        let (now, mut idle) = (Instant::now(), self.idle());
-        let fresh = |connection: &Connection| {
-            let used_lately = now.duration_since(connection.idle_since) < self.idle_max;
-            used_lately && now.duration_since(connection.born) < self.age_max && !connection.line.sender.is_closed()
-        };
-        // An address that the name does not mean any more is never asked for again: its connections end here.
-        if idle.swept.is_none_or(|swept| now.duration_since(swept) > self.idle_max) {
-            idle.swept = Some(now);
-            idle.connections.retain(|_, connections| {
-                connections.retain(fresh);
-                !connections.is_empty()
-            });
-        }
-        let connections = idle.connections.get_mut(&(origin.clone(), address))?;
-        connections.retain(fresh);
-        connections.pop()
-    }
-
-    /// Takes a connection in for the next request of its address.
-    pub fn keep(&self, origin: &Origin, address: SocketAddr, connection: Connection) {
-        self.idle()
-            .connections
-            .entry((origin.clone(), address))
-            .or_default()
-            .push(connection);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::Value;
-use vastost::catalog::audit::orphans::Remedy;
+use vastost::catalog::audit::remedy::Remedy;
 use vastost::catalog::audit::report::Level;
 use vastost::catalog::audit::run::{Audited, Checkpoint, run};
 use vastost::catalog::audit::{Found, Options};
