@@ -297,8 +297,8 @@ mod tests {
     #[tokio::test]
     async fn retries_are_counted_for_the_image_that_a_task_works_for() {
         let tally = tally();
-        count_retry();
-        tally.scope(async { count_retry() }).await;
+        current::count_retry();
+        tally.scope(async { current::count_retry() }).await;
         assert_eq!(tally.retries.load(Relaxed), 1);
     }
 }

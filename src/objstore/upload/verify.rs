@@ -6,7 +6,6 @@
 //! CRC64NVME with ours. Only that, or a size that is another one, makes an object bad.
 
 use bytes::Bytes;
-use futures::stream::StreamExt;
 
 use super::in_flight::Sent;
 use crate::engine::checksum::{Crc64, composite_etag};
