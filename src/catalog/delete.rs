@@ -64,8 +64,9 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
     for PendingEntry { pending, .. } in &pendings {
         ask_for_locks(lsu, &pending.key).await?;
     }
-    if let Some((sidecar, bytes)) = sidecar {
-        delete_complete(lsu, &sidecar, &bytes).await?;
+    match sidecar {
+        Some((sidecar, bytes)) => delete_complete(lsu, &sidecar, &bytes).await?,
+        None => remove_hidden_sidecar(lsu, id).await?,
     }
     for PendingEntry { key, pending, .. } in &pendings {
         remove_attempt(lsu, key, pending).await?;
@@ -81,6 +82,17 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
         delete_complete(lsu, &sidecar, &bytes).await?;
     }
     Ok(())
+}
+
+/// Of an image that somebody deleted past the plug-in while the record of its writing was left: asked for by name, it goes with
+/// its hidden sidecar first, which would keep the data.
+async fn remove_hidden_sidecar(lsu: &Lsu, id: &ImageId) -> Result<()> {
+    let key = lsu.keys().sidecar(id);
+    if lsu.versioning().await? == Versioning::Off || !is_hidden(lsu, &key).await? {
+        return Ok(());
+    }
+    ask_for_locks(lsu, &key).await?;
+    remove_versions(lsu, &key, Some(OwnSidecar { id, data: None }), &mut false).await
 }
 
 /// Removes a complete image, or what an interrupted delete left of one: that which `sidecar` describes and no other.

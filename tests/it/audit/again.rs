@@ -18,6 +18,7 @@ on_every_server!(
     repair_makes_nothing_of_an_overwritten_image,
     a_newer_sidecar_that_cannot_be_had_is_not_passed_over,
     a_close_that_cannot_be_proven_holds_no_lease,
+    a_left_record_beside_a_hidden_sidecar_can_go,
 );
 
 /// Long enough that another process does all that it has to do meanwhile.
@@ -249,4 +250,28 @@ fn a_close_that_cannot_be_proven_holds_no_lease(wish: &Wish) {
     let name = format!("main/{}:{}", String::from_utf8_lossy(&image.basename), image.date);
     yard.run(&["rm", "--yes", &name]).expect(0);
     assert!(yard.foreign.list("backups/").is_empty());
+}
+
+/// Its writer died before it removed its record, and then somebody deleted the sidecar past us.
+fn a_left_record_beside_a_hidden_sidecar_can_go(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let sdk = versioned(&yard);
+    let kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
+    let (stem, _) = kept.data_key.rsplit_once('.').unwrap();
+    let attempt = stem.rsplit_once('.').unwrap().1;
+    let record = serde_json::json!({
+        "schema": 1, "state": "writing", "attempt": attempt, "lease_seconds": 0, "key": kept.data_key,
+        "image": kept.record["image"], "created": "2026-11-22T00:00:00Z", "started": "2026-11-22T00:00:00Z",
+        "writer": { "host": "gone", "pid": 7, "version": "0.1.0" },
+    });
+    let place = stem.strip_prefix("backups/").unwrap();
+    sdk.put(&format!("pending/{place}.json"), record.to_string().as_bytes());
+    sdk.delete(&kept.sidecar_key, None).unwrap();
+    yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"])
+        .expect(0);
+    assert_eq!(yard.foreign.get(&kept.data_key), kept.data);
+    yard.run(&["rm", "--yes", &target(&kept)]).expect(0);
+    for folder in ["backups/", "catalog/", "pending/"] {
+        assert_eq!(versions(&sdk, folder), [""; 0], "{folder}");
+    }
 }
