@@ -1,5 +1,6 @@
 //! What is asked again before it is believed, and what a process finds out that was silent for a while.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use vastost::catalog::audit::report::{Class, Level};
@@ -111,15 +112,17 @@ fn a_listed_sidecar_that_no_get_finds_is_a_finding(wish: &Wish) {
         "{report:?}"
     );
     let place = kept.sidecar_key.clone();
-    proxy.script(
-        move |request| match request.is("GetObject", "catalog") && request.key().ends_with(&place) {
-            true if request.nth <= 2 => Action::Answer(Answer {
+    let asked = AtomicUsize::new(0);
+    proxy.script(move |request| {
+        let is_asked = request.is("GetObject", "catalog") && request.key().ends_with(&place);
+        match is_asked && asked.fetch_add(1, Ordering::Relaxed) == 0 {
+            true => Action::Answer(Answer {
                 status: 404,
                 ..Answer::default()
             }),
-            _ => Action::Forward,
-        },
-    );
+            false => Action::Forward,
+        }
+    });
     let (_, report) = yard.audit(&["main", "--quick"]);
     assert_eq!(
         (report.findings.len(), report.summary.lsus["main"].states.good.images),
