@@ -1,6 +1,23 @@
 //! Images on the store: keys, sidecars, and the order of steps that makes a backup complete.
 //!
-//! Only this layer knows OST's images and S3's objects. Per LSU, below the LSU's prefix:
+//! Only this layer knows OST's images and S3's objects.
+//!
+//! | folder, file | what it is |
+//! |---|---|
+//! | [`format`](self::format) | names, keys and records as text: pure |
+//! | `room` | memory for records that are being read and parsed |
+//! | [`lsu`] | one LSU: its records, its label, what its bucket does |
+//! | `pages` | a folder of the bucket, page by page |
+//! | [`meta`] | NetBackup's own bytes beside an image |
+//! | [`list`] | images, page by page |
+//! | `remove` | the only place that removes objects |
+//! | [`write`](self::write) | images being written: backup, lease, re-open, take-over |
+//! | [`restore`] | an image being read |
+//! | [`delete`] | an image being removed, in steps that can be taken again |
+//! | [`audit`] | what is on the store against what the records say; changes nothing |
+//! | [`maintain`] | gc, repair, undelete, usage |
+//!
+//! Per LSU, below the LSU's prefix:
 //!
 //! ```text
 //! backups/<client>/<yyyymmdd>/<basename>.<date>.<attempt>.nbk   the image's bytes, one object
@@ -14,7 +31,7 @@
 //!
 //! # Commit order
 //!
-//! | step | backup ([`backup`]) | after a crash here |
+//! | step | backup ([`write::backup`]) | after a crash here |
 //! |---|---|---|
 //! | 1 | pending record (attempt, key, writer), renewed from now on (`lease.rs`) | pending, no data |
 //! | 2 | CreateMultipartUpload, pending record with the upload id | pending, an upload without parts |
@@ -52,9 +69,9 @@
 //!
 //! A listing reads keys only, so an image whose delete was interrupted is listed until the delete is finished.
 //!
-//! Around these: [`audit`] proves what is on the store, [`gc`] removes debris, [`repair`] mends records, [`census`]
+//! Around these: [`audit`] proves what is on the store, [`maintain::gc`] removes debris, [`maintain::repair`] mends records, [`maintain::recount`]
 //! counts. Limits: a basename of at most
-//! [`keys::SEGMENT_MAX`] bytes with its suffixes after escaping; sidecars up to [`record::RECORD_SIZE_MAX`].
+//! [`format::keys::SEGMENT_MAX`] bytes with its suffixes after escaping; sidecars up to [`format::record::RECORD_SIZE_MAX`].
 
 pub mod format;
 

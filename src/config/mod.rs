@@ -3,15 +3,19 @@
 //! The file is refused as a whole when a key is unknown or a value impossible; the refusal names file, line, key, value
 //! and what would be valid. The file holds no secret: credentials come from NetBackup, from the AWS chain, or from a
 //! file of mode 0600 that [`credentials`] reads. Limits: 1 MiB of text, 64 servers, 1,024 LSUs per server.
+//!
+//! `value` reads a number, a size, a time with its unit; `endpoint` a URL and its addresses; [`folders`] are the names that
+//! an LSU's folders have; [`part_plan`] says how long each part of an upload is; `check` makes a file a [`Config`];
+//! [`warnings`] are about what is valid and unwise; `show` writes what is in force.
 
-mod check;
-pub mod credentials;
+mod value;
 mod endpoint;
 pub mod folders;
 pub mod part_plan;
-mod show;
-mod value;
+pub mod credentials;
+mod check;
 pub mod warnings;
+mod show;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

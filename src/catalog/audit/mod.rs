@@ -1,9 +1,10 @@
 //! The image audit: every image of an LSU against what its records say, and everything in the LSU that no record names.
 //!
 //! It needs a reader's rights only and never changes the bucket. [`walk`] lists sidecars and data objects side by side
-//! and hands out one image after the other; [`image`] checks one by its records; [`deep`] reads its bytes; [`debris`]
-//! judges what is left over; [`run`] spreads the images over threads and adds up the [`report`]. Memory holds a few
-//! listing pages, the images being checked and the findings, whatever the number of images.
+//! and hands out one image after the other; [`image`] checks one by its records, which [`read`] reads; [`deep`] reads its
+//! bytes; [`orphans`] judges what is left over, and [`remedy`] is what can be done about it; [`run`] spreads the images over threads and adds up the [`report`]. Memory holds a few
+//! listing pages, the images being checked and the findings, whatever the number of images. [`shard`] splits an audit and
+//! [`merge`] joins the reports; [`bpimagelist`] reads NetBackup's own list, which [`compare`] holds the store against.
 //!
 //! # No false findings beside living writers
 //!
@@ -16,18 +17,18 @@
 //! How it fails: an object that cannot be read is a finding and never ends the run; an LSU that cannot be listed is one
 //! too; only a configuration that is wrong ends it.
 
-pub mod bpimagelist;
-pub mod compare;
-mod deep;
-mod read;
-pub mod remedy;
-mod image;
-pub mod merge;
-pub mod orphans;
 pub mod report;
-pub mod run;
+pub mod remedy;
 pub mod shard;
 pub(super) mod walk;
+mod read;
+mod image;
+mod deep;
+pub mod orphans;
+pub mod run;
+pub mod merge;
+pub mod bpimagelist;
+pub mod compare;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
