@@ -11,6 +11,7 @@ use super::format::escape::Name;
 use super::format::image_id::{ImageDef, ImageId};
 use super::format::keys::{Attempt, Folder};
 use super::format::record::{ImageState, Sidecar, Writer, parse_sidecar, rewrite};
+use super::history::latest_readable;
 use super::lsu::{Lsu, PendingEntry, Pendings};
 use super::meta::Meta;
 use super::remove::{
@@ -66,7 +67,7 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
     }
     match sidecar {
         Some((sidecar, bytes)) => delete_complete(lsu, &sidecar, &bytes).await?,
-        None => remove_hidden_sidecar(lsu, id).await?,
+        None => remove_hidden_sidecar(lsu, id, &pendings).await?,
     }
     for PendingEntry { key, pending, .. } in &pendings {
         remove_attempt(lsu, key, pending).await?;
@@ -85,14 +86,26 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
 }
 
 /// Of an image that somebody deleted past the plug-in while the record of its writing was left: asked for by name, it goes with
-/// its hidden sidecar first, which would keep the data.
-async fn remove_hidden_sidecar(lsu: &Lsu, id: &ImageId) -> Result<()> {
+/// its hidden sidecar first, which would keep the data. A sidecar of another attempt than these stays: that image can come back.
+async fn remove_hidden_sidecar(lsu: &Lsu, id: &ImageId, pendings: &[PendingEntry]) -> Result<()> {
     let key = lsu.keys().sidecar(id);
-    if lsu.versioning().await? == Versioning::Off || !is_hidden(lsu, &key).await? {
+    if pendings.is_empty() || lsu.versioning().await? == Versioning::Off || !is_hidden(lsu, &key).await? {
+        return Ok(());
+    }
+    let versions = versions(lsu, &key).await?.unwrap_or_default();
+    let Some((_, hidden, _)) = latest_readable(lsu, id, &versions).await? else {
+        return Ok(());
+    };
+    if pendings
+        .iter()
+        .all(|entry| entry.pending.key != hidden.content.data.key)
+    {
         return Ok(());
     }
     ask_for_locks(lsu, &key).await?;
-    remove_versions(lsu, &key, Some(OwnSidecar { id, data: None }), &mut false).await
+    remove_versions(lsu, &key, Some(OwnSidecar::of(&hidden)), &mut false)
+        .await
+        .map(drop)
 }
 
 /// Removes a complete image, or what an interrupted delete left of one: that which `sidecar` describes and no other.
@@ -147,7 +160,9 @@ async fn try_delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], began: 
     }
     remove_hidden(lsu, &sidecar.image.id).await?;
     if marked {
-        remove_versions(lsu, &key, Some(OwnSidecar::of(sidecar)), &mut true).await
+        remove_versions(lsu, &key, Some(OwnSidecar::of(sidecar)), &mut true)
+            .await
+            .map(drop)
     } else {
         Ok(())
     }
@@ -372,14 +387,21 @@ async fn remove_unreadable(lsu: &Lsu, id: &ImageId) -> Result<()> {
     for asked in data.iter().chain([&key]) {
         ask_for_locks(lsu, asked).await?;
     }
+    // It was mended meanwhile, or read wrongly before.
+    let readable = || {
+        let what =
+            format!("delete image {id}: its sidecar can be read after all; its data are as they were: try again");
+        Error::new(Kind::Busy, what)
+    };
     if let Some(bytes) = lsu.record_of_any_size(&key).await? {
         if !parse_sidecar(lsu.keys(), id, &bytes).is_err_and(|error| error.kind() == Kind::Corrupt) {
-            // It was mended meanwhile, or read wrongly before.
-            let what = format!("delete image {id}: its sidecar can be read after all; nothing was changed: try again");
-            return Err(Error::new(Kind::Busy, what));
+            return Err(readable());
         }
         set_aside(lsu, id, bytes).await?;
-        remove_versions(lsu, &key, Some(OwnSidecar { id, data: None }), &mut false).await?;
+        let own = OwnSidecar { id, data: None };
+        if !remove_versions(lsu, &key, Some(own), &mut false).await? {
+            return Err(readable());
+        }
     }
     for (record, _) in &unreadable {
         if let Some(bytes) = lsu.record_of_any_size(record).await? {

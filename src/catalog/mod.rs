@@ -10,6 +10,7 @@
 //! | `pages` | a folder of the bucket, page by page |
 //! | [`meta`] | NetBackup's own bytes beside an image |
 //! | [`list`] | images, page by page |
+//! | `history` | the sidecars that an image had before |
 //! | `remove` | the only place that removes objects |
 //! | [`write`](self::write) | images being written: backup, lease, re-open, take-over |
 //! | [`restore`] | an image being read |
@@ -82,6 +83,7 @@ mod pages;
 mod room;
 
 pub mod delete;
+mod history;
 mod remove;
 pub mod restore;
 pub mod write;

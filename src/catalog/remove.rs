@@ -59,13 +59,18 @@ fn unless_refused<T>(answer: Result<T>) -> Result<Option<T>> {
 
 /// Removes a key for good; removing what is not there is no error.
 pub(super) async fn remove_key(lsu: &Lsu, key: &str) -> Result<()> {
-    remove_versions(lsu, key, None, &mut false).await
+    remove_versions(lsu, key, None, &mut false).await.map(drop)
 }
 
 /// The same; `began` becomes true as soon as anything may be gone. Looked at again afterwards: a list may lack a version, and
 /// a success may have had no effect. Where `key` is that of a sidecar, `own` says whose: another image that has come to that key
-/// meanwhile stays, however long this process was silent.
-pub(super) async fn remove_versions(lsu: &Lsu, key: &str, own: Option<OwnSidecar<'_>>, began: &mut bool) -> Result<()> {
+/// meanwhile stays, however long this process was silent: then it is false.
+pub(super) async fn remove_versions(
+    lsu: &Lsu,
+    key: &str,
+    own: Option<OwnSidecar<'_>>,
+    began: &mut bool,
+) -> Result<bool> {
     let retry = lsu.store().retry();
     let mut wait = retry.backoff_initial;
     for round in 0..ROUNDS {
@@ -77,10 +82,10 @@ pub(super) async fn remove_versions(lsu: &Lsu, key: &str, own: Option<OwnSidecar
         if let Some(own) = own
             && is_succeeded(lsu, own).await?
         {
-            return Ok(());
+            return Ok(false);
         }
         match remove_round(lsu, key, Look::Again, began).await {
-            Ok(true) => return Ok(()),
+            Ok(true) => return Ok(true),
             Ok(false) => {}
             // The list has none, and another one has the key still.
             Err(error) if round > 0 && error.kind() == Kind::Unavailable && error.status().is_none() => {
@@ -206,7 +211,8 @@ pub(super) async fn remove_attempt(lsu: &Lsu, record_key: &str, pending: &Pendin
     let id = &pending.image.id;
     if is_needed(lsu, id, &pending.key).await? {
         let what = format!(
-            "keep {}: the sidecar of image {id} names it, or cannot be read",
+            "keep {}: the sidecar of image {id} names it, or cannot be read, or is hidden by a delete marker; `vastost-s3 undelete` or \
+             `repair` first",
             pending.key
         );
         return Err(Error::new(Kind::Corrupt, what));

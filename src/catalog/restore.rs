@@ -11,6 +11,7 @@ use super::meta;
 use super::meta::Meta;
 use super::remove::remove_record;
 use super::write::backup::confirm_data;
+use crate::engine::memory;
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::metrics::image::Tally;
 use crate::objstore::download::reader::Reader;
@@ -94,16 +95,26 @@ impl Restore {
         if !self.meta_changed {
             return Ok(());
         }
-        let (lsu, sidecar) = (self.lsu.clone(), sidecar.clone());
-        // Shared: the memory for a copy might not be had.
-        let bytes = Bytes::from(self.meta.take().unwrap_or_default());
+        let (lsu, mut sidecar) = (self.lsu.clone(), sidecar.clone());
+        let Some(meta) = self.meta.take() else {
+            let what = format!(
+                "save the metadata of image {}: what was written of them is lost",
+                sidecar.image.id
+            );
+            return Err(Error::new(Kind::NoMemory, what));
+        };
+        // Shared with the request: the memory for a copy might not be had.
+        let bytes = Bytes::from(meta);
         let kept = bytes.clone();
+        let owned = sidecar.clone();
         let saved = self
             .lsu
             .store()
-            .run(async move { replace_meta(&lsu, &sidecar, bytes).await });
-        self.meta = kept.try_into_mut().ok().map(Vec::from);
-        saved?;
+            .run(async move { replace_meta(&lsu, &owned, bytes).await });
+        self.meta = unshared(kept);
+        // What is read again, if the bytes are not here any more.
+        sidecar.meta = saved?;
+        self.image = Image::Complete(sidecar);
         self.meta_changed = false;
         Ok(())
     }
@@ -125,7 +136,21 @@ impl Restore {
     }
 }
 
-async fn replace_meta(lsu: &Lsu, sidecar: &Sidecar, bytes: Bytes) -> Result<()> {
+/// The bytes as nobody else has them: a request that failed may still hold them for a moment. None where there is no memory for
+/// a copy.
+fn unshared(bytes: Bytes) -> Option<Vec<u8>> {
+    match bytes.try_into_mut() {
+        Ok(own) => Some(own.into()),
+        Err(shared) => {
+            let mut copy = memory::zeroed(shared.len(), || "hold image metadata".into()).ok()?;
+            copy.copy_from_slice(&shared);
+            Some(copy)
+        }
+    }
+}
+
+/// Gives where they are now.
+async fn replace_meta(lsu: &Lsu, sidecar: &Sidecar, bytes: Bytes) -> Result<Option<Meta>> {
     let id = &sidecar.image.id;
     // Looked at before, so that an image whose data are lost keeps the record that says where they were.
     lsu.store().head_fresh(lsu.bucket(), &sidecar.content.data.key).await?;
@@ -150,7 +175,7 @@ async fn replace_meta(lsu: &Lsu, sidecar: &Sidecar, bytes: Bytes) -> Result<()> 
     if let Some(Meta::Object { key, .. }) = now.meta {
         remove_record(lsu, &key).await?;
     }
-    Ok(())
+    Ok(after)
 }
 
 /// Before the sidecar named it, the object was nobody's, and a clean-up without a grace period may have taken it.
@@ -181,5 +206,18 @@ fn read_spec(lsu: &Lsu, content: Option<&Content>) -> ReadSpec {
         size,
         etag,
         parts: content.spans(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_survive_a_request_that_still_holds_them() {
+        let bytes = Bytes::from(vec![7; 100]);
+        let held = bytes.clone();
+        assert_eq!(unshared(bytes), Some(vec![7; 100]));
+        assert_eq!(unshared(held), Some(vec![7; 100]));
     }
 }

@@ -12,7 +12,7 @@ use super::report::{Count, Foreign, LsuSummary, REPORT_SCHEMA, Report, Selection
 use super::shard::Shard;
 use crate::error::{Error, Kind, Result};
 
-/// A shard that ended so long before another began was left from an earlier audit.
+/// What ended so long before the next shard began was left from an earlier audit.
 const APART_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// Joins reports, each with the name of the file that it came from. One report without a shard is taken as it is.
@@ -135,18 +135,25 @@ fn missing(reports: &[(String, Report)]) -> Result<Vec<Shard>> {
     Ok(absent.map(|number| Shard { number, of: count }).collect())
 }
 
-/// What to say of reports that are older than the others; nothing of times that cannot be read.
+/// What to say of reports that are older than the others: those before the last gap of more than [`APART_MAX`] in which no shard
+/// was under way. Shards may run one after the other. Nothing of times that cannot be read.
 fn stale(reports: &[(String, Report)]) -> Vec<String> {
     let time = |text: &str| text.parse::<Timestamp>().ok();
-    let Some(latest) = reports
-        .iter()
-        .filter_map(|(_, report)| time(&report.summary.started))
-        .max()
-    else {
-        return Vec::new();
+    let span = |summary: &Summary| time(&summary.started).zip(time(&summary.finished));
+    let mut spans: Vec<_> = reports.iter().filter_map(|(_, report)| span(&report.summary)).collect();
+    spans.sort_unstable();
+    let (mut ended, mut gap) = (None, None);
+    for (started, finished) in spans {
+        if ended.is_some_and(|ended| started.duration_since(ended) > APART_MAX) {
+            gap = Some(started);
+        }
+        ended = ended.max(Some(finished));
+    }
+    let is_stale = |report: &Report| {
+        span(&report.summary)
+            .zip(gap)
+            .is_some_and(|((started, _), gap)| started < gap)
     };
-    let apart = |report: &Report| time(&report.summary.finished).map(|finished| latest.duration_since(finished));
-    let is_stale = |(_, report): &&(String, Report)| apart(report).is_some_and(|apart| apart > APART_MAX);
     let sentence = |(file, report): &(String, Report)| {
         let (finished, shard) = (
             &report.summary.finished,
@@ -154,7 +161,11 @@ fn stale(reports: &[(String, Report)]) -> Vec<String> {
         );
         format!("shard {shard} ({file}) is of {finished}, a day and more before the others: audit its images again")
     };
-    reports.iter().filter(is_stale).map(sentence).collect()
+    reports
+        .iter()
+        .filter(|(_, report)| is_stale(report))
+        .map(sentence)
+        .collect()
 }
 
 fn add(joined: &mut Report, report: Report) {

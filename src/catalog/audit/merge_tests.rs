@@ -177,4 +177,18 @@ fn a_shard_of_another_day_leaves_its_images_unverified() {
             .unverified
             .is_empty()
     );
+    // One machine, one shard after the other.
+    let times = [
+        ("01T00", "01T15"),
+        ("01T16", "02T07"),
+        ("02T08", "02T23"),
+        ("03T00", "03T15"),
+    ];
+    let shards = (1..).zip(times).map(|(number, (started, finished))| {
+        let mut shard = shard(number, 4);
+        shard.1.summary.started = format!("2026-12-{started}:00:00Z");
+        shard.1.summary.finished = format!("2026-12-{finished}:00:00Z");
+        shard
+    });
+    assert!(merge(shards.collect()).unwrap().summary.unverified.is_empty());
 }

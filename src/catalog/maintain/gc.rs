@@ -75,12 +75,9 @@ pub async fn remove(lsu: &Lsu, remedy: &Remedy, grace_seconds: u64) -> Result<Re
             let Some(begun) = begun else {
                 return Ok(Removed::NotNeeded);
             };
-            if lsu
-                .now()
-                .await?
-                .checked_sub(begun.initiated)
-                .is_none_or(|age| age < grace_seconds)
-            {
+            // Times come in whole seconds, and of several clocks the earliest counts.
+            let age = lsu.now().await?.checked_sub(begun.initiated);
+            if grace_seconds > 0 && age.is_none_or(|age| age < grace_seconds) {
                 return Ok(YOUNG);
             }
             if let Some((id, attempt)) = lsu.keys().parse(Folder::Data, key) {
@@ -192,11 +189,26 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
         remove_record(lsu, &entry.key).await?;
         return Ok(Removed::Yes);
     }
+    let mut record = record;
+    let stays = stays_after_all(lsu, &entry, record.as_mut()).await;
+    if !matches!(stays, Ok(None)) {
+        // Nothing was removed: whoever wants the attempt need not wait for us.
+        if let Some(record) = &mut record {
+            record.give_back(pending).await;
+        }
+        return stays.map(|stays| stays.unwrap_or(Removed::NotNeeded));
+    }
+    remove_attempt(lsu, &entry.key, pending).await.map(|()| Removed::Yes)
+}
+
+/// What speaks for an attempt once its record is ours; None when it may go.
+async fn stays_after_all(lsu: &Lsu, entry: &PendingEntry, record: Option<&mut Record>) -> Result<Option<Removed>> {
+    let (id, pending) = (&entry.pending.image.id, &entry.pending);
     if let Some(kept) = why_kept(lsu, pending).await? {
-        return Ok(kept);
+        return Ok(Some(kept));
     }
     // Somebody who goes on with the image has put the record after us.
-    if let Some(mut record) = record {
+    if let Some(record) = record {
         match record
             .confirm(&Pending {
                 writer: Writer::this(),
@@ -204,7 +216,7 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
             })
             .await
         {
-            Err(error) if error.kind() == Kind::Busy => return Ok(Removed::NotNeeded),
+            Err(error) if error.kind() == Kind::Busy => return Ok(Some(Removed::NotNeeded)),
             other => other?,
         }
         // Who goes on with what was closed incomplete puts a record of its own, and then looks for the one that it builds on:
@@ -216,11 +228,10 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
             .iter()
             .any(|other| other.key != entry.key && other.is_held_by_another(now))
         {
-            record.give_back(pending).await;
-            return Ok(Removed::NotNeeded);
+            return Ok(Some(Removed::NotNeeded));
         }
     }
-    remove_attempt(lsu, &entry.key, pending).await.map(|()| Removed::Yes)
+    Ok(None)
 }
 
 /// Why an attempt must stay; None for what is left of the writing of an image that is complete.

@@ -21,6 +21,7 @@ use crate::catalog::meta;
 use crate::catalog::meta::{META_SIZE_MAX, Meta};
 use crate::catalog::remove::{remove_record, versions};
 use crate::catalog::write::backup::{commit, confirm_data, sidecar};
+use crate::catalog::write::lease::Record;
 use crate::catalog::write::recover::{parts_of, prove, read_back, salvage};
 use crate::engine::checksum::{Crc64, composite_etag};
 use crate::error::{Error, Kind, Result, ResultExt};
@@ -95,28 +96,38 @@ async fn finish_completion(lsu: &Lsu, judged: &JudgedPending) -> Result<Mended> 
             format!("finish image {id}: the store takes no record"),
         ));
     };
-    if lsu.sidecar(id).await?.is_some() {
-        return Ok(Mended::NotNeeded);
-    }
     let wanted: u64 = entry.pending.sent.iter().map(|part| part.size).sum();
-    let salvaged = async {
-        let capabilities = lsu.capabilities().await?;
-        let content = salvage(lsu, &entry.pending)
-            .await?
-            .filter(|content| content.data.size == wanted);
-        let content = content.ok_or_else(|| {
-            let what = format!("finish image {id}: not all of its {wanted} bytes are on the store any more");
-            Error::new(Kind::NotFound, what)
-        })?;
-        Ok((capabilities, content))
-    };
-    let (capabilities, content) = match salvaged.await {
-        Err::<_, Error>(error) => {
+    match complete(lsu, &entry, &mut record, wanted).await {
+        Ok(true) => {}
+        Ok(false) => {
+            record.give_back(&entry.pending).await;
+            return Ok(Mended::NotNeeded);
+        }
+        Err(error) => {
+            // Whoever tries again, wherever, need not wait for us.
             record.give_back(&entry.pending).await;
             return Err(error);
         }
-        Ok(salvaged) => salvaged,
-    };
+    }
+    lsu.count_in(wanted).await;
+    remove_record(lsu, &entry.key).await?;
+    Ok(Mended::Yes(format!("the image is complete with {wanted} bytes")))
+}
+
+/// Makes a taken attempt of `wanted` bytes the image; false where there is a sidecar by now.
+async fn complete(lsu: &Lsu, entry: &PendingEntry, record: &mut Record, wanted: u64) -> Result<bool> {
+    let id = &entry.pending.image.id;
+    if lsu.sidecar(id).await?.is_some() {
+        return Ok(false);
+    }
+    let capabilities = lsu.capabilities().await?;
+    let content = salvage(lsu, &entry.pending)
+        .await?
+        .filter(|content| content.data.size == wanted);
+    let content = content.ok_or_else(|| {
+        let what = format!("finish image {id}: not all of its {wanted} bytes are on the store any more");
+        Error::new(Kind::NotFound, what)
+    })?;
     record
         .confirm(&Pending {
             writer: Writer::this(),
@@ -124,9 +135,7 @@ async fn finish_completion(lsu: &Lsu, judged: &JudgedPending) -> Result<Mended> 
         })
         .await?;
     commit(lsu, &sidecar(&entry.pending, content), capabilities.conditional_put).await?;
-    lsu.count_in(wanted).await;
-    remove_record(lsu, &entry.key).await?;
-    Ok(Mended::Yes(format!("the image is complete with {wanted} bytes")))
+    Ok(true)
 }
 
 /// Puts a sidecar in the place of `old`, which is kept, unless somebody has changed it since it was read or writes the

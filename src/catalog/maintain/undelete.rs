@@ -8,7 +8,8 @@ use bytes::Bytes;
 
 use crate::catalog::delete::unmark;
 use crate::catalog::format::image_id::ImageId;
-use crate::catalog::format::record::{ImageState, RECORD_SIZE_MAX, Sidecar, parse_sidecar};
+use crate::catalog::format::record::{ImageState, Sidecar};
+use crate::catalog::history::latest_readable;
 use crate::catalog::lsu::Lsu;
 use crate::catalog::meta;
 use crate::catalog::meta::Meta;
@@ -17,6 +18,7 @@ use crate::catalog::write::backup::confirm_data;
 use crate::engine::checksum::Crc64;
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::s3::digest::crc_of_version;
+use crate::objstore::s3::types::ObjectInfo;
 use crate::objstore::s3::types::SentPart;
 use crate::objstore::s3::versions::ObjectVersion;
 
@@ -129,37 +131,6 @@ async fn recover_sidecar(lsu: &Lsu, id: &ImageId, done: &mut Vec<String>) -> Res
     Ok(sidecar)
 }
 
-/// The latest version of an image's sidecar that is one. An older one never takes the place of a newer one that only cannot be
-/// had: it may lack what was written since.
-async fn latest_readable<'a>(
-    lsu: &Lsu,
-    id: &ImageId,
-    versions: &'a [ObjectVersion],
-) -> Result<Option<(&'a ObjectVersion, Sidecar, Bytes)>> {
-    let key = lsu.keys().sidecar(id);
-    for version in versions.iter().rev().filter(|version| !version.is_marker) {
-        let bytes = match read_version(lsu, &key, version).await {
-            Err(error) if error.kind() == Kind::Corrupt => continue,
-            Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::NotFound) => {
-                let (which, is) = (
-                    &version.id,
-                    "of its sidecar is listed and cannot be read; nothing was changed",
-                );
-                let way_out = "these keys need s3:GetObjectVersion, and an archived version must be restored first";
-                return Err(error.context(format!("image {id}: version {which} {is}: {way_out}")));
-            }
-            other => other?,
-        };
-        match parse_sidecar(lsu.keys(), id, &bytes) {
-            Ok(sidecar) => return Ok(Some((version, sidecar, bytes))),
-            // Of a newer schema: nothing older may take its place.
-            Err(error) if error.kind() == Kind::Unsupported => return Err(error),
-            Err(_) => {}
-        }
-    }
-    Ok(None)
-}
-
 /// The last sidecar that a versioned bucket still has below one that cannot be read, or below a delete marker; None where
 /// there is none, or it is the mark of a delete.
 pub(in crate::catalog) async fn last_sidecar(lsu: &Lsu, id: &ImageId) -> Result<Option<(Sidecar, Bytes)>> {
@@ -172,25 +143,6 @@ pub(in crate::catalog) async fn last_sidecar(lsu: &Lsu, id: &ImageId) -> Result<
     Ok(found
         .map(|(_, sidecar, bytes)| (sidecar, bytes))
         .filter(|(sidecar, _)| sidecar.state == ImageState::Complete))
-}
-
-async fn read_version(lsu: &Lsu, key: &str, version: &ObjectVersion) -> Result<Bytes> {
-    if version.size > RECORD_SIZE_MAX {
-        return Ok(Bytes::new());
-    }
-    let read = async || {
-        lsu.store()
-            .get_version(lsu.bucket(), key, &version.id, version.size)
-            .await
-    };
-    match read().await {
-        // One answer is no verdict, and a front-end may take a moment to know.
-        Err(error) if error.kind() == Kind::NotFound => {
-            tokio::time::sleep(lsu.store().retry().backoff_initial).await;
-            read().await
-        }
-        other => other,
-    }
 }
 
 /// Takes delete markers away that lie over `version`; false when something else lies over it too.
@@ -227,7 +179,7 @@ async fn recover_object(lsu: &Lsu, image: &Sidecar, done: &mut Vec<String>) -> R
         None if by_size && has_bytes(lsu, image).await? => return Ok(()),
         None => match by_crc(lsu, image, &fits).await? {
             // Nothing but its bytes can tell: read before anything is changed.
-            None => by_bytes(lsu, image, &fits).await?,
+            None => by_bytes(lsu, image, &fits, now.as_ref().filter(|_| by_size)).await?,
             found => found,
         },
     };
@@ -241,7 +193,8 @@ async fn recover_object(lsu: &Lsu, image: &Sidecar, done: &mut Vec<String>) -> R
         let way_out = "a snapshot or a replica may have it";
         return Err(Error::new(Kind::NotFound, format!("undelete: {what}; {way_out}")));
     };
-    if !uncover(lsu, key, &versions, version).await? {
+    let is_copy = !uncover(lsu, key, &versions, version).await?;
+    if is_copy {
         copy_up(lsu, version, image).await?;
     }
     let seen = store.head_fresh(bucket, key).await?;
@@ -252,6 +205,12 @@ async fn recover_object(lsu: &Lsu, image: &Sidecar, done: &mut Vec<String>) -> R
             seen.size
         );
         return Err(Error::new(Kind::Unavailable, what));
+    }
+    // Of an older version it was proven; of a copy of it only its own ETag or CRC64NVME, or its bytes.
+    let has_crc = seen.crc64.as_deref() == Some(image.content.crc64nvme.to_base64().as_str());
+    if is_copy && seen.etag != data.etag && !has_crc && !has_bytes(lsu, image).await? {
+        let what = format!("bring back {bucket}/{key}: its older version was copied up, and the copy has other bytes");
+        return Err(Error::new(Kind::Corrupt, what));
     }
     done.push(format!("{key} is back with {size} bytes"));
     Ok(())
@@ -273,14 +232,30 @@ async fn version_has_bytes(lsu: &Lsu, image: &Sidecar, version: Option<&str>) ->
     Ok(true)
 }
 
-/// The latest of `versions`, all of the image's size, that has the image's bytes.
-async fn by_bytes<'a>(lsu: &Lsu, image: &Sidecar, versions: &[&'a ObjectVersion]) -> Result<Option<&'a ObjectVersion>> {
+/// The latest of `versions`, all of the image's size, that has the image's bytes; `not` has other ones. One that cannot be read
+/// may be followed by the right one.
+async fn by_bytes<'a>(
+    lsu: &Lsu,
+    image: &Sidecar,
+    versions: &[&'a ObjectVersion],
+    not: Option<&ObjectInfo>,
+) -> Result<Option<&'a ObjectVersion>> {
+    let mut unread = None;
     for version in versions.iter().copied() {
-        if version_has_bytes(lsu, image, Some(&version.id)).await? {
-            return Ok(Some(version));
+        if not.is_some_and(|not| not.version_id.as_ref() == Some(&version.id)) {
+            continue;
+        }
+        match version_has_bytes(lsu, image, Some(&version.id)).await {
+            Ok(true) => return Ok(Some(version)),
+            Ok(false) => {}
+            Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Corrupt | Kind::NotFound) => {
+                tracing::warn!("read version {} of {}: {error}", version.id, image.content.data.key);
+                unread = Some(error);
+            }
+            Err(error) => return Err(error),
         }
     }
-    Ok(None)
+    unread.map_or(Ok(None), Err)
 }
 
 /// The first of `versions` that the store itself says to have the image's CRC64NVME.

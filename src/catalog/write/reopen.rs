@@ -22,6 +22,8 @@ use crate::objstore::s3::types::SentPart;
 use crate::objstore::upload::in_flight::Sent;
 use crate::objstore::upload::spec::UploadSpec;
 
+/// Looks at what is built on, while somebody else has taken it.
+const BASE_LOOKS: u32 = 4;
 /// Parts copied at once when an image is opened for write again.
 const COPIES_IN_FLIGHT: usize = 8;
 /// What is moved at once of a last part that is opened again; the part itself is in a pool buffer.
@@ -63,18 +65,20 @@ impl Backup {
     fn confirm_bases(&self, bases: &[PendingEntry]) -> Result<()> {
         let (lsu, id, bases) = (self.lsu.clone(), self.pending.image.id.clone(), bases.to_vec());
         self.lsu.store().run(async move {
-            let now = lsu.pendings(&id).await?;
-            let as_before = |base: &PendingEntry| now.iter().any(|entry| entry.pending == base.pending);
-            match bases
-                .iter()
-                .all(|base| now.iter().any(|entry| entry.key == base.key) && as_before(base))
-            {
-                true => Ok(()),
-                false => Err(Error::new(
-                    Kind::Busy,
-                    format!("image {id} was taken by another process just now"),
-                )),
+            let same = |a: &PendingEntry, b: &PendingEntry| {
+                // Neither whose it was nor for how long: `gc` gives back what it finds to be built on.
+                let (a_of, b_of) = (&a.pending, &b.pending);
+                a.key == b.key && a_of.state == b_of.state && a_of.content == b_of.content && a_of.meta == b_of.meta
+            };
+            for _ in 0..BASE_LOOKS {
+                let now = lsu.pendings(&id).await?;
+                if bases.iter().all(|base| now.iter().any(|entry| same(base, entry))) {
+                    return Ok(());
+                }
+                tokio::time::sleep(lsu.store().retry().backoff_initial).await;
             }
+            let what = format!("image {id} was taken by another process just now");
+            Err(Error::new(Kind::Busy, what))
         })
     }
 

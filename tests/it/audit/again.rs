@@ -20,6 +20,7 @@ on_every_server!(
     a_newer_sidecar_that_cannot_be_had_is_not_passed_over,
     a_close_that_cannot_be_proven_holds_no_lease,
     a_left_record_beside_a_hidden_sidecar_can_go,
+    a_pending_image_takes_no_hidden_one_with_it,
 );
 
 /// Long enough that another process does all that it has to do meanwhile.
@@ -273,6 +274,25 @@ fn a_left_record_beside_a_hidden_sidecar_can_go(wish: &Wish) {
     yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"])
         .expect(0);
     assert_eq!(yard.foreign.get(&kept.data_key), kept.data);
+    yard.run(&["rm", "--yes", &target(&kept)]).expect(0);
+    for folder in ["backups/", "catalog/", "pending/"] {
+        assert_eq!(versions(&sdk, folder), [""; 0], "{folder}");
+    }
+}
+
+/// Somebody deleted the image past us, and a new one of its name was begun: to give up the new one is not to give up the old.
+fn a_pending_image_takes_no_hidden_one_with_it(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let sdk = versioned(&yard);
+    let kept = yard.keep(&image("v", 1), pattern(900, 1), b"inline");
+    sdk.delete(&kept.sidecar_key, None).unwrap();
+    let writer = yard.server.create("main", &kept.def).unwrap();
+    write_all(&writer, &pattern(700, 2), 0, CALL);
+    writer.close(0).unwrap();
+    let told = yard.run(&["rm", "--yes", &target(&kept)]).expect(2).stderr;
+    assert!(told.contains("`vastost-s3 undelete`"), "{told}");
+    yard.run(&["undelete", &target(&kept)]).expect(0);
+    yard.assert_restores(&kept);
     yard.run(&["rm", "--yes", &target(&kept)]).expect(0);
     for folder in ["backups/", "catalog/", "pending/"] {
         assert_eq!(versions(&sdk, folder), [""; 0], "{folder}");
