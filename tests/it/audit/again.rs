@@ -24,7 +24,7 @@ on_every_server!(
 );
 
 /// Long enough that another process does all that it has to do meanwhile.
-const SILENCE: Duration = Duration::from_secs(4);
+const SILENCE: Duration = Duration::from_secs(8);
 
 fn delay(yard: &Yard, operation: &str, key_prefix: &str) {
     let (operation, key_prefix) = (operation.to_owned(), key_prefix.to_owned());
