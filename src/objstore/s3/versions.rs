@@ -75,7 +75,8 @@ impl Store {
                 Some(_) => Versioning::Unknown,
                 None => Versioning::Off,
             }),
-            Err(error) if does_not_tell(&error) => Ok(Versioning::Unknown),
+            // An answer that is none is no "no": whoever deletes asks for the versions themselves.
+            Err(error) if does_not_tell(&error) || error.kind() == Kind::Unsupported => Ok(Versioning::Unknown),
             Err(error) => Err(error),
         }
     }

@@ -21,6 +21,7 @@ on_every_server!(
     a_close_that_cannot_be_proven_holds_no_lease,
     a_left_record_beside_a_hidden_sidecar_can_go,
     a_pending_image_takes_no_hidden_one_with_it,
+    a_delete_asks_for_versions_where_nothing_tells_of_them,
 );
 
 /// Long enough that another process does all that it has to do meanwhile.
@@ -295,6 +296,27 @@ fn a_pending_image_takes_no_hidden_one_with_it(wish: &Wish) {
     yard.assert_restores(&kept);
     yard.run(&["rm", "--yes", &target(&kept)]).expect(0);
     for folder in ["backups/", "catalog/", "pending/"] {
+        assert_eq!(versions(&sdk, folder), [""; 0], "{folder}");
+    }
+}
+
+/// As moto does: the answer has a root of another name.
+fn a_delete_asks_for_versions_where_nothing_tells_of_them(wish: &Wish) {
+    let yard = Yard::new(wish);
+    let sdk = versioned(&yard);
+    let kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
+    sdk.put(&kept.sidecar_key, kept.record.to_string().as_bytes());
+    let proxy = beside(&yard);
+    proxy.script(|request| match request.operation() {
+        "GetBucketVersioning" => Action::edit(|reply: &mut Reply| {
+            let body = String::from_utf8_lossy(&reply.body).replace("VersioningConfiguration", "OtherResponse");
+            reply.body = body.into_bytes();
+        }),
+        _ => Action::Forward,
+    });
+    yard.run(&["rm", "--yes", &target(&kept)]).expect(0);
+    assert!(proxy.faults() > 0);
+    for folder in ["backups/", "catalog/"] {
         assert_eq!(versions(&sdk, folder), [""; 0], "{folder}");
     }
 }
