@@ -1,13 +1,31 @@
 //! What is odd about the files that a configuration names, and is no reason to refuse it.
 
+use std::fmt;
+use std::io;
 use std::path::Path;
 
 use super::Config;
 use super::credentials::Source;
 use crate::files;
 
-/// For `config check`, `doctor` and the log, each a sentence that names its file.
-pub fn warnings(config: &Config) -> Vec<String> {
+/// Files of ours belong to somebody else, or others can write to them.
+const OWNERS: &str = "see \"Files on the host\" in docs/architecture.md for whom they should belong to";
+
+/// A sentence that names its file, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    pub what: String,
+    pub advice: &'static str,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+/// For `config check`, `doctor` and the log.
+pub fn warnings(config: &Config) -> Vec<Warning> {
     let keys = config.servers.values().filter_map(|server| match &server.credentials {
         Source::File(path) => Some(("credentials file", path.as_path())),
         _ => None,
@@ -20,27 +38,44 @@ pub fn warnings(config: &Config) -> Vec<String> {
         .into_iter()
         .chain(keys)
         .chain(authorities.clone());
-    let mut warnings: Vec<_> = given.filter_map(|(what, path)| distrust(what, path)).collect();
+    let owners = |what| Warning { what, advice: OWNERS };
+    let mut warnings: Vec<_> = given
+        .filter_map(|(what, path)| distrust(what, path))
+        .map(owners)
+        .collect();
     // Without it no server of the configuration can be opened.
     warnings.extend(authorities.filter_map(|(what, path)| {
-        std::fs::metadata(path)
-            .err()
-            .map(|error| format!("{what} {}: {error}", path.display()))
+        let error = std::fs::metadata(path).err()?;
+        let what = format!("{what} {}: {error}", path.display());
+        // One that is not there belongs to nobody.
+        let advice = match error.kind() {
+            io::ErrorKind::NotFound => "correct tls.ca_file, or put the file there",
+            _ => OWNERS,
+        };
+        Some(Warning { what, advice })
     }));
-    warnings.extend(config.log.file.as_deref().and_then(of_log));
-    warnings.extend(of_state(&config.state_dir));
+    warnings.extend(config.log.file.as_deref().and_then(|path| {
+        let advice = match missing_folder(path) {
+            Some(_) => "make the folder, or correct [log] file",
+            None => OWNERS,
+        };
+        of_log(path).map(|what| Warning { what, advice })
+    }));
+    warnings.extend(of_state(&config.state_dir).into_iter().map(owners));
     warnings
 }
 
 /// Why a log is not written; None when it can be, or when its file can be made.
 pub fn of_log(path: &Path) -> Option<String> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let homeless = folder
-        .filter(|folder| !folder.is_dir())
-        .map(|folder| format!("there is no folder {}", folder.display()));
-    homeless
+    missing_folder(path)
+        .map(|folder| format!("there is no folder {}", folder.display()))
         .or_else(|| files::fault(path))
         .map(|why| log_refused(path, &why))
+}
+
+fn missing_folder(path: &Path) -> Option<&Path> {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
 }
 
 /// The sentence for a log that is not written.
@@ -82,7 +117,7 @@ mod tests {
         fs::write(at("vastost.toml"), text).unwrap();
         fs::write(at("keys"), "").unwrap();
         let config = Config::load(&at("vastost.toml")).unwrap();
-        assert_eq!(warnings(&config), Vec::<String>::new());
+        assert_eq!(warnings(&config), []);
         fs::set_permissions(at("vastost.toml"), Permissions::from_mode(0o666)).unwrap();
         fs::set_permissions(at("keys"), Permissions::from_mode(0o602)).unwrap();
         symlink("/dev/full", at("log")).unwrap();
@@ -91,7 +126,7 @@ mod tests {
         let found = warnings(&config);
         let expected = ["configuration file", "credentials file", "the log", "state file"];
         assert_eq!(found.len(), expected.len(), "{found:?}");
-        for (text, begins) in found.iter().zip(expected) {
+        for (text, begins) in found.iter().map(|warning| &warning.what).zip(expected) {
             assert!(
                 text.starts_with(begins) && text.contains(folder.path().to_str().unwrap()),
                 "{text}"

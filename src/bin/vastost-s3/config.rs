@@ -44,7 +44,7 @@ fn check(global: &Global, found: Result<Config, Box<dyn Error>>) -> Outcome {
         Err(error) if error.is::<Unreadable>() => return Err(error),
         other => other,
     };
-    let mut warnings = found.as_ref().map(warnings).unwrap_or_default();
+    let mut warnings: Vec<_> = found.iter().flat_map(warnings).map(|warning| warning.what).collect();
     warnings.extend(found.iter().flat_map(unusable_keys));
     warnings.extend(found.iter().flat_map(unwritable_folders));
     if global.json {

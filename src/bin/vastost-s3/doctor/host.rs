@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use nix::libc;
-use vastost::config::warnings::warnings;
+use vastost::config::warnings::{Warning, warnings};
 use vastost::config::{Config, size_text};
-use vastost::engine::memory;
-use vastost::engine::memory::RESERVE;
+use vastost::engine::memory::{self, RESERVE};
 
 use super::Done;
 use super::report::Report;
@@ -27,9 +25,8 @@ const LOG_ADVICE: &str =
     "set [log] file in a folder that NetBackup's processes may write; without it there is no log of the plug-in's own";
 
 pub fn check(config: &Config, report: &mut Report) -> Done {
-    for warning in warnings(config) {
-        let advice = advice(&warning);
-        report.warn("files", warning, advice)?;
+    for Warning { what, advice } in warnings(config) {
+        report.warn("files", what, advice)?;
     }
     folder("state directory", &config.state_dir, STATE_ADVICE, report)?;
     if let Some(metrics) = &config.metrics.dir {
@@ -42,18 +39,6 @@ pub fn check(config: &Config, report: &mut Report) -> Done {
     limits(config.pool.budget_bytes, report)?;
     proxies(report)?;
     descriptors(config, report)
-}
-
-/// What to do about a file that is odd: one that is not there belongs to nobody.
-fn advice(warning: &str) -> &'static str {
-    let is_missing = warning.contains(&std::io::Error::from_raw_os_error(libc::ENOENT).to_string());
-    if warning.contains(": there is no folder ") {
-        "make the folder, or correct [log] file"
-    } else if warning.starts_with("CA file ") && is_missing {
-        "correct tls.ca_file, or put the file there"
-    } else {
-        "see \"Files on the host\" in docs/architecture.md for whom they should belong to"
-    }
 }
 
 fn folder(check: &str, folder: &Path, advice: &str, report: &mut Report) -> Done {
