@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use super::args::Direction;
-use super::args::Direction::{Down, Up};
+use super::args::Direction::{self, Down, Up};
 use super::client::STREAMS;
 use super::report::{Report, Row};
 use super::scale::Scale;

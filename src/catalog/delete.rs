@@ -11,7 +11,7 @@ use super::format::escape::Name;
 use super::format::image_id::{ImageDef, ImageId};
 use super::format::keys::{Attempt, Folder};
 use super::format::record::{ImageState, Sidecar, Writer, parse_sidecar, rewrite};
-use super::history::latest_readable;
+use super::history::last_sidecar;
 use super::lsu::{Lsu, PendingEntry, Pendings};
 use super::meta::Meta;
 use super::remove::{
@@ -88,20 +88,18 @@ pub async fn delete(lsu: &Lsu, def: &ImageDef) -> Result<()> {
 /// Of an image that somebody deleted past the plug-in while the record of its writing was left: asked for by name, it goes with
 /// its hidden sidecar first, which would keep the data. A sidecar of another attempt than these stays: that image can come back.
 async fn remove_hidden_sidecar(lsu: &Lsu, id: &ImageId, pendings: &[PendingEntry]) -> Result<()> {
-    let key = lsu.keys().sidecar(id);
-    if pendings.is_empty() || lsu.versioning().await? == Versioning::Off || !is_hidden(lsu, &key).await? {
+    if pendings.is_empty() {
         return Ok(());
     }
-    let versions = versions(lsu, &key).await?.unwrap_or_default();
-    let Some((_, hidden, _)) = latest_readable(lsu, id, &versions).await? else {
+    let of_these = |(sidecar, _): &(Sidecar, Bytes)| {
+        pendings
+            .iter()
+            .any(|entry| entry.pending.key == sidecar.content.data.key)
+    };
+    let Some((hidden, _)) = last_sidecar(lsu, id).await?.filter(of_these) else {
         return Ok(());
     };
-    if pendings
-        .iter()
-        .all(|entry| entry.pending.key != hidden.content.data.key)
-    {
-        return Ok(());
-    }
+    let key = lsu.keys().sidecar(id);
     ask_for_locks(lsu, &key).await?;
     remove_versions(lsu, &key, Some(OwnSidecar::of(&hidden)), &mut false)
         .await
@@ -387,7 +385,7 @@ async fn remove_unreadable(lsu: &Lsu, id: &ImageId) -> Result<()> {
     for asked in data.iter().chain([&key]) {
         ask_for_locks(lsu, asked).await?;
     }
-    // It was mended meanwhile, or read wrongly before.
+    // It was repaired meanwhile, or read wrongly before.
     let readable = || {
         let what =
             format!("delete image {id}: its sidecar can be read after all; its data are as they were: try again");

@@ -5,8 +5,21 @@ use bytes::Bytes;
 use super::format::image_id::ImageId;
 use super::format::record::{RECORD_SIZE_MAX, Sidecar, parse_sidecar};
 use super::lsu::Lsu;
+use super::remove::versions;
 use crate::error::{Kind, Result};
 use crate::objstore::s3::versions::ObjectVersion;
+
+/// The last sidecar that a versioned bucket still has below one that cannot be read, or below a delete marker; None where there
+/// is none, or these keys may not list versions.
+pub(super) async fn last_sidecar(lsu: &Lsu, id: &ImageId) -> Result<Option<(Sidecar, Bytes)>> {
+    let versions = match versions(lsu, &lsu.keys().sidecar(id)).await {
+        Err(error) if error.kind() == Kind::AccessDenied => None,
+        other => other?,
+    };
+    let versions = versions.unwrap_or_default();
+    let found = latest_readable(lsu, id, &versions).await?;
+    Ok(found.map(|(_, sidecar, bytes)| (sidecar, bytes)))
+}
 
 /// The latest version of an image's sidecar that is one. An older one never takes the place of a newer one that only cannot be
 /// had: it may lack what was written since.

@@ -10,8 +10,8 @@
 //! | `pages` | a folder of the bucket, page by page |
 //! | [`meta`] | NetBackup's own bytes beside an image |
 //! | [`list`] | images, page by page |
-//! | `history` | the sidecars that an image had before |
 //! | `remove` | the only place that removes objects |
+//! | `history` | the sidecars that an image had before |
 //! | [`write`](self::write) | images being written: backup, lease, re-open, take-over |
 //! | [`restore`] | an image being read |
 //! | [`delete`] | an image being removed, in steps that can be taken again |
@@ -70,23 +70,23 @@
 //!
 //! A listing reads keys only, so an image whose delete was interrupted is listed until the delete is finished.
 //!
-//! Around these: [`audit`] proves what is on the store, [`maintain::gc`] removes debris, [`maintain::repair`] mends records, [`maintain::recount`]
-//! counts. Limits: a basename of at most
-//! [`format::keys::SEGMENT_MAX`] bytes with its suffixes after escaping; sidecars up to [`format::record::RECORD_SIZE_MAX`].
+//! Around these: [`audit`] proves what is on the store, [`maintain::gc`] removes orphans, [`maintain::repair`] repairs
+//! records, [`maintain::recount`] counts. Limits: a basename of at most [`format::keys::SEGMENT_MAX`] bytes with its
+//! suffixes after escaping; sidecars up to [`format::record::RECORD_SIZE_MAX`].
 
 pub mod format;
 
-pub mod list;
-pub mod lsu;
-pub mod meta;
-mod pages;
 mod room;
+pub mod lsu;
+mod pages;
+pub mod meta;
+pub mod list;
 
-pub mod delete;
-mod history;
 mod remove;
-pub mod restore;
+mod history;
 pub mod write;
+pub mod restore;
+pub mod delete;
 
 pub mod audit;
 pub mod maintain;

@@ -12,14 +12,13 @@ use super::abi::{
 use super::boundary::{field, to_field};
 use super::process::{OpenImage, OpenKey, Process, Use};
 use super::server::{Child, Server};
-use crate::catalog::delete;
 use crate::catalog::format::escape::Name;
 use crate::catalog::format::image_id::{ImageDef, ImageId};
 use crate::catalog::format::record::unix_seconds;
 use crate::catalog::lsu::{Image, Lsu};
-use crate::catalog::meta;
 use crate::catalog::restore::Restore;
 use crate::catalog::write::backup::Backup;
+use crate::catalog::{delete, meta};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Pace, Tally};
 

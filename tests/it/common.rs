@@ -9,8 +9,7 @@ use vastost::embedded::EmbeddedServer;
 use vastost::engine::process::Engine;
 use vastost::objstore::s3::store::Store;
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ};
-use vastost::ost::host;
-use vastost::ost::host::{Definition, HostImage, HostServer};
+use vastost::ost::host::{self, Definition, HostImage, HostServer};
 
 /// A day that the cases use: 2026-11-22.
 pub const DATE: u64 = 1_795_305_600;

@@ -12,8 +12,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use vastost::config::{Config, size_text};
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ};
-use vastost::ost::host;
-use vastost::ost::host::{Definition, HostFilter, HostServer};
+use vastost::ost::host::{self, Definition, HostFilter, HostServer};
 
 use crate::Outcome;
 use crate::args::{Demo, Global};

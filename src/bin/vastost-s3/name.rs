@@ -323,7 +323,8 @@ fn moment(text: &str, into_day: u64) -> Result<u64, String> {
     Ok(u64::try_from(start).map_err(|_| wrong())? + into_day)
 }
 
-fn now() -> u64 {
+/// Seconds since 1970 by this host's clock.
+pub fn now() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
 }
 

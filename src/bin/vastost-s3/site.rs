@@ -8,8 +8,7 @@ use vastost::config::{Config, Server};
 use vastost::engine::process::Engine;
 use vastost::objstore::s3::store::Store;
 use vastost::ost::abi::STSP_PREFIX;
-use vastost::ost::host;
-use vastost::ost::host::HostServer;
+use vastost::ost::host::{self, HostServer};
 
 use crate::args::Global;
 use crate::{configuration, credentials};

@@ -6,8 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use vastost::catalog::audit::report::Count;
-use vastost::catalog::maintain::recount;
-use vastost::catalog::maintain::recount::Census;
+use vastost::catalog::maintain::recount::{self, Census};
 
 use crate::args::{Global, Usage};
 use crate::output;

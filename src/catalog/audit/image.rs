@@ -8,8 +8,7 @@ use super::{Found, Scope};
 use crate::catalog::audit::remedy::Remedy;
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::record::{Content, ImageState, Sidecar, object_metadata};
-use crate::catalog::meta;
-use crate::catalog::meta::Meta;
+use crate::catalog::meta::{self, Meta};
 use crate::config::PARTS_MAX;
 use crate::engine::checksum::{Crc64, Md5Sum, composite_etag};
 use crate::error::{Kind, Result};
@@ -194,11 +193,14 @@ async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: 
         (listed, _) => match head(scope, &data.key).await? {
             // One answer against the listing is no verdict.
             None if listed.is_some() => head_again(scope, &data.key).await?,
-            Some(seen) if seen.size != data.size && listed.is_some_and(|listed| listed.size == data.size) => {
-                head_again(scope, &data.key).await?
-            }
             seen => seen,
         },
+    };
+    let damns = |found: Option<Found>| found.is_some_and(|found| found.finding.severity == Severity::Error);
+    let object = match object {
+        // One answer damns no image: asked again.
+        Some(seen) if damns(check_object(scope, &sidecar, &seen)) => head_again(scope, &data.key).await?,
+        seen => seen,
     };
     let Some(object) = object else {
         if !is_still_there(scope, &sidecar).await? {
@@ -215,18 +217,7 @@ async fn check_sidecar(scope: &Scope, group: &Group, sidecar: Sidecar, checked: 
         ));
         return Ok(());
     };
-    let (object, differs) = match check_object(scope, &sidecar, &object) {
-        // One answer damns no image: asked again.
-        Some(found) if found.finding.severity == Severity::Error => match head_again(scope, &data.key).await? {
-            Some(again) => {
-                let found = check_object(scope, &sidecar, &again);
-                (again, found)
-            }
-            None => (object, Some(found)),
-        },
-        found => (object, found),
-    };
-    checked.found.extend(differs);
+    checked.found.extend(check_object(scope, &sidecar, &object));
     if let Some(found) = archived(scope, id, &data.key, &object) {
         checked.found.push(found);
         return Ok(());

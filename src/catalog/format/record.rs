@@ -17,8 +17,7 @@ use crate::catalog::meta::Meta;
 use crate::clean::words;
 use crate::engine::checksum::Crc64;
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::objstore::s3::types::PartSpan;
-use crate::objstore::s3::types::{ObjectInfo, SentPart};
+use crate::objstore::s3::types::{ObjectInfo, PartSpan, SentPart};
 
 pub const SCHEMA: u32 = 1;
 /// 10,000 parts make about 1.2 MB; 64 KiB of metadata are inline.

@@ -176,7 +176,7 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
     {
         return Ok(kept);
     }
-    let Some((record, entry)) = take_judged(lsu, judged).await? else {
+    let Some((mut record, entry)) = take_judged(lsu, judged).await? else {
         return Ok(Removed::NotNeeded);
     };
     let (id, pending) = (&entry.pending.image.id, &entry.pending);
@@ -189,16 +189,16 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
         remove_record(lsu, &entry.key).await?;
         return Ok(Removed::Yes);
     }
-    let mut record = record;
-    let stays = stays_after_all(lsu, &entry, record.as_mut()).await;
-    if !matches!(stays, Ok(None)) {
-        // Nothing was removed: whoever wants the attempt need not wait for us.
-        if let Some(record) = &mut record {
-            record.give_back(pending).await;
-        }
-        return stays.map(|stays| stays.unwrap_or(Removed::NotNeeded));
+    let stays = match stays_after_all(lsu, &entry, record.as_mut()).await {
+        Ok(None) => return remove_attempt(lsu, &entry.key, pending).await.map(|()| Removed::Yes),
+        Ok(Some(why)) => Ok(why),
+        Err(error) => Err(error),
+    };
+    // Nothing was removed: whoever wants the attempt need not wait for us.
+    if let Some(record) = &mut record {
+        record.give_back(pending).await;
     }
-    remove_attempt(lsu, &entry.key, pending).await.map(|()| Removed::Yes)
+    stays
 }
 
 /// What speaks for an attempt once its record is ours; None when it may go.

@@ -5,7 +5,6 @@
 use bytes::Bytes;
 
 use super::gc::{Removed, finish_delete, take_judged};
-use super::undelete::last_sidecar;
 use crate::catalog::audit::orphans::says_complete;
 use crate::catalog::audit::remedy::{JudgedPending, Remedy};
 use crate::catalog::format::escape::{Name, unescape};
@@ -16,9 +15,9 @@ use crate::catalog::format::record::{
     object_metadata, parse_sidecar, rewrite, seconds_text, to_bytes,
 };
 use crate::catalog::format::remains::Remains;
+use crate::catalog::history::last_sidecar;
 use crate::catalog::lsu::{Lsu, PendingEntry};
-use crate::catalog::meta;
-use crate::catalog::meta::{META_SIZE_MAX, Meta};
+use crate::catalog::meta::{self, META_SIZE_MAX, Meta};
 use crate::catalog::remove::{remove_record, versions};
 use crate::catalog::write::backup::{commit, confirm_data, sidecar};
 use crate::catalog::write::lease::Record;
@@ -97,17 +96,11 @@ async fn finish_completion(lsu: &Lsu, judged: &JudgedPending) -> Result<Mended> 
         ));
     };
     let wanted: u64 = entry.pending.sent.iter().map(|part| part.size).sum();
-    match complete(lsu, &entry, &mut record, wanted).await {
-        Ok(true) => {}
-        Ok(false) => {
-            record.give_back(&entry.pending).await;
-            return Ok(Mended::NotNeeded);
-        }
-        Err(error) => {
-            // Whoever tries again, wherever, need not wait for us.
-            record.give_back(&entry.pending).await;
-            return Err(error);
-        }
+    let done = complete(lsu, &entry, &mut record, wanted).await;
+    if !matches!(done, Ok(true)) {
+        // Whoever tries again, wherever, need not wait for us.
+        record.give_back(&entry.pending).await;
+        return done.map(|_| Mended::NotNeeded);
     }
     lsu.count_in(wanted).await;
     remove_record(lsu, &entry.key).await?;
@@ -252,7 +245,9 @@ async fn rebuild(lsu: &Lsu, id: &ImageId, data: Option<&str>, deep: bool) -> Res
     }
     let object = lsu.store().head(lsu.bucket(), &data).await?;
     // What was written first tells more than anything that could be rebuilt, unless it contradicts what is there.
-    if let Some((sidecar, bytes)) = last_sidecar(lsu, id).await? {
+    // The mark of a delete is none of it.
+    let is_image = |(sidecar, _): &(Sidecar, Bytes)| sidecar.state == ImageState::Complete;
+    if let Some((sidecar, bytes)) = last_sidecar(lsu, id).await?.filter(is_image) {
         if describes(lsu, &sidecar, &data, &object).await? {
             return Ok(match replace_sidecar(lsu, old, bytes, &sidecar).await? {
                 true => Mended::Yes("the last version of the sidecar that can be read is back".into()),

@@ -4,22 +4,18 @@
 //! Delete markers are taken away; what was overwritten becomes the latest version again by a copy on the server, so that
 //! nothing is removed.
 
-use bytes::Bytes;
-
 use crate::catalog::delete::unmark;
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::record::{ImageState, Sidecar};
 use crate::catalog::history::latest_readable;
 use crate::catalog::lsu::Lsu;
-use crate::catalog::meta;
-use crate::catalog::meta::Meta;
+use crate::catalog::meta::{self, Meta};
 use crate::catalog::remove::versions;
 use crate::catalog::write::backup::confirm_data;
 use crate::engine::checksum::Crc64;
 use crate::error::{Error, Found, Kind, Result};
-use crate::objstore::s3::digest::crc_of_version;
-use crate::objstore::s3::types::ObjectInfo;
-use crate::objstore::s3::types::SentPart;
+use crate::objstore::s3::digest::crc_of_range;
+use crate::objstore::s3::types::{ObjectInfo, SentPart};
 use crate::objstore::s3::versions::ObjectVersion;
 
 /// CopyObject takes larger objects in parts only.
@@ -131,20 +127,6 @@ async fn recover_sidecar(lsu: &Lsu, id: &ImageId, done: &mut Vec<String>) -> Res
     Ok(sidecar)
 }
 
-/// The last sidecar that a versioned bucket still has below one that cannot be read, or below a delete marker; None where
-/// there is none, or it is the mark of a delete.
-pub(in crate::catalog) async fn last_sidecar(lsu: &Lsu, id: &ImageId) -> Result<Option<(Sidecar, Bytes)>> {
-    let versions = match versions(lsu, &lsu.keys().sidecar(id)).await {
-        Err(error) if error.kind() == Kind::AccessDenied => None,
-        other => other?,
-    };
-    let versions = versions.unwrap_or_default();
-    let found = latest_readable(lsu, id, &versions).await?;
-    Ok(found
-        .map(|(_, sidecar, bytes)| (sidecar, bytes))
-        .filter(|(sidecar, _)| sidecar.state == ImageState::Complete))
-}
-
 /// Takes delete markers away that lie over `version`; false when something else lies over it too.
 async fn uncover(lsu: &Lsu, key: &str, versions: &[ObjectVersion], version: &ObjectVersion) -> Result<bool> {
     let newer = || versions.iter().skip_while(|other| other.id != version.id).skip(1);
@@ -224,7 +206,7 @@ async fn has_bytes(lsu: &Lsu, image: &Sidecar) -> Result<bool> {
 async fn version_has_bytes(lsu: &Lsu, image: &Sidecar, version: Option<&str>) -> Result<bool> {
     for part in &image.content.parts {
         let key = &image.content.data.key;
-        let crc64 = crc_of_version(lsu.store(), lsu.bucket(), key, version, (part.offset, part.size)).await?;
+        let crc64 = crc_of_range(lsu.store(), lsu.bucket(), key, version, (part.offset, part.size)).await?;
         if crc64 != part.crc64nvme {
             return Ok(false);
         }

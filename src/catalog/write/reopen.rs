@@ -17,8 +17,7 @@ use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::capabilities::WireMode;
 use crate::objstore::s3::resend::is_refusal;
 use crate::objstore::s3::store::Store;
-use crate::objstore::s3::types::PartSpan;
-use crate::objstore::s3::types::SentPart;
+use crate::objstore::s3::types::{PartSpan, SentPart};
 use crate::objstore::upload::in_flight::Sent;
 use crate::objstore::upload::spec::UploadSpec;
 

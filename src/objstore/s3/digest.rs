@@ -18,13 +18,8 @@ pub async fn digest_range(store: &Store, bucket: &str, key: &str, offset: u64, l
     Ok((crc.value(), Md5Sum(md5.finalize().into())))
 }
 
-/// The CRC64NVME of `len` bytes of an object from `offset` on.
-pub async fn crc_of_range(store: &Store, bucket: &str, key: &str, offset: u64, len: u64) -> Result<Crc64> {
-    crc_of_version(store, bucket, key, None, (offset, len)).await
-}
-
-/// The same of a version of the object, where one is named; `range` is offset and length.
-pub async fn crc_of_version(
+/// The CRC64NVME of a range (offset and length) of an object, or of the version of it that is named.
+pub async fn crc_of_range(
     store: &Store,
     bucket: &str,
     key: &str,

@@ -21,8 +21,7 @@ use super::store::{Store, path};
 use crate::clean::words;
 use crate::engine::checksum::bare_etag;
 use crate::error::{Error, Kind, Result};
-use crate::objstore::s3::types::seconds;
-use crate::objstore::s3::types::{ListedObject, Page};
+use crate::objstore::s3::types::{ListedObject, Page, seconds};
 
 /// How often a page that contradicts itself is asked for.
 const PAGE_ASKS: u32 = 3;

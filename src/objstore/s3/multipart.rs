@@ -17,9 +17,7 @@ use crate::config::PARTS_MAX;
 use crate::engine::checksum::{Crc64, bare_etag};
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::s3::resend::resend;
-use crate::objstore::s3::types::PartSpan;
-use crate::objstore::s3::types::seconds;
-use crate::objstore::s3::types::{ObjectInfo, SentPart, WireCheck};
+use crate::objstore::s3::types::{ObjectInfo, PartSpan, SentPart, WireCheck, seconds};
 use crate::objstore::transport::effort::Effort;
 
 /// One attempt at completing an upload gets this share of `operation_timeout`.

@@ -6,8 +6,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::clean::words;
-use crate::error::chain;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, chain};
 use crate::objstore::transport::answer::Form;
 use crate::objstore::transport::context::ADDRESS_HEADER;
 

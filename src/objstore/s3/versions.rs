@@ -16,9 +16,7 @@ use super::store::{Store, path};
 use crate::clean::words;
 use crate::engine::checksum::bare_etag;
 use crate::error::{Error, Kind, Result};
-use crate::objstore::s3::types::ObjectInfo;
-use crate::objstore::s3::types::PartSpan;
-use crate::objstore::s3::types::seconds;
+use crate::objstore::s3::types::{ObjectInfo, PartSpan, seconds};
 
 /// Pages of versions of one key; each has up to 1,000.
 const PAGES_MAX: usize = 1_000;

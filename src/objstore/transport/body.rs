@@ -21,8 +21,7 @@ use tokio::io::AsyncReadExt;
 use super::answer::ContentRange;
 use super::balancer::Cause;
 use super::checkout::Lease;
-use crate::error::chain;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, chain};
 use crate::net::http1::{Line, Rest, Stream};
 
 /// Shorter bodies come out of hyper's frames: the hand-over costs some allocations and two wake-ups.

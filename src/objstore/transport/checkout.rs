@@ -10,11 +10,10 @@ use http::header::{HeaderMap, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::balancer::{Cause, LATE, PACE_BYTES_MIN, Ticket};
-use super::connections::{Connection, Shared};
+use super::connections::{BoxError, Connection, Shared};
 use super::context::{ADDRESS_HEADER, LAST_HEADER, SKEWED_HEADER};
 use super::effort::Effort;
-use crate::error::chain;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, chain};
 use crate::metrics::request::RequestWatch;
 use crate::net::dialer::Origin;
 use crate::net::http1::Line;
@@ -22,8 +21,6 @@ use crate::net::server_clock;
 
 /// Servers refuse signatures 15 minutes off; the SDK corrects its time from here on.
 const SKEW_MAX_SECONDS: u64 = 4 * 60;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A connection in use; it goes back to the pool by [`Lease::give_back`].
 pub struct Lease {

@@ -19,7 +19,7 @@ use crate::net::server_clock::ServerClock;
 /// A probe that is not answered in this time failed.
 const PROBE: Duration = Duration::from_secs(3);
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 pub struct Connection {
     pub line: Line,

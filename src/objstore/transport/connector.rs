@@ -21,16 +21,13 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
 use super::balancer::Addresses;
 use super::body::Landing;
 use super::checkout::Lease;
-use super::connections::Shared;
+use super::connections::{BoxError, Shared};
 use super::effort::Effort;
 use super::expected::Asked;
 use crate::config::Transfer;
 use crate::metrics::request::ServerMetrics;
 use crate::net::dialer::{Dialler, Origin};
-use crate::net::server_clock;
-use crate::net::server_clock::ServerClock;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use crate::net::server_clock::{self, ServerClock};
 
 /// The connector; clones share the connections.
 #[derive(Clone)]

@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use vastost::catalog::audit::report::{Class, Level};
+use vastost::catalog::audit::report::Class;
 use vastost::embedded::{Fault, Trouble};
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_WRITE};
 
-use super::removal::{beside, target, versioned, versions};
-use super::{Kept, Yard};
+use super::Yard;
+use super::places::pending;
+use super::removal::{assert_whole, beside, target, versioned, versions};
 use crate::common::{CALL, PART, Wish, image, pattern, write_all};
 use crate::conformance::on_every_server;
 use crate::proxy::{Action, Answer, Reply};
@@ -44,11 +45,6 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
         assert!(since.elapsed() < Duration::from_secs(60), "{what} did not come");
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-fn assert_whole(yard: &Yard, kept: &Kept) {
-    assert_eq!(yard.findings(Level::Deep), []);
-    yard.assert_restores(kept);
 }
 
 /// Another host finishes the delete meanwhile, and NetBackup writes the image again.
@@ -261,17 +257,10 @@ fn a_close_that_cannot_be_proven_holds_no_lease(wish: &Wish) {
 fn a_left_record_beside_a_hidden_sidecar_can_go(wish: &Wish) {
     let yard = Yard::new(wish);
     let sdk = versioned(&yard);
-    let kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
-    let (stem, _) = kept.data_key.rsplit_once('.').unwrap();
-    let attempt = stem.rsplit_once('.').unwrap().1;
-    let record = serde_json::json!({
-        "schema": 1, "state": "writing", "attempt": attempt, "lease_seconds": 0, "key": kept.data_key,
-        "image": kept.record["image"], "created": "2026-11-22T00:00:00Z", "started": "2026-11-22T00:00:00Z",
-        "writer": { "host": "gone", "pid": 7, "version": "0.1.0" },
+    let (kept, _) = pending(&yard, 1, |record| {
+        record["closing"] = serde_json::Value::Null;
+        record["sent"] = serde_json::json!([]);
     });
-    let place = stem.strip_prefix("backups/").unwrap();
-    sdk.put(&format!("pending/{place}.json"), record.to_string().as_bytes());
-    sdk.delete(&kept.sidecar_key, None).unwrap();
     yard.run(&["gc", "main", "--older-than", "0s", "--orphan-data", "--yes"])
         .expect(0);
     assert_eq!(yard.foreign.get(&kept.data_key), kept.data);

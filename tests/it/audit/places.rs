@@ -183,7 +183,7 @@ fn foreign_objects_below_probe_stay(wish: &Wish) {
 }
 
 /// A pending record by a dead writer of the same host, and the data that it speaks of.
-fn pending(yard: &Yard, number: u64, change: impl Fn(&mut Value)) -> (Kept, String) {
+pub fn pending(yard: &Yard, number: u64, change: impl Fn(&mut Value)) -> (Kept, String) {
     let kept = yard.keep(&image("late", number), pattern(PART + 7, number), b"");
     let attempt = kept.data_key.rsplit('.').nth(1).unwrap();
     let mut writer = kept.record["writer"].clone();

@@ -93,7 +93,7 @@ pub fn target(kept: &Kept) -> String {
     format!("main/{}:{}", String::from_utf8_lossy(&kept.def.basename), kept.def.date)
 }
 
-fn assert_whole(yard: &Yard, kept: &Kept) {
+pub fn assert_whole(yard: &Yard, kept: &Kept) {
     yard.assert_restores(kept);
     assert!(
         yard.run(&["-q", "ls", "main"])

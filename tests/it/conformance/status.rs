@@ -2,8 +2,7 @@
 
 use vastost::config::credentials::KeyPair;
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ};
-use vastost::ost::host;
-use vastost::ost::host::{Definition, HostFilter};
+use vastost::ost::host::{self, Definition, HostFilter};
 use vastost::ost::status::*;
 
 use super::on_every_server;

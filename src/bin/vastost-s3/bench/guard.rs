@@ -59,7 +59,7 @@ impl Guard {
         id.truncate(8);
         let run = Run {
             id,
-            date: u64::try_from(jiff::Timestamp::now().as_second())?,
+            date: crate::name::now(),
         };
         let claim = Some(Backup::create(lsu, def(run.image(GUARD)?))?);
         Ok((

@@ -47,7 +47,7 @@ impl ProbeImage {
             prefix: format!("{}probe/{run}-image/", lsu.prefix),
             ..lsu.clone()
         };
-        let date = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+        let date = crate::name::now();
         let basename = Name::new("doctor");
         let def = ImageDef {
             id: ImageId::new(basename, date)?,
