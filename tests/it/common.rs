@@ -3,6 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+};
+use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use tempfile::TempDir;
 use vastost::config::credentials::KeyPair;
 use vastost::embedded::EmbeddedServer;
@@ -28,6 +33,7 @@ pub struct Site {
     pub keys: KeyPair,
     pub url: String,
     server: Option<EmbeddedServer>,
+    at_real_server: bool,
 }
 
 /// What a test wants different from the usual.
@@ -108,6 +114,7 @@ impl Site {
             bucket,
             keys,
             url,
+            at_real_server: server.is_none(),
             server,
         };
         // A bucket with Object Lock is made by whoever wants one.
@@ -191,6 +198,51 @@ impl Site {
         host::init().expect("stsp_init");
         host::open_server("VastData:t", &self.config, None).expect("stsp_open_server")
     }
+}
+
+impl Drop for Site {
+    /// Takes the buckets away: what a run of all tests stores fills a small disk. The header is MinIO's, and empties a bucket
+    /// that has no Object Lock; what stays goes with the server's folder. A test that fails keeps its buckets to be looked at.
+    fn drop(&mut self) {
+        if !self.at_real_server || std::thread::panicking() {
+            return;
+        }
+        let (client, bucket) = (sdk_client(&self.url, &self.keys), self.bucket.clone());
+        let remove = async move {
+            for bucket in [bucket.clone(), format!("{bucket}-far")] {
+                let delete = client.delete_bucket().bucket(bucket).customize();
+                let delete = delete.mutate_request(|request| {
+                    request.headers_mut().insert("x-minio-force-delete", "true");
+                });
+                drop(tokio::time::timeout(std::time::Duration::from_secs(20), delete.send()).await);
+            }
+        };
+        // A thread of its own: some tests let go of their site inside a runtime.
+        let removed = std::thread::spawn(move || current_thread_runtime().block_on(remove));
+        drop(removed.join());
+    }
+}
+
+pub fn current_thread_runtime() -> tokio::runtime::Runtime {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().expect("a runtime")
+}
+
+/// The SDK as it comes: no retries, no checksums but those that a test asks for.
+pub fn sdk_client(url: &str, keys: &KeyPair) -> Client {
+    let (id, secret) = (keys.access_key_id.clone(), keys.secret_access_key.clone());
+    let settings = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+        .endpoint_url(url)
+        .region(Region::new("us-east-1"))
+        .force_path_style(true)
+        .credentials_provider(Credentials::new(id, secret, None, None, "test"))
+        .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    Client::from_conf(settings.build())
 }
 
 fn embedded(folder: &Path) -> (Option<EmbeddedServer>, String, KeyPair) {

@@ -3,18 +3,14 @@
 use std::fmt::Debug;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
-use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use vastost::config::credentials::KeyPair;
 
-use crate::common::Site;
+use crate::common::{Site, current_thread_runtime, sdk_client};
 
 /// A client of one bucket.
 pub struct Sdk {
@@ -49,25 +45,9 @@ impl Sdk {
     }
 
     pub fn with_keys(site: &Site, keys: &KeyPair) -> Self {
-        let (id, secret) = (keys.access_key_id.clone(), keys.secret_access_key.clone());
-        let settings = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
-            .endpoint_url(&site.url)
-            .region(Region::new("us-east-1"))
-            .force_path_style(true)
-            .credentials_provider(Credentials::new(id, secret, None, None, "test"))
-            .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
         Self {
-            runtime,
-            client: Client::from_conf(settings.build()),
+            runtime: current_thread_runtime(),
+            client: sdk_client(&site.url, keys),
             bucket: site.bucket.clone(),
         }
     }

@@ -27,15 +27,7 @@ pub struct Picture {
 
 impl Browser {
     pub fn start() -> Self {
-        let mut command = Command::new("chromedriver");
-        let mut driver = command
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver starts: apt-get install chromium chromium-driver");
-        let mut stdout = BufReader::new(driver.stdout.take().unwrap());
-        let port = port_of(&mut stdout);
+        let (driver, stdout, port) = start_driver();
         let profile = TempDir::new().unwrap();
         let mut browser = Self {
             driver,
@@ -192,11 +184,36 @@ fn read_answer(reader: &mut impl BufRead) -> io::Result<Value> {
     Ok(serde_json::from_slice(&body)?)
 }
 
-/// The port that chromedriver says it has taken.
-fn port_of(stdout: &mut impl BufRead) -> u16 {
-    let mut lines = stdout.lines().map(|line| line.unwrap());
-    let line = lines
-        .find(|line| line.contains("started successfully on port "))
-        .expect("chromedriver names its port");
-    line.trim_end_matches('.').rsplit(' ').next().unwrap().parse().unwrap()
+/// A chromedriver and its port. It takes a free IPv4 port, wants the same on IPv6, and ends when another program has that.
+fn start_driver() -> (Child, BufReader<ChildStdout>, u16) {
+    let mut said = String::new();
+    for _ in 0..5 {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver starts: apt-get install chromium chromium-driver");
+        let mut stdout = BufReader::new(driver.stdout.take().unwrap());
+        if let Some(port) = port_of(&mut stdout, &mut said) {
+            return (driver, stdout, port);
+        }
+        drop(driver.kill());
+        drop(driver.wait());
+    }
+    panic!("chromedriver started five times without a port:\n{said}");
+}
+
+/// The port that chromedriver says it has taken, none where it ends instead. What it says goes to `said`.
+fn port_of(stdout: &mut impl BufRead, said: &mut String) -> Option<u16> {
+    loop {
+        let from = said.len();
+        if stdout.read_line(said).unwrap() == 0 {
+            return None;
+        }
+        let line = said[from..].trim_end().trim_end_matches('.');
+        if line.contains("started successfully on port ") {
+            return Some(line.rsplit(' ').next().unwrap().parse().unwrap());
+        }
+    }
 }
