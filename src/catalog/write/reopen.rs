@@ -89,7 +89,15 @@ impl Backup {
             .lsu
             .store()
             .run(async move { meta::load(lsu.store(), lsu.bucket(), base_meta.as_ref()).await })?;
-        let Some(content) = &base.content else { return Ok(()) };
+        match &base.content {
+            None => Ok(()),
+            Some(content) => self
+                .take_over_content(content)
+                .map_err(|error| self.why_refused(content, error)),
+        }
+    }
+
+    fn take_over_content(&mut self, content: &Content) -> Result<()> {
         let spans = content.spans();
         let Some((tail, full)) = spans.split_last() else {
             return Ok(());
@@ -140,23 +148,33 @@ impl Backup {
             .copied()
             .zip(content.parts.iter().map(|part| part.etag.clone()))
             .collect();
-        let size = content.data.size;
         let parts = self.lsu.store().run(async move {
             let (store, spec, from, upload) = (&store, &spec, &from, &upload);
             let copies = jobs
                 .into_iter()
                 .map(|(span, etag)| copy_part(store, spec, from, upload, span, etag));
-            match futures::stream::iter(copies)
-                .buffered(COPIES_IN_FLIGHT)
-                .try_collect::<Vec<Sent>>()
-                .await
-            {
-                Err(error) if is_refusal(&error) => Err(why_refused(store, &spec.bucket, from, size, error).await),
-                other => other,
-            }
+            let copies = futures::stream::iter(copies).buffered(COPIES_IN_FLIGHT);
+            copies.try_collect::<Vec<Sent>>().await
         })?;
         self.upload.resume(&id, parts);
         Ok(())
+    }
+
+    /// A store that refuses to copy or read a range may not have it: then the data are damaged, and asking again is of no use.
+    fn why_refused(&self, content: &Content, refusal: Error) -> Error {
+        if !is_refusal(&refusal) {
+            return refusal;
+        }
+        let (lsu, key, size) = (self.lsu.clone(), content.data.key.clone(), content.data.size);
+        let (store, bucket) = (self.lsu.store(), self.lsu.bucket().to_owned());
+        let seen = store.run(async move { lsu.store().head_fresh(lsu.bucket(), &key).await.map(|seen| (key, seen)) });
+        match seen {
+            Ok((key, seen)) if seen.size != size => {
+                let what = format!("{bucket}/{key} has {} bytes, and its record says {size}", seen.size);
+                refusal.context(what).with_kind(Kind::Corrupt)
+            }
+            _ => refusal,
+        }
     }
 }
 
@@ -186,17 +204,6 @@ async fn unheld(lsu: &Lsu, def: &ImageDef) -> Result<Vec<PendingEntry>> {
     }
     pendings.sort_by_key(|entry| progress(&entry.pending));
     Ok(pendings)
-}
-
-/// A store that refuses a range may not have it: then the data are damaged, and asking again is of no use.
-async fn why_refused(store: &Store, bucket: &str, key: &str, size: u64, refusal: Error) -> Error {
-    match store.head_fresh(bucket, key).await {
-        Ok(seen) if seen.size != size => {
-            let what = format!("{bucket}/{key} has {} bytes, and its record says {size}", seen.size);
-            refusal.context(what).with_kind(Kind::Corrupt)
-        }
-        _ => refusal,
-    }
 }
 
 async fn copy_part(
