@@ -1,7 +1,7 @@
 #!/bin/sh
 # Puts the plug-in where NetBackup looks for it, vastost-s3 into /usr/bin, a first configuration into /etc/vastost, and
 # makes the folder that the configuration names as state_dir. May be run again: a configuration that is there stays.
-#   packaging/install.sh [install [libvastost.so [vastost-s3]]]   default: target/plugin/libvastost.so, target/release/vastost-s3
+#   packaging/install.sh [install [libvastost.so [vastost-s3]]]   default: target/release/libvastost.so, target/release/vastost-s3
 #   packaging/install.sh uninstall                                keeps /etc/vastost and the state
 # DESTDIR, when set, stands before every path. STATE_OWNER, such as nbwebsvc:nbwebgrp, owns the state folder when
 # NetBackup's processes do not run as root. Restart NetBackup's services afterwards, so that they load the plug-in.
@@ -39,7 +39,7 @@ find_tool() {
 
 case ${1:-install} in
   install)
-    so=${2:-$here/target/plugin/libvastost.so}
+    so=${2:-$here/target/release/libvastost.so}
     [ -f "$so" ] || refuse "$so is missing: build the plug-in first (README, \"Build the plug-in\")"
     is_plugin "$so" || refuse "$so is not the plug-in: it is no shared library that exports stsp_init; nothing was installed"
     tool=${3:-$(find_tool "$so")}

@@ -42,6 +42,3 @@ pub mod objstore;
 pub mod catalog;
 
 pub mod ost;
-
-#[cfg(feature = "embedded")]
-pub mod embedded;

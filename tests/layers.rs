@@ -1,8 +1,8 @@
 //! The order of layers, and no circle between files of `src/`: read from the paths `crate::…` and `super::…` in the code.
 //!
 //! A file may name files of its own layer and of those below it. The order from below, as the page of `src/lib.rs` has it:
-//! error (with clean, files, thread) < config < log, metrics, net < engine < objstore < catalog < ost; the embedded server
-//! stands beside them. What stands behind `#[cfg(test)]` is not looked at: a test may use what it likes.
+//! error (with clean, files, thread) < config < log, metrics, net < engine < objstore < catalog < ost;
+//! What stands behind `#[cfg(test)]` is not looked at: a test may use what it likes.
 
 // A test fails by panicking, outside its functions too.
 #![allow(clippy::indexing_slicing, clippy::panic)]
@@ -18,11 +18,11 @@ const LAYERS: [&[&str]; 7] = [
     &["engine"],
     &["objstore"],
     &["catalog"],
-    &["ost", "embedded"],
+    &["ost"],
 ];
 
 /// Circles that are still to be cut, by the folder that they lie in. One more, or one that is larger, fails.
-const KNOWN: [(&str, usize); 3] = [("embedded", 2), ("embedded", 13), ("ost", 8)];
+const KNOWN: [(&str, usize); 1] = [("ost", 8)];
 
 /// Which file names which, with the paths that it does so by.
 type Arrows = BTreeMap<String, BTreeMap<String, String>>;
@@ -87,7 +87,7 @@ fn folder(file: &str) -> &str {
     file.split_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// The code of each file below `src/`, but for the command line, without comments and without what is for tests alone.
+/// The code of each file below `src/`, without comments and without what is for tests alone.
 fn sources() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = BTreeMap::new();
@@ -103,7 +103,7 @@ fn sources() -> BTreeMap<String, String> {
                 .to_str()
                 .expect("UTF-8")
                 .to_owned();
-            if entry.is_dir() && name != "bin" {
+            if entry.is_dir() {
                 folders.push(entry);
             } else if name.ends_with(".rs") && !name.ends_with("_tests.rs") {
                 let text = std::fs::read_to_string(&entry).expect("a file");

@@ -14,9 +14,6 @@
 /// The fuzz target of the C boundary, which is the only one that needs unsafe code.
 #[path = "../fuzz/cases/c_structs.rs"]
 mod c_structs;
-#[path = "it/common.rs"]
-#[allow(dead_code, reason = "shared with the test binary `it`, which uses all of it")]
-mod common;
 /// A client that is killed at every request of every operation, on a real MinIO.
 #[cfg(feature = "minio-tests")]
 #[path = "plugin/crash.rs"]
@@ -36,28 +33,22 @@ mod install;
 /// Hosts that are short of threads, memory or stack, and what they find in their folders.
 #[path = "plugin/limits.rs"]
 mod limits;
-/// The scripted HTTP proxy, shared with the test binary `it`.
-#[cfg(feature = "minio-tests")]
-#[path = "proxy/mod.rs"]
-mod proxy;
 /// Two C hosts at work on one image.
 #[cfg(feature = "minio-tests")]
 #[path = "plugin/rivals.rs"]
 mod rivals;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-/// The plug-in that cargo built for this very test run.
+use vastost_testkit::repository;
+
+/// The plug-in that `VASTOST_PLUGIN` names, such as the one that ships, else the one that cargo built for this very test run.
 fn plugin() -> PathBuf {
     let test = std::env::current_exe().expect("the path of the test");
-    let so = test.with_file_name("libvastost.so");
-    assert!(so.exists(), "{} was not built beside the test", so.display());
+    let so = std::env::var_os("VASTOST_PLUGIN").map_or_else(|| test.with_file_name("libvastost.so"), PathBuf::from);
+    assert!(so.exists(), "{}: no such file", so.display());
     so
-}
-
-fn source(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// Runs a command, shows its output, and gives the standard output when it succeeds.
@@ -77,7 +68,7 @@ fn run(command: &mut Command) -> String {
 
 #[test]
 fn kept_fuzz_inputs_of_the_c_boundary() {
-    let folder = source("fuzz/corpus/c_structs");
+    let folder = repository("fuzz/corpus/c_structs");
     let inputs: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| std::fs::read(entry.unwrap().path()))

@@ -128,7 +128,6 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// The files of ours in a folder.
-#[cfg(feature = "cli")]
 pub fn files(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files: Vec<_> = fs::read_dir(dir)?.flatten().map(|entry| entry.path()).collect();
     files.retain(|path| {

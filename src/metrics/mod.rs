@@ -11,7 +11,6 @@
 //! How it fails: a file that cannot be written is a warning in the log, once, and costs no image anything.
 
 pub mod export;
-#[cfg(feature = "cli")]
 pub mod exposition;
 mod current;
 pub mod image;

@@ -78,6 +78,15 @@ pub type stsp_handle_t = u64;
 /// that call returns. It must not call `stsp_*` functions.
 pub type stsp_log_fn = Option<unsafe extern "C" fn(context: *mut c_void, severity: i32, message: *const c_char)>;
 
+/// A fixed-size field of some text, cut where it does not fit.
+pub fn to_field<const N: usize>(text: &[u8]) -> [c_char; N] {
+    let mut field = [0; N];
+    for (to, from) in field.iter_mut().take(N.saturating_sub(1)).zip(text) {
+        *to = c_char::from_ne_bytes([*from]);
+    }
+    field
+}
+
 /// How a host wants to be served; copied by `stsp_open_server`.
 #[repr(C)]
 pub struct stsp_session_t {

@@ -348,15 +348,6 @@ pub fn field<'a>(field: &'a [c_char], what: &str) -> Result<&'a [u8]> {
     Ok(bytes.get(..end).unwrap_or_default())
 }
 
-/// A fixed-size field of some text, cut where it does not fit.
-pub fn to_field<const N: usize>(text: &[u8]) -> [c_char; N] {
-    let mut field = [0; N];
-    for (to, from) in field.iter_mut().take(N.saturating_sub(1)).zip(text) {
-        *to = c_char::from_ne_bytes([*from]);
-    }
-    field
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::abi::stsp_image_def_t;
@@ -407,6 +398,9 @@ mod tests {
         // SAFETY: STRING_MAX bytes are readable.
         assert!(unsafe { string(long.as_ptr(), "name") }.is_err());
         assert!(field(&long[..16], "name").is_err());
-        assert_eq!(field(&to_field::<4>(b"abcdef"), "name").unwrap(), b"abc");
+        assert_eq!(
+            field(&super::super::abi::to_field::<4>(b"abcdef"), "name").unwrap(),
+            b"abc"
+        );
     }
 }

@@ -14,10 +14,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::abi::{
     STSP_ABI_VERSION, STSP_PREFIX, stsp_cred_t, stsp_handle_t, stsp_image_def_t, stsp_image_entry_t,
     stsp_image_filter_t, stsp_image_info_t, stsp_lsu_prop_t, stsp_plugin_info_t, stsp_server_prop_t, stsp_session_t,
+    to_field,
 };
 use super::boundary::{
     Call, LogCallback, bytes, bytes_mut, guard, input, install_panic_hook, optional, optional_string, output,
-    output_struct, string, to_field,
+    output_struct, string,
 };
 use super::handle::Object;
 use super::image::{ImageHandle, check_close_flags, definition, delete, info_by_name, span, subject};

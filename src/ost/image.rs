@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use tracing::Span;
 
+use super::abi::to_field;
 use super::abi::{
     STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_LOG_INFO,
     STSP_OPEN_READ, STSP_OPEN_WRITE, stsp_image_def_t, stsp_image_info_t,
 };
-use super::boundary::{field, to_field};
+use super::boundary::field;
 use super::process::{OpenImage, OpenKey, Process, Use};
 use super::server::{Child, Server};
 use crate::catalog::format::escape::Name;

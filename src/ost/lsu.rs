@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::abi::to_field;
 use super::abi::{STSP_LSUF_ACTIVE, STSP_LSUF_CAPACITY_KNOWN, STSP_LSUF_DISK, STSP_LSUF_USED_KNOWN, stsp_lsu_prop_t};
-use super::boundary::to_field;
 use super::process::Process;
 use super::server::{Child, Server};
 use crate::catalog::lsu::Lsu;

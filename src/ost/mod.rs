@@ -15,8 +15,6 @@ pub mod abi;
 mod boundary;
 pub mod entry;
 mod handle;
-#[cfg(feature = "cli")]
-pub mod host;
 mod image;
 mod image_list;
 mod lsu;

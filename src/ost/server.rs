@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::abi::to_field;
 use super::abi::{STSP_PREFIX, STSP_SRV_CRED, STSP_SRV_DISK, STSP_SRV_IMAGE_META, STSP_SRV_REOPEN, stsp_server_prop_t};
-use super::boundary::to_field;
 use super::process::Process;
 use super::session::Session;
 use crate::catalog::lsu::Lsu;

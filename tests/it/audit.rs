@@ -36,11 +36,11 @@ use serde_json::Value;
 use vastost::catalog::audit::report::{Class, Finding, Level, Report, Severity};
 use vastost::config::credentials::KeyPair;
 use vastost::ost::abi::STSP_CLOSEF_COMPLETE;
-use vastost::ost::host::{Definition, HostServer};
+use vastost_testkit::host::{Definition, HostServer};
 
 use crate::cli::{Run, command, to_run};
-use crate::common::{CALL, Site, Wish, write_all};
 use crate::foreign::{Foreign, SessionKeys};
+use vastost_testkit::test_store::{CALL, Site, Wish, write_all};
 
 /// Parts of 5 MiB, and CRCs that the server need not know.
 const MD5: &str = "[integrity]\nwire = \"md5\"\n";
@@ -188,7 +188,7 @@ pub fn somebody_else(yard: &Yard, denied: &[(&str, Option<&str>)]) -> PathBuf {
         }
     }
     let file = yard.site.folder.path().join("other-keys.toml");
-    crate::common::write_private(&file, &keys.to_file_text());
+    vastost_testkit::test_store::write_private(&file, &keys.to_file_text());
     let text = std::fs::read_to_string(&yard.site.config).expect("the configuration");
     let config = yard.site.folder.path().join("other.toml");
     std::fs::write(&config, text.replace("keys.toml", "other-keys.toml")).expect("write the configuration");

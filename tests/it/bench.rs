@@ -6,12 +6,12 @@ use std::process::{Child, Command};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use vastost::ost::host::Definition;
+use vastost_testkit::host::Definition;
 
 use crate::cli::{Run, command, run, to_run};
-use crate::common::{CALL, DATE, Site, Wish, backup, image, pattern, restore};
 use crate::conformance::on_every_server;
 use crate::writer::until;
+use vastost_testkit::test_store::{CALL, DATE, Site, Wish, backup, image, pattern, restore};
 
 on_every_server!(
     every_combination_is_measured_and_nothing_is_left,

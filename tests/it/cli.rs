@@ -38,7 +38,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::common::{Site, Wish};
+use vastost_testkit::test_store::{Site, Wish};
 
 /// What a finished run left.
 pub struct Run {

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vastost::ost::abi::STSP_CLOSEF_COMPLETE;
-use vastost::ost::host::{Definition, HostResult, HostServer};
+use vastost_testkit::host::{Definition, HostResult, HostServer};
 
 use crate::cli::run;
-use crate::common::{CALL, PART, Site, Wish, image, pattern, restore};
 use crate::monitoring::files::value;
 use crate::writer::until;
+use vastost_testkit::test_store::{CALL, PART, Site, Wish, image, pattern, restore};
 
 const STREAMS: u64 = 16;
 /// Images of each stream where load is counted, and their parts: hundreds of parts in all.
@@ -81,7 +81,7 @@ impl Cluster {
     }
 
     fn script(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster.sh"));
+        let mut command = Command::new(vastost_testkit::repository("tests/cluster.sh"));
         command
             .args(args)
             .env("VASTOST_CLUSTER_NAME", &self.name)

@@ -30,11 +30,11 @@ mod writes;
 macro_rules! on_every_server {
     ($($case:ident),* $(,)?) => {
         mod embedded {
-            $(#[test] fn $case() { super::$case(&crate::common::Wish::default()); })*
+            $(#[test] fn $case() { super::$case(&vastost_testkit::test_store::Wish::default()); })*
         }
         #[cfg(feature = "minio-tests")]
         mod minio {
-            $(#[test] fn $case() { super::$case(&crate::common::Wish { minio: true, ..Default::default() }); })*
+            $(#[test] fn $case() { super::$case(&vastost_testkit::test_store::Wish { minio: true, ..Default::default() }); })*
         }
     };
 }

@@ -1,8 +1,6 @@
 //! The kept inputs of every fuzz target, each once: what a fuzzer found stays found without one. `fuzz/run.sh` looks for
 //! new ones.
 
-use std::path::Path;
-
 #[path = "../../fuzz/cases/bpimagelist.rs"]
 mod bpimagelist;
 #[path = "../../fuzz/cases/config.rs"]
@@ -14,7 +12,7 @@ mod records;
 
 /// Runs `case` on each kept input of `target`.
 pub fn replay(target: &str, case: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let folder = vastost_testkit::repository("fuzz/corpus").join(target);
     let inputs = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut count = 0;
     for input in inputs {

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use vastost::ost::abi::STSP_CLOSEF_COMPLETE;
-use vastost::ost::host::HostFilter;
+use vastost_testkit::host::HostFilter;
 
-use crate::common::{CALL, PART, Site, Wish, backup, image, pattern, restore, write_all};
-use crate::proxy::{Action, Proxy, Request};
+use vastost_testkit::proxy::{Action, Proxy, Request};
+use vastost_testkit::test_store::{CALL, PART, Site, Wish, backup, image, pattern, restore, write_all};
 
 /// Bytes that a relay moves at once.
 const PIECE: usize = 64 << 10;

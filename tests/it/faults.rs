@@ -21,11 +21,11 @@ mod writes;
 use std::time::{Duration, Instant};
 
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_II_IMAGE_PENDING, STSP_OPEN_READ};
-use vastost::ost::host::{Definition, HostResult, HostServer};
 use vastost::ost::status::{STSP_EBUSY, STSP_ENOENT};
+use vastost_testkit::host::{Definition, HostResult, HostServer};
 
-use crate::common::{CALL, PART, Site, Wish, backup, image, pattern, restore};
-use crate::proxy::{Action, Answer, Proxy, Request, When};
+use vastost_testkit::proxy::{Action, Answer, Proxy, Request, When};
+use vastost_testkit::test_store::{CALL, PART, Site, Wish, backup, image, pattern, restore};
 
 /// Deadlines that a loopback server meets and a test can wait for.
 const RETRY: &str = "[retry]\nattempts = 5\nbackoff_initial = \"10 ms\"\nbackoff_max = \"2 s\"\nattempt_timeout = \"2 s\"\n\

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::common::Site;
+use vastost_testkit::test_store::Site;
 
 /// Keys that a server gives for an hour.
 #[derive(Clone, Debug)]

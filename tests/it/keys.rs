@@ -1,9 +1,9 @@
 //! Access keys that change while a job runs.
 
 use vastost::ost::abi::STSP_CLOSEF_COMPLETE;
-use vastost::ost::host::Definition;
+use vastost_testkit::host::Definition;
 
-use crate::common::{DATE, Site, Wish, write_private};
+use vastost_testkit::test_store::{DATE, Site, Wish, write_private};
 
 #[test]
 fn keys_that_are_replaced_during_a_job_are_taken_when_the_old_ones_are_refused() {

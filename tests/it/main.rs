@@ -21,7 +21,6 @@ mod cli;
 /// A real cluster of four MinIO nodes that loses one of them and then the way to another, with feature `cluster-tests`.
 #[cfg(feature = "cluster-tests")]
 mod cluster;
-mod common;
 /// The same cases against the embedded server and, with feature `minio-tests`, against a real MinIO.
 mod conformance;
 /// The kept inputs of the fuzz targets.
@@ -38,9 +37,6 @@ mod keys;
 mod model;
 /// Counters, the line about each image, the log.
 mod monitoring;
-/// The proxy that does it.
-#[path = "../proxy/mod.rs"]
-mod proxy;
 /// The SDK, for what the plug-in never asks of a store.
 mod sdk;
 /// Stores of earlier versions.

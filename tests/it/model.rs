@@ -20,8 +20,8 @@ mod ours;
 
 mod checks;
 
-use crate::common::Wish;
 use store::World;
+use vastost_testkit::test_store::Wish;
 
 /// Steps of one sequence.
 const STEPS: usize = 18;

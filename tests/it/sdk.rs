@@ -10,7 +10,7 @@ use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use vastost::config::credentials::KeyPair;
 
-use crate::common::{Site, current_thread_runtime, sdk_client};
+use vastost_testkit::test_store::{Site, current_thread_runtime, sdk_client};
 
 /// A client of one bucket.
 pub struct Sdk {

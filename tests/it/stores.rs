@@ -5,14 +5,13 @@
 //! such a file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_WRITE};
 
 use crate::audit::{Yard, place};
-use crate::common::{CALL, Wish, image, pattern, write_all};
 use crate::conformance::on_every_server;
+use vastost_testkit::test_store::{CALL, Wish, image, pattern, write_all};
 
 on_every_server!(
     kept_stores_are_restored_verified_and_deleted,
@@ -123,7 +122,7 @@ fn assert_serves(store: &Store, wish: &Wish) {
     let (kept, more) = (content.bytes(), pattern(500, 10));
     write_all(&open, &more, kept.len() as u64, CALL);
     open.close(STSP_CLOSEF_COMPLETE).expect("close");
-    assert!(crate::common::restore(&yard.server, &def, CALL) == [kept, more].concat());
+    assert!(vastost_testkit::test_store::restore(&yard.server, &def, CALL) == [kept, more].concat());
     for (basename, date) in store
         .images
         .iter()
@@ -138,7 +137,7 @@ fn assert_serves(store: &Store, wish: &Wish) {
 }
 
 fn kept_stores_are_restored_verified_and_deleted(wish: &Wish) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stores");
+    let folder = vastost_testkit::repository("tests/stores");
     let mut count = 0;
     for entry in std::fs::read_dir(folder).expect("tests/stores") {
         let text = std::fs::read(entry.expect("an entry").path().join("store.json")).expect("store.json");

@@ -3,19 +3,19 @@
 use std::sync::Mutex;
 
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ};
-use vastost::ost::host::{Definition, HostResult};
 use vastost::ost::status::STSP_ENOENT;
+use vastost_testkit::host::{Definition, HostResult};
 
 /// Hosts that nothing but their leases and the server's clock tell apart, with feature `cluster-tests`.
 #[cfg(feature = "cluster-tests")]
 mod clocks;
 
 use crate::cli::{command, run};
-use crate::common::{CALL, DATE, PART, Site, Wish, backup, fill, pattern, restore, write_all};
 use crate::conformance::on_every_server;
-use crate::proxy::meeting::meeting;
-use crate::proxy::{Action, Proxy};
 use crate::writer::{Writer, until};
+use vastost_testkit::proxy::meeting::meeting;
+use vastost_testkit::proxy::{Action, Proxy};
+use vastost_testkit::test_store::{CALL, DATE, PART, Site, Wish, backup, fill, pattern, restore, write_all};
 
 on_every_server!(
     of_two_writers_that_create_one_image_at_once_one_wins_and_nothing_else_is_left,

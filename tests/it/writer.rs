@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cli::{Run, to_run};
-use crate::common::Site;
+use vastost_testkit::test_store::Site;
 
 /// The process, which is killed when dropped.
 pub struct Writer {

@@ -14,10 +14,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::common::{DATE, Site, Wish};
 use crate::hosts::{SMALL_PARTS, host};
 use crate::plugin;
-use crate::proxy::{Action, Proxy};
+use vastost_testkit::proxy::{Action, Proxy};
+use vastost_testkit::test_store::{DATE, Site, Wish};
 
 /// Images that nothing is done to.
 const BYSTANDERS: [u64; 2] = [1, 2];

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use crate::{plugin, run, source};
+use vastost_testkit::repository;
+
+use crate::{plugin, run};
 
 /// The functions that include/stsp.h declares.
 pub fn declared() -> BTreeSet<String> {
-    let text = std::fs::read_to_string(source("include/stsp.h")).expect("include/stsp.h");
+    let text = std::fs::read_to_string(repository("include/stsp.h")).expect("include/stsp.h");
     let lines = text.lines().filter(|line| line.starts_with("int32_t stsp_"));
     let name = |line: &str| line["int32_t ".len()..].split('(').next().unwrap().to_owned();
     lines.map(name).collect()

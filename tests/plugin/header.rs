@@ -6,11 +6,13 @@ use std::process::Command;
 
 use vastost::ost::abi::*;
 
-use crate::{run, source};
+use vastost_testkit::repository;
+
+use crate::run;
 
 /// The header as it follows from the sources.
 fn generate() -> String {
-    let config = cbindgen::Config::from_file(source("cbindgen.toml")).expect("cbindgen.toml");
+    let config = cbindgen::Config::from_file(repository("cbindgen.toml")).expect("cbindgen.toml");
     // cbindgen knows no strings that are not static C strings.
     let prefix = format!("\n// What server names of this plug-in begin with.\n#define STSP_PREFIX \"{STSP_PREFIX}\"");
     let config = cbindgen::Config {
@@ -21,7 +23,7 @@ fn generate() -> String {
     let files = ["src/ost/abi.rs", "src/ost/status.rs", "src/ost/entry.rs"];
     let bindings = files
         .iter()
-        .fold(builder, |builder, file| builder.with_src(source(file)))
+        .fold(builder, |builder, file| builder.with_src(repository(file)))
         .generate();
     let mut text = Vec::new();
     bindings.expect("bindings").write(&mut text);
@@ -33,7 +35,7 @@ fn generate() -> String {
 
 #[test]
 fn header_is_the_one_that_follows_from_the_sources() {
-    let (file, fresh) = (source("include/stsp.h"), generate());
+    let (file, fresh) = (repository("include/stsp.h"), generate());
     if std::env::var_os("VASTOST_UPDATE_HEADER").is_some() {
         std::fs::write(&file, &fresh).expect("write the header");
     }
@@ -60,7 +62,7 @@ fn compile(compiler: &str, standard: &str, extension: &str, text: &str) {
     ];
     run(Command::new(compiler)
         .args(flags)
-        .arg(source("include"))
+        .arg(repository("include"))
         .arg(Path::new(&file)));
 }
 
@@ -72,7 +74,7 @@ fn header_compiles_alone_as_c99_and_as_cpp17() {
 
 #[test]
 fn the_example_in_the_header_compiles() {
-    let text = std::fs::read_to_string(source("include/stsp.h")).unwrap();
+    let text = std::fs::read_to_string(repository("include/stsp.h")).unwrap();
     let code = text
         .lines()
         .skip_while(|line| !line.contains("A backup, whole"))

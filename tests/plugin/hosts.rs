@@ -7,8 +7,10 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::common::{Site, Wish};
-use crate::{plugin, run, source};
+use vastost_testkit::repository;
+
+use crate::{plugin, run};
+use vastost_testkit::test_store::{Site, Wish};
 
 const MIB: u64 = 1 << 20;
 /// Images of several parts must not take long under valgrind.
@@ -22,12 +24,12 @@ pub fn host() -> &'static PathBuf {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let (program, fresh) = (folder.join("host"), folder.join(format!("host-{}", std::process::id())));
         let files = ["host", "life", "wrong", "hostile", "crash", "limits"]
-            .map(|name| source(&format!("tests/plugin/{name}.c")));
+            .map(|name| repository(&format!("tests/plugin/{name}.c")));
         let flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-I"];
         let mut compiler = Command::new("cc");
         compiler
             .args(flags)
-            .arg(source("include"))
+            .arg(repository("include"))
             .args(files)
             .args(["-ldl", "-pthread", "-o"])
             .arg(&fresh);

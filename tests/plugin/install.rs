@@ -4,12 +4,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{plugin, run, source};
+use vastost_testkit::repository;
+
+use crate::{plugin, run};
 
 const TOOL: &str = env!("CARGO_BIN_EXE_vastost-s3");
 
 fn installer(root: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(source("packaging/install.sh"));
+    let mut command = Command::new(repository("packaging/install.sh"));
     command.args(arguments).env("DESTDIR", root).env_remove("STATE_OWNER");
     command
 }
@@ -44,7 +46,7 @@ fn install_puts_all_that_is_needed_in_place_and_may_be_repeated() {
         assert_eq!(installed(&state).0, 0o755);
         assert_eq!(
             std::fs::read(&config).unwrap(),
-            std::fs::read(source("config/vastost.toml")).unwrap()
+            std::fs::read(repository("config/vastost.toml")).unwrap()
         );
         assert_eq!(std::fs::read_dir(&plugins).unwrap().count(), 2);
     }

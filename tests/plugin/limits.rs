@@ -4,9 +4,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Site, Wish};
 use crate::hosts::{SMALL_PARTS, host};
 use crate::{plugin, run};
+use vastost_testkit::test_store::{Site, Wish};
 
 const MIB: u64 = 1 << 20;
 
@@ -105,9 +105,12 @@ fn a_host_without_standard_streams_prints_into_no_connection() {
 #[test]
 fn every_call_fits_the_stack_that_the_header_names() {
     // VASTOST_PLUGIN names the one that ships; what is built without optimisation needs a multiple of that.
-    let shipped = std::env::var_os("VASTOST_PLUGIN").map(std::path::PathBuf::from);
-    let share = if shipped.is_some() { 1 } else { 4 };
-    let plugin = shipped.unwrap_or_else(plugin);
+    let share = if std::env::var_os("VASTOST_PLUGIN").is_some() {
+        1
+    } else {
+        4
+    };
+    let plugin = plugin();
     let output = case(&site(""), &plugin, "stack", 11 * MIB, "", &[]);
     let used: usize = output
         .split(' ')

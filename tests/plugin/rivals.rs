@@ -2,11 +2,11 @@
 
 use std::process::{Child, Command, Stdio};
 
-use crate::common::{Site, Wish};
 use crate::hosts::{SMALL_PARTS, host};
 use crate::plugin;
-use crate::proxy::meeting::meeting;
-use crate::proxy::{Action, Proxy};
+use vastost_testkit::proxy::meeting::meeting;
+use vastost_testkit::proxy::{Action, Proxy};
+use vastost_testkit::test_store::{Site, Wish};
 
 fn start(site: &Site, step: &str, image: u64) -> Child {
     let mut command = Command::new(host());

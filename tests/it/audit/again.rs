@@ -4,15 +4,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use vastost::catalog::audit::report::Class;
-use vastost::embedded::{Fault, Trouble};
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_WRITE};
+use vastost_testkit::embedded::{Fault, Trouble};
 
 use super::Yard;
 use super::places::pending;
 use super::removal::{assert_whole, beside, target, versioned, versions};
-use crate::common::{CALL, PART, Wish, image, pattern, write_all};
 use crate::conformance::on_every_server;
-use crate::proxy::{Action, Answer, Reply};
+use vastost_testkit::proxy::{Action, Answer, Reply};
+use vastost_testkit::test_store::{CALL, PART, Wish, image, pattern, write_all};
 
 on_every_server!(
     a_listed_sidecar_that_no_get_finds_is_a_finding,
@@ -86,7 +86,7 @@ fn gc_and_a_writer_that_pass_each_other_keep_the_image() {
         write_all(&writer, &data[2 * PART..], 2 * PART as u64, CALL);
         writer.close(STSP_CLOSEF_COMPLETE).expect("close");
     });
-    assert!(crate::common::restore(&yard.server, &def, CALL) == data);
+    assert!(vastost_testkit::test_store::restore(&yard.server, &def, CALL) == data);
 }
 
 /// The listing goes on naming it; one front-end, or all of them, say that it is not there.

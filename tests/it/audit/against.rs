@@ -1,9 +1,9 @@
 use vastost::catalog::audit::report::{Class, Report};
-use vastost::ost::host::Definition;
+use vastost_testkit::host::Definition;
 
 use super::{Yard, report_of, seen};
-use crate::common::{DATE, Wish, image, pattern};
 use crate::conformance::on_every_server;
+use vastost_testkit::test_store::{DATE, Wish, image, pattern};
 
 on_every_server!(
     the_store_is_compared_with_netbackups_list_in_both_directions,

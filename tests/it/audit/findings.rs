@@ -3,15 +3,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use vastost::catalog::audit::report::{Class, Finding, Level, Severity};
-use vastost::ost::host::Definition;
+use vastost_testkit::host::Definition;
 
 use super::plants::{PLANTS, Planted};
 use super::{Seen, Yard, flags, report_of, seen, somebody_else};
 use crate::cli::{Run, command, to_run};
-use crate::common::{DATE, Wish, image, pattern};
 use crate::conformance::on_every_server;
 use crate::foreign::Foreign;
-use crate::proxy::{Action, Proxy};
+use vastost_testkit::proxy::{Action, Proxy};
+use vastost_testkit::test_store::{DATE, Wish, image, pattern};
 
 on_every_server!(
     each_class_is_found_alone_at_its_level_and_with_its_exit_code,

@@ -8,8 +8,8 @@ use vastost::ost::abi::STSP_CLOSEF_COMPLETE;
 use super::plants::{PLANTS, Planted};
 use super::{Kept, Yard, place};
 use crate::cli::command;
-use crate::common::{CALL, PART, Wish, image, pattern, write_all};
 use crate::conformance::on_every_server;
+use vastost_testkit::test_store::{CALL, PART, Wish, image, pattern, write_all};
 
 on_every_server!(
     gc_removes_all_debris_and_nothing_else,
@@ -141,7 +141,7 @@ fn a_living_writers_image_stays_at_any_age(wish: &Wish) {
         .expect(0);
     write_all(&written, &data[half..], half as u64, CALL);
     written.close(STSP_CLOSEF_COMPLETE).unwrap();
-    assert!(crate::common::restore(&yard.server, &def, CALL) == data);
+    assert!(vastost_testkit::test_store::restore(&yard.server, &def, CALL) == data);
     assert_eq!(yard.findings(Level::Deep), []);
 }
 

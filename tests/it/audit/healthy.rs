@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use vastost::catalog::audit::report::{Class, Level};
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ};
-use vastost::ost::host::{Definition, HostServer};
+use vastost_testkit::host::{Definition, HostServer};
 
 use super::{Yard, flags, seen};
-use crate::common::{CALL, DATE, PART, Wish, backup, image, pattern, write_all};
+use vastost_testkit::test_store::{CALL, DATE, PART, Wish, backup, image, pattern, write_all};
 
 const IMAGES: u64 = 1_000;
 const WRITERS: u64 = 8;

@@ -7,8 +7,8 @@ use vastost::engine::checksum::{Crc64, Md5Sum};
 use vastost::objstore::s3::types::WireCheck;
 
 use super::{Kept, MD5, Yard, place};
-use crate::common::{PART, Wish, image, pattern};
 use crate::conformance::on_every_server;
+use vastost_testkit::test_store::{PART, Wish, image, pattern};
 
 on_every_server!(
     a_moved_lsu_is_whole_where_it_lies_now,

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use vastost::catalog::audit::report::{Class, Level, Severity};
-use vastost::ost::host::Definition;
+use vastost_testkit::host::Definition;
 
 use super::{Kept, Seen, Yard, name, place};
-use crate::common::pattern;
+use vastost_testkit::test_store::pattern;
 
 /// One way in which a store can be wrong.
 pub struct Plant {

@@ -9,15 +9,15 @@ use aws_sdk_s3::types::{
 };
 use serde_json::json;
 use vastost::catalog::audit::report::Level;
-use vastost::embedded::{Fault, Trouble};
 use vastost::ost::abi::STSP_CLOSEF_COMPLETE;
 use vastost::ost::status::STSP_EWORM;
+use vastost_testkit::embedded::{Fault, Trouble};
 
 use super::{Kept, Yard, somebody_else};
-use crate::common::{PART, Wish, image, pattern};
 use crate::conformance::on_every_server;
-use crate::proxy::{Action, Answer, Proxy, Reply, Request};
 use crate::sdk::Sdk;
+use vastost_testkit::proxy::{Action, Answer, Proxy, Reply, Request};
+use vastost_testkit::test_store::{PART, Wish, image, pattern};
 
 on_every_server!(
     a_locked_image_stays_complete_listed_and_readable,
@@ -282,7 +282,7 @@ fn what_a_failed_close_keeps_has_the_crcs_of_its_parts() {
     let yard = Yard::new(&Wish::default());
     let (def, data) = (image("v", 1), pattern(2 * PART + 7, 1));
     let written = yard.server.create("main", &def).unwrap();
-    crate::common::write_all(&written, &data, 0, crate::common::CALL);
+    vastost_testkit::test_store::write_all(&written, &data, 0, vastost_testkit::test_store::CALL);
     written.write_meta(&pattern(100_000, 2), 0).unwrap();
     refuse(&yard, "PutObject", "meta/", u32::MAX, false);
     written.close(STSP_CLOSEF_COMPLETE).unwrap_err();
@@ -405,7 +405,7 @@ fn what_a_close_keeps_is_not_gone_below_a_marker() {
     let sdk = versioned(&yard);
     let (def, data) = (image("v", 1), pattern(900, 1));
     let written = yard.server.create("main", &def).unwrap();
-    crate::common::write_all(&written, &data, 0, crate::common::CALL);
+    vastost_testkit::test_store::write_all(&written, &data, 0, vastost_testkit::test_store::CALL);
     refuse(&yard, "PutObject", "catalog/", u32::MAX, false);
     written.close(STSP_CLOSEF_COMPLETE).unwrap_err();
     yard.site.embedded().clear_faults();
@@ -418,7 +418,7 @@ fn what_a_close_keeps_is_not_gone_below_a_marker() {
     let marker = versions(&sdk, &key).pop().expect("a marker");
     sdk.delete(&key, marker.split(' ').next_back()).unwrap();
     yard.run(&["repair", "main", "--older-than", "0s", "--yes"]).expect(0);
-    assert!(crate::common::restore(&yard.server, &def, crate::common::CALL) == data);
+    assert!(vastost_testkit::test_store::restore(&yard.server, &def, vastost_testkit::test_store::CALL) == data);
 }
 
 /// Whatever a store calls its refusal.

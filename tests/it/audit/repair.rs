@@ -2,8 +2,8 @@ use serde_json::{Value, json};
 use vastost::catalog::audit::report::{Class, Level};
 
 use super::{Kept, MD5, Yard, place};
-use crate::common::{PART, Wish, image, pattern};
 use crate::conformance::on_every_server;
+use vastost_testkit::test_store::{PART, Wish, image, pattern};
 
 on_every_server!(
     sidecars_are_rebuilt_from_the_bytes_where_the_server_knows_no_crcs,

@@ -9,9 +9,9 @@ use vastost::catalog::audit::report::{Class, Report};
 use super::plants::PLANTS;
 use super::{Yard, report_of, seen};
 use crate::cli::{Run, command, to_run};
-use crate::common::{PART, Wish, image, pattern};
 use crate::conformance::on_every_server;
-use crate::proxy::{Action, Proxy};
+use vastost_testkit::proxy::{Action, Proxy};
+use vastost_testkit::test_store::{PART, Wish, image, pattern};
 
 on_every_server!(
     an_interrupted_audit_goes_on_to_the_report_of_an_uninterrupted_one,

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 use vastost::catalog::audit::report::Level;
 
 use super::{Yard, flags, report_of, seen};
-use crate::common::{PART, Wish, image, pattern};
+use vastost_testkit::test_store::{PART, Wish, image, pattern};
 
 /// What an auditor needs: to list, and to read all objects but those that are hidden.
 pub fn reader(bucket: &str, hidden: &[&str]) -> Value {

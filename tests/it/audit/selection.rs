@@ -2,8 +2,8 @@ use vastost::catalog::audit::report::{Class, Level, Report};
 
 use super::plants::PLANTS;
 use super::{Yard, flags, report_of, seen};
-use crate::common::{DATE, Wish, image, pattern};
 use crate::conformance::on_every_server;
+use vastost_testkit::test_store::{DATE, Wish, image, pattern};
 
 on_every_server!(
     three_shards_have_every_image_once_and_their_merge_is_the_whole_audit,

@@ -2,9 +2,9 @@ use serde_json::{Value, json};
 use vastost::ost::abi::STSP_LSUF_USED_KNOWN;
 
 use super::Yard;
-use crate::common::{CALL, Wish, backup, image, pattern};
 use crate::conformance::on_every_server;
-use crate::proxy::Proxy;
+use vastost_testkit::proxy::Proxy;
+use vastost_testkit::test_store::{CALL, Wish, backup, image, pattern};
 
 on_every_server!(
     usage_counts_complete_images_by_client_and_day_and_the_rest_apart,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Run, command, finish, keys, run, site};
-use crate::common::{Site, write_private};
+use vastost_testkit::test_store::{Site, write_private};
 
 pub fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
     let checks = report["checks"].as_array().expect("checks");

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::doctor::{check, healthy};
 use super::{command, finish};
-use crate::common::Site;
-use crate::proxy::{Action, Answer, Proxy, Request};
+use vastost_testkit::proxy::{Action, Answer, Proxy, Request};
+use vastost_testkit::test_store::Site;
 
 /// A site of one LSU behind a proxy that does to each request what `script` says.
 fn behind(script: impl Fn(&Request) -> Action + Send + Sync + 'static) -> (Site, Proxy) {

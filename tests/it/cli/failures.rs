@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use super::{Run, command, finish, run, run_with, site};
-use crate::common::{Site, write_private};
-use crate::proxy::{Action, Answer, Proxy};
+use vastost_testkit::proxy::{Action, Answer, Proxy};
+use vastost_testkit::test_store::{Site, write_private};
 
 /// The site's configuration with one text replaced, in a file of its own.
 fn changed(site: &Site, from: &str, to: &str) -> PathBuf {

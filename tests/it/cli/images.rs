@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value;
 
 use super::{keys, run, run_with, site};
-use crate::common::pattern;
-use crate::proxy::{Action, Answer, Proxy};
+use vastost_testkit::proxy::{Action, Answer, Proxy};
+use vastost_testkit::test_store::pattern;
 
 const NAME: &str = "main/db01_1795305600_C1_F1";
 

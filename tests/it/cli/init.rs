@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{bare, command, finish, site};
-use crate::common::Site;
+use vastost_testkit::test_store::Site;
 
 fn init(site: &Site, output: &Path, bucket: &str, more: &[&str]) -> Command {
     let mut command = bare();

@@ -1,8 +1,8 @@
 //! Names that are hard to type, several images of one name, images that are half deleted, lists that break off.
 
 use super::{keys, run, run_with, site};
-use crate::common::Site;
-use crate::proxy::{Action, Answer, Proxy};
+use vastost_testkit::proxy::{Action, Answer, Proxy};
+use vastost_testkit::test_store::Site;
 
 fn put(site: &Site, name: &str) {
     run_with(site, &["put", "-", name], b"x").expect(0);

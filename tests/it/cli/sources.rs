@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::Stdio;
 
 use super::{Run, command, keys, run, run_with, site, to_run};
-use crate::common::{Site, pattern};
+use vastost_testkit::test_store::{Site, pattern};
 
 /// Runs `put --command` with a line for the shell.
 fn put_command(site: &Site, more: &[&str], line: &str) -> Run {
@@ -135,7 +135,7 @@ fn a_file_that_changes_while_it_is_read_is_not_stored() {
         // Standard input is the file as well: what changes it is seen either way.
         for source in ["-", from.to_str().unwrap()] {
             std::fs::write(&from, pattern(size, 1)).unwrap();
-            let proxy = crate::proxy::Proxy::start(&site.url);
+            let proxy = vastost_testkit::proxy::Proxy::start(&site.url);
             let file = std::fs::OpenOptions::new().write(true).open(&from).unwrap();
             proxy.script(move |request| {
                 if request.method == "PUT" && request.key().starts_with("pending/") && request.nth == 1 {
@@ -143,7 +143,7 @@ fn a_file_that_changes_while_it_is_read_is_not_stored() {
                     std::thread::sleep(std::time::Duration::from_millis(20));
                     change(&file);
                 }
-                crate::proxy::Action::Forward
+                vastost_testkit::proxy::Action::Forward
             });
             site.point_at(&[proxy.url()]);
             let input = std::fs::File::open(&from).unwrap();

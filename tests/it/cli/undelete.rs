@@ -1,9 +1,9 @@
 //! `undelete` of images that no list shows: somebody has deleted data and sidecar past the plug-in.
 
 use super::{run, run_with, site};
-use crate::common::Site;
 use crate::foreign::Foreign;
 use crate::sdk::keep_versions;
+use vastost_testkit::test_store::Site;
 
 /// Deletes all of the images past the plug-in, in a bucket that keeps versions.
 fn deleted(names: &[&str]) -> Site {

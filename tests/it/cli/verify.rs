@@ -8,8 +8,8 @@ use vastost::catalog::audit::report::{Class, Level, Report, Severity};
 
 use super::{Run, command, to_run};
 use crate::audit::{Kept, Yard, flags, report_of, seen};
-use crate::common::{DATE, Wish, image, pattern};
-use crate::proxy::{Action, Answer, Proxy};
+use vastost_testkit::proxy::{Action, Answer, Proxy};
+use vastost_testkit::test_store::{DATE, Wish, image, pattern};
 
 const LEVELS: [Level; 3] = [Level::Quick, Level::Default, Level::Deep];
 
@@ -348,7 +348,7 @@ fn two_audits_do_not_share_a_resume_file() {
     yard.site.point_at(&[proxy.url()]);
     let args = ["verify", "main", "--resume", state.to_str().unwrap()];
     let mut first = command(&yard.site.config).args(args).spawn().unwrap();
-    crate::proxy::meeting::wait_for(|| {
+    vastost_testkit::proxy::meeting::wait_for(|| {
         state.exists() && proxy.requests().iter().any(|r| r.key().starts_with("catalog/"))
     });
     std::fs::write(&yard.site.config, direct).unwrap();

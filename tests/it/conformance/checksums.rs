@@ -6,8 +6,8 @@ use aws_sdk_s3::types::{
 use vastost::engine::checksum::{Crc64, Md5Sum, bare_etag, composite_etag};
 
 use super::on_every_server;
-use crate::common::{PART, Site, Wish, pattern};
 use crate::sdk::{Refusal, Sdk, refused};
+use vastost_testkit::test_store::{PART, Site, Wish, pattern};
 
 on_every_server!(
     a_wrong_content_md5_or_crc64nvme_is_refused_and_nothing_is_kept,

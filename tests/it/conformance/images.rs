@@ -1,11 +1,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_II_IMAGE_CREATED, STSP_OPEN_READ};
-use vastost::ost::host::{Definition, HostFilter};
 use vastost::ost::status::STSP_ENOENT;
+use vastost_testkit::host::{Definition, HostFilter};
 
 use super::on_every_server;
-use crate::common::{CALL, DATE, PART, Site, Wish, backup, fill, image, pattern, restore};
+use vastost_testkit::test_store::{CALL, DATE, PART, Site, Wish, backup, fill, image, pattern, restore};
 
 on_every_server!(
     images_of_awkward_sizes_come_back_byte_for_byte,

@@ -3,7 +3,7 @@ use vastost::ost::abi::STSP_OPEN_READ;
 use vastost::ost::status::{STSP_ECORRUPT, STSP_ENOENT};
 
 use super::on_every_server;
-use crate::common::{CALL, PART, Site, Wish, backup, image, pattern, restore};
+use vastost_testkit::test_store::{CALL, PART, Site, Wish, backup, image, pattern, restore};
 
 on_every_server!(
     every_wire_mode_stores_the_same_image,

@@ -3,8 +3,8 @@
 use aws_sdk_s3::types::EncodingType;
 
 use super::on_every_server;
-use crate::common::{PART, Site, Wish, pattern};
 use crate::sdk::{Sdk, refused};
+use vastost_testkit::test_store::{PART, Site, Wish, pattern};
 
 on_every_server!(
     keys_are_listed_in_the_order_of_their_bytes,

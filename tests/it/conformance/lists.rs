@@ -1,9 +1,9 @@
 use vastost::objstore::s3::types::WireCheck;
 use vastost::ost::abi::{STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_LISTF_COMPLETE, STSP_LISTF_PENDING};
-use vastost::ost::host::{Definition, HostFilter, HostServer};
+use vastost_testkit::host::{Definition, HostFilter, HostServer};
 
 use super::on_every_server;
-use crate::common::{CALL, DATE, Site, Wish, backup, image};
+use vastost_testkit::test_store::{CALL, DATE, Site, Wish, backup, image};
 
 const DAY: u64 = 86_400;
 

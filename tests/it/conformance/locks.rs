@@ -10,8 +10,8 @@ use aws_sdk_s3::types::{
 use vastost::engine::checksum::Md5Sum;
 
 use super::on_every_server;
-use crate::common::{Site, Wish};
 use crate::sdk::{Refusal, Sdk, refused};
+use vastost_testkit::test_store::{Site, Wish};
 
 on_every_server!(
     a_locked_version_stays_and_a_marker_may_hide_it,

@@ -2,7 +2,7 @@ use vastost::ost::abi::{STSP_LSUF_ACTIVE, STSP_LSUF_CAPACITY_KNOWN, STSP_LSUF_DI
 use vastost::ost::status::STSP_ELSU;
 
 use super::on_every_server;
-use crate::common::{CALL, Site, Wish, backup, image};
+use vastost_testkit::test_store::{CALL, Site, Wish, backup, image};
 
 on_every_server!(
     all_lsus_are_listed_and_one_without_bucket_is_not_active,
@@ -81,7 +81,7 @@ fn two_lsus_of_one_bucket_do_not_see_each_other(wish: &Wish) {
     other.close(1).unwrap();
     let seen = |lsu| {
         server
-            .list(lsu, &vastost::ost::host::HostFilter::default())
+            .list(lsu, &vastost_testkit::host::HostFilter::default())
             .unwrap()
             .remove(0)
             .0

@@ -4,11 +4,11 @@ use vastost::ost::abi::{
     STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_OPEN_READ,
     STSP_OPEN_WRITE,
 };
-use vastost::ost::host::HostFilter;
 use vastost::ost::status::{STSP_EACCESS, STSP_EBUSY, STSP_ECORRUPT, STSP_EEXIST, STSP_ENOENT};
+use vastost_testkit::host::HostFilter;
 
 use super::on_every_server;
-use crate::common::{CALL, PART, Site, Wish, image, pattern, read_all, restore, write_all};
+use vastost_testkit::test_store::{CALL, PART, Site, Wish, image, pattern, read_all, restore, write_all};
 
 on_every_server!(
     an_image_closed_incomplete_is_read_reopened_and_finished_elsewhere,

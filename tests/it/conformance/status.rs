@@ -2,11 +2,11 @@
 
 use vastost::config::credentials::KeyPair;
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ};
-use vastost::ost::host::{self, Definition, HostFilter};
 use vastost::ost::status::*;
+use vastost_testkit::host::{self, Definition, HostFilter};
 
 use super::on_every_server;
-use crate::common::{CALL, DATE, Site, Wish, backup, image, write_private};
+use vastost_testkit::test_store::{CALL, DATE, Site, Wish, backup, image, write_private};
 
 on_every_server!(
     servers_that_cannot_be_opened,

@@ -4,13 +4,13 @@ use nix::sys::signal::Signal;
 use vastost::ost::abi::{
     STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_PENDING, STSP_OPEN_READ, STSP_OPEN_WRITE,
 };
-use vastost::ost::host::Definition;
 use vastost::ost::status::{STSP_EBUSY, STSP_EEXIST};
+use vastost_testkit::host::Definition;
 
 use super::on_every_server;
 use crate::cli::{command, run};
-use crate::common::{CALL, DATE, PART, Site, Wish, pattern, restore, write_all};
 use crate::writer::{Writer, until};
+use vastost_testkit::test_store::{CALL, DATE, PART, Site, Wish, pattern, restore, write_all};
 
 on_every_server!(
     an_image_whose_writer_was_killed_goes_on_at_its_last_part,

@@ -3,8 +3,8 @@
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 
 use super::on_every_server;
-use crate::common::{Site, Wish};
 use crate::sdk::{Sdk, refused};
+use vastost_testkit::test_store::{Site, Wish};
 
 on_every_server!(
     each_put_makes_a_version_and_each_can_be_read,

@@ -2,7 +2,7 @@ use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ, STSP_OPEN_WRITE};
 use vastost::ost::status::{STSP_EHANDLE, STSP_ENETWORK, STSP_ENOSPC, STSP_EOFFSET};
 
 use super::on_every_server;
-use crate::common::{CALL, PART, Site, Wish, backup, image, pattern, restore, write_all};
+use vastost_testkit::test_store::{CALL, PART, Site, Wish, backup, image, pattern, restore, write_all};
 
 on_every_server!(
     bytes_of_the_open_part_can_be_rewritten,

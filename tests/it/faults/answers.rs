@@ -3,13 +3,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ, STSP_OPEN_WRITE};
-use vastost::ost::host::{HostFilter, HostResult};
 use vastost::ost::status::{STSP_EACCESS, STSP_EINVAL, STSP_ENETWORK, STSP_ENOTSUP, STSP_EUNAVAIL, STSP_EWORM};
+use vastost_testkit::host::{HostFilter, HostResult};
 
 use super::{Fault, Field, RETRY, several_parts};
-use crate::common::{CALL, PART, Site, Wish, backup, image, pattern, restore, write_all};
 use crate::conformance::on_every_server;
-use crate::proxy::{Action, Answer, Framed, Proxy, Reply};
+use vastost_testkit::proxy::{Action, Answer, Framed, Proxy, Reply};
+use vastost_testkit::test_store::{CALL, PART, Site, Wish, backup, image, pattern, restore, write_all};
 
 on_every_server!(
     a_cut_list_is_never_taken_for_a_whole_one,

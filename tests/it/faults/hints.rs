@@ -1,9 +1,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Field, several_parts};
-use crate::common::{CALL, Wish, backup, image, pattern, restore};
 use crate::conformance::on_every_server;
-use crate::proxy::{Action, Answer, Request};
+use vastost_testkit::proxy::{Action, Answer, Request};
+use vastost_testkit::test_store::{CALL, Wish, backup, image, pattern, restore};
 
 on_every_server!(
     a_wrong_clock_costs_one_attempt,

@@ -7,17 +7,17 @@ use serde_json::Value;
 use vastost::engine::checksum::{Crc64, Md5Sum};
 use vastost::objstore::s3::types::{SentPart, WireCheck};
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_WRITE};
-use vastost::ost::host::Definition;
 use vastost::ost::status::{STSP_EBUSY, STSP_ECORRUPT, STSP_ENOENT};
+use vastost_testkit::host::Definition;
 
 use super::{Fault, Field, RETRY, several_parts};
 use crate::cli::{command, run};
-use crate::common::{CALL, PART, Site, Wish, backup, image, pattern, restore, write_all};
 use crate::conformance::on_every_server;
 use crate::conformance::takeover::parts_on;
 use crate::foreign::Foreign;
-use crate::proxy::{Action, Answer, Proxy, Reply, Request};
 use crate::writer::{Writer, until};
+use vastost_testkit::proxy::{Action, Answer, Proxy, Reply, Request};
+use vastost_testkit::test_store::{CALL, PART, Site, Wish, backup, image, pattern, restore, write_all};
 
 on_every_server!(
     images_live_in_a_bucket_whose_etags_are_no_md5s,
@@ -107,7 +107,7 @@ fn known(site: &Site) -> Option<Value> {
     Some(record["capabilities"].clone())
 }
 
-fn close_incomplete_and_resume(server: &vastost::ost::host::HostServer, def: &Definition, data: &[u8]) {
+fn close_incomplete_and_resume(server: &vastost_testkit::host::HostServer, def: &Definition, data: &[u8]) {
     let first = server.create("main", def).unwrap();
     write_all(&first, &data[..2 * PART + 10], 0, CALL);
     first.close(0).unwrap();
@@ -542,7 +542,7 @@ fn a_version_with_a_flipped_byte_is_read_again(wish: &Wish) {
 
 #[test]
 fn what_lay_there_before_settles_no_completion() {
-    use vastost::embedded::{Fault, Trouble};
+    use vastost_testkit::embedded::{Fault, Trouble};
     let site = Site::new(&Wish::default().with(RETRY));
     let refuse = Trouble::Refuse {
         status: 500,

@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use vastost::objstore::s3::types::WireCheck;
 use vastost::ost::abi::STSP_OPEN_READ;
-use vastost::ost::host::HostFilter;
 use vastost::ost::status::{STSP_ECORRUPT, STSP_ENETWORK, STSP_ETIMEOUT, STSP_EUNAVAIL};
+use vastost_testkit::host::HostFilter;
 
 use super::{BROKEN, Fault, Field, REFUSED, SILENT, several_parts, trace};
-use crate::common::{CALL, PART, Wish, backup, image, restore};
 use crate::conformance::on_every_server;
-use crate::proxy::{Action, Answer, When};
+use vastost_testkit::proxy::{Action, Answer, When};
+use vastost_testkit::test_store::{CALL, PART, Wish, backup, image, restore};
 
 on_every_server!(
     a_restore_outlasts_faults_of_its_part_reads,
@@ -61,7 +61,7 @@ fn a_restore_outlasts_faults_of_its_record_read(wish: &Wish) {
 }
 
 /// Small reads here and there, none of them sequential.
-fn scattered(field: &Field, def: &vastost::ost::host::Definition, data: &[u8], what: &str) {
+fn scattered(field: &Field, def: &vastost_testkit::host::Definition, data: &[u8], what: &str) {
     let opened = field.server.open("main", def, STSP_OPEN_READ).unwrap();
     for offset in [PART + 4096, 100_000, 2 * PART - 300, PART / 2, data.len() - 20] {
         let mut buffer = [0; 512];

@@ -2,9 +2,9 @@ use vastost::ost::abi::STSP_CLOSEF_COMPLETE;
 use vastost::ost::status::{STSP_ENOENT, STSP_EUNAVAIL};
 
 use super::{Field, several_parts};
-use crate::common::{CALL, Wish, image, restore, write_all};
 use crate::conformance::on_every_server;
-use crate::proxy::{Action, Answer};
+use vastost_testkit::proxy::{Action, Answer};
+use vastost_testkit::test_store::{CALL, Wish, image, restore, write_all};
 
 on_every_server!(
     a_complete_answered_200_with_an_error_inside_is_tried_again,
@@ -86,7 +86,7 @@ fn a_delete_may_break_at_any_request(wish: &Wish) {
     for (row, (operation, folder)) in requests.into_iter().enumerate() {
         for (column, (name, fault)) in super::BROKEN.into_iter().chain(super::REFUSED).enumerate() {
             let def = image("gone", (row * 100 + column) as u64);
-            crate::common::backup(&field.server, &def, b"some bytes", CALL);
+            vastost_testkit::test_store::backup(&field.server, &def, b"some bytes", CALL);
             field.fail_first(1, operation, folder, fault);
             field
                 .server

@@ -2,9 +2,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::{Field, several_parts};
-use crate::common::{CALL, Wish, image, restore};
 use crate::conformance::on_every_server;
-use crate::proxy::{Action, Answer};
+use vastost_testkit::proxy::{Action, Answer};
+use vastost_testkit::test_store::{CALL, Wish, image, restore};
 
 on_every_server!(uploads_outlast_a_storm_of_slow_down,);
 

@@ -2,9 +2,9 @@ use vastost::ost::abi::STSP_CLOSEF_COMPLETE;
 use vastost::ost::status::{STSP_ECORRUPT, STSP_ENETWORK, STSP_ETIMEOUT, STSP_EUNAVAIL};
 
 use super::{BROKEN, Fault, Field, REFUSED, RETRY, SILENT, several_parts};
-use crate::common::{CALL, PART, Site, Wish, image, pattern, restore, write_all};
 use crate::conformance::on_every_server;
-use crate::proxy::{Action, Answer, Proxy, When};
+use vastost_testkit::proxy::{Action, Answer, Proxy, When};
+use vastost_testkit::test_store::{CALL, PART, Site, Wish, image, pattern, restore, write_all};
 
 on_every_server!(
     any_request_of_a_backup_may_break_once,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use vastost::catalog::format::image_id::ImageId;
 use vastost::catalog::format::keys::Folder;
-use vastost::embedded::{Fault, Trouble};
+use vastost_testkit::embedded::{Fault, Trouble};
 
 use super::known::{Known, Record, State};
 use super::store::Sequence;

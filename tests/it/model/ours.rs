@@ -20,7 +20,7 @@ use vastost::error::{Error, Kind};
 use super::crash::ANY;
 use super::known::{Known, Record, State};
 use super::store::{BucketKind, Sequence};
-use crate::common::{DATE, PART, pattern};
+use vastost_testkit::test_store::{DATE, PART, pattern};
 
 /// More than a record takes inline: these are an object of their own.
 const LARGE_META: usize = 100_000;

@@ -18,8 +18,8 @@ use vastost::objstore::s3::types::WireCheck;
 
 use super::Dice;
 use super::known::Known;
-use crate::common::{Site, Wish};
 use crate::sdk::Sdk;
+use vastost_testkit::test_store::{Site, Wish};
 
 /// The prefixes of the LSUs. All but the last lie in one bucket.
 pub const PREFIXES: [&str; 4] = ["", "side", "third", "far"];

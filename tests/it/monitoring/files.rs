@@ -7,8 +7,8 @@ use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use crate::cli;
-use crate::common::{PART, Site, Wish, pattern};
-use crate::proxy::{Action, Proxy, When};
+use vastost_testkit::proxy::{Action, Proxy, When};
+use vastost_testkit::test_store::{PART, Site, Wish, pattern};
 
 const METRICS: &str = "[metrics]\ndir = \"metrics\"\ninterval = \"1 s\"\n";
 

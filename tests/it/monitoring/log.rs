@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::files::put;
 use crate::cli::run;
-use crate::common::{Site, Wish};
+use vastost_testkit::test_store::{Site, Wish};
 
 fn site(settings: &str) -> Site {
     let log = format!("[log]\nfile = \"log/vastost.log\"\n{settings}");

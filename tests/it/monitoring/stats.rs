@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::files::{put, site};
 use crate::cli::{command, run};
-use crate::common::PART;
-use crate::proxy::{Action, Proxy};
+use vastost_testkit::proxy::{Action, Proxy};
+use vastost_testkit::test_store::PART;
 
 #[test]
 fn the_table_has_a_row_for_each_process_address_and_operation() {
@@ -142,7 +142,7 @@ fn watch_shows_it_again_and_again() {
 
 #[test]
 fn without_a_folder_it_says_which_key_is_missing() {
-    let site = crate::common::Site::new(&crate::common::Wish::default());
+    let site = vastost_testkit::test_store::Site::new(&vastost_testkit::test_store::Wish::default());
     let refused = run(&site, &["stats"]).expect(2);
     assert!(refused.stderr.contains("sets no [metrics] dir"), "{}", refused.stderr);
     let empty = site.folder.path().join("nowhere");

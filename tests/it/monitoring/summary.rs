@@ -1,10 +1,10 @@
 //! The line about each image that the host gets at its close.
 
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ};
-use vastost::ost::host;
+use vastost_testkit::host;
 
-use crate::common::{CALL, PART, Site, Wish, backup, image, pattern, read_all, write_all};
-use crate::proxy::{Action, Answer, Proxy};
+use vastost_testkit::proxy::{Action, Answer, Proxy};
+use vastost_testkit::test_store::{CALL, PART, Site, Wish, backup, image, pattern, read_all, write_all};
 
 /// The one line that the last close left.
 fn summary() -> String {

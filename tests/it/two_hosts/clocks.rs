@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use vastost::ost::host::Definition;
+use vastost_testkit::host::Definition;
 
 use crate::cli::{command, run, to_run};
 use crate::cluster::skipped;
-use crate::common::{CALL, DATE, PART, Site, Wish, pattern, restore};
 use crate::writer::{Writer, until};
+use vastost_testkit::test_store::{CALL, DATE, PART, Site, Wish, pattern, restore};
 
 const LIBFAKETIME: &str = "faketime/libfaketimeMT.so.1";
 const CLOCKS: [Option<&str>; 3] = [Some("+1h"), Some("-1h"), None];

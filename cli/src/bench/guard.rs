@@ -1,0 +1,242 @@
+//! The images of one bench in the LSU, and those that an earlier one left there.
+//!
+//! All are of client `vastost-bench`, and their names say of which run they are. A run holds one more image open for
+//! writing from its begin to its end, the guard: its lease is how others know a living bench, on any host. Whatever has
+//! no living guard was left by a bench that was killed, and the next one removes it.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::time::Duration;
+
+use vastost::catalog::delete;
+use vastost::catalog::format::escape::Name;
+use vastost::catalog::format::image_id::{ImageDef, ImageId};
+use vastost::catalog::list::{Filter, Listing};
+use vastost::catalog::lsu::{Image, Lsu};
+use vastost::catalog::write::backup::Backup;
+use vastost::error::{Found, Kind};
+use vastost_testkit::host::Definition;
+
+use crate::chain;
+
+const CLIENT: &str = "vastost-bench";
+/// What the guard has in its name where the others have a number.
+const GUARD: &str = "guard";
+
+/// The run, and its claim on the store. It has an engine of its own, so that no buffer of the measured one goes to it.
+pub struct Guard {
+    lsu: Lsu,
+    run: Run,
+    claim: Option<Backup>,
+    count: usize,
+}
+
+/// What the names of one bench's images have in common.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Run {
+    id: String,
+    date: u64,
+}
+
+/// Rounds in which left-overs are removed, a second apart: a server may still be at work on what was cut off.
+const ROUNDS: u32 = 4;
+
+/// What became of the images of earlier runs.
+#[derive(Default)]
+pub struct Swept {
+    pub removed: usize,
+    /// Why some of them are still there.
+    pub failed: Option<String>,
+    /// Images of a bench that is at work, or whose lease has not passed yet.
+    pub in_use: usize,
+}
+
+impl Guard {
+    /// Removes what earlier runs left, and begins one.
+    pub fn take(lsu: &Lsu) -> Result<(Self, Swept), Box<dyn Error>> {
+        let swept = sweep(lsu, None)?;
+        let mut id = uuid::Uuid::new_v4().simple().to_string();
+        id.truncate(8);
+        let run = Run {
+            id,
+            date: crate::name::now(),
+        };
+        let claim = Some(Backup::create(lsu, def(run.image(GUARD)?))?);
+        Ok((
+            Self {
+                lsu: lsu.clone(),
+                run,
+                claim,
+                count: 0,
+            },
+            swept,
+        ))
+    }
+
+    /// Names for further images of this run.
+    pub fn names(&mut self, count: usize) -> Vec<Definition> {
+        let from = self.count;
+        self.count += count;
+        (from..self.count)
+            .map(|n| Definition::new(self.run.basename(&n.to_string()), self.run.date))
+            .collect()
+    }
+
+    /// Removes what is left of this run.
+    pub fn release(mut self) -> Result<(), Box<dyn Error>> {
+        self.claim = None;
+        sweep(&self.lsu, Some(&self.run))?
+            .failed
+            .map_or(Ok(()), |failed| Err(failed.into()))
+    }
+}
+
+impl Run {
+    fn basename(&self, image: &str) -> String {
+        format!("{CLIENT}_{}_C1_{}.{image}", self.date, self.id)
+    }
+
+    fn image(&self, image: &str) -> vastost::error::Result<ImageId> {
+        ImageId::new(Name::new(self.basename(image)), self.date)
+    }
+
+    /// The run that an image is of; None for one that merely has a client of our name.
+    fn of(id: &ImageId) -> Option<Self> {
+        let basename = std::str::from_utf8(id.basename.as_bytes()).ok()?;
+        let (run, image) = basename.rsplit_once('_')?.1.split_once('.')?;
+        let found = Self {
+            id: run.to_owned(),
+            date: id.date,
+        };
+        let is_id = run.len() == 8 && run.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_image = image == GUARD || (!image.is_empty() && image.bytes().all(|byte| byte.is_ascii_digit()));
+        (is_id && is_image && found.basename(image) == basename).then_some(found)
+    }
+
+    /// True while its bench may be alive.
+    fn is_alive(&self, lsu: &Lsu) -> vastost::error::Result<bool> {
+        let (owned, id) = (lsu.clone(), self.image(GUARD)?);
+        match lsu.store().run(async move { owned.describe(&id).await }) {
+            Ok(Image::Pending { held, .. }) => Ok(held),
+            Ok(Image::Complete(_)) => Ok(false),
+            Err(error) if error.kind() == Kind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Removes the images of `only`, or of every run that is not alive. The guards are looked at after the listing, so that a
+/// run that begins meanwhile is seen to be alive.
+fn sweep(lsu: &Lsu, only: Option<&Run>) -> Result<Swept, Box<dyn Error>> {
+    let mut swept = Swept::default();
+    for (run, images) in list(lsu, only)? {
+        if only.is_none() && run.is_alive(lsu)? {
+            swept.in_use += images.len();
+            continue;
+        }
+        match remove(lsu, &run, images) {
+            Ok(count) => swept.removed += count,
+            Err(error) => swept.failed = Some(error.to_string()),
+        }
+    }
+    Ok(swept)
+}
+
+fn list(lsu: &Lsu, only: Option<&Run>) -> Result<BTreeMap<Run, Vec<ImageId>>, Box<dyn Error>> {
+    let days = only.map_or(Filter::default(), |run| Filter {
+        date_from: run.date,
+        date_to: run.date,
+        ..Filter::default()
+    });
+    let mut listing = Listing::new(
+        lsu,
+        Filter {
+            client: Some(Name::new(CLIENT)),
+            ..days
+        },
+    );
+    let mut found: BTreeMap<Run, Vec<ImageId>> = BTreeMap::new();
+    while let Some(listed) = listing.next_image()? {
+        if let Some(run) = Run::of(&listed.id).filter(|run| only.is_none_or(|only| only == run)) {
+            found.entry(run).or_default().push(listed.id);
+        }
+    }
+    Ok(found)
+}
+
+/// Removes as much as it can, the guard last; the error names how many are left, and why the first.
+fn remove(lsu: &Lsu, run: &Run, mut images: Vec<ImageId>) -> Result<usize, Box<dyn Error>> {
+    let (guard, count) = (run.image(GUARD)?, images.len());
+    images.sort_by_key(|id| *id == guard);
+    let mut failure = String::new();
+    for round in 0..ROUNDS {
+        if round > 0 {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        let mut left = Vec::new();
+        for id in std::mem::take(&mut images) {
+            if id == guard && !left.is_empty() {
+                left.push(id);
+                break;
+            }
+            if let Err(error) = remove_one(lsu, id.clone()) {
+                failure = chain(&error);
+                left.push(id);
+            }
+        }
+        if left.is_empty() {
+            return Ok(count);
+        }
+        images = left;
+    }
+    Err(format!(
+        "{} of client {CLIENT} could not be removed: {failure}",
+        crate::output::counted(images.len() as u64, "image")
+    )
+    .into())
+}
+
+fn remove_one(lsu: &Lsu, id: ImageId) -> vastost::error::Result<()> {
+    let owned = lsu.clone();
+    // Somebody else may be faster.
+    lsu.store()
+        .run(async move { delete::delete(&owned, &def(id)).await })
+        .if_found()
+        .map(drop)
+}
+
+fn def(id: ImageId) -> ImageDef {
+    ImageDef {
+        id,
+        policy: Name::default(),
+        image_type: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_of(basename: &str) -> Option<String> {
+        Run::of(&ImageId::new(Name::new(basename), 1_795_305_600).unwrap()).map(|run| run.id)
+    }
+
+    #[test]
+    fn only_names_that_bench_makes_are_of_a_run() {
+        let run = Run {
+            id: "0123abcd".into(),
+            date: 1_795_305_600,
+        };
+        for image in ["guard", "0", "17"] {
+            assert_eq!(run_of(&run.basename(image)), Some("0123abcd".into()));
+            assert_eq!(run.image(image).unwrap().client(), CLIENT.as_bytes());
+        }
+        for other in [
+            "vastost-bench_1795305600_C1_F1",
+            "vastost-bench_1795305601_C1_0123abcd.0",
+            "x_1795305600_C1_0123abcd.0",
+        ] {
+            assert_eq!(run_of(other), None, "{other}");
+        }
+    }
+}
