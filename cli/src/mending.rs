@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
-use vastost::catalog::audit::orphans::SECOND_LOOK;
 use vastost::catalog::audit::report::{Class, Level, Report, States};
 use vastost::catalog::audit::run::{Audited, Checkpoint, Event, run};
 use vastost::catalog::audit::{Found, Options};
@@ -50,7 +49,6 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
         },
         shard: None,
         grace_seconds: args.older_than.as_secs(),
-        second_look: SECOND_LOOK,
         jobs: args.jobs,
         limit_rate: None,
     };

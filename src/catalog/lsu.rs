@@ -46,6 +46,7 @@ struct Shared {
     lsu: config::Lsu,
     keys: Keys,
     wire: WireChoice,
+    second_look: Duration,
     usage: UsageFile,
     versioning: Mutex<Option<(Instant, Versioning)>>,
     room: Room,
@@ -102,6 +103,7 @@ impl Lsu {
             usage: UsageFile::new(&config.state_dir, &server.name, &lsu.name),
             lsu: lsu.clone(),
             wire: config.integrity.wire,
+            second_look: config.integrity.second_look,
             versioning: Mutex::new(None),
             room: Room::new(),
         };
@@ -112,6 +114,11 @@ impl Lsu {
 
     pub fn config(&self) -> &config::Lsu {
         &self.shared.lsu
+    }
+
+    /// How long an audit waits at least before it looks again at what has only just come.
+    pub(super) fn second_look(&self) -> Duration {
+        self.shared.second_look
     }
 
     pub fn store(&self) -> &Store {

@@ -104,6 +104,7 @@ struct RawPool {
 #[serde(deny_unknown_fields)]
 struct RawIntegrity {
     wire: Given<String>,
+    second_look: Given<Time>,
 }
 
 #[derive(Deserialize, Default)]
@@ -438,10 +439,15 @@ impl File<'_> {
     }
 
     fn integrity(&self, raw: &RawIntegrity) -> Result<Integrity> {
-        let Some(given) = &raw.wire else {
-            return Ok(Integrity::default());
-        };
-        let wire = match given.get_ref().as_str() {
+        let d = Integrity::default();
+        Ok(Integrity {
+            wire: raw.wire.as_ref().map_or(Ok(d.wire), |given| self.wire(given))?,
+            second_look: self.time("integrity.second_look", &raw.second_look, d.second_look, 1, 600_000)?,
+        })
+    }
+
+    fn wire(&self, given: &Spanned<String>) -> Result<WireChoice> {
+        Ok(match given.get_ref().as_str() {
             "auto" => WireChoice::Auto,
             "crc64nvme" => WireChoice::Crc64Nvme,
             "md5" => WireChoice::Md5,
@@ -450,8 +456,7 @@ impl File<'_> {
                 let valid = "\"auto\", \"crc64nvme\", \"md5\" or \"none\"";
                 return Err(self.refuse(given.span().start, "integrity.wire", &format!("{other:?}"), valid));
             }
-        };
-        Ok(Integrity { wire })
+        })
     }
 
     fn retry(&self, raw: &RawRetry) -> Result<Retry> {

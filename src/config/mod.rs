@@ -124,6 +124,8 @@ pub enum WireChoice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Integrity {
     pub wire: WireChoice,
+    /// How long an audit waits at least before it looks again at what has only just come.
+    pub second_look: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,7 +209,10 @@ impl Default for Pool {
 
 impl Default for Integrity {
     fn default() -> Self {
-        Self { wire: WireChoice::Auto }
+        Self {
+            wire: WireChoice::Auto,
+            second_look: Duration::from_secs(3),
+        }
     }
 }
 

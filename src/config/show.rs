@@ -99,6 +99,7 @@ fn show_engine(text: &mut String, config: &Config) {
     line("writer_lease", quote(&time_text(transfer.writer_lease)));
     line("\n[pool]\nbudget", quote(&size_text(config.pool.budget_bytes)));
     line("\n[integrity]\nwire", quote(wire));
+    line("second_look", quote(&time_text(config.integrity.second_look)));
     line("\n[retry]\nattempts", retry.attempts.to_string());
     line("backoff_initial", quote(&time_text(retry.backoff_initial)));
     line("backoff_max", quote(&time_text(retry.backoff_max)));

@@ -77,6 +77,11 @@ pub struct Seen {
 
 impl Yard {
     pub fn new(wish: &Wish) -> Self {
+        Self::beside_writers(&wish.alone())
+    }
+
+    /// One in which audits run while images are written and deleted.
+    pub fn beside_writers(wish: &Wish) -> Self {
         let site = Site::new(&wish.small_parts());
         if wish.lock {
             crate::sdk::create_locked_bucket(&site);

@@ -212,11 +212,12 @@ fn sweep(step: &str, prepare: &[&str], allowed: &[&str], way: Way, then: Then) {
 
 impl Rig {
     fn new() -> Self {
-        let site = Site::new(&Wish {
+        let wish = Wish {
             settings: SMALL_PARTS.into(),
             minio: true,
             ..Wish::default()
-        });
+        };
+        let site = Site::new(&wish.alone());
         let proxy = Proxy::start(&site.url);
         let through = site.config.with_file_name("through.toml");
         let text = std::fs::read_to_string(&site.config).unwrap();

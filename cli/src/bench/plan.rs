@@ -117,6 +117,7 @@ impl Combination {
             transfer,
             integrity: Integrity {
                 wire: self.wire.choice(),
+                ..config.integrity.clone()
             },
             ..config.clone()
         }
@@ -222,7 +223,8 @@ mod tests {
         assert_eq!(
             read.integrity,
             Integrity {
-                wire: vastost::config::WireChoice::None
+                wire: vastost::config::WireChoice::None,
+                ..vastost::config::Integrity::default()
             }
         );
         (read.path, read.transfer, read.integrity) =

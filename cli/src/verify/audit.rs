@@ -12,7 +12,6 @@ use std::time::Instant;
 use vastost::catalog::audit::Options;
 use vastost::catalog::audit::bpimagelist::Expected;
 use vastost::catalog::audit::compare::Comparison;
-use vastost::catalog::audit::orphans::SECOND_LOOK;
 use vastost::catalog::audit::report::{Class, Level, REPORT_SCHEMA, Report, Selection};
 use vastost::catalog::audit::run::{Checkpoint, Event, run};
 use vastost::catalog::format::image_id::DATE_MAX;
@@ -141,7 +140,6 @@ fn options(args: &VerifyAudit) -> Options {
         filter,
         shard: args.shard,
         grace_seconds: args.older_than.as_secs(),
-        second_look: SECOND_LOOK,
         jobs: args.jobs,
         limit_rate: args.limit_rate,
     }

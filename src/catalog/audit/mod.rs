@@ -56,9 +56,6 @@ pub struct Options {
     pub filter: Filter,
     pub shard: Option<Shard>,
     pub grace_seconds: u64,
-    /// How long the audit waits at least before it looks again at what has only just come: [`orphans::SECOND_LOOK`] beside
-    /// living writers.
-    pub second_look: Duration,
     /// Images checked at once, at least 1.
     pub jobs: usize,
     /// Bytes a second that `deep` reads at most.
@@ -138,7 +135,7 @@ impl Scope {
     /// Before something that has only just come is looked at again. Where an audit waits long for its answers, so does the
     /// writer who may be at work.
     async fn wait_for_second_look(&self) {
-        let shortest = self.options.second_look;
+        let shortest = self.lsu.second_look();
         let paced = Duration::from_millis(
             self.slowest_ms
                 .load(Ordering::Relaxed)

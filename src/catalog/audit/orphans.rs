@@ -3,7 +3,6 @@
 //! The order of questions is what makes the answers true beside living writers: see [`super`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::stream::{FuturesOrdered, StreamExt};
 use serde_json::{Map, Value};
@@ -29,8 +28,6 @@ use crate::objstore::s3::types::ListedObject;
 
 /// What was put so lately may belong to something that is under way: a sidecar that will name it, a delete.
 pub const JUST_NOW_SECONDS: u64 = 10;
-/// How long that is waited for.
-pub const SECOND_LOOK: Duration = Duration::from_secs(3);
 
 /// What one leftover, or one pending image, tells.
 #[derive(Debug, Default)]

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::usage::Usage;
-use crate::catalog::audit::orphans::SECOND_LOOK;
 use crate::catalog::audit::report::{Count, Level};
 use crate::catalog::audit::walk::{Group, Groups, Position};
 use crate::catalog::audit::{Options, Scope};
@@ -39,7 +38,6 @@ pub async fn take(lsu: &Lsu) -> Result<Census> {
         filter: Filter::default(),
         shard: None,
         grace_seconds: 0,
-        second_look: SECOND_LOOK,
         jobs: 1,
         limit_rate: None,
     };

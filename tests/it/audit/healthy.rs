@@ -72,7 +72,7 @@ fn churn(server: &HostServer, thread: u64, stop: &AtomicBool) -> u64 {
 }
 
 fn no_finding_in_a_healthy_store_beside_writers(wish: &Wish, images: u64) {
-    let yard = Yard::new(wish);
+    let yard = Yard::beside_writers(wish);
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
             let server = &yard.server;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use serde_json::Value;
 use vastost::catalog::audit::remedy::Remedy;
@@ -287,8 +286,6 @@ impl Sequence {
             filter: Filter::default(),
             shard: None,
             grace_seconds: 0,
-            // Nobody else is at work.
-            second_look: Duration::ZERO,
             jobs: 4,
             limit_rate: None,
         };

@@ -61,7 +61,7 @@ impl World {
         let more = "[[server.t.lsu]]\nname = \"third\"\nbucket = \"BUCKET\"\nprefix = \"third\"\n\
                     [[server.t.lsu]]\nname = \"far\"\nbucket = \"BUCKET-far\"\nprefix = \"far\"\n";
         Self {
-            wish: wish.small_parts().with(more),
+            wish: wish.small_parts().with(more).alone(),
         }
     }
 
