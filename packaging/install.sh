@@ -40,7 +40,7 @@ find_tool() {
 case ${1:-install} in
   install)
     so=${2:-$here/target/release/libvastost.so}
-    [ -f "$so" ] || refuse "$so is missing: build the plug-in first (README, \"Build the plug-in\")"
+    [ -f "$so" ] || refuse "$so is missing: run cargo build --release first"
     is_plugin "$so" || refuse "$so is not the plug-in: it is no shared library that exports stsp_init; nothing was installed"
     tool=${3:-$(find_tool "$so")}
     [ -f "$tool" ] || refuse "$tool is missing: build it with \`cargo build --release\`, or name it as the third argument"
