@@ -20,7 +20,7 @@
 //! there, [`objstore`] for how bytes move, [`engine`] for what one process shares, [`net`] for connections, [`config`] for
 //! every limit. [`metrics`] is what is counted, [`log`] the plug-in's own log. Below all of them: [`error`], the one error
 //! type; [`clean`], foreign text made fit for people; [`files`], what lies on this host's disks; [`thread`], threads that no
-//! signal reaches. `docs/architecture.md` follows a write, a read, a list and a delete through all of them, and
+//! signal reaches. `docs/developer/architecture.md` follows a write, a read, a list and a delete through all of them, and
 //! `tests/layers.rs` holds the order.
 
 pub mod error;

@@ -16,14 +16,13 @@ use super::abi::{
     stsp_image_filter_t, stsp_image_info_t, stsp_lsu_prop_t, stsp_plugin_info_t, stsp_server_prop_t, stsp_session_t,
     to_field,
 };
-use super::boundary::{
-    Call, LogCallback, bytes, bytes_mut, guard, input, install_panic_hook, optional, optional_string, output,
-    output_struct, string,
-};
+use super::callback::LogCallback;
+use super::guard::{Call, guard, install_panic_hook};
 use super::handle::Object;
 use super::image::{ImageHandle, check_close_flags, definition, delete, info_by_name, span, subject};
 use super::image_list::ImageList;
 use super::lsu::LsuList;
+use super::pointers::{bytes, bytes_mut, input, optional, optional_string, output, output_struct, string};
 use super::process;
 use super::process::Process;
 use super::server::{Child, Server, claimed};
@@ -189,7 +188,7 @@ pub unsafe extern "C" fn stsp_open_lsu_list(server: stsp_handle_t, list: *mut st
         // SAFETY: the caller's promise, see the module.
         let out = unsafe { output(list, "list") }?;
         let (process, server) = find_server(call, server)?;
-        let opened = LsuList::open(&process, Child::of(&server))?;
+        let opened = LsuList::open(&process.engine, Child::of(&server))?;
         out.set(process.handles.open(Object::LsuList(Arc::new(Mutex::new(opened))))?);
         Ok(())
     })
@@ -212,7 +211,7 @@ pub unsafe extern "C" fn stsp_list_lsu(list: stsp_handle_t, prop: *mut stsp_lsu_
         call.session = Some(Arc::clone(&list.server().session));
         call.server = Some(Child::of(list.server()));
         has_memory(&process)?;
-        out.set_struct(list.next_lsu(&process)?);
+        out.set_struct(list.next_lsu(&process.engine)?);
         Ok(())
     })
 }
@@ -290,7 +289,7 @@ pub unsafe extern "C" fn stsp_create_image(
         let out = unsafe { output(image, "image") }?;
         // SAFETY: as above.
         let (process, server, lsu, def) = unsafe { find_image(call, server, lsu_name, def) }?;
-        let created = ImageHandle::create(&process, &server, &lsu, def)?;
+        let created = ImageHandle::create(&process.open_images, &server, &lsu, def)?;
         out.set(process.handles.open(Object::Image(Arc::new(created)))?);
         Ok(())
     })
@@ -317,7 +316,7 @@ pub unsafe extern "C" fn stsp_open_image(
         let out = unsafe { output(image, "image") }?;
         // SAFETY: as above.
         let (process, server, lsu, def) = unsafe { find_image(call, server, lsu_name, def) }?;
-        let opened = ImageHandle::open(&process, &server, &lsu, &def, mode)?;
+        let opened = ImageHandle::open(&process.open_images, &server, &lsu, &def, mode)?;
         out.set(process.handles.open(Object::Image(Arc::new(opened)))?);
         Ok(())
     })
@@ -421,7 +420,7 @@ pub unsafe extern "C" fn stsp_delete_image(
         }
         // SAFETY: the caller's promise, see the module.
         let (process, _, lsu, def) = unsafe { find_image(call, server, lsu_name, def) }?;
-        delete(&process, &lsu, def)
+        delete(&process.open_images, &lsu, def)
     })
 }
 
@@ -586,7 +585,7 @@ fn find_server(call: &mut Call, server: stsp_handle_t) -> Result<(Arc<Process>, 
 /// asks that does not merely close something.
 fn has_memory(process: &Process) -> Result<()> {
     memory::check().or_else(|_| {
-        process.release_memory();
+        process.engine.release_memory();
         memory::check_again()
     })
 }
@@ -619,7 +618,7 @@ unsafe fn find_lsu(
     let name = String::from_utf8_lossy(name);
     let (process, server) = find_server(call, server)?;
     call.subject = format!("LSU {name}");
-    let lsu = server.lsu(&process, &name)?;
+    let lsu = server.lsu(&process.engine, &name)?;
     Ok((process, server, lsu))
 }
 

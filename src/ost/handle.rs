@@ -205,7 +205,7 @@ fn wrong(handle: u64, expected: &str, found: Option<&Object>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ost::boundary::LogCallback;
+    use crate::ost::callback::LogCallback;
     use crate::ost::session::Session;
 
     fn server() -> Object {

@@ -10,8 +10,8 @@ use super::abi::{
     STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_LOG_INFO,
     STSP_OPEN_READ, STSP_OPEN_WRITE, stsp_image_def_t, stsp_image_info_t,
 };
-use super::boundary::field;
-use super::process::{OpenImage, OpenKey, Process, Use};
+use super::open_images::{OpenImage, OpenImages, OpenKey, Use};
+use super::pointers::field;
 use super::server::{Child, Server};
 use crate::catalog::format::escape::Name;
 use crate::catalog::format::image_id::{ImageDef, ImageId};
@@ -61,10 +61,10 @@ pub fn span(server: &Server, lsu: &Lsu, id: &ImageId) -> Span {
 }
 
 impl ImageHandle {
-    pub fn create(process: &Arc<Process>, server: &Arc<Server>, lsu: &Lsu, def: ImageDef) -> Result<Self> {
+    pub fn create(open_images: &Arc<OpenImages>, server: &Arc<Server>, lsu: &Lsu, def: ImageDef) -> Result<Self> {
         let subject = subject(&lsu.config().name, &def.id);
         let span = span(server, lsu, &def.id);
-        let entry = process.open_image(open_key(lsu, &def.id), Use::Write)?;
+        let entry = open_images.open(open_key(lsu, &def.id), Use::Write)?;
         let backup = span.in_scope(|| Backup::create(lsu, def))?;
         let state = State::Writing(Box::new(backup), Pace::new(), entry);
         Ok(Self {
@@ -76,12 +76,18 @@ impl ImageHandle {
         })
     }
 
-    pub fn open(process: &Arc<Process>, server: &Arc<Server>, lsu: &Lsu, def: &ImageDef, mode: u32) -> Result<Self> {
+    pub fn open(
+        open_images: &Arc<OpenImages>,
+        server: &Arc<Server>,
+        lsu: &Lsu,
+        def: &ImageDef,
+        mode: u32,
+    ) -> Result<Self> {
         let (subject, span) = (subject(&lsu.config().name, &def.id), span(server, lsu, &def.id));
         let entered = span.enter();
         let state = match mode {
             STSP_OPEN_READ => {
-                let entry = process.open_image(open_key(lsu, &def.id), Use::Read)?;
+                let entry = open_images.open(open_key(lsu, &def.id), Use::Read)?;
                 let restore = Restore::open(lsu, &def.id)?;
                 if !definition_of(restore.image()).answers_to(def) {
                     let what = format!("image {} has another policy or type than asked for", def.id);
@@ -90,7 +96,7 @@ impl ImageHandle {
                 State::Reading(Box::new(restore), Pace::new(), entry)
             }
             STSP_OPEN_WRITE => {
-                let entry = process.open_image(open_key(lsu, &def.id), Use::Write)?;
+                let entry = open_images.open(open_key(lsu, &def.id), Use::Write)?;
                 State::Writing(Box::new(Backup::reopen(lsu, def)?), Pace::new(), entry)
             }
             other => {
@@ -266,8 +272,8 @@ pub fn check_close_flags(flags: u32) -> Result<()> {
 }
 
 /// Removes an image by its definition; refused while it is open in this process.
-pub fn delete(process: &Arc<Process>, lsu: &Lsu, def: ImageDef) -> Result<()> {
-    let _entry = process.open_image(open_key(lsu, &def.id), Use::Delete)?;
+pub fn delete(open_images: &Arc<OpenImages>, lsu: &Lsu, def: ImageDef) -> Result<()> {
+    let _entry = open_images.open(open_key(lsu, &def.id), Use::Delete)?;
     let lsu = lsu.clone();
     lsu.clone().store().run(async move { delete::delete(&lsu, &def).await })
 }

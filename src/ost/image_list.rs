@@ -7,7 +7,7 @@ use super::abi::{
     STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_LISTF_COMPLETE, STSP_LISTF_PENDING, stsp_image_entry_t,
     stsp_image_filter_t,
 };
-use super::boundary::field;
+use super::pointers::field;
 use super::server::{Child, Server};
 use crate::catalog::format::escape::Name;
 use crate::catalog::format::image_id::DATE_MAX;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::abi::to_field;
 use super::abi::{STSP_LSUF_ACTIVE, STSP_LSUF_CAPACITY_KNOWN, STSP_LSUF_DISK, STSP_LSUF_USED_KNOWN, stsp_lsu_prop_t};
-use super::process::Process;
+use super::engine_slot::EngineSlot;
 use super::server::{Child, Server};
 use crate::catalog::lsu::Lsu;
 use crate::error::{Error, Kind, Result};
@@ -18,11 +18,11 @@ pub struct LsuList {
 
 impl LsuList {
     /// Configured LSUs in the order of the file, then discovered buckets.
-    pub fn open(process: &Process, child: Child) -> Result<Self> {
+    pub fn open(engine: &EngineSlot, child: Child) -> Result<Self> {
         let server = child.server().config();
         let mut names: VecDeque<_> = server.lsus.iter().map(|lsu| lsu.name.clone()).collect();
         if server.bucket_prefix.is_some() {
-            let store = child.server().store(process)?;
+            let store = child.server().store(engine)?;
             let buckets = store.clone().run(async move { store.list_buckets().await })?;
             names.extend(server.discoveries(buckets).into_iter().map(|lsu| lsu.name));
         }
@@ -30,10 +30,10 @@ impl LsuList {
     }
 
     /// The next LSU; one whose bucket is missing or refused is listed without STSP_LSUF_ACTIVE.
-    pub fn next_lsu(&mut self, process: &Process) -> Result<stsp_lsu_prop_t> {
+    pub fn next_lsu(&mut self, engine: &EngineSlot) -> Result<stsp_lsu_prop_t> {
         let end = || Error::new(Kind::NoMoreEntries, "the LSU list has no further entry");
         let name = self.names.front().cloned().ok_or_else(end)?;
-        let lsu = self.child.server().lsu(process, &name)?;
+        let lsu = self.child.server().lsu(engine, &name)?;
         let prop = match label(&lsu) {
             Ok(label) => to_prop(&lsu, &label, STSP_LSUF_ACTIVE),
             Err(error) if matches!(error.kind(), Kind::LsuNotFound | Kind::AccessDenied) => {

@@ -1,9 +1,16 @@
 //! The C side: what NetBackup calls. OST's words, handles by number, one guard around every function.
 //!
-//! Reading order: [`abi`] (structs as C sees them), [`entry`] (every exported function, all of one shape), [`boundary`]
-//! (guard, strings, buffers, callbacks: with the two before, the only files of the plug-in with `unsafe`), then the
-//! handlers in safe Rust: [`server`], [`lsu`], [`image`], [`image_list`]. [`process`] holds the state of one process and notices a
-//! fork, [`handle`] the table of handles, [`session`] the log queue of a session, [`status`] the codes.
+//! | file | what it is |
+//! |---|---|
+//! | [`abi`], [`status`] | structs, constants and codes as C sees them |
+//! | [`entry`] | every exported function, all of one shape |
+//! | [`guard`] | around each of them: panics, cancellation, the log line of a failure |
+//! | [`pointers`], [`callback`] | what the host passes: structs, strings, buffers; its log function |
+//! | [`process`], [`handle`] | the state of one process, and what a fork makes of it; the table of handles |
+//! | [`engine_slot`], [`open_images`] | of one process: its engine; its open images |
+//! | [`server`], [`lsu`], [`image`], [`image_list`], [`session`] | what handles stand for, in safe Rust |
+//!
+//! `unsafe` stands in `entry`, `guard`, `pointers` and `callback` alone.
 //!
 //! Not here yet, and neither exported nor claimed: copy, extents, asynchronous operations, events, get and set of a
 //! server's configuration, `stsp_iocontrol`.
@@ -12,13 +19,17 @@
 //! callback and the plug-in's log, and turns its kind into a code. A panic becomes STSP_ESOFTWARE.
 
 pub mod abi;
-mod boundary;
+pub mod status;
 pub mod entry;
-mod handle;
-mod image;
-mod image_list;
-mod lsu;
+mod guard;
+mod pointers;
+mod callback;
 mod process;
+mod handle;
+mod engine_slot;
+mod open_images;
 mod server;
 mod session;
-pub mod status;
+mod lsu;
+mod image;
+mod image_list;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::abi::to_field;
 use super::abi::{STSP_PREFIX, STSP_SRV_CRED, STSP_SRV_DISK, STSP_SRV_IMAGE_META, STSP_SRV_REOPEN, stsp_server_prop_t};
-use super::process::Process;
+use super::engine_slot::EngineSlot;
 use super::session::Session;
 use crate::catalog::lsu::Lsu;
 use crate::config;
@@ -130,20 +130,20 @@ impl Server {
     }
 
     /// The store, set up by the first call.
-    pub fn store(&self, process: &Process) -> Result<Store> {
+    pub fn store(&self, engine: &EngineSlot) -> Result<Store> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = store.as_ref() {
             return Ok(store.clone());
         }
-        let made = process.with_engine(&self.config, |engine| {
+        let made = engine.with_engine(&self.config, |engine| {
             Store::new(engine, &self.config, &self.server, self.keys.clone())
         })?;
         Ok(store.insert(made).clone())
     }
 
     /// An LSU by name: configured, or any bucket that discovery takes.
-    pub fn lsu(&self, process: &Process, name: &str) -> Result<Lsu> {
-        let store = self.store(process)?;
+    pub fn lsu(&self, engine: &EngineSlot, name: &str) -> Result<Lsu> {
+        let store = self.store(engine)?;
         let mut lsus = self.lsus.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lsu) = lsus.get(name) {
             return Ok(lsu.clone());

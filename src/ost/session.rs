@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use super::abi::STSP_LOG_INFO;
-use super::boundary::LogCallback;
+use super::callback::LogCallback;
 
 /// Older messages are dropped beyond this many: the plug-in's own log has them.
 const QUEUE_MAX: usize = 1000;
