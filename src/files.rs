@@ -5,7 +5,7 @@
 //! a symbolic link, a FIFO or a device in its place is refused before it is opened, and nothing here can wait for another
 //! process to open its end. What is read is bounded. A new file comes into being under its own mode, whatever the umask;
 //! made by root in a folder of another user it belongs to that user, so that whoever comes first does not shut the others
-//! out. `docs/architecture.md` lists the files.
+//! out. `docs/developer/architecture.md` lists the files.
 //!
 //! How it fails: an `io::Error` whose text says what is wrong with the file; the caller adds the path.
 

@@ -15,7 +15,7 @@ pub const CALL: u64 = 256 << 10;
 /// What the clients read from again and again: as much as NetBackup's thirty shared buffers and too much for the second-level cache.
 pub const SOURCE: u64 = 8 * MIB;
 
-/// Compares what S3 clients cost on this machine. docs/performance.md explains the figures.
+/// Compares what S3 clients cost on this machine. docs/developer/performance.md explains the figures.
 #[derive(Parser)]
 #[command(
     name = "cargo bench -p vastost-bench --bench transfer --",

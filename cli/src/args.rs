@@ -34,7 +34,7 @@ pub struct Global {
     /// Which server of the configuration; may be left out when there is one
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME")]
     pub server: Option<String>,
-    /// Print JSON, see docs/cli-json.md
+    /// Print JSON, see docs/user/cli-json.md
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     /// Log to stderr what is done; twice for details
@@ -157,7 +157,7 @@ const STATS_HELP: &str = "Shows the files that the processes leave in the folder
 
 const VERIFY_HELP: &str = "Exit codes: 0 nothing wrong, 1 findings of severity error (with --strict also warnings), 2 could not run, was \
     interrupted, or had nothing to verify: an empty LSU, a selection that no image matches, a list of NetBackup's without \
-    images. A reader's rights are enough. Every kind of finding is explained in docs/verify.md.\n\n\
+    images. A reader's rights are enough. Every kind of finding is explained in docs/user/verify.md.\n\n\
     Examples:\n  vastost-s3 verify\n  vastost-s3 verify nightly --deep --since 2026-11-01 --limit-rate \"500 MiB\"\n  \
     bpimagelist -l -d 01/01/2026 > images && vastost-s3 verify --against images --html audit.html\n  \
     vastost-s3 --json verify --shard 1/4 > shard-1.json";

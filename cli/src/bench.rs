@@ -2,7 +2,7 @@
 //!
 //! Every combination of settings gets a plug-in of its own, as a new job would have it. Images go as soon as they are
 //! measured; whatever happens, what is left of them goes at the end, or, after a kill, with the next bench. Leaves out:
-//! several processes, since figures of one already tell what limits, see docs/bench.md.
+//! several processes, since figures of one already tell what limits, see docs/user/bench.md.
 
 mod advice;
 mod guard;
@@ -40,7 +40,7 @@ use streams::Watch;
 pub const HELP: &str = "Every combination of --wire, --part-size, --in-flight and --streams is measured, up and then down, in one process, with \
     calls of 256 KiB of noise. The images are of client vastost-bench and go when they are measured, also on failure and \
     on Ctrl-C; those of a bench that was killed go with the next one. Asks before it begins on a terminal; without one it \
-    needs --yes. docs/bench.md explains the figures and the advice.\n\n\
+    needs --yes. docs/user/bench.md explains the figures and the advice.\n\n\
     Examples:\n  vastost-s3 bench nightly\n  \
     vastost-s3 bench nightly --streams 1,8,32 --part-size \"16 MiB,128 MiB\" --in-flight 4,8 --wire md5\n  \
     vastost-s3 bench nightly --mode up --size \"4 GiB\" --time 30min --yes --json";

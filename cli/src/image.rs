@@ -1,4 +1,4 @@
-//! An image as the command line shows it: one JSON schema for `ls`, `info`, `put` and `get`, see docs/cli-json.md.
+//! An image as the command line shows it: one JSON schema for `ls`, `info`, `put` and `get`, see docs/user/cli-json.md.
 
 use std::error::Error;
 

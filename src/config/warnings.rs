@@ -9,7 +9,7 @@ use super::credentials::Source;
 use crate::files;
 
 /// Files of ours belong to somebody else, or others can write to them.
-const OWNERS: &str = "see \"Files on the host\" in docs/architecture.md for whom they should belong to";
+const OWNERS: &str = "see \"Files on the host\" in docs/developer/architecture.md for whom they should belong to";
 
 /// A sentence that names its file, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

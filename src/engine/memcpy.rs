@@ -24,6 +24,13 @@ pub fn copy(to: &mut [u8], from: &[u8]) {
     }
 }
 
+/// Copies as much of `from` as `to` has room for; gives how much that was.
+pub fn copy_some(to: &mut [u8], from: &[u8]) -> usize {
+    let len = to.len().min(from.len());
+    copy(to.split_at_mut(len).0, from.split_at(len).0);
+    len
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@
 //! | [`runtime`] | the Tokio runtime: the only file that builds, enters and stops it |
 //! | [`pool`] | part buffers under one byte budget |
 //! | [`memory`] | how much memory the host has left |
-//! | [`memcpy`] | copies between the caller's memory and ours |
+//! | [`memcpy`], [`piece`] | copies between the caller's memory and ours; pieces of memory by position, checked |
 //! | [`checksum`], [`crc_combine`] | CRC64NVME and MD5: running, combined, as text |
 //! | [`md5_lanes`] | MD5 of several parts side by side |
 //!
@@ -18,6 +18,7 @@ pub mod runtime;
 pub mod pool;
 pub mod memory;
 pub(crate) mod memcpy;
+pub(crate) mod piece;
 pub mod checksum;
 pub(crate) mod crc_combine;
 pub mod md5_lanes;

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use memmap2::MmapMut;
 
+use super::piece::piece;
 use crate::config::size_text;
 use crate::error::{Error, Kind, Result, ResultExt};
 
@@ -373,14 +374,18 @@ impl Buffer {
     }
 
     /// The first `len` bytes as a shared body; the buffer returns to the pool with the last clone.
-    pub fn freeze(self, len: usize) -> Bytes {
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the buffer has fewer bytes.
+    pub fn freeze(self, len: usize) -> Result<Bytes> {
         struct Frozen(Buffer, usize);
         impl AsRef<[u8]> for Frozen {
             fn as_ref(&self) -> &[u8] {
                 self.0.as_slice().get(..self.1).unwrap_or_default()
             }
         }
-        Bytes::from_owner(Frozen(self, len))
+        piece(self.as_slice(), 0..len as u64, "send a buffer")?;
+        Ok(Bytes::from_owner(Frozen(self, len)))
     }
 }
 

@@ -121,7 +121,7 @@ fn a_frozen_buffer_returns_with_its_last_clone_even_after_its_stream() {
     let stream = pool.promise(PART).unwrap();
     let mut buffer = stream.acquire(PART, soon()).unwrap();
     buffer.as_mut_slice()[..3].copy_from_slice(b"abc");
-    let body = buffer.freeze(3);
+    let body = buffer.freeze(3).unwrap();
     let clone = body.clone();
     drop(stream);
     drop(body);
@@ -179,4 +179,13 @@ fn buffers_that_nobody_uses_are_given_back_on_request() {
     pool.release_idle();
     assert_eq!(pool.mapped_bytes() as u64, PART);
     drop(kept);
+}
+
+#[test]
+fn a_buffer_gives_no_body_that_is_longer_than_itself() {
+    let pool = BufferPool::new(2 * PART);
+    let stream = pool.promise(PART).unwrap();
+    let buffer = stream.acquire(PART, soon()).unwrap();
+    let len = buffer.as_slice().len() + 1;
+    assert_eq!(buffer.freeze(len).unwrap_err().kind(), Kind::Internal);
 }

@@ -203,7 +203,8 @@ pub fn somebody_else(yard: &Yard, denied: &[(&str, Option<&str>)]) -> PathBuf {
 /// A report that its schema accepts, with the exit code of its run.
 pub fn report_of(run: Run) -> (i32, Report) {
     let json = run.json();
-    let schema: Value = serde_json::from_str(include_str!("../../docs/verify-report.schema.json")).expect("a schema");
+    let schema: Value =
+        serde_json::from_str(include_str!("../../docs/user/verify-report.schema.json")).expect("a schema");
     let schema = jsonschema::validator_for(&schema).expect("a schema");
     let wrong: Vec<_> = schema.iter_errors(&json).map(|error| error.to_string()).collect();
     assert!(wrong.is_empty(), "{wrong:?}");

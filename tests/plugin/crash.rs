@@ -1,7 +1,7 @@
 //! A client is killed with -9 at its N-th request, once before the request is passed on and once after it took effect,
 //! for every N of every operation. After each crash a fresh process must find every image that was reported complete
 //! byte for byte intact; the interrupted one absent, pending and resumable, or complete; `verify` naming all debris and
-//! nothing else; `gc` removing all of it; and a second `verify` clean. See docs/durability.md.
+//! nothing else; `gc` removing all of it; and a second `verify` clean. See docs/user/durability.md.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What the figures mean for `[transfer]`; docs/bench.md has the rules in words.
+//! What the figures mean for `[transfer]`; docs/user/bench.md has the rules in words.
 
 use std::cmp::Reverse;
 use std::error::Error;

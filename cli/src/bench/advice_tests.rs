@@ -1,4 +1,4 @@
-//! The rules of docs/bench.md, each on figures made up for it.
+//! The rules of docs/user/bench.md, each on figures made up for it.
 
 use std::path::Path;
 use std::time::Duration;

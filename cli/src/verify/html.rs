@@ -49,7 +49,7 @@ pub fn page(report: &Report) -> String {
         "findings" => findings(report),
         "data" => data(report),
         "footer" => escape(&format!(
-            "Made by {}. All times are UTC. docs/verify.md explains every class.",
+            "Made by {}. All times are UTC. docs/user/verify.md explains every class.",
             summary.tool
         )),
         _ => String::new(),

@@ -124,7 +124,7 @@ pub fn severity(severity: Severity) -> &'static str {
     }
 }
 
-/// A class in half a sentence; docs/verify.md has a section for each.
+/// A class in half a sentence; docs/user/verify.md has a section for each.
 pub fn meaning(class: Class) -> &'static str {
     match class {
         Class::DataMissing => "the image's data are not on the store",

@@ -1,4 +1,4 @@
-//! What an audit says: findings, and figures of what was looked at. The JSON form is `docs/verify-report.schema.json`.
+//! What an audit says: findings, and figures of what was looked at. The JSON form is `docs/user/verify-report.schema.json`.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub const FINDINGS_MAX: u64 = 200_000;
 /// Foreign keys of an LSU that are named; the rest are counted.
 pub const FOREIGN_NAMED: usize = 10;
 
-/// What can be wrong, by the names that text and JSON use; `docs/verify.md` has a section for each.
+/// What can be wrong, by the names that text and JSON use; `docs/user/verify.md` has a section for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
@@ -210,7 +210,7 @@ impl Class {
         }
     }
 
-    /// What to do about it, in one sentence; `docs/verify.md` tells more.
+    /// What to do about it, in one sentence; `docs/user/verify.md` tells more.
     pub fn advice(self) -> &'static str {
         match self {
             Self::DataMissing => {

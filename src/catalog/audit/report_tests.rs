@@ -64,7 +64,7 @@ fn full() -> Report {
 }
 
 fn validator() -> jsonschema::Validator {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify-report.schema.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/user/verify-report.schema.json");
     let schema: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     jsonschema::validator_for(&schema).unwrap()
 }
@@ -143,7 +143,7 @@ fn classes_have_one_name_in_text_and_json() {
 
 #[test]
 fn every_class_has_a_section_in_the_handbook() {
-    let handbook = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verify.md")).unwrap();
+    let handbook = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/user/verify.md")).unwrap();
     for class in Class::ALL {
         let (heading, severity) = (format!("\n### {}\n", class.name()), class.severity());
         let (_, section) = handbook

@@ -1,6 +1,6 @@
 //! The JSON records: the sidecar of a complete image, and the pending record of one that is not.
 //!
-//! Schema 1, described by `docs/sidecar.schema.json`. Fields that we do not know survive a rewrite.
+//! Schema 1, described by `docs/user/sidecar.schema.json`. Fields that we do not know survive a rewrite.
 //!
 //! A record speaks for its own place only. It carries absolute keys, which have a prefix and a place. The prefix is that of
 //! the LSU in which it was written; an LSU may be copied or moved by any S3 tool, so the prefix is ignored and the LSU's own

@@ -46,7 +46,7 @@ fn sidecar(sizes: &[u64], policy: &[u8]) -> Sidecar {
 
 #[test]
 fn sidecars_are_valid_by_the_published_schema() {
-    let schema: Value = serde_json::from_str(include_str!("../../../docs/sidecar.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(include_str!("../../../docs/user/sidecar.schema.json")).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     let mut value = serde_json::to_value(sidecar(&[5, 7], b"daily")).unwrap();
     let errors: Vec<_> = validator.iter_errors(&value).map(|e| e.to_string()).collect();

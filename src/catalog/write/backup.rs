@@ -20,7 +20,7 @@ use crate::metrics::image::Tally;
 use crate::objstore::s3::capabilities::WireMode;
 use crate::objstore::s3::resend::is_refusal;
 use crate::objstore::s3::types::SentPart;
-use crate::objstore::upload::object::{Upload, Uploaded};
+use crate::objstore::upload::object::{Filled, Upload, Uploaded};
 use crate::objstore::upload::spec::UploadSpec;
 
 /// One attempt at one image.
@@ -141,18 +141,20 @@ impl Backup {
 
     /// Takes all of `data` for `offset`, or fails; may return before anything is on the store.
     pub fn write(&mut self, data: &[u8], offset: u64) -> Result<usize> {
-        let mut done = 0;
-        while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty() || done == 0) {
-            let taken = self.upload.fill(rest, offset + done as u64)?;
-            done += taken;
-            if done == data.len() {
-                break;
+        let (mut rest, mut offset) = (data, offset);
+        // A write of nothing is passed on too: it brings the error of a part that failed meanwhile.
+        loop {
+            match self.upload.fill(rest, offset)? {
+                Filled::PartFull => self.send_part()?,
+                Filled::Taken(len) => {
+                    rest = rest.split_at(len).1;
+                    offset += len as u64;
+                }
             }
-            if taken == 0 {
-                self.send_part()?;
+            if rest.is_empty() {
+                return Ok(data.len());
             }
         }
-        Ok(done)
     }
 
     fn send_part(&mut self) -> Result<()> {

@@ -11,6 +11,7 @@ use crate::catalog::meta;
 use crate::config::part_plan::PartPlan;
 use crate::engine::checksum::Md5Sum;
 use crate::engine::memory;
+use crate::engine::piece::piece_mut;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::download::reader::Reader;
 use crate::objstore::download::spec::ReadSpec;
@@ -131,8 +132,8 @@ impl Backup {
             tail.offset + tail.size,
         );
         for offset in (tail.offset..end).step_by(TAIL_STEP_BYTES) {
-            let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
-            let piece = buffer.get_mut(..len).unwrap_or_default();
+            let len = (end - offset).min(buffer.len() as u64);
+            let piece = piece_mut(&mut buffer, 0..len, "read the last part")?;
             reader.read_part(piece, offset)?;
             self.write(piece, offset)?;
         }

@@ -13,6 +13,7 @@ use super::read_ahead::fetch_range;
 use crate::clean::words;
 use crate::engine::memcpy::copy;
 use crate::engine::memory;
+use crate::engine::piece::{piece, piece_mut};
 use crate::engine::pool::{Buffer, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Stall, Tally};
@@ -75,7 +76,7 @@ impl RandomReads {
         }
         for block in first..=last {
             let source = self.source(block, fetched.as_ref());
-            copy_overlap(source.ok_or_else(lost)?, block * BLOCK_BYTES, to, offset);
+            copy_overlap(source.ok_or_else(lost)?, block * BLOCK_BYTES, to, offset)?;
         }
         Ok(true)
     }
@@ -145,16 +146,15 @@ fn free_slot(blocks: &mut Vec<(u64, usize)>, block: u64) -> usize {
     unused.unwrap_or_else(|| blocks.remove(0).1)
 }
 
-/// Copies what `[start, start + BLOCK)` and the wanted range share.
-fn copy_overlap(block: &[u8], start: u64, to: &mut [u8], offset: u64) {
+/// Copies what `[start, start + BLOCK)` and the wanted range share, which is one byte at least.
+fn copy_overlap(block: &[u8], start: u64, to: &mut [u8], offset: u64) -> Result<()> {
     let from = start.max(offset);
     let end = (start + BLOCK_BYTES).min(offset + to.len() as u64);
-    let index = |position: u64, base: u64| usize::try_from(position - base).unwrap_or(usize::MAX);
-    let source = block.get(index(from, start)..index(end, start));
-    let target = to.get_mut(index(from, offset)..index(end, offset));
-    if let (Some(source), Some(target)) = (source, target) {
-        copy(target, source);
-    }
+    let what = format_args!("read offset {offset} from the block at {start}");
+    let source = piece(block, from.wrapping_sub(start)..end.saturating_sub(start), what)?;
+    let target = piece_mut(to, from - offset..end.saturating_sub(offset), what)?;
+    copy(target, source);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -170,9 +170,25 @@ mod tests {
             for block in offset / BLOCK_BYTES..=(offset + len as u64 - 1) / BLOCK_BYTES {
                 let start = block * BLOCK_BYTES;
                 let end = ((start + BLOCK_BYTES) as usize).min(image.len());
-                copy_overlap(&image[start as usize..end], start, &mut to, offset);
+                copy_overlap(&image[start as usize..end], start, &mut to, offset).unwrap();
             }
             prop_assert_eq!(&to[..], &image[offset as usize..offset as usize + len]);
+        }
+    }
+
+    #[test]
+    fn a_block_that_lacks_what_is_read_is_an_error() {
+        let (block, mut to) = (vec![7; BLOCK_BYTES as usize], [0; 512]);
+        copy_overlap(&block, BLOCK_BYTES, &mut to, BLOCK_BYTES + 100).unwrap();
+        assert_eq!(to, [7; 512]);
+        // Cut short; of another place, before and behind.
+        for (block, start) in [
+            (&block[..200], BLOCK_BYTES),
+            (&block[..], 0),
+            (&block[..], 3 * BLOCK_BYTES),
+        ] {
+            let error = copy_overlap(block, start, &mut to, BLOCK_BYTES + 100).unwrap_err();
+            assert_eq!(error.kind(), Kind::Internal);
         }
     }
 }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::engine::checksum::{Crc64, Crc64Hasher};
-use crate::engine::memcpy::copy;
+use crate::engine::memcpy::copy_some;
+use crate::engine::piece::piece_mut;
 use crate::engine::pool::{Buffer, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Stall, Tally};
-use crate::objstore::download::spec::ReadSpec;
+use crate::objstore::download::spec::{ReadSpec, rest_of_part};
 use crate::objstore::s3::get::{FirstEtag, Source, Target, read_range};
 use crate::objstore::s3::store::Store;
 use crate::objstore::s3::types::PartSpan;
@@ -81,14 +82,7 @@ impl ReadAhead {
                 ));
             };
             let part = self.part(promise, index)?;
-            let skip = usize::try_from(at - span.offset).unwrap_or(usize::MAX);
-            let end = usize::try_from(span.size).unwrap_or(usize::MAX);
-            let from = part.as_slice().get(skip..end).unwrap_or_default();
-            let len = rest.len().min(from.len());
-            if let (Some(rest), Some(from)) = (rest.get_mut(..len), from.get(..len)) {
-                copy(rest, from);
-            }
-            done += len;
+            done += copy_some(rest, rest_of_part(part.as_slice(), &span, at)?);
         }
         Ok(())
     }
@@ -202,15 +196,9 @@ pub async fn fetch_counted(
 
 /// Fetches one part and checks its CRC; a part that arrives damaged is fetched once more.
 async fn fetch_part(store: &Store, spec: &ReadSpec, span: PartSpan, mut buffer: Buffer) -> Result<Buffer> {
-    let len = usize::try_from(span.size).unwrap_or(usize::MAX);
     let mut seen = Crc64(0);
     for _ in 0..2 {
-        let Some(to) = buffer.as_mut_slice().get_mut(..len) else {
-            return Err(Error::new(
-                Kind::Internal,
-                "read a part into a buffer that is too small",
-            ));
-        };
+        let to = piece_mut(buffer.as_mut_slice(), 0..span.size, "read a part into a buffer")?;
         // The CRC proves the bytes, whatever ETag a copy of the object has got meanwhile.
         seen = fetch_range(store, spec, span.offset, to, None).await?;
         if seen == span.crc64 {

@@ -1,5 +1,7 @@
 //! Where a reader reads.
 
+use crate::engine::piece::piece;
+use crate::error::Result;
 use crate::objstore::s3::types::PartSpan;
 
 /// Where a reader reads.
@@ -18,5 +20,41 @@ impl ReadSpec {
     /// The index of the part that holds `offset`, which must be below the object's size.
     pub fn part_at(&self, offset: u64) -> usize {
         self.parts.partition_point(|part| part.offset + part.size <= offset)
+    }
+}
+
+/// Of the `part` in memory what lies at `offset` of the object and behind it, at least one byte.
+///
+/// # Errors
+/// [`crate::error::Kind::Internal`] when the part does not hold that byte, or is not whole.
+pub fn rest_of_part<'a>(part: &'a [u8], span: &PartSpan, offset: u64) -> Result<&'a [u8]> {
+    // One that lies before the part wraps around, and is far behind it.
+    let skip = offset.wrapping_sub(span.offset);
+    piece(
+        part,
+        skip..span.size,
+        format_args!("read offset {offset} from part {}", span.number),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::checksum::Crc64;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_part_without_the_byte_that_is_read_is_an_error() {
+        let span = PartSpan {
+            number: 2,
+            offset: 100,
+            size: 6,
+            crc64: Crc64(0),
+        };
+        assert_eq!(rest_of_part(b"abcdef", &span, 104).unwrap(), b"ef");
+        for (part, offset) in [(&b"abcdef"[..], 99), (b"abcdef", 106), (b"abcde", 100), (b"", 100)] {
+            let error = rest_of_part(part, &span, offset).unwrap_err();
+            assert_eq!(error.kind(), Kind::Internal, "{offset} of {}", part.len());
+        }
     }
 }

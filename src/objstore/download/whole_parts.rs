@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::read_ahead::{ReadAhead, fetch_counted};
-use crate::engine::memcpy::copy;
+use crate::engine::memcpy::copy_some;
 use crate::engine::pool::{Buffer, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Stall, Tally};
-use crate::objstore::download::spec::ReadSpec;
+use crate::objstore::download::spec::{ReadSpec, rest_of_part};
 use crate::objstore::s3::store::Store;
+use crate::objstore::s3::types::PartSpan;
 
 const PARTS_KEPT: usize = 4;
 
@@ -46,12 +47,13 @@ impl WholeParts {
         while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let at = offset + done as u64;
             let index = self.spec.part_at(at);
-            done += self.part(promise, ahead, index)?.copy(rest, at);
+            let (part, span) = self.part(promise, ahead, index)?;
+            done += copy_some(rest, rest_of_part(part.as_slice(), &span, at)?);
         }
         Ok(())
     }
 
-    fn part(&mut self, promise: &Promise, ahead: &mut ReadAhead, index: usize) -> Result<Part<'_>> {
+    fn part(&mut self, promise: &Promise, ahead: &mut ReadAhead, index: usize) -> Result<(&Buffer, PartSpan)> {
         let Some(span) = self.spec.parts.get(index).copied() else {
             return Err(Error::new(
                 Kind::Corrupt,
@@ -72,14 +74,10 @@ impl WholeParts {
             }
         };
         self.parts.push(part);
-        let bytes = self
-            .parts
-            .last()
-            .and_then(|(_, buffer)| buffer.as_slice().get(..usize::try_from(span.size).ok()?));
-        Ok(Part {
-            start: span.offset,
-            bytes: bytes.unwrap_or_default(),
-        })
+        match self.parts.last() {
+            Some((_, buffer)) => Ok((buffer, span)),
+            None => Err(Error::new(Kind::Internal, "a part that was fetched is gone")),
+        }
     }
 
     /// A free buffer, else that of the part that was not used for longest.
@@ -101,23 +99,5 @@ impl WholeParts {
             }
             self.parts.remove(0);
         }
-    }
-}
-
-struct Part<'a> {
-    start: u64,
-    bytes: &'a [u8],
-}
-
-impl Part<'_> {
-    /// Copies what lies at `offset` of the object; gives how much that was.
-    fn copy(&self, to: &mut [u8], offset: u64) -> usize {
-        let skip = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
-        let from = self.bytes.get(skip..).unwrap_or_default();
-        let len = to.len().min(from.len());
-        if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
-            copy(to, from);
-        }
-        len
     }
 }

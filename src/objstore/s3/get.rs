@@ -21,6 +21,7 @@ use crate::clean::words;
 use crate::config::{QUERY_ATTEMPTS_MAX, Retry};
 use crate::engine::checksum::{Md5Sum, bare_etag};
 use crate::engine::memory;
+use crate::engine::piece::{piece, piece_mut};
 use crate::error::{Error, Kind, Result};
 use crate::objstore::transport::answer::{ContentRange, Ranged, judge_range};
 use crate::objstore::transport::body::{Landed, Landing};
@@ -42,15 +43,13 @@ pub enum Target<'a> {
 
 impl Target<'_> {
     /// Where the piece from byte `done` of the range on goes.
-    fn room(&mut self, done: u64) -> &mut [u8] {
-        let rest = match self {
-            Self::Keep(memory) => memory
-                .get_mut(usize::try_from(done).unwrap_or(usize::MAX)..)
-                .unwrap_or_default(),
-            Self::Pass(memory) => memory,
+    fn room(&mut self, done: u64) -> Result<&mut [u8]> {
+        let (memory, from) = match self {
+            Self::Keep(memory) => (&mut **memory, done),
+            Self::Pass(memory) => (&mut **memory, 0),
         };
-        let piece = rest.len().min(PIECE);
-        rest.get_mut(..piece).unwrap_or_default()
+        let end = (memory.len() as u64).min(from.saturating_add(PIECE as u64));
+        piece_mut(memory, from..end, "read a range into memory")
     }
 }
 
@@ -491,7 +490,7 @@ async fn drain(
     let mut window = Window { start: began, bytes: 0 };
     let (mut look, mut stalls) = (began + LEAST, began + retry.stall_timeout);
     while *done < len {
-        let room = target.room(*done);
+        let room = target.room(*done)?;
         let got = match tokio::time::timeout_at(look.min(stalls).into(), body.read(room)).await {
             Err(_) if look < stalls => {
                 look = Instant::now() + TICK;
@@ -504,11 +503,10 @@ async fn drain(
                 return Err(Error::new(Kind::Timeout, format!("no byte came for {:?}", retry.stall_timeout)).into());
             }
             Ok(Err(error)) => return Err(Error::with_source(Kind::Network, "body broke off", error).into()),
-            Ok(Ok(0)) => return Err(Error::new(Kind::Internal, "read a range into memory that is too small").into()),
             Ok(Ok(got)) => got,
         };
         stalls = Instant::now() + retry.stall_timeout;
-        seen(room.get(..got).unwrap_or_default());
+        seen(piece(room, 0..got as u64, "take in a body")?);
         *done += got as u64;
         window.check(retry, got as u64)?;
     }
@@ -541,5 +539,23 @@ impl Window {
             bytes: 0,
         };
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_without_room_for_what_comes_is_an_error() {
+        let mut memory = vec![0; PIECE + 10];
+        assert_eq!(Target::Keep(&mut memory).room(0).unwrap().len(), PIECE);
+        assert_eq!(Target::Keep(&mut memory).room(PIECE as u64).unwrap().len(), 10);
+        assert_eq!(Target::Pass(&mut memory).room(u64::MAX).unwrap().len(), PIECE);
+        for done in [PIECE as u64 + 10, u64::MAX] {
+            let error = Target::Keep(&mut memory).room(done).unwrap_err();
+            assert_eq!(error.kind(), Kind::Internal);
+        }
+        assert_eq!(Target::Pass(&mut []).room(0).unwrap_err().kind(), Kind::Internal);
     }
 }

@@ -17,6 +17,7 @@ use crate::config::{PARTS_MAX, WireChoice, size_text};
 use crate::engine::checksum::{Crc64, Crc64Hasher};
 use crate::engine::md5_lanes::{self, Patience};
 use crate::engine::memcpy::copy;
+use crate::engine::piece::{piece, piece_mut};
 use crate::engine::pool::{Buffer, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Direction, Stall, Tally};
@@ -30,6 +31,15 @@ use crate::objstore::s3::types::{ObjectInfo, SentPart};
 pub struct Uploaded {
     pub object: ObjectInfo,
     pub parts: Vec<SentPart>,
+}
+
+/// What [`Upload::fill`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// So many bytes were taken.
+    Taken(usize),
+    /// None was: the open part is full, and has to be sent first.
+    PartFull,
 }
 
 /// An object being written by one caller at a time.
@@ -122,8 +132,8 @@ impl Upload {
         &self.spec
     }
 
-    /// Takes bytes for `offset`, at most to the end of the open part; 0 means: send the part first.
-    pub fn fill(&mut self, data: &[u8], offset: u64) -> Result<usize> {
+    /// Takes bytes for `offset`, at most to the end of the open part.
+    pub fn fill(&mut self, data: &[u8], offset: u64) -> Result<Filled> {
         self.progress.check()?;
         let (start, end) = (self.open_offset, self.size());
         if !(start..=end).contains(&offset) {
@@ -140,15 +150,14 @@ impl Upload {
             return Err(Error::new(Kind::NoSpace, what));
         }
         if data.is_empty() {
-            return Ok(0);
+            return Ok(Filled::Taken(0));
         }
         if self.open.is_none() {
             // Part of the call's bytes may have been taken: a write that goes wrong here leaves a hole.
             self.open = Some(self.new_part().inspect_err(|error| self.fail(error))?);
         }
         let part = self.open.as_mut().expect("a part was opened above");
-        let at = usize::try_from(offset - start).unwrap_or(usize::MAX).min(part.capacity);
-        Ok(part.copy(at, data))
+        part.copy(offset - start, data)
     }
 
     fn new_part(&self) -> Result<OpenPart> {
@@ -241,7 +250,7 @@ impl Upload {
             .clone()
             .ok_or_else(|| Error::new(Kind::Internal, "send a part before the upload has begun"))?;
         let number = self.open_number;
-        let (body, crc64) = part.seal();
+        let (body, crc64) = part.seal().inspect_err(|error| self.fail(error))?;
         self.open_offset += body.len() as u64;
         self.open_number += 1;
         let since = Instant::now();
@@ -335,7 +344,10 @@ impl Upload {
 
     fn put_whole(&mut self) -> Result<Uploaded> {
         self.progress.check()?;
-        let (body, crc64) = self.open.take().map_or((Bytes::new(), Crc64(0)), OpenPart::seal);
+        let (body, crc64) = match self.open.take() {
+            Some(part) => part.seal()?,
+            None => (Bytes::new(), Crc64(0)),
+        };
         let size = body.len() as u64;
         let since = Instant::now();
         self.whole = Some(SentPart {
@@ -434,30 +446,33 @@ impl Upload {
 }
 
 impl OpenPart {
-    fn copy(&mut self, at: usize, data: &[u8]) -> usize {
-        let len = data.len().min(self.capacity.saturating_sub(at));
-        let end = at + len;
-        let (Some(to), Some(from)) = (self.buffer.as_mut_slice().get_mut(at..end), data.get(..len)) else {
-            return 0;
-        };
-        if at == self.filled {
+    fn copy(&mut self, at: u64, data: &[u8]) -> Result<Filled> {
+        let capacity = self.capacity as u64;
+        if at == capacity {
+            return Ok(Filled::PartFull);
+        }
+        let end = capacity.min(at.saturating_add(data.len() as u64));
+        let to = piece_mut(self.buffer.as_mut_slice(), at..end, "fill a part")?;
+        let from = piece(data, 0..to.len() as u64, "fill a part")?;
+        if at == self.filled as u64 {
             self.hasher.copy(to, from);
         } else {
             copy(to, from);
             self.rewritten = true;
         }
-        self.filled = self.filled.max(end);
-        len
+        let len = from.len();
+        self.filled = self.filled.max(at as usize + len);
+        Ok(Filled::Taken(len))
     }
 
-    fn seal(self) -> (Bytes, Crc64) {
-        let body = self.buffer.freeze(self.filled);
+    fn seal(self) -> Result<(Bytes, Crc64)> {
+        let body = self.buffer.freeze(self.filled)?;
         let crc64 = if self.rewritten {
             Crc64::of(&body)
         } else {
             self.hasher.value()
         };
-        (body, crc64)
+        Ok((body, crc64))
     }
 }
 

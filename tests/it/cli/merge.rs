@@ -89,7 +89,7 @@ fn a_missing_shard_is_no_good_result() {
 fn the_joined_report_is_what_its_schema_describes() {
     let run = Shards::new(&Class::ALL).merge(2, &["--json"]).expect(1);
     let json = run.json();
-    let path = vastost_testkit::repository("docs/verify-report.schema.json");
+    let path = vastost_testkit::repository("docs/user/verify-report.schema.json");
     let schema = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let errors: Vec<_> = jsonschema::validator_for(&schema)
         .unwrap()
