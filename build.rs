@@ -12,7 +12,9 @@ fn main() {
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     // rustc exports the C functions of every crate below us. Its linker on x86_64, lld, takes a second version script, and so does
     // zig's, which refuses --exclude-libs. GNU ld takes one script alone.
-    let zig = std::env::var("RUSTC_LINKER").is_ok_and(|linker| linker.contains("zig"));
+    let linker = std::env::var("RUSTC_LINKER").unwrap_or_default();
+    let program = std::path::Path::new(&linker).file_name().unwrap_or_default();
+    let zig = program.to_string_lossy().starts_with("zig");
     if zig || target("ARCH") == "x86_64" {
         let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
         println!("cargo::rustc-cdylib-link-arg=-Wl,--version-script={folder}/packaging/exports.map");

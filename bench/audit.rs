@@ -11,6 +11,7 @@
     clippy::print_stdout
 )]
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ use vastost_testkit::test_store::{CALL, DATE, Site, Wish, backup, image, pattern
 const PUTS_AT_ONCE: usize = 32;
 
 fn main() {
+    // Before the bucket is filled.
+    let program = vastost_bench::built("VASTOST_S3", "vastost-s3").unwrap_or_else(|why| panic!("{why}"));
     let images = std::env::args()
         .skip(1)
         .find_map(|arg| arg.parse().ok())
@@ -50,7 +53,7 @@ fn main() {
         &["verify", "main", "--deep"],
         &["usage", "main"],
     ] {
-        measure(&site, images, args);
+        measure(&program, &site, images, args);
     }
 }
 
@@ -98,9 +101,8 @@ fn rename(text: &str, date: u64) -> String {
     text.replace(&DATE.to_string(), &date.to_string())
 }
 
-fn measure(site: &Site, images: u64, args: &[&str]) {
+fn measure(program: &Path, site: &Site, images: u64, args: &[&str]) {
     let began = Instant::now();
-    let program = vastost_bench::built("VASTOST_S3", "vastost-s3").unwrap_or_else(|why| panic!("{why}"));
     let mut command = Command::new(program);
     command
         .arg("--config")

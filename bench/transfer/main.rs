@@ -70,6 +70,8 @@ use clap::Parser;
 use args::{Args, Role};
 
 fn main() {
+    // Cargo runs it in bench/; what arguments and variables name is below the top.
+    std::env::set_current_dir(vastost_testkit::repository("")).expect("the repository");
     let args = Args::parse();
     match args.role {
         Some(Role::Serve { certificate }) => server::serve(&certificate),

@@ -442,7 +442,7 @@ impl File<'_> {
         let d = Integrity::default();
         Ok(Integrity {
             wire: raw.wire.as_ref().map_or(Ok(d.wire), |given| self.wire(given))?,
-            second_look: self.time("integrity.second_look", &raw.second_look, d.second_look, 1, 600_000)?,
+            second_look: self.time("integrity.second_look", &raw.second_look, d.second_look, 100, 60_000)?,
         })
     }
 

@@ -220,13 +220,14 @@ impl Drop for Site {
         }
         let (client, bucket) = (sdk_client(&self.url, &self.keys), self.bucket.clone());
         let remove = async move {
-            for bucket in [bucket.clone(), format!("{bucket}-far")] {
+            let removals = [bucket.clone(), format!("{bucket}-far")].map(|bucket| {
                 let delete = client.delete_bucket().bucket(bucket).customize();
                 let delete = delete.mutate_request(|request| {
                     request.headers_mut().insert("x-minio-force-delete", "true");
                 });
-                drop(tokio::time::timeout(Duration::from_secs(20), delete.send()).await);
-            }
+                tokio::time::timeout(Duration::from_secs(10), delete.send())
+            });
+            futures::future::join_all(removals).await;
         };
         // A thread of its own: some tests let go of their site inside a runtime.
         let removed = std::thread::spawn(move || current_thread_runtime().block_on(remove));

@@ -81,7 +81,10 @@ fn is_refused(arguments: &[&str], why: &str) {
 fn install_says_what_to_do_when_there_is_nothing_to_install() {
     let so = plugin();
     let so = so.to_str().unwrap();
-    is_refused(&["install", "/nonexistent/libvastost.so"], "build the plug-in first");
+    is_refused(
+        &["install", "/nonexistent/libvastost.so"],
+        "run cargo build --release first",
+    );
     is_refused(&["install", so, "/nonexistent/vastost-s3"], "cargo build --release");
 }
 

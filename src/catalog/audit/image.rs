@@ -169,7 +169,7 @@ async fn has_any_pending(scope: &Scope, group: &Group) -> Result<bool> {
 
 /// False when the delete was under way: a mark that is only just there is looked at again after a while.
 async fn is_left(scope: &Scope, id: &ImageId, modified: u64) -> Result<bool> {
-    if scope.now().saturating_sub(modified) > orphans::JUST_NOW_SECONDS {
+    if !scope.is_just_now(modified) {
         return Ok(true);
     }
     scope.wait_for_second_look().await;

@@ -62,6 +62,10 @@ pub struct Options {
     pub limit_rate: Option<u64>,
 }
 
+/// What was put so lately may belong to something that is under way: a sidecar that will name it, a delete.
+const JUST_NOW_SECONDS: u64 = 10;
+/// However slow the store is, unless the configuration wants more.
+const SECOND_LOOK_MAX: Duration = Duration::from_secs(30);
 /// A second look comes after as long as so many readings of a sidecar take, if that is longer than it would be anyway.
 const SECOND_LOOK_READS: u64 = 20;
 
@@ -141,7 +145,12 @@ impl Scope {
                 .load(Ordering::Relaxed)
                 .saturating_mul(SECOND_LOOK_READS),
         );
-        tokio::time::sleep(paced.clamp(shortest, shortest * 10)).await;
+        tokio::time::sleep(paced.clamp(shortest, shortest.max(SECOND_LOOK_MAX))).await;
+    }
+
+    /// True when what was changed at `modified`, by the server's clock, may belong to something that is under way.
+    fn is_just_now(&self, modified: u64) -> bool {
+        self.now().saturating_sub(modified) <= JUST_NOW_SECONDS.max(self.lsu.second_look().as_secs())
     }
 
     /// Now by the server's clock.

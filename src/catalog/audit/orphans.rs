@@ -26,9 +26,6 @@ use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::multipart::ListedUpload;
 use crate::objstore::s3::types::ListedObject;
 
-/// What was put so lately may belong to something that is under way: a sidecar that will name it, a delete.
-pub const JUST_NOW_SECONDS: u64 = 10;
-
 /// What one leftover, or one pending image, tells.
 #[derive(Debug, Default)]
 pub struct Judged {
@@ -332,7 +329,7 @@ pub(super) async fn judge_data(
     object: &ListedObject,
 ) -> Result<Option<Found>> {
     let found = judge_data_once(scope, id, attempt, object).await?;
-    if found.is_none() || scope.now().saturating_sub(object.modified) > JUST_NOW_SECONDS {
+    if found.is_none() || !scope.is_just_now(object.modified) {
         return Ok(found);
     }
     scope.wait_for_second_look().await;
@@ -381,7 +378,7 @@ async fn judge_data_once(
 /// next. One that is only just there is looked at again after a while.
 async fn judge_meta(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &ListedObject) -> Result<Judged> {
     let judged = judge_meta_once(scope, id, attempt, object).await?;
-    if judged.found.is_empty() || scope.now().saturating_sub(object.modified) > JUST_NOW_SECONDS {
+    if judged.found.is_empty() || !scope.is_just_now(object.modified) {
         return Ok(judged);
     }
     scope.wait_for_second_look().await;
@@ -450,7 +447,7 @@ pub(super) async fn probes(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> 
 
 /// A probe takes some seconds: what is only just there is looked at again after a while.
 async fn is_left_behind<T>(scope: &Scope, since: u64, again: impl Future<Output = Result<Option<T>>>) -> Result<bool> {
-    if scope.now().saturating_sub(since) > JUST_NOW_SECONDS {
+    if !scope.is_just_now(since) {
         return Ok(true);
     }
     scope.wait_for_second_look().await;

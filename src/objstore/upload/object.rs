@@ -157,7 +157,8 @@ impl Upload {
             self.open = Some(self.new_part().inspect_err(|error| self.fail(error))?);
         }
         let part = self.open.as_mut().expect("a part was opened above");
-        part.copy(offset - start, data)
+        let copied = part.copy(offset - start, data);
+        copied.inspect_err(|error| self.fail(error))
     }
 
     fn new_part(&self) -> Result<OpenPart> {
@@ -345,7 +346,7 @@ impl Upload {
     fn put_whole(&mut self) -> Result<Uploaded> {
         self.progress.check()?;
         let (body, crc64) = match self.open.take() {
-            Some(part) => part.seal()?,
+            Some(part) => part.seal().inspect_err(|error| self.fail(error))?,
             None => (Bytes::new(), Crc64(0)),
         };
         let size = body.len() as u64;
