@@ -53,9 +53,14 @@ impl LogFile {
             return;
         };
         // Taken: another process is at it.
-        if lock.try_lock().is_ok() && self.is_due(now) && files::is_ours(&self.path) && self.rename(now).is_ok() {
+        if lock.try_lock().is_err() {
+            return;
+        }
+        if self.is_due(now) && files::is_ours(&self.path) && self.rename(now).is_ok() {
             self.prune();
         }
+        // Unlocked and not just closed: a process that was forked meanwhile has the file open as well.
+        let _ = lock.unlock();
     }
 
     fn is_due(&self, now: SystemTime) -> bool {
