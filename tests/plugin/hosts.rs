@@ -142,7 +142,9 @@ fn valgrind_finds_no_error_and_no_leak() {
             "--errors-for-leak-kinds=definite",
             "--fair-sched=yes",
         ]);
+        let known = repository("tests/plugin/valgrind.supp");
         valgrind
+            .arg(format!("--suppressions={}", known.display()))
             .arg(host())
             .arg(plugin())
             .arg(&site.config)
