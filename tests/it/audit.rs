@@ -84,7 +84,7 @@ impl Yard {
     pub fn beside_writers(wish: &Wish) -> Self {
         let site = Site::new(&wish.small_parts());
         if wish.lock {
-            crate::sdk::create_locked_bucket(&site);
+            crate::sdk::Sdk::new(&site).create_locked_bucket();
         }
         let (server, foreign) = (site.open(), Foreign::new(&site));
         Self { site, server, foreign }

@@ -27,18 +27,6 @@ pub struct Refusal {
     pub headers: Vec<(String, String)>,
 }
 
-/// From now on the site's bucket keeps versions.
-pub fn keep_versions(site: &Site) {
-    let (sdk, status) = (Sdk::new(site), BucketVersioningStatus::Enabled);
-    let configuration = VersioningConfiguration::builder().status(status).build();
-    let set = sdk
-        .client
-        .put_bucket_versioning()
-        .bucket(&sdk.bucket)
-        .versioning_configuration(configuration);
-    sdk.run(set.send()).expect("a bucket that keeps versions");
-}
-
 impl Sdk {
     pub fn new(site: &Site) -> Self {
         Self::with_keys(site, &site.keys)
@@ -56,13 +44,35 @@ impl Sdk {
     pub fn with_lock(site: &Site) -> Self {
         let mut sdk = Self::new(site);
         sdk.bucket = format!("{}-lock", site.bucket);
-        let made = sdk
+        sdk.create_locked_bucket();
+        sdk
+    }
+
+    /// The client of a bucket that keeps versions from now on.
+    pub fn with_versions(site: &Site) -> Self {
+        let sdk = Self::new(site);
+        sdk.set_versioning(BucketVersioningStatus::Enabled);
+        sdk
+    }
+
+    /// Creates the client's bucket, with Object Lock.
+    pub fn create_locked_bucket(&self) {
+        let made = self
             .client
             .create_bucket()
-            .bucket(&sdk.bucket)
+            .bucket(&self.bucket)
             .object_lock_enabled_for_bucket(true);
-        sdk.run(made.send()).expect("a bucket with Object Lock");
-        sdk
+        self.run(made.send()).expect("a bucket with Object Lock");
+    }
+
+    pub fn set_versioning(&self, status: BucketVersioningStatus) {
+        let configuration = VersioningConfiguration::builder().status(status).build();
+        let set = self
+            .client
+            .put_bucket_versioning()
+            .bucket(&self.bucket)
+            .versioning_configuration(configuration);
+        self.run(set.send()).expect("versioning");
     }
 
     pub fn run<F: Future>(&self, request: F) -> F::Output {
@@ -115,17 +125,6 @@ impl Sdk {
             answer.version_id().unwrap_or_default().to_owned(),
         ))
     }
-}
-
-/// The site's own bucket, with Object Lock.
-pub fn create_locked_bucket(site: &Site) {
-    let sdk = Sdk::new(site);
-    let made = sdk
-        .client
-        .create_bucket()
-        .bucket(&sdk.bucket)
-        .object_lock_enabled_for_bucket(true);
-    sdk.run(made.send()).expect("a bucket with Object Lock");
 }
 
 /// The answer, or why there was none. A request that never came through fails the test.

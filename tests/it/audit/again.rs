@@ -9,8 +9,9 @@ use vastost_testkit::embedded::{Fault, Trouble};
 
 use super::Yard;
 use super::places::pending;
-use super::removal::{assert_whole, beside, target, versioned, versions};
+use super::removal::{assert_whole, beside, target, versions};
 use crate::conformance::on_every_server;
+use crate::sdk::Sdk;
 use vastost_testkit::proxy::{Action, Answer, Reply};
 use vastost_testkit::test_store::{CALL, PART, Wish, image, pattern, write_all};
 
@@ -160,7 +161,7 @@ fn one_answer_damns_no_image(wish: &Wish) {
 /// Somebody overwrote the data and deleted the record: no new record makes that a good image.
 fn repair_makes_nothing_of_an_overwritten_image(wish: &Wish) {
     let yard = Yard::new(wish);
-    let sdk = versioned(&yard);
+    let sdk = Sdk::with_versions(&yard.site);
     for (number, covered) in [(1, false), (2, true)] {
         let kept = yard.keep(&image("v", number), pattern(900, number), b"inline");
         sdk.put(&kept.data_key, b"not what was written");
@@ -189,7 +190,7 @@ fn repair_makes_nothing_of_an_overwritten_image(wish: &Wish) {
 /// What was written since the older one would be lost without a word.
 fn a_newer_sidecar_that_cannot_be_had_is_not_passed_over(wish: &Wish) {
     let yard = Yard::new(wish);
-    let sdk = versioned(&yard);
+    let sdk = Sdk::with_versions(&yard.site);
     let kept = yard.keep(&image("v", 1), pattern(900, 1), b"old");
     let mut newer = kept.record.clone();
     newer["meta"]["inline"] = "bmV3".into();
@@ -256,7 +257,7 @@ fn a_close_that_cannot_be_proven_holds_no_lease(wish: &Wish) {
 /// Its writer died before it removed its record, and then somebody deleted the sidecar past us.
 fn a_left_record_beside_a_hidden_sidecar_can_go(wish: &Wish) {
     let yard = Yard::new(wish);
-    let sdk = versioned(&yard);
+    let sdk = Sdk::with_versions(&yard.site);
     let (kept, _) = pending(&yard, 1, |record| {
         record["closing"] = serde_json::Value::Null;
         record["sent"] = serde_json::json!([]);
@@ -273,7 +274,7 @@ fn a_left_record_beside_a_hidden_sidecar_can_go(wish: &Wish) {
 /// Somebody deleted the image past us, and a new one of its name was begun: to give up the new one is not to give up the old.
 fn a_pending_image_takes_no_hidden_one_with_it(wish: &Wish) {
     let yard = Yard::new(wish);
-    let sdk = versioned(&yard);
+    let sdk = Sdk::with_versions(&yard.site);
     let kept = yard.keep(&image("v", 1), pattern(900, 1), b"inline");
     sdk.delete(&kept.sidecar_key, None).unwrap();
     let writer = yard.server.create("main", &kept.def).unwrap();
@@ -292,7 +293,7 @@ fn a_pending_image_takes_no_hidden_one_with_it(wish: &Wish) {
 /// As moto does: the answer has a root of another name.
 fn a_delete_asks_for_versions_where_nothing_tells_of_them(wish: &Wish) {
     let yard = Yard::new(wish);
-    let sdk = versioned(&yard);
+    let sdk = Sdk::with_versions(&yard.site);
     let kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
     sdk.put(&kept.sidecar_key, kept.record.to_string().as_bytes());
     let proxy = beside(&yard);

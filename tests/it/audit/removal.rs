@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{
-    BucketVersioningStatus, DefaultRetention, ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRetention,
-    ObjectLockRetentionMode, ObjectLockRule, VersioningConfiguration,
+    DefaultRetention, ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRetention, ObjectLockRetentionMode,
+    ObjectLockRule,
 };
 use serde_json::json;
 use vastost::catalog::audit::report::Level;
@@ -34,20 +34,6 @@ on_every_server!(
     a_delete_leaves_no_earlier_image_of_its_name,
     undelete_says_what_is_back,
 );
-
-pub fn versioned(yard: &Yard) -> Sdk {
-    let sdk = Sdk::new(&yard.site);
-    let on = VersioningConfiguration::builder()
-        .status(BucketVersioningStatus::Enabled)
-        .build();
-    let set = sdk
-        .client
-        .put_bucket_versioning()
-        .bucket(&sdk.bucket)
-        .versioning_configuration(on);
-    sdk.run(set.send()).expect("versioning");
-    sdk
-}
 
 /// Every version and marker below a prefix, as `key id`.
 pub fn versions(sdk: &Sdk, prefix: &str) -> Vec<String> {
@@ -151,7 +137,7 @@ fn the_mark_of_a_delete_that_is_refused_is_taken_back_after_a_crash(wish: &Wish)
 
 fn a_delete_leaves_no_version_behind_whatever_was_put_over_it(wish: &Wish) {
     let yard = Yard::new(wish);
-    let sdk = versioned(&yard);
+    let sdk = Sdk::with_versions(&yard.site);
     let plain = yard.keep(&image("v", 1), pattern(900, 1), &pattern(100_000, 2));
     let over = yard.keep(&image("v", 2), pattern(900, 2), b"");
     sdk.put(&over.data_key, b"junk over it");
@@ -176,7 +162,7 @@ fn a_delete_leaves_no_version_behind_whatever_was_put_over_it(wish: &Wish) {
 
 fn what_was_deleted_or_overwritten_past_us_comes_back(wish: &Wish) {
     let yard = Yard::new(wish);
-    let sdk = versioned(&yard);
+    let sdk = Sdk::with_versions(&yard.site);
     let images: Vec<_> = (1..=5)
         .map(|number| yard.keep(&image("v", number), pattern(2 * PART + 7, number), &pattern(100_000, 2)))
         .collect();
@@ -202,7 +188,7 @@ fn what_was_deleted_or_overwritten_past_us_comes_back(wish: &Wish) {
 /// A tool that was stopped on its way through the keys: what is left visible is no debris.
 fn what_markers_hide_is_not_removed(wish: &Wish) {
     let yard = Yard::new(wish);
-    let sdk = versioned(&yard);
+    let sdk = Sdk::with_versions(&yard.site);
     let images: Vec<_> = (1..=2)
         .map(|number| yard.keep(&image("v", number), pattern(900, number), &pattern(100_000, 2)))
         .collect();
@@ -340,7 +326,7 @@ fn a_delete_that_was_only_marked_is_taken_back(wish: &Wish) {
 
 fn a_finished_delete_is_final(wish: &Wish) {
     let yard = Yard::new(wish);
-    versioned(&yard);
+    Sdk::with_versions(&yard.site);
     let kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
     yard.run(&["rm", "--yes", &target(&kept)]).expect(0);
     let told = yard.run(&["undelete", &target(&kept)]);
@@ -354,7 +340,7 @@ fn a_finished_delete_is_final(wish: &Wish) {
 #[test]
 fn without_the_right_to_delete_versions_nothing_changes() {
     let yard = Yard::new(&Wish::default());
-    versioned(&yard);
+    Sdk::with_versions(&yard.site);
     let kept = yard.keep(&image("v", 1), pattern(900, 1), b"");
     let config = somebody_else(&yard, &[("DeleteObjectVersion", None)]);
     let told = crate::cli::to_run(
@@ -402,7 +388,7 @@ fn deletes_free_a_bucket_whose_quota_is_full() {
 #[test]
 fn what_a_close_keeps_is_not_gone_below_a_marker() {
     let yard = Yard::new(&Wish::default());
-    let sdk = versioned(&yard);
+    let sdk = Sdk::with_versions(&yard.site);
     let (def, data) = (image("v", 1), pattern(900, 1));
     let written = yard.server.create("main", &def).unwrap();
     vastost_testkit::test_store::write_all(&written, &data, 0, vastost_testkit::test_store::CALL);
@@ -455,7 +441,7 @@ fn a_delete_that_is_refused_by_any_name_leaves_the_image_complete() {
 /// What was written first is better than what could be rebuilt.
 fn a_sidecar_that_has_older_versions_is_not_rebuilt(wish: &Wish) {
     let yard = Yard::new(wish);
-    let sdk = versioned(&yard);
+    let sdk = Sdk::with_versions(&yard.site);
     let images: Vec<_> = (1..=2)
         .map(|number| yard.keep(&image("v", number), pattern(900, number), b"inline"))
         .collect();
@@ -526,7 +512,7 @@ fn first_version(body: String) -> String {
 /// Whatever one answer says of versions: what was deleted stays gone.
 fn a_delete_looks_again_at_what_it_has_removed(wish: &Wish) {
     let yard = Yard::new(wish);
-    let sdk = versioned(&yard);
+    let sdk = Sdk::with_versions(&yard.site);
     let proxy = beside(&yard);
     let scripts: [fn(&Request) -> bool; 2] = [
         |request| request.is("ListObjectVersions", "catalog"),
@@ -583,7 +569,7 @@ fn a_delete_without_effect_is_no_delete(wish: &Wish) {
 /// Somebody deleted an image past us, and another one of the same name and date was written.
 fn a_delete_leaves_no_earlier_image_of_its_name(wish: &Wish) {
     let yard = Yard::new(wish);
-    let sdk = versioned(&yard);
+    let sdk = Sdk::with_versions(&yard.site);
     let def = image("v", 1);
     let first = yard.keep(&def, pattern(900, 1), &pattern(100_000, 1));
     for key in [
@@ -603,7 +589,7 @@ fn a_delete_leaves_no_earlier_image_of_its_name(wish: &Wish) {
 /// Junk of the right size is not the image, and a copy that had no effect brings nothing back.
 fn undelete_says_what_is_back(wish: &Wish) {
     let yard = Yard::new(wish);
-    let sdk = versioned(&yard);
+    let sdk = Sdk::with_versions(&yard.site);
     let kept = yard.keep(&image("v", 1), pattern(900, 1), b"meta");
     let own = versions(&sdk, &kept.data_key).remove(0);
     sdk.put(&kept.data_key, b"junk");

@@ -2,13 +2,13 @@
 
 use super::{run, run_with, site};
 use crate::foreign::Foreign;
-use crate::sdk::keep_versions;
+use crate::sdk::Sdk;
 use vastost_testkit::test_store::Site;
 
 /// Deletes all of the images past the plug-in, in a bucket that keeps versions.
 fn deleted(names: &[&str]) -> Site {
     let site = site();
-    keep_versions(&site);
+    Sdk::with_versions(&site);
     for &name in names {
         run_with(&site, &["put", "-", name], name.as_bytes()).expect(0);
     }

@@ -1,6 +1,6 @@
 //! Buckets that keep versions, as the SDK sees them.
 
-use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use aws_sdk_s3::types::BucketVersioningStatus;
 
 use super::on_every_server;
 use crate::sdk::{Sdk, refused};
@@ -14,22 +14,6 @@ on_every_server!(
     a_suspended_bucket_has_one_null_version_beside_the_old_ones,
     a_bucket_without_versions_has_null_versions,
 );
-
-fn versioned(site: &Site) -> Sdk {
-    let sdk = Sdk::new(site);
-    set(&sdk, BucketVersioningStatus::Enabled);
-    sdk
-}
-
-fn set(sdk: &Sdk, status: BucketVersioningStatus) {
-    let configuration = VersioningConfiguration::builder().status(status).build();
-    let set = sdk
-        .client
-        .put_bucket_versioning()
-        .bucket(&sdk.bucket)
-        .versioning_configuration(configuration);
-    sdk.run(set.send()).unwrap();
-}
 
 /// Key, version id, whether it is a marker, whether it is the latest; as the list has them, versions before markers of a key
 /// whose times are the same.
@@ -68,7 +52,7 @@ fn listed(sdk: &Sdk, prefix: &str) -> Vec<(String, String, bool, bool)> {
 
 fn each_put_makes_a_version_and_each_can_be_read(wish: &Wish) {
     let site = Site::new(wish);
-    let sdk = versioned(&site);
+    let sdk = Sdk::with_versions(&site);
     let ids: Vec<_> = ["one", "two", "three"]
         .iter()
         .map(|text| sdk.put("a", text.as_bytes()))
@@ -107,7 +91,7 @@ fn each_put_makes_a_version_and_each_can_be_read(wish: &Wish) {
 
 fn a_delete_makes_a_marker_and_a_marker_can_be_removed(wish: &Wish) {
     let site = Site::new(wish);
-    let sdk = versioned(&site);
+    let sdk = Sdk::with_versions(&site);
     let id = sdk.put("a", b"bytes");
     let (is_marker, marker) = sdk.delete("a", None).unwrap();
     assert!(is_marker && !marker.is_empty() && marker != id);
@@ -137,7 +121,7 @@ fn a_delete_makes_a_marker_and_a_marker_can_be_removed(wish: &Wish) {
 
 fn a_removed_version_leaves_the_others(wish: &Wish) {
     let site = Site::new(wish);
-    let sdk = versioned(&site);
+    let sdk = Sdk::with_versions(&site);
     let (one, two) = (sdk.put("a", b"one"), sdk.put("a", b"two"));
     assert_eq!(sdk.delete("a", Some(&two)).unwrap(), (false, two.clone()));
     assert_eq!(sdk.get("a", None).unwrap(), b"one");
@@ -151,7 +135,7 @@ fn a_removed_version_leaves_the_others(wish: &Wish) {
 
 fn versions_are_listed_newest_first_in_pages(wish: &Wish) {
     let site = Site::new(wish);
-    let sdk = versioned(&site);
+    let sdk = Sdk::with_versions(&site);
     let mut expected = Vec::new();
     for key in ["a", "b/1", "b/2", "c"] {
         let ids: Vec<_> = (0..3).map(|n| sdk.put(key, &[n])).collect();
@@ -194,9 +178,9 @@ fn versions_are_listed_newest_first_in_pages(wish: &Wish) {
 
 fn a_suspended_bucket_has_one_null_version_beside_the_old_ones(wish: &Wish) {
     let site = Site::new(wish);
-    let sdk = versioned(&site);
+    let sdk = Sdk::with_versions(&site);
     let kept = sdk.put("a", b"kept");
-    set(&sdk, BucketVersioningStatus::Suspended);
+    sdk.set_versioning(BucketVersioningStatus::Suspended);
     sdk.put("a", b"null");
     sdk.put("a", b"null again");
     let ids: Vec<_> = listed(&sdk, "").into_iter().map(|(_, id, ..)| id).collect();

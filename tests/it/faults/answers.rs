@@ -531,7 +531,7 @@ fn bytes_of(text: &'static str) -> bytes::Bytes {
 
 fn a_list_of_versions_that_contradicts_itself_deletes_nothing(wish: &Wish) {
     let (field, def, data) = (Field::new(wish), image("versions", 1), pattern(70_000, 9));
-    crate::sdk::keep_versions(&field.site);
+    crate::sdk::Sdk::with_versions(&field.site);
     // What a server handle was told of the bucket is good for a minute.
     let server = field.site.open();
     backup(&server, &def, &data, CALL);

@@ -520,7 +520,7 @@ fn a_part_that_landed_twice_is_completed_and_read_back(wish: &Wish) {
 
 fn a_version_with_a_flipped_byte_is_read_again(wish: &Wish) {
     let (site, proxy) = behind_proxy(wish);
-    crate::sdk::keep_versions(&site);
+    crate::sdk::Sdk::with_versions(&site);
     let (server, def, data) = (site.open(), image("hidden", 1), pattern(70_000, 1));
     backup(&server, &def, &data, CALL);
     let sidecar = site.keys_under("catalog/").remove(0);

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_s3::types::{
-    BucketVersioningStatus, ObjectLockLegalHold, ObjectLockLegalHoldStatus, VersioningConfiguration,
-};
+use aws_sdk_s3::types::{BucketVersioningStatus, ObjectLockLegalHold, ObjectLockLegalHoldStatus};
 use bytes::Bytes;
 use serde_json::Value;
 use vastost::catalog::format::keys::Folder;
@@ -80,26 +78,13 @@ impl World {
         for bucket in [site.bucket.clone(), format!("{}-far", site.bucket)] {
             sdk.bucket = bucket;
             if kind == BucketKind::Locked {
-                let made = sdk
-                    .client
-                    .create_bucket()
-                    .bucket(&sdk.bucket)
-                    .object_lock_enabled_for_bucket(true);
-                sdk.run(made.send()).expect("a bucket with Object Lock");
+                sdk.create_locked_bucket();
             } else if sdk.bucket != site.bucket {
                 sdk.run(sdk.client.create_bucket().bucket(&sdk.bucket).send())
                     .expect("a bucket");
             }
             if kind == BucketKind::Versioned {
-                let on = VersioningConfiguration::builder()
-                    .status(BucketVersioningStatus::Enabled)
-                    .build();
-                let set = sdk
-                    .client
-                    .put_bucket_versioning()
-                    .bucket(&sdk.bucket)
-                    .versioning_configuration(on);
-                sdk.run(set.send()).expect("versioning");
+                sdk.set_versioning(BucketVersioningStatus::Enabled);
             }
         }
         let config = Config::load(&site.config).expect("a configuration");
