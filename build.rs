@@ -10,8 +10,8 @@ fn main() {
     }
     // A host that calls dlclose while a thread of ours ends, or with thread-local destructors of ours, would crash.
     println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
-    // rustc exports the C functions of every crate below us. Its linker on x86_64, lld, takes a second version script, and so does
-    // zig's, which refuses --exclude-libs. GNU ld takes one script alone.
+    // rustc exports the C functions of every crate below us. Its linker on x86_64, lld, takes a second version script, and
+    // so does zig's, which refuses --exclude-libs. GNU ld takes one script alone.
     let linker = std::env::var("RUSTC_LINKER").unwrap_or_default();
     let program = std::path::Path::new(&linker).file_name().unwrap_or_default();
     let zig = program.to_string_lossy().starts_with("zig");

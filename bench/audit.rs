@@ -1,7 +1,8 @@
 //! What the audit costs on an LSU of many images: requests, time, and peak memory of `vastost-s3` alone.
 //!
-//! `cargo bench -p vastost-bench --bench audit -- [IMAGES]` (100,000 when left out) against the server of VASTOST_TEST_ENDPOINT, a real
-//! MinIO as README's tests start one; `vastost-s3` is what `cargo build --release` made, or VASTOST_S3. Filling the bucket takes most of the time: two objects for each image.
+//! `cargo bench -p vastost-bench --bench audit -- [IMAGES]` (100,000 when left out) against the server of
+//! VASTOST_TEST_ENDPOINT, a real MinIO as README's tests start one; `vastost-s3` is what `cargo build --release` made, or
+//! VASTOST_S3. Filling the bucket takes most of the time: two objects for each image.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,7 +21,6 @@ use futures::stream::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use vastost::engine::checksum::Md5Sum;
 use vastost::objstore::s3::types::WireCheck;
-
 use vastost_testkit::test_store::{CALL, DATE, Site, Wish, backup, image, pattern};
 
 /// Objects put at once while the bucket is filled.

@@ -1,7 +1,7 @@
 //! The order of layers, and no circle between files of `src/`: read from the paths `crate::…` and `super::…` in the code.
 //!
 //! A file may name files of its own layer and of those below it. The order from below, as the page of `src/lib.rs` has it:
-//! error (with clean, files, thread) < config < log, metrics, net < engine < objstore < catalog < ost;
+//! error (with clean, files, thread) < config < log, metrics, net < engine < objstore < catalog < ost.
 //! What stands behind `#[cfg(test)]` is not looked at: a test may use what it likes.
 
 // A test fails by panicking, outside its functions too.

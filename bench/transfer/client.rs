@@ -5,11 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use vastost::engine::checksum::{Crc64, Crc64Hasher};
+use vastost_testkit::repository;
 
 use super::args::{Direction, IN_FLIGHT, MIB, PART};
 use super::peers::Peers;
-use vastost_testkit::repository;
-
 use super::site::{ACCESS_KEY, BUCKET, Place, SECRET_KEY, Site};
 use super::store::ZEROS;
 

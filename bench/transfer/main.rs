@@ -1,7 +1,7 @@
 //! What moving images costs: the shipped plug-in beside the raw sockets' limit, the plain SDK, and other S3 clients.
 //!
-//! `cargo bench -p vastost-bench --bench transfer -- [--gib 4] [--runs 5] [--only vastost,crt] [--tls]`; docs/developer/performance.md explains the
-//! figures. Every client is a process of its own that moves the same bytes in parts of 16 MiB, eight at once, to and from
+//! `cargo bench -p vastost-bench --bench transfer -- [--gib 4] [--runs 5] [--only vastost,crt] [--tls]`;
+//! docs/developer/performance.md explains the figures. Every client is a process of its own that moves the same bytes in parts of 16 MiB, eight at once, to and from
 //! one discard/zero server in another process. Runs are interleaved, so that what else the machine does hits all alike.
 //! Then come many streams, small reads, listings, and with `--minio` a real server. `-- nodes` is another measurement: four
 //! nodes, of which one is lost. Nothing here is a test: a slow machine fails nothing.

@@ -7,13 +7,13 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use vastost_testkit::repository;
+
 use super::args::{Args, Direction, GIB};
 use super::client::{Client, Job, Kind, STREAMS, host};
 use super::report::Row;
 use super::runner::{Runner, Sample};
 use super::sdk;
-use vastost_testkit::repository;
-
 use super::site::Place;
 
 const RUNS_MAX: usize = 3;

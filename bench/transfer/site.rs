@@ -220,9 +220,7 @@ fn plugin() -> PathBuf {
 
 /// Where figures and the other clients stay.
 pub fn target_folder() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| repository("target"), Into::into)
-        .join("transfer");
+    let target = vastost_bench::target().join("transfer");
     fs::create_dir_all(&target).expect("make a folder below target/");
     target
 }

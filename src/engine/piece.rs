@@ -1,7 +1,7 @@
 //! Pieces of memory by position, checked.
 //!
-//! Where a position is wrong, the fault is ours, and an empty piece in place of the right one would be bytes left out of an image, or a
-//! loop that never ends in the host's thread. So it is [`Kind::Internal`], and the call fails.
+//! Where a position is wrong, the fault is ours, and an empty piece in place of the right one would be bytes left out of an
+//! image, or a loop that never ends in the host's thread. So it is [`Kind::Internal`], and the call fails.
 
 use std::fmt::Display;
 use std::ops::Range;

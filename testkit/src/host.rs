@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use vastost::config::credentials::KeyPair;
 use vastost::ost::abi::*;
 use vastost::ost::entry::*;
-use vastost::ost::status::{STSP_EOFLIST, STSP_OK, describe};
+use vastost::ost::status::{STSP_EINVAL, STSP_EOFLIST, STSP_OK, describe};
 
 thread_local! {
     /// The plug-in calls the log function on the thread of the call that failed, before that call returns.
@@ -427,7 +427,7 @@ fn filter_to_c(filter: &HostFilter) -> stsp_image_filter_t {
 
 fn c_string(bytes: &[u8]) -> HostResult<CString> {
     let refused = |_| HostError {
-        code: vastost::ost::status::STSP_EINVAL,
+        code: STSP_EINVAL,
         message: "text with a NUL byte".into(),
     };
     CString::new(bytes).map_err(refused)

@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::embedded::EmbeddedServer;
-use crate::host::{self, Definition, HostImage, HostServer};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
@@ -16,6 +14,9 @@ use vastost::config::credentials::KeyPair;
 use vastost::engine::process::Engine;
 use vastost::objstore::s3::store::Store;
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_READ};
+
+use crate::embedded::EmbeddedServer;
+use crate::host::{self, Definition, HostImage, HostServer};
 
 /// A day that the cases use: 2026-11-22.
 pub const DATE: u64 = 1_795_305_600;
@@ -64,7 +65,8 @@ impl Wish {
         }
     }
 
-    /// The same server for a test in which nobody else is at work: audits need not wait for him, which takes most of their time.
+    /// The same server for a test in which nobody else is at work: audits need not wait for others, which takes most of
+    /// their time.
     pub fn alone(&self) -> Self {
         let look = "[integrity]\nsecond_look = \"100 ms\"\n";
         if self.settings.contains("[integrity]\n") {

@@ -368,7 +368,7 @@ fn only_debris_is_left(site: &Site, complete: usize) {
             break;
         }
         let told = [repair.text(), repair.stderr, gc.text(), gc.stderr];
-        assert!(began.elapsed() < CLEAN_UP_MAX, "debris is left: {told:#?}");
+        assert!(began.elapsed() < CLEAN_UP_MAX, "orphans are left: {told:#?}");
     }
     assert_eq!(findings(&[]), [Value::Null; 0], "after gc");
     let (images, data) = (site.keys_under("catalog/").len(), site.keys_under("backups/").len());

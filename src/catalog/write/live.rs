@@ -1,9 +1,10 @@
 //! The attempts that this process is writing.
 //!
-//! Read and changed without a lock: a thread that held one at a fork would hold it in the child for ever. The child of a fork
-//! writes none of its parent's attempts.
+//! Read and changed without a lock: a thread that held one at a fork would hold it in the child for ever. The child of a
+//! fork writes none of its parent's attempts.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
@@ -46,7 +47,7 @@ fn change(act: impl Fn(&mut HashSet<Attempt>)) {
             _ => HashSet::new(),
         };
         act(&mut attempts);
-        Some(std::sync::Arc::new(Live { pid, attempts }))
+        Some(Arc::new(Live { pid, attempts }))
     });
 }
 

@@ -161,17 +161,22 @@ impl Backup {
         Ok(())
     }
 
-    /// A store that refuses to copy or read a range may not have it: then the data are damaged, and asking again is of no use.
+    /// A store that refuses to copy or read a range may not have it: then the data are damaged, and asking again is of no
+    /// use.
     fn why_refused(&self, content: &Content, refusal: Error) -> Error {
         if !is_refusal(&refusal) {
             return refusal;
         }
-        let (lsu, key, size) = (self.lsu.clone(), content.data.key.clone(), content.data.size);
-        let (store, bucket) = (self.lsu.store(), self.lsu.bucket().to_owned());
-        let seen = store.run(async move { lsu.store().head_fresh(lsu.bucket(), &key).await.map(|seen| (key, seen)) });
+        let data = &content.data;
+        let (lsu, key) = (self.lsu.clone(), data.key.clone());
+        let seen = self
+            .lsu
+            .store()
+            .run(async move { lsu.store().head_fresh(lsu.bucket(), &key).await });
         match seen {
-            Ok((key, seen)) if seen.size != size => {
-                let what = format!("{bucket}/{key} has {} bytes, and its record says {size}", seen.size);
+            Ok(seen) if seen.size != data.size => {
+                let place = format!("{}/{}", self.lsu.bucket(), data.key);
+                let what = format!("{place} has {} bytes, and its record says {}", seen.size, data.size);
                 refusal.context(what).with_kind(Kind::Corrupt)
             }
             _ => refusal,

@@ -461,9 +461,8 @@ impl OpenPart {
             copy(to, from);
             self.rewritten = true;
         }
-        let len = from.len();
-        self.filled = self.filled.max(at as usize + len);
-        Ok(Filled::Taken(len))
+        self.filled = self.filled.max(end as usize);
+        Ok(Filled::Taken(from.len()))
     }
 
     fn seal(self) -> Result<(Bytes, Crc64)> {
