@@ -47,7 +47,7 @@ pub struct Global {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Show backup and restore against an S3 server inside this process; needs no configuration
+    /// Show backup and restore against an embedded S3 server; needs no configuration
     Demo(Demo),
     /// Write a configuration file; asks for what the options do not say
     #[command(after_help = INIT_HELP)]

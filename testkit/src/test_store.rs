@@ -1,5 +1,6 @@
 //! A store to test against, and data that tell where they came from.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -196,14 +197,13 @@ impl Site {
 
     /// Starts the embedded server again, where it was and on what it had.
     pub fn start_server(&mut self) {
-        let port = self
+        let address = self
             .url
-            .rsplit(':')
-            .next()
-            .and_then(|port| port.parse().ok())
-            .expect("a port");
+            .strip_prefix("http://")
+            .and_then(|address| address.parse().ok());
+        let address: SocketAddr = address.expect("an address");
         let store = self.folder.path().join("store");
-        self.server = Some(EmbeddedServer::start(&store, &self.keys, port).expect("the embedded server again"));
+        self.server = Some(EmbeddedServer::start(&store, &self.keys, address).expect("the embedded server again"));
     }
 
     /// Opens the server through the plug-in's C functions.
@@ -269,9 +269,16 @@ fn embedded(folder: &Path) -> (Option<EmbeddedServer>, String, KeyPair) {
     };
     let store = folder.join("store");
     std::fs::create_dir(&store).expect("a folder for the store");
-    let server = EmbeddedServer::start(&store, &keys, 0).expect("the embedded server");
+    let server = EmbeddedServer::start(&store, &keys, (own_loopback(), 0)).expect("the embedded server");
     let url = server.url();
     (Some(server), url, keys)
+}
+
+/// An address of 127.0.0.0/8 that nobody else uses: a server that a test stops finds its port free when it starts again. At
+/// 127.0.0.1 another server, or the near end of a connection, may have taken it.
+fn own_loopback() -> Ipv4Addr {
+    let [_, a, b, c] = rand_u32().to_be_bytes();
+    Ipv4Addr::new(127, 1 + a % 254, b, 1 + c % 254)
 }
 
 fn minio() -> (Option<EmbeddedServer>, String, KeyPair) {

@@ -1,6 +1,7 @@
 //! The demo's S3 server: in a process of its own, over a folder that can be kept.
 
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
@@ -29,7 +30,7 @@ pub fn serve(folder: &Path, until_eof: bool) -> Outcome {
     } else {
         0
     };
-    let server = EmbeddedServer::start(&folder.join("store"), &keys(), port)?;
+    let server = EmbeddedServer::start(&folder.join("store"), &keys(), (Ipv4Addr::LOCALHOST, port))?;
     output::line(&format!("serving {} at {}", folder.display(), server.url()))?;
     output::flush()?;
     if until_eof {

@@ -1,7 +1,7 @@
 //! The server: a port, a runtime of its own, and what a test may set while it runs.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -39,9 +39,10 @@ pub struct EmbeddedServer {
 }
 
 impl EmbeddedServer {
-    /// Serves `folder` (it must exist) with one access key, on `port` or, for 0, on a free one.
-    pub fn start(folder: &Path, keys: &KeyPair, port: u16) -> Result<Self> {
-        let what = || format!("start the embedded S3 server on {}", folder.display());
+    /// Serves `folder` (it must exist) with one access key at `address`; for port 0, on a free one.
+    pub fn start(folder: &Path, keys: &KeyPair, address: impl Into<SocketAddr>) -> Result<Self> {
+        let address = address.into();
+        let what = || format!("serve {} at {address}", folder.display());
         let store = Store::open(folder).or_kind(Kind::Io, what)?;
         let (access, faults, md5) = (
             Arc::<Access>::default(),
@@ -69,9 +70,7 @@ impl EmbeddedServer {
             .enable_all()
             .build();
         let runtime = runtime.or_kind(Kind::Io, what)?;
-        let listener = runtime
-            .block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
-            .or_kind(Kind::Io, what)?;
+        let listener = runtime.block_on(TcpListener::bind(address)).or_kind(Kind::Io, what)?;
         let address = listener.local_addr().or_kind(Kind::Io, what)?;
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -192,6 +191,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::sync::Arc;
     use std::time::Duration;
 
