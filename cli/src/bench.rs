@@ -28,6 +28,7 @@ use crate::output;
 use crate::output::{counted, hint, human_size, line};
 use crate::progress::Progress;
 use crate::site::{Catalog, Site};
+use crate::wait::wait;
 use crate::{COULD_NOT_RUN, Outcome, interrupt};
 use advice::Advice;
 use guard::{Guard, Swept};
@@ -66,8 +67,7 @@ pub fn run(global: &Global, options: &Options) -> Outcome {
     let site = open(global)?;
     let catalog = open(global)?.catalog()?;
     let lsu = choose(&catalog, options)?;
-    let owned = lsu.clone();
-    let capabilities = lsu.store().run(async move { owned.capabilities().await })?;
+    let capabilities = wait(&lsu, lsu.capabilities())?;
     let plan = Plan::new(&site.config, options, capabilities)?;
     let bytes = plan.bytes(options, &lsu)?;
     agree(&lsu, options, &plan, bytes)?;
@@ -126,7 +126,7 @@ fn agree(lsu: &Lsu, options: &Options, plan: &Plan, bytes: u64) -> Result<(), Bo
     if !io::stdin().is_terminal() {
         return Err("bench loads the cluster: without a terminal to ask at, it needs --yes; nothing was done".into());
     }
-    let (name, at, count) = (&lsu.config().name, lsu.store().endpoint(), plan.combinations.len());
+    let (name, at, count) = (&lsu.config().name, lsu.endpoint(), plan.combinations.len());
     let (bytes, minutes) = (human_size(bytes), options.time.as_secs().div_ceil(60));
     hint(&format!(
         "{count} combinations, up to {bytes} at once in LSU {name} at {at}, as fast as they go, for up to {minutes} min.\nBegin? [y/N]"

@@ -9,22 +9,21 @@ mod clock;
 mod host;
 mod lsu;
 mod network;
-mod probe_image;
-mod probe_objects;
 mod report;
 
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use vastost::catalog::cluster::Cluster;
 use vastost::config::credentials::{KeyPair, Source};
 use vastost::config::{Config, Server};
 use vastost::engine::process::Engine;
 use vastost::error::Kind;
-use vastost::objstore::s3::store::Store;
 
 use crate::args;
 use crate::args::Global;
+use crate::wait::wait_for;
 use crate::{FOUND_PROBLEMS, Outcome, chain, configuration, credentials, interrupt};
 use report::Report;
 
@@ -76,10 +75,10 @@ pub fn try_images(config: &Config) -> Result<Vec<Tried>, Box<dyn Error>> {
     let engine = Engine::start(&config)?;
     let mut tried = Vec::new();
     for server in config.servers.values() {
-        let store = Store::new(&engine, &config, server, None);
+        let cluster = Cluster::open(&engine, &config, server, None);
         for lsu in &server.lsus {
-            let done = match &store {
-                Ok(store) => lsu::try_image(&config, server, store, lsu),
+            let done = match &cluster {
+                Ok(cluster) => lsu::try_image(cluster, &lsu.name),
                 Err(error) => Err(error.to_string()),
             };
             tried.push((lsu.name.clone(), done));
@@ -128,18 +127,18 @@ fn check_server(config: &Config, server: &Server, engine: &Engine, report: &mut 
             )
         });
     };
-    let store = match Store::new(engine, config, server, given) {
-        Ok(store) => store,
+    let cluster = match Cluster::open(engine, config, server, given) {
+        Ok(cluster) => cluster,
         Err(error) => return report.fail("client", error.to_string(), "correct what the message names"),
     };
-    if !check_signature(server, &store, report)? {
+    if !check_signature(server, &cluster, report)? {
         return Ok(());
     }
     for lsu in &server.lsus {
         interrupt::check()?;
-        lsu::check(config, server, &store, lsu, report)?;
+        lsu::check(config, server, &cluster, &lsu.name, report)?;
     }
-    check_discovery(server, &store, report)
+    check_discovery(server, &cluster, report)
 }
 
 /// The keys to hand on (none when the library gets them itself), or nothing when there are none.
@@ -186,17 +185,11 @@ fn check_credentials(server: &Server, report: &mut Report) -> Result<Option<Opti
 }
 
 /// One authenticated request; false when the store does not accept us.
-fn check_signature(server: &Server, store: &Store, report: &mut Report) -> Result<bool, Box<dyn Error>> {
-    let (owned, first) = (
-        store.clone(),
-        server.lsus.first().map(|lsu| (lsu.bucket.clone(), lsu.prefix.clone())),
-    );
-    let answer = store.run(async move {
-        match first {
-            Some((bucket, prefix)) => owned.list(&bucket, &prefix, true, None, None).await.map(drop),
-            None => owned.list_buckets().await.map(drop),
-        }
-    });
+fn check_signature(server: &Server, cluster: &Cluster, report: &mut Report) -> Result<bool, Box<dyn Error>> {
+    let answer = match server.lsus.first() {
+        Some(first) => wait_for(cluster, cluster.lsu(&first.name)?.reach()),
+        None => wait_for(cluster, cluster.buckets()).map(drop),
+    };
     match answer {
         Ok(()) => report.pass("signature", "accepted".into())?,
         Err(error) if error.kind() == Kind::LsuNotFound => report.pass("signature", "accepted".into())?,
@@ -217,12 +210,11 @@ fn check_signature(server: &Server, store: &Store, report: &mut Report) -> Resul
     Ok(true)
 }
 
-fn check_discovery(server: &Server, store: &Store, report: &mut Report) -> Done {
+fn check_discovery(server: &Server, cluster: &Cluster, report: &mut Report) -> Done {
     let Some(prefix) = &server.bucket_prefix else {
         return Ok(());
     };
-    let owned = store.clone();
-    match store.run(async move { owned.list_buckets().await }) {
+    match wait_for(cluster, cluster.buckets()) {
         Ok(buckets) => {
             let found = buckets
                 .iter()

@@ -4,6 +4,7 @@ use vastost::catalog::maintain::gc::{Removed, plan, remove};
 
 use crate::args::{Gc, Global};
 use crate::mending::{Acts, Done, run_all};
+use crate::wait::wait;
 use crate::{Outcome, chain};
 
 pub fn run(global: &Global, args: &Gc) -> Outcome {
@@ -14,11 +15,8 @@ pub fn run(global: &Global, args: &Gc) -> Outcome {
             let Some(remedy) = found.remedy.clone() else {
                 return Done::NotNeeded;
             };
-            let (owned, key) = (lsu.clone(), found.finding.key.clone().unwrap_or_default());
-            match lsu
-                .store()
-                .run(async move { remove(&owned, &remedy, grace_seconds).await })
-            {
+            let key = found.finding.key.clone().unwrap_or_default();
+            match wait(lsu, remove(lsu, &remedy, grace_seconds)) {
                 Ok(Removed::Yes) => {
                     tracing::info!(lsu = found.finding.lsu, key, "removed: {}", found.finding.found);
                     Done::Yes(String::new())

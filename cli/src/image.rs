@@ -15,6 +15,7 @@ use crate::args::Global;
 use crate::name::shown;
 use crate::output;
 use crate::site::Site;
+use crate::wait::wait;
 
 /// All fields of the schema; what is not known yet is null, what only `info` shows is left out elsewhere.
 #[derive(Serialize)]
@@ -118,8 +119,7 @@ pub fn print_json(global: &Global, lsu: &str, id: ImageId) -> Result<(), Box<dyn
 
 /// The record of one image.
 pub fn describe(lsu: &Lsu, id: ImageId) -> vastost::error::Result<Described> {
-    let owned = lsu.clone();
-    lsu.store().run(async move { owned.describe_any(&id).await })
+    wait(lsu, lsu.describe_any(&id))
 }
 
 fn complete(lsu: &Lsu, state: &'static str, sidecar: &Sidecar) -> Shown {

@@ -9,16 +9,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+use vastost::catalog::cluster::Cluster;
 use vastost::config::credentials::{KeyPair, Source};
 use vastost::config::{Config, Endpoint, Server};
 use vastost::engine::process::Engine;
-use vastost::error::Kind;
-use vastost::objstore::s3::store::Store;
 
 use crate::args::{Global, Init};
 use crate::credentials::{from_environment, variable};
 use crate::output;
 use crate::output::{complain, line};
+use crate::wait::wait_for;
 use crate::{Outcome, doctor};
 
 /// What goes into the file.
@@ -205,26 +205,18 @@ fn create_buckets(config: &Config, keys: &Keys) -> Result<Vec<String>, Box<dyn E
     let engine = Engine::start(config)?;
     let mut created = Vec::new();
     for server in config.servers.values() {
-        let store = match keys {
-            Keys::Profile(_) => Store::new(&engine, config, server, None)?,
+        let cluster = match keys {
+            Keys::Profile(_) => Cluster::open(&engine, config, server, None)?,
             Keys::Pair(pair) => {
                 let handed = Server {
                     credentials: Source::NetBackup,
                     ..server.clone()
                 };
-                Store::new(&engine, config, &handed, Some(pair.clone()))?
+                Cluster::open(&engine, config, &handed, Some(pair.clone()))?
             }
         };
         for lsu in &server.lsus {
-            let (owned, bucket) = (store.clone(), lsu.bucket.clone());
-            let made = store.run(async move {
-                match owned.head_bucket(&bucket).await {
-                    Err(error) if error.kind() == Kind::LsuNotFound => {
-                        owned.create_bucket(&bucket).await.map(|()| true)
-                    }
-                    other => other.map(|()| false),
-                }
-            });
+            let made = wait_for(&cluster, cluster.lsu(&lsu.name)?.create_bucket());
             if made.map_err(|error| error.context("the buckets are not complete, so nothing was written"))? {
                 created.push(lsu.bucket.clone());
             }

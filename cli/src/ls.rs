@@ -5,6 +5,7 @@
 
 mod lsus;
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ use crate::name::{split, to_name, typed};
 use crate::output;
 use crate::output::{complain, counted, human_size, line, raw, utc};
 use crate::site::Site;
+use crate::wait::wait;
 use crate::{COULD_NOT_RUN, Outcome, chain};
 
 /// Records fetched at once.
@@ -36,7 +38,10 @@ pub fn run(global: &Global, args: &Ls) -> Outcome {
     let catalog = Site::open(global)?.catalog()?;
     let lsu = catalog.lsu(&lsu)?;
     let prefix = prefix.unwrap_or_default();
-    let listing = Listing::new(&lsu, filter(args, prefix));
+    let listing = Few {
+        listing: Listing::new(&lsu, filter(args, prefix)),
+        ready: VecDeque::new(),
+    };
     let is_whole = prefix.is_empty() && !has_filter(args);
     images(
         Printer {
@@ -63,10 +68,13 @@ fn has_filter(args: &Ls) -> bool {
     args.client.is_some() || args.since.is_some() || args.until.is_some() || args.pending || args.complete
 }
 
-fn images(mut printer: Printer, lsu: &Lsu, mut listing: Listing) -> Outcome {
+fn images(mut printer: Printer, lsu: &Lsu, mut listing: Few) -> Outcome {
     printer.begin()?;
     loop {
-        let described = next_few(&mut listing).and_then(|page| Ok((page.is_empty(), describe_all(lsu, page)?)));
+        let described = wait(lsu, async {
+            let few = listing.next().await?;
+            Ok((few.is_empty(), describe_all(lsu, few).await))
+        });
         let (ended, page) = match described {
             Ok(page) => page,
             Err(error) => return printer.fail(&error),
@@ -86,24 +94,32 @@ fn images(mut printer: Printer, lsu: &Lsu, mut listing: Listing) -> Outcome {
     }
 }
 
-fn next_few(listing: &mut Listing) -> vastost::error::Result<Vec<Listed>> {
-    let mut few = Vec::with_capacity(RECORDS_AT_ONCE);
-    while few.len() < RECORDS_AT_ONCE {
-        let Some(listed) = listing.next_image()? else { break };
-        few.push(listed);
+/// A listing, as many images at once as are described at once.
+struct Few {
+    listing: Listing,
+    ready: VecDeque<Listed>,
+}
+
+impl Few {
+    /// None at the end.
+    async fn next(&mut self) -> vastost::error::Result<Vec<Listed>> {
+        while self.ready.len() < RECORDS_AT_ONCE {
+            let Some(page) = self.listing.next_page().await? else {
+                break;
+            };
+            self.ready.extend(page);
+        }
+        let count = self.ready.len().min(RECORDS_AT_ONCE);
+        Ok(self.ready.drain(..count).collect())
     }
-    Ok(few)
 }
 
 type Page = Vec<(Listed, vastost::error::Result<Described>)>;
 
-fn describe_all(lsu: &Lsu, page: Vec<Listed>) -> vastost::error::Result<Page> {
-    let owned = lsu.clone();
-    lsu.store().run(async move {
-        let described = page.iter().map(|listed| owned.describe_any(&listed.id));
-        let described = futures::future::join_all(described).await;
-        Ok(page.into_iter().zip(described).collect())
-    })
+async fn describe_all(lsu: &Lsu, few: Vec<Listed>) -> Page {
+    let described = few.iter().map(|listed| lsu.describe_any(&listed.id));
+    let described = futures::future::join_all(described).await;
+    few.into_iter().zip(described).collect()
 }
 
 /// How images are shown.

@@ -34,6 +34,7 @@ mod temporary;
 mod undelete;
 mod usage;
 mod verify;
+mod wait;
 
 use std::error::Error;
 use std::fmt;

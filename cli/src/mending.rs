@@ -16,6 +16,7 @@ use crate::args::{Global, Mending};
 use crate::output;
 use crate::output::{complain, hint, line};
 use crate::site::Site;
+use crate::wait::wait_for;
 use crate::{FOUND_PROBLEMS, Outcome, interrupt};
 
 /// What became of one action.
@@ -54,11 +55,13 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
     };
     interrupt::watch()?;
     let cancel = Arc::new(AtomicBool::new(false));
-    let audited = run(&lsus, &options, Checkpoint::default(), &cancel, &mut |event| {
+    let mut tell = |event: Event<'_>| {
         if matches!(event, Event::Progress(_)) && interrupt::check().is_err() {
             cancel.store(true, std::sync::atomic::Ordering::Relaxed);
         }
-    })?;
+    };
+    let audit = run(&lsus, &options, Checkpoint::default(), &cancel, &mut tell);
+    let audited = wait_for(catalog.cluster(), audit)?;
     interrupt::check()?;
     let unlisted = unlisted(&audited.report)?;
     unlisted.iter().for_each(|what| complain(what));

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use vastost::catalog::format::escape::{Name, escape, unescape};
 use vastost::catalog::format::image_id::{DATE_MAX, ImageId, parse_basename};
-use vastost::catalog::format::keys::{Folder, basename_max};
+use vastost::catalog::format::keys::basename_max;
 use vastost::catalog::list::{Filter, Listing};
 use vastost::catalog::lsu::{Described, Image, Lsu};
 use vastost::clean::is_unfit;
@@ -20,6 +20,7 @@ use vastost_testkit::host::{Definition, HostFilter, HostServer};
 
 use crate::image::describe;
 use crate::output::utc;
+use crate::wait::wait;
 
 /// Candidates that an error lists before it says how many more there are.
 const CANDIDATES_MAX: usize = 20;
@@ -134,8 +135,7 @@ impl ImageName {
             basename_prefix: basename.clone(),
             ..Filter::default()
         };
-        let mut listing = Listing::new(lsu, filter);
-        while let Some(listed) = listing.next_image()? {
+        for listed in wait(lsu, Listing::new(lsu, filter).all())? {
             dates.extend((listed.id.basename == basename).then_some(listed.id.date));
         }
         Ok(dates)
@@ -143,17 +143,10 @@ impl ImageName {
 
     fn hidden_dates_in(&self, lsu: &Lsu) -> Result<Vec<u64>, Box<dyn Error>> {
         let client = Name::new(self.id(0)?.client());
-        let (owned, folder) = (lsu.clone(), lsu.keys().folder(Folder::Catalog, Some(&client)));
-        let keys = lsu
-            .store()
-            .run(async move { owned.store().list_versioned_keys(owned.bucket(), &folder).await });
-        let why = match keys {
-            Ok(keys) => {
-                let ids = keys.iter().filter_map(|key| lsu.keys().parse(Folder::Catalog, key));
-                let dates = ids
-                    .filter(|(id, _)| id.basename.as_bytes() == self.basename)
-                    .map(|(id, _)| id.date);
-                let dates: Vec<_> = dates.collect();
+        let why = match wait(lsu, lsu.images_in_history(&client)) {
+            Ok(ids) => {
+                let ids = ids.iter().filter(|id| id.basename.as_bytes() == self.basename);
+                let dates: Vec<_> = ids.map(|id| id.date).collect();
                 if !dates.is_empty() {
                     return Ok(dates);
                 }

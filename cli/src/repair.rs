@@ -4,6 +4,7 @@ use vastost::catalog::maintain::repair::{Mended, mend, plan};
 
 use crate::args::{Global, Repair};
 use crate::mending::{Acts, Done, run_all};
+use crate::wait::wait;
 use crate::{Outcome, chain};
 
 pub fn run(global: &Global, args: &Repair) -> Outcome {
@@ -14,8 +15,7 @@ pub fn run(global: &Global, args: &Repair) -> Outcome {
             let Some(remedy) = found.remedy.clone() else {
                 return Done::NotNeeded;
             };
-            let owned = lsu.clone();
-            match lsu.store().run(async move { mend(&owned, &remedy, deep).await }) {
+            match wait(lsu, mend(lsu, &remedy, deep)) {
                 Ok(Mended::Yes(what)) => {
                     tracing::info!(lsu = found.finding.lsu, key = found.finding.key, "mended: {what}");
                     Done::Yes(what)

@@ -17,6 +17,7 @@ use crate::name::{ImageName, full_name};
 use crate::output;
 use crate::output::{complain, counted, hint, human_size, line, utc};
 use crate::site::{Catalog, Site};
+use crate::wait::wait;
 use crate::{COULD_NOT_RUN, Outcome, chain, interrupt};
 
 pub fn run(global: &Global, args: &Rm) -> Outcome {
@@ -39,8 +40,7 @@ pub fn run(global: &Global, args: &Rm) -> Outcome {
         let catalog = Site::open(global)?.catalog()?;
         let by_keys = |image: &Doomed| {
             let lsu = catalog.lsu(&image.lsu)?;
-            let (owned, id) = (lsu.clone(), image.id.clone());
-            Ok(lsu.store().run(async move { force_delete(&owned, &id).await })?)
+            Ok(wait(&lsu, force_delete(&lsu, &image.id))?)
         };
         delete_all(global, &found, &by_keys, &mut report)?;
     } else if !found.is_empty() {

@@ -2,15 +2,16 @@
 
 use std::error::Error;
 
+use vastost::catalog::cluster::{Cluster, find_lsu};
 use vastost::catalog::lsu::Lsu;
 use vastost::config;
 use vastost::config::{Config, Server};
 use vastost::engine::process::Engine;
-use vastost::objstore::s3::store::Store;
 use vastost::ost::abi::STSP_PREFIX;
 use vastost_testkit::host::{self, HostServer};
 
 use crate::args::Global;
+use crate::wait::wait_for;
 use crate::{configuration, credentials};
 
 /// The configuration and one server of it.
@@ -23,7 +24,7 @@ pub struct Site {
 pub struct Catalog {
     engine: Option<Engine>,
     site: Site,
-    store: Store,
+    cluster: Cluster,
 }
 
 /// The plug-in with a server open; closed and terminated when dropped.
@@ -39,26 +40,19 @@ impl Site {
         Ok(Self { config, server })
     }
 
-    /// An LSU by name: configured, or a bucket that discovery takes.
+    /// An LSU by name, as [`find_lsu`].
     pub fn lsu(&self, name: &str) -> Result<config::Lsu, Box<dyn Error>> {
-        let server = &self.server;
-        let found = server.lsu(name).cloned().or_else(|| server.discovered(name));
-        found.ok_or_else(|| {
-            let known: Vec<_> = server.lsus.iter().map(|lsu| lsu.name.as_str()).collect();
-            let path = self.config.path.display();
-            let what = format!("LSU {name} is not configured for server {} in {path}", server.name);
-            format!("{what}; it has: {}", known.join(", ")).into()
-        })
+        Ok(find_lsu(&self.config, &self.server, name)?)
     }
 
     pub fn catalog(self) -> Result<Catalog, Box<dyn Error>> {
         let keys = credentials::for_server(&self.server)?;
         let engine = Engine::start(&self.config)?;
-        let store = Store::new(&engine, &self.config, &self.server, keys)?;
+        let cluster = Cluster::open(&engine, &self.config, &self.server, keys)?;
         Ok(Catalog {
             engine: Some(engine),
             site: self,
-            store,
+            cluster,
         })
     }
 
@@ -73,15 +67,9 @@ impl Site {
 }
 
 impl Catalog {
-    /// An LSU by name, as [`Site::lsu`].
+    /// An LSU by name: configured, or a bucket that discovery takes.
     pub fn lsu(&self, name: &str) -> Result<Lsu, Box<dyn Error>> {
-        let site = &self.site;
-        Ok(Lsu::new(
-            self.store.clone(),
-            &site.config,
-            &site.server,
-            &site.lsu(name)?,
-        ))
+        Ok(self.cluster.lsu(name)?)
     }
 
     /// The LSUs of those names, or all: those of the file, then the buckets that discovery takes.
@@ -89,28 +77,23 @@ impl Catalog {
         if !names.is_empty() {
             return names.iter().map(|name| self.lsu(name)).collect();
         }
-        let server = &self.site.server;
-        let mut all: Vec<_> = server.lsus.clone();
-        if server.bucket_prefix.is_some() {
-            let store = self.store.clone();
-            let buckets = self.store.run(async move { store.list_buckets().await })?;
-            all.extend(server.discoveries(buckets));
-        }
+        let all = wait_for(&self.cluster, self.cluster.lsus())?;
         if all.is_empty() {
-            return Err(format!("server {} has no LSU", server.name).into());
+            return Err(format!("server {} has no LSU", self.site.server.name).into());
         }
-        Ok(all
-            .iter()
-            .map(|lsu| Lsu::new(self.store.clone(), &self.site.config, server, lsu))
-            .collect())
+        Ok(all)
     }
 
     pub fn server(&self) -> &Server {
         &self.site.server
     }
 
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     pub fn endpoint(&self) -> &str {
-        self.store.endpoint()
+        self.cluster.endpoint()
     }
 }
 

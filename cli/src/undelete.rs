@@ -11,6 +11,7 @@ use crate::name::{ImageName, shown};
 use crate::output;
 use crate::output::{complain, line};
 use crate::site::Site;
+use crate::wait::wait;
 use crate::{COULD_NOT_RUN, Outcome, chain};
 
 pub fn run(global: &Global, args: &Undelete) -> Outcome {
@@ -25,8 +26,8 @@ pub fn run(global: &Global, args: &Undelete) -> Outcome {
         let date = name.date.map(|date| format!(":{date}")).unwrap_or_default();
         let shown = format!("{}/{}{date}", name.lsu, shown(&name.basename));
         let done = catalog.lsu(&name.lsu).and_then(|lsu| {
-            let (owned, id) = (lsu.clone(), name.find_deleted_in(&lsu)?);
-            Ok(lsu.store().run(async move { undelete(&owned, &id).await })?)
+            let id = name.find_deleted_in(&lsu)?;
+            Ok(wait(&lsu, undelete(&lsu, &id))?)
         });
         match done {
             Ok(done) => {

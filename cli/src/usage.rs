@@ -12,14 +12,15 @@ use crate::args::{Global, Usage};
 use crate::output;
 use crate::output::{complain, human_size, line};
 use crate::site::Site;
+use crate::wait::wait;
 use crate::{COULD_NOT_RUN, Outcome, chain};
 
 pub fn run(global: &Global, args: &Usage) -> Outcome {
     let catalog = Site::open(global)?.catalog()?;
     let (mut counted, mut failures) = (Vec::new(), Vec::new());
     for lsu in catalog.lsus(&args.lsus)? {
-        let (owned, name) = (lsu.clone(), lsu.config().name.clone());
-        match lsu.store().run(async move { recount::take(&owned).await }) {
+        let name = lsu.config().name.clone();
+        match wait(&lsu, recount::take(&lsu)) {
             Ok(census) => counted.push((name, lsu.config().capacity_bytes, census)),
             Err(error) => failures.push(format!("{name}: {}", chain(&error))),
         }

@@ -5,6 +5,9 @@
 
 use std::collections::VecDeque;
 
+use futures::future::FutureExt;
+use futures::stream::{StreamExt, TryStreamExt};
+
 use super::format::escape::Name;
 use super::format::image_id::{DATE_MAX, ImageId, day_of};
 use super::format::keys::Folder;
@@ -12,6 +15,9 @@ use super::lsu::Lsu;
 use super::pages::Pages;
 use crate::error::{Found, Result};
 use crate::objstore::s3::types::ListedObject;
+
+/// Pending images of a page that are looked up at once.
+const LOOKS_AT_ONCE: usize = 16;
 
 /// Which images to list; the default is all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,9 +58,10 @@ pub struct Listing {
     lsu: Lsu,
     filter: Filter,
     folders: VecDeque<Folder>,
-    ready: VecDeque<Listed>,
     pages: Option<Pages>,
     last: Option<Listed>,
+    /// Pending images that may be complete ones, after an error: they are looked up again.
+    undecided: Vec<Listed>,
 }
 
 impl Filter {
@@ -69,7 +76,7 @@ impl Filter {
 }
 
 impl Listing {
-    /// Begins a listing; the first page is asked for by the first [`Listing::next_image`].
+    /// Begins a listing; the first page is asked for by the first [`Listing::next_page`].
     pub fn new(lsu: &Lsu, filter: Filter) -> Self {
         let mut folders = VecDeque::new();
         folders.extend(filter.complete.then_some(Folder::Catalog));
@@ -78,63 +85,88 @@ impl Listing {
             lsu: lsu.clone(),
             filter,
             folders,
-            ready: VecDeque::new(),
             pages: None,
             last: None,
+            undecided: Vec::new(),
         }
     }
 
-    /// The next image, or None at the end.
-    pub fn next_image(&mut self) -> Result<Option<Listed>> {
-        loop {
-            if let Some(listed) = self.ready.pop_front() {
-                // Several attempts at one image are one image; a complete one is not pending too.
-                if self.last.as_ref() == Some(&listed) || (listed.pending && self.is_complete(&listed.id)?) {
-                    continue;
-                }
-                self.last = Some(listed.clone());
-                return Ok(Some(listed));
-            }
-            if !self.fetch()? {
-                return Ok(None);
-            }
+    /// The images of the next page, at most 1,000 and at times none; None at the end.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<Listed>>> {
+        if !self.undecided.is_empty() {
+            return self.decide().await.map(Some);
         }
-    }
-
-    /// Takes in one page; false when there is none left.
-    fn fetch(&mut self) -> Result<bool> {
         let Some(folder) = self.folders.front().copied() else {
-            return Ok(false);
+            return Ok(None);
         };
-        let (lsu, filter) = (&self.lsu, &self.filter);
-        let pages = self.pages.get_or_insert_with(|| pages(lsu, filter, folder));
-        // The requests run on our threads; the caller's only waits for the join handle.
-        let page = futures::executor::block_on(pages.next_page())?;
-        let past_end = page.is_none_or(|page| self.take(folder, &page));
-        if past_end {
+        let pages = self.pages.get_or_insert_with(|| pages(&self.lsu, &self.filter, folder));
+        let page = pages.next_page().await?;
+        let images = page.as_ref().map_or_else(Vec::new, |page| self.images_of(folder, page));
+        if page.is_none_or(|page| self.is_past_end(folder, &page)) {
             self.pages = None;
             self.folders.pop_front();
         }
-        Ok(true)
+        if folder != Folder::Pending {
+            return Ok(Some(images));
+        }
+        self.undecided = images;
+        self.decide().await.map(Some)
     }
 
-    fn take(&mut self, folder: Folder, page: &[ListedObject]) -> bool {
+    /// Every image that is left, for those who want all.
+    pub async fn all(&mut self) -> Result<Vec<Listed>> {
+        let mut all = Vec::new();
+        while let Some(page) = self.next_page().await? {
+            all.extend(page);
+        }
+        Ok(all)
+    }
+
+    /// Several attempts at one image, which follow each other, are one image.
+    fn images_of(&mut self, folder: Folder, page: &[ListedObject]) -> Vec<Listed> {
         let pending = folder == Folder::Pending;
-        let id = |object: &ListedObject| self.lsu.keys().parse(folder, &object.key).map(|(id, _)| id);
-        let fits = page.iter().filter_map(id).filter(|id| self.filter.accepts(id));
-        self.ready.extend(fits.map(|id| Listed { id, pending }));
-        // Days order a client's folder, so a later day ends it.
-        let last = page.last().and_then(id);
-        self.filter.client.is_some() && last.is_some_and(|id| id.day() > day_of(self.filter.date_to))
+        let mut images = Vec::with_capacity(page.len());
+        for object in page {
+            let Some((id, _)) = self.lsu.keys().parse(folder, &object.key) else {
+                continue;
+            };
+            let listed = Listed { id, pending };
+            if self.filter.accepts(&listed.id) && self.last.as_ref() != Some(&listed) {
+                self.last = Some(listed.clone());
+                images.push(listed);
+            }
+        }
+        images
     }
 
-    /// Asked whatever the filter says: what is named pending may be removed on that word.
-    fn is_complete(&self, id: &ImageId) -> Result<bool> {
-        let (lsu, key) = (self.lsu.clone(), self.lsu.keys().sidecar(id));
-        self.lsu
-            .store()
-            .run(async move { Ok(lsu.store().head(lsu.bucket(), &key).await.if_found()?.is_some()) })
+    /// Days order a client's folder, so a later day ends it.
+    fn is_past_end(&self, folder: Folder, page: &[ListedObject]) -> bool {
+        let last = page
+            .last()
+            .and_then(|object| self.lsu.keys().parse(folder, &object.key));
+        self.filter.client.is_some() && last.is_some_and(|(id, _)| id.day() > day_of(self.filter.date_to))
     }
+
+    /// A complete image is not pending too. Asked whatever the filter says: what is named pending may be removed on that
+    /// word.
+    async fn decide(&mut self) -> Result<Vec<Listed>> {
+        let asked: Vec<_> = self
+            .undecided
+            .iter()
+            .map(|listed| is_pending(&self.lsu, listed).boxed())
+            .collect();
+        let asked = futures::stream::iter(asked).buffered(LOOKS_AT_ONCE);
+        let pending: Vec<Option<Listed>> = asked.try_collect().await?;
+        self.undecided.clear();
+        Ok(pending.into_iter().flatten().collect())
+    }
+}
+
+/// The image, unless it is complete.
+async fn is_pending(lsu: &Lsu, listed: &Listed) -> Result<Option<Listed>> {
+    let sidecar = lsu.keys().sidecar(&listed.id);
+    let there = lsu.store().head(lsu.bucket(), &sidecar).await.if_found()?;
+    Ok(there.is_none().then(|| listed.clone()))
 }
 
 /// The pages of a folder that can hold what the filter wants.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::format::escape::Name;
 use super::format::image_id::ImageId;
 use super::format::keys::{Folder, Keys};
 use super::format::record::{
@@ -19,12 +20,14 @@ use crate::config;
 use crate::config::{Config, Server, WireChoice};
 use crate::engine::checksum::{Crc64, Md5Sum};
 use crate::error::{Error, Found, Kind, Result, ResultExt};
-use crate::objstore::s3::capabilities::{Capabilities, WireMode};
 use crate::objstore::s3::multipart::ListedUpload;
 use crate::objstore::s3::resend::is_refusal;
 use crate::objstore::s3::store::Store;
 use crate::objstore::s3::types::{ListedObject, WireCheck};
 use crate::objstore::s3::versions::Versioning;
+
+pub use crate::objstore::s3::bucket_rules::Locking;
+pub use crate::objstore::s3::capabilities::{Capabilities, WireMode};
 
 /// The longest label that `stsp_label_lsu` takes, bytes.
 pub const LABEL_MAX: usize = 255;
@@ -121,8 +124,59 @@ impl Lsu {
         self.shared.second_look
     }
 
-    pub fn store(&self) -> &Store {
+    pub(super) fn store(&self) -> &Store {
         &self.shared.store
+    }
+
+    pub fn endpoint(&self) -> &str {
+        self.shared.store.endpoint()
+    }
+
+    /// One short listing, which fails where the bucket is missing or may not be read.
+    pub async fn reach(&self) -> Result<()> {
+        let prefix = &self.shared.lsu.prefix;
+        let listed = self.store().list(self.bucket(), prefix, true, None, None).await;
+        listed.map(drop)
+    }
+
+    /// Creates the bucket unless it is there; true when it was created.
+    pub async fn create_bucket(&self) -> Result<bool> {
+        match self.store().head_bucket(self.bucket()).await {
+            Err(error) if error.kind() == Kind::LsuNotFound => {
+                self.store().create_bucket(self.bucket()).await.map(|()| true)
+            }
+            other => other.map(|()| false),
+        }
+    }
+
+    /// Whether the bucket locks objects.
+    pub async fn locking(&self) -> Result<Locking> {
+        self.store().locking(self.bucket()).await
+    }
+
+    /// What the bucket can do, asked anew whatever is known, and kept.
+    pub async fn probe_again(&self) -> Result<Capabilities> {
+        let prefix = &self.shared.lsu.prefix;
+        self.store().probe_again(self.bucket(), prefix, false).await
+    }
+
+    /// How many uploads are under way in the bucket; and whether there are more than that.
+    pub async fn count_uploads(&self) -> Result<(usize, bool)> {
+        let page = self.store().list_uploads(self.bucket(), None).await?;
+        Ok((page.uploads.len(), page.next.is_some()))
+    }
+
+    /// Images of a client that have a sidecar, or had one of which a version is kept.
+    pub async fn images_in_history(&self, client: &Name) -> Result<Vec<ImageId>> {
+        let folder = self.keys().folder(Folder::Catalog, Some(client));
+        let keys = self.store().list_versioned_keys(self.bucket(), &folder).await?;
+        let ids = keys.iter().filter_map(|key| self.keys().parse(Folder::Catalog, key));
+        Ok(ids.map(|(id, _)| id).collect())
+    }
+
+    /// Where its work runs.
+    pub fn runtime(&self) -> &tokio::runtime::Handle {
+        self.shared.store.runtime()
     }
 
     pub fn keys(&self) -> &Keys {

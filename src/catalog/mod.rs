@@ -7,6 +7,7 @@
 //! | [`format`](self::format) | names, keys and records as text: pure |
 //! | `room` | memory for records that are being read and parsed |
 //! | [`lsu`] | one LSU: its records, its label, what its bucket does |
+//! | [`cluster`] | an open server: its buckets, its LSUs |
 //! | `pages` | a folder of the bucket, page by page |
 //! | [`meta`] | NetBackup's own bytes beside an image |
 //! | [`list`] | images, page by page |
@@ -17,6 +18,7 @@
 //! | [`delete`] | an image being removed, in steps that can be taken again |
 //! | [`audit`] | what is on the store against what the records say; changes nothing |
 //! | [`maintain`] | gc, repair, undelete, usage |
+//! | [`trial`] | objects and an image of our own, to try a bucket with |
 //!
 //! Per LSU, below the LSU's prefix:
 //!
@@ -78,6 +80,7 @@ pub mod format;
 
 mod room;
 pub mod lsu;
+pub mod cluster;
 mod pages;
 pub mod meta;
 pub mod list;
@@ -90,3 +93,4 @@ pub mod delete;
 
 pub mod audit;
 pub mod maintain;
+pub mod trial;

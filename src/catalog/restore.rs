@@ -17,6 +17,8 @@ use crate::metrics::image::Tally;
 use crate::objstore::download::reader::Reader;
 use crate::objstore::download::spec::ReadSpec;
 
+pub use crate::objstore::download::reader::Taken;
+
 /// An image open for reading.
 pub struct Restore {
     lsu: Lsu,
@@ -29,9 +31,8 @@ pub struct Restore {
 
 impl Restore {
     /// Opens a complete image, or a pending one as far as an incomplete close kept it.
-    pub fn open(lsu: &Lsu, id: &ImageId) -> Result<Self> {
-        let (owned, key) = (lsu.clone(), id.clone());
-        let image = lsu.store().run(async move { owned.describe(&key).await })?;
+    pub async fn open(lsu: &Lsu, id: &ImageId) -> Result<Self> {
+        let image = lsu.describe(id).await?;
         let content = match &image {
             Image::Complete(sidecar) => Some(&sidecar.content),
             Image::Pending { record, held } if record.state == PendingState::Writing => {
@@ -65,37 +66,77 @@ impl Restore {
         self.reader.tally()
     }
 
+    /// A read of `len` bytes from `offset` on begins: [`Restore::take`] until it has all.
+    pub fn begin(&mut self, offset: u64, len: usize) {
+        self.reader.begin(offset, len);
+    }
+
+    /// Fills `to`, or its beginning, from `offset` on without waiting; [`Restore::fetch`] where nothing is here yet.
+    pub fn take(&mut self, to: &mut [u8], offset: u64) -> Result<Taken> {
+        self.reader.take(to, offset)
+    }
+
+    /// Waits until [`Restore::take`] has something of the `len` bytes from `offset` on.
+    pub async fn fetch(&mut self, offset: u64, len: usize) -> Result<()> {
+        self.reader.fetch(offset, len).await
+    }
+
     /// Fills `to` from `offset` on; short only at the end of the image.
-    pub fn read(&mut self, to: &mut [u8], offset: u64) -> Result<usize> {
-        self.reader.read(to, offset)
+    pub async fn read(&mut self, to: &mut [u8], offset: u64) -> Result<usize> {
+        self.reader.read(to, offset).await
+    }
+
+    /// True once the metadata are here: before, [`Restore::load_meta`].
+    pub fn has_meta(&self) -> bool {
+        self.meta.is_some()
+    }
+
+    pub async fn load_meta(&mut self) -> Result<()> {
+        let record = match &self.image {
+            Image::Complete(sidecar) => sidecar.meta.as_ref(),
+            Image::Pending { record, .. } => record.meta.as_ref(),
+        };
+        self.meta = Some(meta::load(self.lsu.store(), self.lsu.bucket(), record).await?);
+        Ok(())
     }
 
     pub fn read_meta(&mut self, to: &mut [u8], offset: u64) -> Result<usize> {
         Ok(meta::read_at(self.meta()?, to, offset))
     }
 
-    /// Changes the metadata of a complete image; on the store after [`Restore::save_meta`].
-    pub fn write_meta(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
-        if !matches!(self.image, Image::Complete(_)) {
-            return Err(Error::new(
+    /// Refuses where the image's metadata may not be written.
+    pub fn may_write_meta(&self) -> Result<()> {
+        match self.image {
+            Image::Complete(_) => Ok(()),
+            Image::Pending { .. } => Err(Error::new(
                 Kind::AccessDenied,
                 "write image metadata: open the pending image for write",
-            ));
+            )),
         }
+    }
+
+    /// Changes the metadata of a complete image; on the store after [`Restore::save_meta`].
+    pub fn write_meta(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.may_write_meta()?;
         meta::write_at(self.meta()?, bytes, offset)?;
         self.meta_changed = true;
         Ok(())
     }
 
+    fn meta(&mut self) -> Result<&mut Vec<u8>> {
+        let missing = || Error::new(Kind::Internal, "image metadata were not loaded");
+        self.meta.as_mut().ok_or_else(missing)
+    }
+
     /// Writes changed metadata into the sidecar; everything else in it stays as it is on the store.
-    pub fn save_meta(&mut self) -> Result<()> {
+    pub async fn save_meta(&mut self) -> Result<()> {
         let Image::Complete(sidecar) = &self.image else {
             return Ok(());
         };
         if !self.meta_changed {
             return Ok(());
         }
-        let (lsu, mut sidecar) = (self.lsu.clone(), sidecar.clone());
+        let mut sidecar = sidecar.clone();
         let Some(meta) = self.meta.take() else {
             let what = format!(
                 "save the metadata of image {}: what was written of them is lost",
@@ -103,36 +144,16 @@ impl Restore {
             );
             return Err(Error::new(Kind::NoMemory, what));
         };
+
         // Shared with the request: the memory for a copy might not be had.
         let bytes = Bytes::from(meta);
-        let kept = bytes.clone();
-        let owned = sidecar.clone();
-        let saved = self
-            .lsu
-            .store()
-            .run(async move { replace_meta(&lsu, &owned, bytes).await });
-        self.meta = unshared(kept);
+        let saved = replace_meta(&self.lsu, &sidecar, bytes.clone()).await;
         // What is read again, if the bytes are not here any more.
+        self.meta = unshared(bytes);
         sidecar.meta = saved?;
         self.image = Image::Complete(sidecar);
         self.meta_changed = false;
         Ok(())
-    }
-
-    fn meta(&mut self) -> Result<&mut Vec<u8>> {
-        if self.meta.is_none() {
-            let record = match &self.image {
-                Image::Complete(sidecar) => sidecar.meta.clone(),
-                Image::Pending { record, .. } => record.meta.clone(),
-            };
-            let lsu = self.lsu.clone();
-            let loaded = self
-                .lsu
-                .store()
-                .run(async move { meta::load(lsu.store(), lsu.bucket(), record.as_ref()).await })?;
-            self.meta = Some(loaded);
-        }
-        Ok(self.meta.get_or_insert_default())
     }
 }
 

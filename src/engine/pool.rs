@@ -15,12 +15,15 @@
 //! waits for the one buffer that is lent, and the pool holds up to 1 GiB and 128 MiB.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use memmap2::MmapMut;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::piece::piece;
 use crate::config::size_text;
@@ -39,7 +42,8 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// The one pool of a process.
 pub struct BufferPool {
     state: Mutex<State>,
-    returned: Condvar,
+    /// A buffer or a promise has come back, or the budget is another one.
+    returned: Notify,
 }
 
 #[derive(Default)]
@@ -93,7 +97,7 @@ impl BufferPool {
     pub fn new(budget_bytes: u64) -> Arc<Self> {
         let pool = Arc::new(Self {
             state: Mutex::default(),
-            returned: Condvar::new(),
+            returned: Notify::new(),
         });
         pool.set_budget(budget_bytes);
         pool
@@ -102,45 +106,46 @@ impl BufferPool {
     /// The configuration opened last decides; buffers in use are not taken away.
     pub fn set_budget(&self, budget_bytes: u64) {
         self.lock().budget_bytes = usize::try_from(budget_bytes).unwrap_or(usize::MAX);
-        self.returned.notify_all();
+        self.returned.notify_waiters();
     }
 
     /// Takes a promise of one buffer of `bytes` for a stream that is being opened. While the budget is promised, waits a
     /// moment for a stream that is being closed: hosts open the next image when they have asked for the last one's end.
     /// Fails as [`Kind::NoMemory`] where others have the room, and as [`Kind::Config`] where no waiting would help: the
     /// whole budget is smaller.
-    pub fn promise(self: &Arc<Self>, bytes: u64) -> Result<Promise> {
-        self.promise_by(bytes, Instant::now() + CLOSING)
+    pub async fn promise(self: &Arc<Self>, bytes: u64) -> Result<Promise> {
+        let deadline = Instant::now() + CLOSING;
+        loop {
+            // Enabled before the look, so that nothing that comes back in between is missed.
+            let mut returned = pin!(self.returned.notified());
+            returned.as_mut().enable();
+            let refused = match self.try_promise(bytes) {
+                Err(error) if error.kind() == Kind::NoMemory => error,
+                other => return other,
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if timeout(left, returned).await.is_err() {
+                return Err(refused);
+            }
+        }
     }
 
-    /// The same without waiting, for tasks.
+    /// The same without waiting.
     pub fn try_promise(self: &Arc<Self>, bytes: u64) -> Result<Promise> {
-        self.promise_by(bytes, Instant::now())
-    }
-
-    fn promise_by(self: &Arc<Self>, bytes: u64, deadline: Instant) -> Result<Promise> {
         let bytes = page_aligned(bytes)?;
         let mut state = self.lock();
-        while state.promised_bytes.saturating_add(bytes) > state.budget_bytes {
-            if bytes > state.budget_bytes {
-                return Err(state.too_small_for(bytes));
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(state.promised_to_others(bytes));
-            }
-            state = self
-                .returned
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+        if bytes > state.budget_bytes {
+            return Err(state.too_small_for(bytes));
         }
+        if state.promised_bytes.saturating_add(bytes) > state.budget_bytes {
+            return Err(state.promised_to_others(bytes));
+        }
+
         state.promised_bytes += bytes;
-        let (taken, orphaned) = (AtomicBool::new(false), AtomicBool::new(false));
         let cover = Cover {
             promised_bytes: AtomicUsize::new(bytes),
-            taken,
-            orphaned,
+            taken: AtomicBool::new(false),
+            orphaned: AtomicBool::new(false),
             loans: AtomicUsize::new(0),
         };
         Ok(Promise {
@@ -171,23 +176,13 @@ impl BufferPool {
 
 impl Promise {
     /// A buffer of at least `bytes` for this stream; waits for one to return, up to `deadline`.
-    pub fn acquire(&self, bytes: u64, deadline: Instant) -> Result<Buffer> {
-        self.acquire_or(bytes, deadline, |_| false, || ())
+    pub async fn acquire(&self, bytes: u64, deadline: Instant) -> Result<Buffer> {
+        self.acquire_up_to(bytes, deadline, |_| false, || ()).await
     }
 
     /// Like [`Promise::acquire`], but after a while one of the promised size will do, if `will_do` says so of that: parts
     /// have grown, and the budget has no room for promises that grow with them. What `hurry` gives lives while it waits.
-    pub fn acquire_up_to<G>(
-        &self,
-        bytes: u64,
-        deadline: Instant,
-        will_do: impl Fn(u64) -> bool,
-        hurry: impl FnOnce() -> G,
-    ) -> Result<Buffer> {
-        self.acquire_or(bytes, deadline, will_do, hurry)
-    }
-
-    fn acquire_or<G>(
+    pub async fn acquire_up_to<G>(
         &self,
         bytes: u64,
         deadline: Instant,
@@ -198,28 +193,15 @@ impl Promise {
         let bytes = page_aligned(bytes)?;
         let mut hurry = Some(hurry);
         let mut _hurried = None;
-        let mut state = self.pool.lock();
         loop {
-            self.grow(&mut state, bytes);
-            if let Some(buffer) = self.take(&mut state, bytes)? {
+            // Enabled before the look, so that nothing that comes back in between is missed.
+            let mut returned = pin!(self.pool.returned.notified());
+            returned.as_mut().enable();
+            let may_be_small = will_do(self.cover.promised_bytes.load(Relaxed) as u64);
+            if let Some(buffer) = self.try_acquire_up_to(bytes, may_be_small, Instant::now() < settle)? {
                 return Ok(buffer);
             }
-            let promised = self.cover.promised_bytes.load(Relaxed);
-            let may_be_small = will_do(promised as u64);
-            if promised < bytes
-                && let Some(buffer) = self.borrow(&mut state, bytes, may_be_small)?
-            {
-                return Ok(buffer);
-            }
-            // What was lent to this stream comes back when its part is sent.
-            let patient = Instant::now() < settle || self.cover.loans.load(Relaxed) > 0;
-            if promised < bytes
-                && may_be_small
-                && !patient
-                && let Some(buffer) = self.take(&mut state, promised)?
-            {
-                return Ok(buffer);
-            }
+
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let what = format!(
@@ -231,18 +213,30 @@ impl Promise {
             if let Some(hurry) = hurry.take() {
                 _hurried = Some(hurry());
             }
-            let wait = left.min(if may_be_small {
-                PATIENCE
-            } else {
-                Duration::from_secs(60)
-            });
-            let woken = self
-                .pool
-                .returned
-                .wait_timeout(state, wait)
-                .unwrap_or_else(PoisonError::into_inner);
-            state = woken.0;
+            let wait = if may_be_small { left.min(PATIENCE) } else { left };
+            let _ = timeout(wait, returned).await;
         }
+    }
+
+    /// What there is for [`Promise::acquire_up_to`] now; a smaller buffer only when the stream is `patient` no more.
+    fn try_acquire_up_to(&self, bytes: usize, may_be_small: bool, patient: bool) -> Result<Option<Buffer>> {
+        let mut state = self.pool.lock();
+        self.grow(&mut state, bytes);
+        if let Some(buffer) = self.take(&mut state, bytes)? {
+            return Ok(Some(buffer));
+        }
+        let promised = self.cover.promised_bytes.load(Relaxed);
+        if promised >= bytes {
+            return Ok(None);
+        }
+        if let Some(buffer) = self.borrow(&mut state, bytes, may_be_small)? {
+            return Ok(Some(buffer));
+        }
+        // What was lent to this stream comes back when its part is sent.
+        if may_be_small && !patient && self.cover.loans.load(Relaxed) == 0 {
+            return self.take(&mut state, promised);
+        }
+        Ok(None)
     }
 
     /// A buffer beside the promise, if one is free now, for work that may as well be left: read-ahead, caches.
@@ -316,7 +310,7 @@ impl Drop for Promise {
         }
         self.cover.orphaned.store(true, Relaxed);
         drop(state);
-        self.pool.returned.notify_all();
+        self.pool.returned.notify_waiters();
     }
 }
 
@@ -414,7 +408,7 @@ impl Drop for Buffer {
             state.idle.entry(bytes).or_default().push(memory);
         }
         drop(state);
-        self.pool.returned.notify_all();
+        self.pool.returned.notify_waiters();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use futures::future::FutureExt;
 use tracing::Span;
 
 use super::abi::to_field;
@@ -10,6 +11,8 @@ use super::abi::{
     STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_LOG_INFO,
     STSP_OPEN_READ, STSP_OPEN_WRITE, stsp_image_def_t, stsp_image_info_t,
 };
+use super::bridge;
+use super::bridge::broken;
 use super::open_images::{OpenImage, OpenImages, OpenKey, Use};
 use super::pointers::field;
 use super::server::{Child, Server};
@@ -17,8 +20,8 @@ use crate::catalog::format::escape::Name;
 use crate::catalog::format::image_id::{ImageDef, ImageId};
 use crate::catalog::format::record::unix_seconds;
 use crate::catalog::lsu::{Image, Lsu};
-use crate::catalog::restore::Restore;
-use crate::catalog::write::backup::Backup;
+use crate::catalog::restore::{Restore, Taken};
+use crate::catalog::write::backup::{Backup, Filled};
 use crate::catalog::{delete, meta};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Pace, Tally};
@@ -34,9 +37,35 @@ pub struct ImageHandle {
 
 /// The entry among the open images goes with the state, so that it is given up with the image and not with the handle.
 enum State {
-    Writing(Box<Backup>, Pace, OpenImage),
-    Reading(Box<Restore>, Pace, OpenImage),
+    Writing(Open<Backup>),
+    Reading(Open<Restore>),
     Closed,
+}
+
+struct Open<I> {
+    /// None once a call was cut off that had it.
+    image: Option<Box<I>>,
+    pace: Pace,
+    entry: OpenImage,
+}
+
+impl<I> Open<I> {
+    fn new(image: I, entry: OpenImage) -> Self {
+        Self {
+            image: Some(Box::new(image)),
+            pace: Pace::new(),
+            entry,
+        }
+    }
+
+    fn image(&mut self) -> Result<&mut I> {
+        self.image.as_deref_mut().ok_or_else(broken)
+    }
+
+    /// Runs a call of the host, which gives the bytes that it moved.
+    fn call(&mut self, body: impl FnOnce(&mut Option<Box<I>>) -> Result<u64>) -> Result<u64> {
+        self.pace.call(|| body(&mut self.image))
+    }
 }
 
 /// The definition that a host passes, checked.
@@ -65,8 +94,8 @@ impl ImageHandle {
         let subject = subject(&lsu.config().name, &def.id);
         let span = span(server, lsu, &def.id);
         let entry = open_images.open(open_key(lsu, &def.id), Use::Write)?;
-        let backup = span.in_scope(|| Backup::create(lsu, def))?;
-        let state = State::Writing(Box::new(backup), Pace::new(), entry);
+        let backup = span.in_scope(|| bridge::run(lsu, async move |lsu| Backup::create(&lsu, def).await))?;
+        let state = State::Writing(Open::new(backup, entry));
         Ok(Self {
             subject,
             span,
@@ -83,21 +112,24 @@ impl ImageHandle {
         def: &ImageDef,
         mode: u32,
     ) -> Result<Self> {
-        let (subject, span) = (subject(&lsu.config().name, &def.id), span(server, lsu, &def.id));
+        let subject = subject(&lsu.config().name, &def.id);
+        let span = span(server, lsu, &def.id);
         let entered = span.enter();
+        let wanted = def.clone();
         let state = match mode {
             STSP_OPEN_READ => {
                 let entry = open_images.open(open_key(lsu, &def.id), Use::Read)?;
-                let restore = Restore::open(lsu, &def.id)?;
+                let restore = bridge::run(lsu, async move |lsu| Restore::open(&lsu, &wanted.id).await)?;
                 if !definition_of(restore.image()).answers_to(def) {
                     let what = format!("image {} has another policy or type than asked for", def.id);
                     return Err(Error::new(Kind::NotFound, what));
                 }
-                State::Reading(Box::new(restore), Pace::new(), entry)
+                State::Reading(Open::new(restore, entry))
             }
             STSP_OPEN_WRITE => {
                 let entry = open_images.open(open_key(lsu, &def.id), Use::Write)?;
-                State::Writing(Box::new(Backup::reopen(lsu, def)?), Pace::new(), entry)
+                let backup = bridge::run(lsu, async move |lsu| Backup::reopen(&lsu, &wanted).await)?;
+                State::Writing(Open::new(backup, entry))
             }
             other => {
                 let what = format!("mode {other:#x} is neither STSP_OPEN_READ nor STSP_OPEN_WRITE");
@@ -128,22 +160,57 @@ impl ImageHandle {
 
     pub fn write(&self, data: &[u8], offset: u64) -> Result<u64> {
         match &mut *self.lock()? {
-            State::Writing(backup, pace, _) => pace.call(|| backup.write(data, offset).map(|len| len as u64)),
+            State::Writing(open) => open.call(|image| self.write_all(image, data, offset)),
             other => Err(not_open(other, "writing")),
+        }
+    }
+
+    fn write_all(&self, image: &mut Option<Box<Backup>>, data: &[u8], offset: u64) -> Result<u64> {
+        let (mut rest, mut offset) = (data, offset);
+        // A write of nothing is passed on too: it brings the error of a part that failed meanwhile.
+        loop {
+            match image.as_mut().ok_or_else(broken)?.fill(rest, offset)? {
+                Filled::PartNeeded => bridge::lend(&self.lsu, image, |backup| backup.next_part().boxed())?,
+                Filled::Taken(len) => {
+                    rest = rest.split_at(len).1;
+                    offset += len as u64;
+                }
+            }
+            if rest.is_empty() {
+                return Ok(data.len() as u64);
+            }
         }
     }
 
     pub fn read(&self, to: &mut [u8], offset: u64) -> Result<u64> {
         match &mut *self.lock()? {
-            State::Reading(restore, pace, _) => pace.call(|| restore.read(to, offset).map(|len| len as u64)),
+            State::Reading(open) => open.call(|image| self.read_all(image, to, offset)),
             other => Err(not_open(other, "reading")),
         }
     }
 
+    fn read_all(&self, image: &mut Option<Box<Restore>>, to: &mut [u8], offset: u64) -> Result<u64> {
+        image.as_mut().ok_or_else(broken)?.begin(offset, to.len());
+        let mut done = 0;
+        while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let (at, len) = (offset + done as u64, rest.len());
+            match image.as_mut().ok_or_else(broken)?.take(rest, at)? {
+                Taken::Bytes(0) => break,
+                Taken::Bytes(taken) => done += taken,
+                Taken::FetchNeeded => bridge::lend(&self.lsu, image, move |restore| restore.fetch(at, len).boxed())?,
+            }
+        }
+        Ok(done as u64)
+    }
+
     pub fn write_meta(&self, data: &[u8], offset: u64) -> Result<u64> {
         match &mut *self.lock()? {
-            State::Writing(backup, ..) => meta::write_at(backup.meta(), data, offset)?,
-            State::Reading(restore, ..) => restore.write_meta(data, offset)?,
+            State::Writing(open) => meta::write_at(open.image()?.meta(), data, offset)?,
+            State::Reading(open) => {
+                open.image()?.may_write_meta()?;
+                self.load_meta(&mut open.image)?;
+                open.image()?.write_meta(data, offset)?;
+            }
             State::Closed => return Err(not_open(&State::Closed, "writing")),
         }
         Ok(data.len() as u64)
@@ -151,9 +218,19 @@ impl ImageHandle {
 
     pub fn read_meta(&self, to: &mut [u8], offset: u64) -> Result<u64> {
         match &mut *self.lock()? {
-            State::Writing(backup, ..) => Ok(meta::read_at(backup.meta(), to, offset) as u64),
-            State::Reading(restore, ..) => restore.read_meta(to, offset).map(|len| len as u64),
+            State::Writing(open) => Ok(meta::read_at(open.image()?.meta(), to, offset) as u64),
+            State::Reading(open) => {
+                self.load_meta(&mut open.image)?;
+                open.image()?.read_meta(to, offset).map(|len| len as u64)
+            }
             State::Closed => Err(not_open(&State::Closed, "reading")),
+        }
+    }
+
+    fn load_meta(&self, image: &mut Option<Box<Restore>>) -> Result<()> {
+        match image {
+            Some(restore) if restore.has_meta() => Ok(()),
+            _ => bridge::lend(&self.lsu, image, |restore| restore.load_meta().boxed()),
         }
     }
 
@@ -161,27 +238,24 @@ impl ImageHandle {
     pub fn flush(&self) -> Result<()> {
         let _entered = self.span.enter();
         match &mut *self.lock()? {
-            State::Writing(backup, pace, _) => pace.call(|| backup.flush().map(|()| 0)).map(drop),
-            State::Reading(restore, ..) => restore.save_meta(),
+            State::Writing(open) => open
+                .call(|image| bridge::lend(&self.lsu, image, |backup| backup.flush().boxed()).map(|()| 0))
+                .map(drop),
+            State::Reading(open) => bridge::lend(&self.lsu, &mut open.image, |restore| restore.save_meta().boxed()),
             State::Closed => Err(not_open(&State::Closed, "flushing")),
         }
     }
 
     pub fn info(&self) -> Result<stsp_image_info_t> {
         let lsu = &self.lsu.config().name;
-        match &*self.lock()? {
-            State::Writing(backup, ..) => {
+        match &mut *self.lock()? {
+            State::Writing(open) => {
+                let backup = open.image()?;
                 let flags = STSP_II_IMAGE_PENDING | STSP_II_BUSY_WRITE;
-                Ok(info(
-                    lsu,
-                    backup.def(),
-                    flags,
-                    backup.size(),
-                    unix_seconds(backup.created()),
-                    0,
-                ))
+                let created = unix_seconds(backup.created());
+                Ok(info(lsu, backup.def(), flags, backup.size(), created, 0))
             }
-            State::Reading(restore, ..) => Ok(info_of(lsu, restore.image())),
+            State::Reading(open) => Ok(info_of(lsu, open.image()?.image())),
             State::Closed => Err(not_open(&State::Closed, "queries")),
         }
     }
@@ -191,31 +265,31 @@ impl ImageHandle {
         let _entered = self.span.enter();
         let state = std::mem::replace(&mut *self.lock()?, State::Closed);
         match state {
-            State::Writing(backup, pace, entry) => {
+            State::Writing(Open { image, pace, entry }) => {
+                let backup = image.ok_or_else(broken)?;
                 let complete = flags & STSP_CLOSEF_COMPLETE != 0;
-                let (tally, outcome) = (
-                    backup.tally(),
-                    if complete {
-                        "written complete"
-                    } else {
-                        "written incomplete"
-                    },
-                );
-                self.summarise(&tally, pace, outcome, || {
-                    let closed = if complete {
-                        backup.complete()
-                    } else {
-                        backup.incomplete()
-                    };
+                let outcome = if complete {
+                    "written complete"
+                } else {
+                    "written incomplete"
+                };
+                self.summarise(&backup.tally(), pace, outcome, || {
+                    let closed = bridge::run(&self.lsu, async move |_| {
+                        if complete {
+                            backup.complete().await
+                        } else {
+                            backup.incomplete().await
+                        }
+                    });
                     drop(entry);
                     closed.map(drop)
                 })
             }
-            State::Reading(mut restore, pace, entry) => {
-                let tally = restore.tally();
-                self.summarise(&tally, pace, "read", || {
-                    let saved = restore.save_meta();
-                    drop((restore, entry));
+            State::Reading(Open { image, pace, entry }) => {
+                let mut restore = image.ok_or_else(broken)?;
+                self.summarise(&restore.tally(), pace, "read", || {
+                    let saved = bridge::run(&self.lsu, async move |_| restore.save_meta().await);
+                    drop(entry);
                     saved
                 })
             }
@@ -250,12 +324,6 @@ impl ImageHandle {
 
     /// A panic inside an earlier call leaves the handle unusable but for its close.
     fn lock(&self) -> Result<MutexGuard<'_, State>> {
-        let broken = || {
-            Error::new(
-                Kind::Internal,
-                "an earlier call on this image failed inside the plug-in; close it",
-            )
-        };
         self.state.lock().map_err(|_| broken())
     }
 }
@@ -274,14 +342,13 @@ pub fn check_close_flags(flags: u32) -> Result<()> {
 /// Removes an image by its definition; refused while it is open in this process.
 pub fn delete(open_images: &Arc<OpenImages>, lsu: &Lsu, def: ImageDef) -> Result<()> {
     let _entry = open_images.open(open_key(lsu, &def.id), Use::Delete)?;
-    let lsu = lsu.clone();
-    lsu.clone().store().run(async move { delete::delete(&lsu, &def).await })
+    bridge::run(lsu, async move |lsu| delete::delete(&lsu, &def).await)
 }
 
 /// The properties of an image that need not be open.
 pub fn info_by_name(lsu: &Lsu, def: &ImageDef) -> Result<stsp_image_info_t> {
-    let (owned, id) = (lsu.clone(), def.id.clone());
-    let image = lsu.store().run(async move { owned.describe(&id).await })?;
+    let id = def.id.clone();
+    let image = bridge::run(lsu, async move |lsu| lsu.describe(&id).await)?;
     if !definition_of(&image).answers_to(def) {
         let what = format!("image {} has another policy or type than asked for", def.id);
         return Err(Error::new(Kind::NotFound, what));
@@ -341,9 +408,9 @@ fn info(lsu: &str, def: &ImageDef, flags: u32, size: u64, created: u64, complete
 }
 
 fn open_key(lsu: &Lsu, id: &ImageId) -> OpenKey {
-    let (endpoint, config) = (lsu.store().endpoint().to_owned(), lsu.config());
+    let config = lsu.config();
     OpenKey {
-        endpoint,
+        endpoint: lsu.endpoint().to_owned(),
         bucket: config.bucket.clone(),
         prefix: config.prefix.clone(),
         id: id.clone(),

@@ -1,23 +1,31 @@
 //! Image lists: a filter in, one image at a time out.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use futures::future::FutureExt;
 
 use super::abi::to_field;
 use super::abi::{
     STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_LISTF_COMPLETE, STSP_LISTF_PENDING, stsp_image_entry_t,
     stsp_image_filter_t,
 };
+use super::bridge;
 use super::pointers::field;
 use super::server::{Child, Server};
 use crate::catalog::format::escape::Name;
 use crate::catalog::format::image_id::DATE_MAX;
-use crate::catalog::list::{Filter, Listing};
+use crate::catalog::list::{Filter, Listed, Listing};
 use crate::catalog::lsu::Lsu;
 use crate::error::{Error, Kind, Result};
 
 /// A list under way.
 pub struct ImageList {
-    listing: Listing,
+    lsu: Lsu,
+    /// None once a call was cut off that had it.
+    listing: Option<Box<Listing>>,
+    /// What the last page had and the host has not taken yet.
+    ready: VecDeque<Listed>,
     subject: String,
     child: Child,
 }
@@ -27,15 +35,23 @@ impl ImageList {
         let filter = filter.map(to_filter).transpose()?.unwrap_or_default();
         let subject = format!("LSU {}", lsu.config().name);
         Ok(Self {
-            listing: Listing::new(lsu, filter),
+            lsu: lsu.clone(),
+            listing: Some(Box::new(Listing::new(lsu, filter))),
+            ready: VecDeque::new(),
             subject,
             child,
         })
     }
 
     pub fn next_entry(&mut self) -> Result<stsp_image_entry_t> {
-        let end = || Error::new(Kind::NoMoreEntries, "the image list has no further entry");
-        let listed = self.listing.next_image()?.ok_or_else(end)?;
+        let listed = loop {
+            if let Some(listed) = self.ready.pop_front() {
+                break listed;
+            }
+            let page = bridge::lend(&self.lsu, &mut self.listing, |listing| listing.next_page().boxed())?;
+            let end = || Error::new(Kind::NoMoreEntries, "the image list has no further entry");
+            self.ready = page.ok_or_else(end)?.into();
+        };
         Ok(stsp_image_entry_t {
             struct_size: 0,
             flags: if listed.pending {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::abi::to_field;
 use super::abi::{STSP_LSUF_ACTIVE, STSP_LSUF_CAPACITY_KNOWN, STSP_LSUF_DISK, STSP_LSUF_USED_KNOWN, stsp_lsu_prop_t};
+use super::bridge;
 use super::engine_slot::EngineSlot;
 use super::server::{Child, Server};
 use crate::catalog::lsu::Lsu;
@@ -22,9 +23,9 @@ impl LsuList {
         let server = child.server().config();
         let mut names: VecDeque<_> = server.lsus.iter().map(|lsu| lsu.name.clone()).collect();
         if server.bucket_prefix.is_some() {
-            let store = child.server().store(engine)?;
-            let buckets = store.clone().run(async move { store.list_buckets().await })?;
-            names.extend(server.discoveries(buckets).into_iter().map(|lsu| lsu.name));
+            let cluster = child.server().cluster(engine)?;
+            let found = bridge::run_cluster(&cluster, async move |cluster| cluster.discover().await)?;
+            names.extend(found.into_iter().map(|lsu| lsu.name));
         }
         Ok(Self { names, child })
     }
@@ -60,13 +61,11 @@ pub fn prop(lsu: &Lsu) -> Result<stsp_lsu_prop_t> {
 pub fn set_label(lsu: &Lsu, label: &[u8]) -> Result<()> {
     let label = String::from_utf8(label.to_vec());
     let label = label.map_err(|_| Error::new(Kind::InvalidArgument, "the label is not UTF-8"))?;
-    let lsu = lsu.clone();
-    lsu.clone().store().run(async move { lsu.set_label(label).await })
+    bridge::run(lsu, async move |lsu| lsu.set_label(label).await)
 }
 
 fn label(lsu: &Lsu) -> Result<String> {
-    let lsu = lsu.clone();
-    lsu.clone().store().run(async move { lsu.label().await })
+    bridge::run(lsu, async |lsu| lsu.label().await)
 }
 
 fn to_prop(lsu: &Lsu, label: &str, active: u32) -> stsp_lsu_prop_t {

@@ -7,6 +7,7 @@
 //! | [`guard`] | around each of them: panics, cancellation, the log line of a failure |
 //! | [`pointers`], [`callback`] | what the host passes: structs, strings, buffers; its log function |
 //! | [`process`], [`handle`] | the state of one process, and what a fork makes of it; the table of handles |
+//! | [`bridge`] | where a call waits for the catalog's work, which is async |
 //! | [`engine_slot`], [`open_images`] | of one process: its engine; its open images |
 //! | [`server`], [`lsu`], [`image`], [`image_list`], [`session`] | what handles stand for, in safe Rust |
 //!
@@ -27,6 +28,7 @@ mod callback;
 mod process;
 mod handle;
 mod engine_slot;
+mod bridge;
 mod open_images;
 mod server;
 mod session;

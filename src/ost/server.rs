@@ -1,6 +1,5 @@
 //! An open storage server: its configuration, its store, its LSUs.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,13 +7,13 @@ use super::abi::to_field;
 use super::abi::{STSP_PREFIX, STSP_SRV_CRED, STSP_SRV_DISK, STSP_SRV_IMAGE_META, STSP_SRV_REOPEN, stsp_server_prop_t};
 use super::engine_slot::EngineSlot;
 use super::session::Session;
+use crate::catalog::cluster::Cluster;
 use crate::catalog::lsu::Lsu;
 use crate::config;
 use crate::config::Config;
 use crate::config::credentials::{KeyPair, Source};
 use crate::config::warnings::warnings;
 use crate::error::{Error, Kind, Result};
-use crate::objstore::s3::store::Store;
 
 /// What `stsp_open_server` opens.
 pub struct Server {
@@ -23,8 +22,7 @@ pub struct Server {
     keys: Option<KeyPair>,
     pub session: Arc<Session>,
     /// Connected by the first call that needs the store: opening sends nothing and starts no thread.
-    store: Mutex<Option<Store>>,
-    lsus: Mutex<HashMap<String, Lsu>>,
+    cluster: Mutex<Option<Cluster>>,
     children: AtomicUsize,
 }
 
@@ -81,15 +79,13 @@ impl Server {
             );
             return Err(Error::new(Kind::Unauthorized, what));
         }
-        let (store, lsus, children) = (Mutex::default(), Mutex::default(), AtomicUsize::new(0));
         Ok(Self {
             config,
             server,
             keys,
             session: Arc::new(session),
-            store,
-            lsus,
-            children,
+            cluster: Mutex::default(),
+            children: AtomicUsize::new(0),
         })
     }
 
@@ -100,8 +96,7 @@ impl Server {
             server: parent.server.clone(),
             keys: parent.keys.clone(),
             session: Arc::new(parent.session.after_fork()),
-            store: Mutex::default(),
-            lsus: Mutex::default(),
+            cluster: Mutex::default(),
             children: AtomicUsize::new(0),
         }
     }
@@ -129,37 +124,21 @@ impl Server {
         }
     }
 
-    /// The store, set up by the first call.
-    pub fn store(&self, engine: &EngineSlot) -> Result<Store> {
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(store) = store.as_ref() {
-            return Ok(store.clone());
+    /// The cluster, connected by the first call.
+    pub fn cluster(&self, engine: &EngineSlot) -> Result<Cluster> {
+        let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cluster) = cluster.as_ref() {
+            return Ok(cluster.clone());
         }
-        let made = engine.with_engine(&self.config, |engine| {
-            Store::new(engine, &self.config, &self.server, self.keys.clone())
+        let opened = engine.with_engine(&self.config, |engine| {
+            Cluster::open(engine, &self.config, &self.server, self.keys.clone())
         })?;
-        Ok(store.insert(made).clone())
+        Ok(cluster.insert(opened).clone())
     }
 
     /// An LSU by name: configured, or any bucket that discovery takes.
     pub fn lsu(&self, engine: &EngineSlot, name: &str) -> Result<Lsu> {
-        let store = self.store(engine)?;
-        let mut lsus = self.lsus.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lsu) = lsus.get(name) {
-            return Ok(lsu.clone());
-        }
-        let found = self.server.lsu(name).cloned().or_else(|| self.server.discovered(name));
-        let found = found.ok_or_else(|| {
-            let what = format!(
-                "LSU {name} is not configured for server {} in {}",
-                self.server.name,
-                self.config.path.display()
-            );
-            Error::new(Kind::LsuNotFound, what)
-        })?;
-        let lsu = Lsu::new(store, &self.config, &self.server, &found);
-        lsus.insert(name.to_owned(), lsu.clone());
-        Ok(lsu)
+        self.cluster(engine)?.lsu(name)
     }
 
     pub fn prop(&self) -> stsp_server_prop_t {

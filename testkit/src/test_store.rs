@@ -172,7 +172,7 @@ impl Site {
         let engine = Engine::start(&config).expect("an engine");
         let server = config.server("t").expect("server t");
         let store = Store::new(&engine, &config, server, None).expect("a store");
-        let done = store.run(act(store.clone()));
+        let done = engine.runtime().run(act(store.clone()));
         drop(store);
         engine.stop();
         done

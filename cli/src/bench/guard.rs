@@ -18,6 +18,7 @@ use vastost::error::{Found, Kind};
 use vastost_testkit::host::Definition;
 
 use crate::chain;
+use crate::wait::wait;
 
 const CLIENT: &str = "vastost-bench";
 /// What the guard has in its name where the others have a number.
@@ -61,7 +62,7 @@ impl Guard {
             id,
             date: crate::name::now(),
         };
-        let claim = Some(Backup::create(lsu, def(run.image(GUARD)?))?);
+        let claim = Some(wait(lsu, Backup::create(lsu, def(run.image(GUARD)?)))?);
         Ok((
             Self {
                 lsu: lsu.clone(),
@@ -115,8 +116,7 @@ impl Run {
 
     /// True while its bench may be alive.
     fn is_alive(&self, lsu: &Lsu) -> vastost::error::Result<bool> {
-        let (owned, id) = (lsu.clone(), self.image(GUARD)?);
-        match lsu.store().run(async move { owned.describe(&id).await }) {
+        match wait(lsu, lsu.describe(&self.image(GUARD)?)) {
             Ok(Image::Pending { held, .. }) => Ok(held),
             Ok(Image::Complete(_)) => Ok(false),
             Err(error) if error.kind() == Kind::NotFound => Ok(false),
@@ -156,7 +156,7 @@ fn list(lsu: &Lsu, only: Option<&Run>) -> Result<BTreeMap<Run, Vec<ImageId>>, Bo
         },
     );
     let mut found: BTreeMap<Run, Vec<ImageId>> = BTreeMap::new();
-    while let Some(listed) = listing.next_image()? {
+    for listed in wait(lsu, listing.all())? {
         if let Some(run) = Run::of(&listed.id).filter(|run| only.is_none_or(|only| only == run)) {
             found.entry(run).or_default().push(listed.id);
         }
@@ -197,12 +197,8 @@ fn remove(lsu: &Lsu, run: &Run, mut images: Vec<ImageId>) -> Result<usize, Box<d
 }
 
 fn remove_one(lsu: &Lsu, id: ImageId) -> vastost::error::Result<()> {
-    let owned = lsu.clone();
     // Somebody else may be faster.
-    lsu.store()
-        .run(async move { delete::delete(&owned, &def(id)).await })
-        .if_found()
-        .map(drop)
+    wait(lsu, delete::delete(lsu, &def(id))).if_found().map(drop)
 }
 
 fn def(id: ImageId) -> ImageDef {

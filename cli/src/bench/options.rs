@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use vastost::catalog::lsu::Capabilities;
 use vastost::config::{PART_SIZE_MIN, WireChoice};
-use vastost::objstore::s3::capabilities::Capabilities;
 
 use crate::args::{age, jobs, size, some_size};
 

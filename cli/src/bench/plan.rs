@@ -4,9 +4,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use vastost::catalog::lsu::Capabilities;
 use vastost::catalog::lsu::Lsu;
 use vastost::config::{Config, Integrity, Transfer, show, size_text};
-use vastost::objstore::s3::capabilities::Capabilities;
 
 use super::options::{Options, Wire};
 use crate::init::files;

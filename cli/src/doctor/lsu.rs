@@ -2,57 +2,55 @@
 
 use std::error::Error as StdError;
 
-use vastost::config;
+use futures::future::{BoxFuture, FutureExt};
+use vastost::catalog::cluster::Cluster;
+use vastost::catalog::lsu::{Capabilities, Locking, Lsu, WireMode};
+use vastost::catalog::trial::image::TrialImage;
+use vastost::catalog::trial::objects::TrialObjects;
 use vastost::config::{Config, Server, WireChoice};
 use vastost::error::{Kind, Result};
-use vastost::objstore::s3::bucket_rules::Locking;
-use vastost::objstore::s3::capabilities::{Capabilities, WireMode};
-use vastost::objstore::s3::store::Store;
 
 use super::Done;
 use super::advice::advice;
-use super::probe_image::ProbeImage;
-use super::probe_objects::ProbeObjects;
 use super::report::Report;
+use crate::name::now;
 use crate::output::human_size;
+use crate::temporary::TemporaryFolder;
+use crate::wait::wait;
 
-pub fn check(config: &Config, server: &Server, store: &Store, lsu: &config::Lsu, report: &mut Report) -> Done {
-    if !list(server, store, lsu, report)? {
+pub fn check(config: &Config, server: &Server, cluster: &Cluster, name: &str, report: &mut Report) -> Done {
+    let lsu = &cluster.lsu(name)?;
+    if !list(server, lsu, report)? {
         return Ok(());
     }
-    let Some(locking) = locking(store, lsu, report)? else {
+    let Some(locking) = locking(lsu, report)? else {
         return Ok(());
     };
-    let mut objects = ProbeObjects::new(store, &lsu.bucket, &lsu.prefix);
-    let told = single_requests(&mut objects, store, lsu, &locking, report);
+    let mut objects = TrialObjects::new(lsu);
+    let told = single_requests(&mut objects, lsu, &locking, report);
     // Also when the report could not be printed or Ctrl-C came.
-    let removed = objects.remove();
+    let removed = wait(lsu, objects.remove());
     let put = told?;
     if put && let Err(error) = removed {
         return tell(report, lsu, "delete", &Err(error), "");
     }
-    if put && capabilities(config, store, lsu, report)? {
-        image(config, server, store, lsu, report)?;
+    if put && capabilities(config, lsu, report)? {
+        image(cluster, lsu, report)?;
     }
     Ok(())
 }
 
-fn list(
-    server: &Server,
-    store: &Store,
-    lsu: &config::Lsu,
-    report: &mut Report,
-) -> std::result::Result<bool, Box<dyn StdError>> {
-    let (owned, bucket, prefix) = (store.clone(), lsu.bucket.clone(), lsu.prefix.clone());
-    let listed = store.run(async move { owned.list(&bucket, &prefix, true, None, None).await });
-    match listed {
-        Ok(_) => report.pass(&name(lsu, "list"), format!("bucket {}", lsu.bucket))?,
+fn list(server: &Server, lsu: &Lsu, report: &mut Report) -> std::result::Result<bool, Box<dyn StdError>> {
+    match wait(lsu, lsu.reach()) {
+        Ok(()) => report.pass(&name(lsu, "list"), format!("bucket {}", lsu.bucket()))?,
         Err(error) => {
             let missing = format!(
                 "create bucket {} on the cluster, or correct `bucket` of LSU {} in server.{}",
-                lsu.bucket, lsu.name, server.name
+                lsu.bucket(),
+                lsu.config().name,
+                server.name
             );
-            let right = advice(&error, &lsu.bucket);
+            let right = advice(&error, lsu.bucket());
             let advice = if error.kind() == Kind::LsuNotFound {
                 &missing
             } else {
@@ -66,16 +64,11 @@ fn list(
 }
 
 /// None where the bucket locks all that is put: then nothing is written, since nothing could be deleted.
-fn locking(
-    store: &Store,
-    lsu: &config::Lsu,
-    report: &mut Report,
-) -> std::result::Result<Option<Locking>, Box<dyn StdError>> {
-    let (owned, bucket) = (store.clone(), lsu.bucket.clone());
+fn locking(lsu: &Lsu, report: &mut Report) -> std::result::Result<Option<Locking>, Box<dyn StdError>> {
     let check = name(lsu, "default retention");
-    match store.run(async move { owned.locking(&bucket).await }) {
+    match wait(lsu, lsu.locking()) {
         Ok(Locking::ByDefault(how)) => {
-            let seen = format!("bucket {} locks every object that is put: {how}", lsu.bucket);
+            let seen = format!("bucket {} locks every object that is put: {how}", lsu.bucket());
             let advice = "remove the bucket's default retention: records change while an image is written, and neither they \
                           nor expired images could be removed; lock images by NetBackup's own retention";
             report.fail(&check, seen, advice)?;
@@ -86,7 +79,7 @@ fn locking(
             return Ok(Some(locking));
         }
         Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Unauthorized) => {
-            let advice = advice(&error, &lsu.bucket);
+            let advice = advice(&error, lsu.bucket());
             report.warn(
                 &check,
                 error.to_string(),
@@ -101,13 +94,12 @@ fn locking(
 
 /// Single requests with rights of their own; true when objects can be put.
 fn single_requests(
-    objects: &mut ProbeObjects,
-    store: &Store,
-    lsu: &config::Lsu,
+    objects: &mut TrialObjects,
+    lsu: &Lsu,
     locking: &Locking,
     report: &mut Report,
 ) -> std::result::Result<bool, Box<dyn StdError>> {
-    let put = objects.put();
+    let put = wait(lsu, objects.put());
     tell(report, lsu, "put", &put, "an object, and HEAD of it")?;
     if put.is_err() {
         return Ok(false);
@@ -117,7 +109,7 @@ fn single_requests(
             report,
             lsu,
             "locks",
-            &objects.see_locks(),
+            &wait(lsu, objects.see_locks()),
             "retention and legal hold can be read",
         )?;
     }
@@ -125,73 +117,72 @@ fn single_requests(
         report,
         lsu,
         "abort",
-        &objects.abort(),
+        &wait(lsu, objects.abort()),
         "an upload was begun, listed and aborted",
     )?;
-    uploads(store, lsu, report)?;
+    uploads(lsu, report)?;
     Ok(true)
 }
 
-fn tell(report: &mut Report, lsu: &config::Lsu, step: &str, outcome: &Result<()>, seen: &str) -> Done {
+fn tell(report: &mut Report, lsu: &Lsu, step: &str, outcome: &Result<()>, seen: &str) -> Done {
     match outcome {
         Ok(()) => report.pass(&name(lsu, step), seen.into()),
-        Err(error) => report.fail(&name(lsu, step), error.to_string(), &advice(error, &lsu.bucket)),
+        Err(error) => report.fail(&name(lsu, step), error.to_string(), &advice(error, lsu.bucket())),
     }
 }
 
 /// The image alone, without a report of its steps; in words.
-pub fn try_image(
-    config: &Config,
-    server: &Server,
-    store: &Store,
-    lsu: &config::Lsu,
-) -> std::result::Result<String, String> {
-    let (owned, bucket, prefix) = (store.clone(), lsu.bucket.clone(), lsu.prefix.clone());
-    let locking = store.run(async move {
-        owned.list(&bucket, &prefix, true, None, None).await?;
-        let locking = owned.locking(&bucket).await.unwrap_or(Locking::Off);
-        if !matches!(locking, Locking::ByDefault(_)) {
-            owned.probe_again(&bucket, &prefix, false).await?;
-        }
-        Ok(locking)
-    });
-    match locking {
-        Ok(Locking::ByDefault(how)) => return Err(format!("bucket {} locks every object: {how}", lsu.bucket)),
+pub fn try_image(cluster: &Cluster, name: &str) -> std::result::Result<String, String> {
+    let lsu = &cluster.lsu(name).map_err(|error| error.to_string())?;
+    let bucket = lsu.bucket();
+    match wait(lsu, locking_of_a_bucket_that_serves(lsu)) {
+        Ok(Locking::ByDefault(how)) => return Err(format!("bucket {bucket} locks every object: {how}")),
         Ok(_) => {}
-        Err(error) if error.kind() == Kind::LsuNotFound => {
-            return Err(format!("bucket {} is not there yet", lsu.bucket));
-        }
+        Err(error) if error.kind() == Kind::LsuNotFound => return Err(format!("bucket {bucket} is not there yet")),
         Err(error) => return Err(error.to_string()),
     }
-    let image = ProbeImage::new(config, server, store, lsu).map_err(|error| error.to_string())?;
-    let done = IMAGE_STEPS.iter().try_for_each(|(_, act)| act(&image));
-    let swept = image.sweep();
+
+    let state = TemporaryFolder::new("doctor").map_err(|error| error.to_string())?;
+    let image = TrialImage::new(cluster, name, &state.path(), now()).map_err(|error| error.to_string())?;
+    let done = IMAGE_STEPS.iter().try_for_each(|(_, act)| wait(lsu, act(&image)));
+    let swept = wait(lsu, image.sweep());
     done.and(swept)
-        .map_err(|error| format!("{error}; {}", advice(&error, &lsu.bucket)))?;
+        .map_err(|error| format!("{error}; {}", advice(&error, bucket)))?;
     Ok(format!(
         "an image of {} was written, read back and deleted",
         human_size(image.size())
     ))
 }
 
-type Step = fn(&ProbeImage) -> Result<()>;
+async fn locking_of_a_bucket_that_serves(lsu: &Lsu) -> Result<Locking> {
+    lsu.reach().await?;
+    let locking = lsu.locking().await.unwrap_or(Locking::Off);
+    if !matches!(locking, Locking::ByDefault(_)) {
+        lsu.probe_again().await?;
+    }
+    Ok(locking)
+}
+
+type Step = for<'a> fn(&'a TrialImage) -> BoxFuture<'a, Result<()>>;
 const IMAGE_STEPS: [(&str, Step); 4] = [
-    ("multipart", ProbeImage::write),
-    ("re-open", ProbeImage::complete),
-    ("ranged get", ProbeImage::read),
-    ("delete", ProbeImage::delete),
+    ("multipart", |image| image.write().boxed()),
+    ("re-open", |image| image.complete().boxed()),
+    ("ranged get", |image| image.read().boxed()),
+    ("delete", |image| image.delete().boxed()),
 ];
 
 /// The image, step by step; what a step needs and did not get is left out.
-fn image(config: &Config, server: &Server, store: &Store, lsu: &config::Lsu, report: &mut Report) -> Done {
-    let image = ProbeImage::new(config, server, store, lsu)?;
+fn image(cluster: &Cluster, lsu: &Lsu, report: &mut Report) -> Done {
+    // Usage figures of this image are nobody's.
+    let state = TemporaryFolder::new("doctor")?;
+    let image = TrialImage::new(cluster, &lsu.config().name, &state.path(), now())?;
     let told = image_steps(&image, lsu, report);
-    let swept = image.sweep();
+    let swept = wait(lsu, image.sweep());
     told?;
     swept.map_or_else(|error| tell(report, lsu, "clean up", &Err(error), ""), |()| Ok(()))
 }
 
-fn image_steps(image: &ProbeImage, lsu: &config::Lsu, report: &mut Report) -> Done {
+fn image_steps(image: &TrialImage, lsu: &Lsu, report: &mut Report) -> Done {
     let size = human_size(image.size());
     let seen = [
         format!("an image of {size}, a part and one byte, closed incomplete"),
@@ -200,7 +191,7 @@ fn image_steps(image: &ProbeImage, lsu: &config::Lsu, report: &mut Report) -> Do
         "the image is gone, and nothing of it is left".to_owned(),
     ];
     for ((step, act), seen) in IMAGE_STEPS.into_iter().zip(seen) {
-        let done = act(image);
+        let done = wait(lsu, act(image));
         tell(report, lsu, step, &done, &seen)?;
         if done.is_err() {
             break;
@@ -210,14 +201,8 @@ fn image_steps(image: &ProbeImage, lsu: &config::Lsu, report: &mut Report) -> Do
 }
 
 /// Asks the store anew, whatever is known, and keeps what it finds; false when it cannot be asked.
-fn capabilities(
-    config: &Config,
-    store: &Store,
-    lsu: &config::Lsu,
-    report: &mut Report,
-) -> std::result::Result<bool, Box<dyn StdError>> {
-    let (owned, bucket, prefix) = (store.clone(), lsu.bucket.clone(), lsu.prefix.clone());
-    let found = match store.run(async move { owned.probe_again(&bucket, &prefix, false).await }) {
+fn capabilities(config: &Config, lsu: &Lsu, report: &mut Report) -> std::result::Result<bool, Box<dyn StdError>> {
+    let found = match wait(lsu, lsu.probe_again()) {
         Ok(found) => found,
         Err(error) => {
             tell(report, lsu, "capabilities", &Err(error), "")?;
@@ -244,7 +229,7 @@ fn capabilities(
     Ok(true)
 }
 
-fn checksums(config: &Config, lsu: &config::Lsu, found: Capabilities, report: &mut Report) -> Done {
+fn checksums(config: &Config, lsu: &Lsu, found: Capabilities, report: &mut Report) -> Done {
     let check = name(lsu, "checksums");
     let etag = if found.etag_is_md5 {
         "ETags are MD5"
@@ -298,16 +283,15 @@ fn checksums(config: &Config, lsu: &config::Lsu, found: Capabilities, report: &m
     report.warn(&name(lsu, "ETags"), seen.into(), advice)
 }
 
-fn uploads(store: &Store, lsu: &config::Lsu, report: &mut Report) -> Done {
-    let (owned, bucket) = (store.clone(), lsu.bucket.clone());
+fn uploads(lsu: &Lsu, report: &mut Report) -> Done {
     let check = name(lsu, "list uploads");
-    match store.run(async move { owned.list_uploads(&bucket, None).await }) {
-        Ok(page) => {
-            let more = if page.next.is_some() { " or more" } else { "" };
-            report.pass(&check, format!("{}{more} under way", page.uploads.len()))
+    match wait(lsu, lsu.count_uploads()) {
+        Ok((count, are_more)) => {
+            let more = if are_more { " or more" } else { "" };
+            report.pass(&check, format!("{count}{more} under way"))
         }
         Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Unauthorized) => {
-            let right = advice(&error, &lsu.bucket);
+            let right = advice(&error, lsu.bucket());
             let advice = format!(
                 "{right}, for the whole bucket: without it verify, gc and repair cannot see what crashed jobs left"
             );
@@ -320,6 +304,6 @@ fn uploads(store: &Store, lsu: &config::Lsu, report: &mut Report) -> Done {
     }
 }
 
-fn name(lsu: &config::Lsu, step: &str) -> String {
-    format!("{} {step}", lsu.name)
+fn name(lsu: &Lsu, step: &str) -> String {
+    format!("{} {step}", lsu.config().name)
 }

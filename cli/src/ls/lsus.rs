@@ -14,6 +14,7 @@ use crate::args::{Global, Ls};
 use crate::output;
 use crate::output::{complain, human_size, line, raw};
 use crate::site::{Catalog, Site};
+use crate::wait::wait;
 use crate::{FOUND_PROBLEMS, Outcome};
 
 /// An LSU as the plug-in lists it, and why it cannot be used.
@@ -78,8 +79,7 @@ fn with_faults(global: &Global, found: Vec<LsuInfo>) -> Result<Vec<Row>, Box<dyn
 
 fn fault(catalog: &Catalog, name: &str) -> Result<Fault, Box<dyn Error>> {
     let lsu = catalog.lsu(name)?;
-    let owned = lsu.clone();
-    Ok(match lsu.store().run(async move { owned.label().await }) {
+    Ok(match wait(&lsu, lsu.label()) {
         Ok(_) => Fault {
             word: "(not reached)",
             error: "it did not answer at first, and does now: ask again".into(),

@@ -27,6 +27,7 @@ use crate::name::to_name;
 use crate::output::{complain, counted, hint};
 use crate::progress::Progress;
 use crate::site::{Catalog, Site};
+use crate::wait::wait_for;
 
 /// What an audit ended with, and its resume file, which is needed until the report is where it was wanted.
 pub struct Ended {
@@ -60,12 +61,13 @@ pub fn audit(global: &Global, args: &VerifyAudit) -> Result<Ended, Box<dyn Error
         file,
         state,
     };
-    let mut audited = run(&lsus, &options, from, &cancel, &mut |event| {
+    let mut tell = |event: Event<'_>| {
         watcher.take(event);
         if interrupt::check().is_err() {
             cancel.store(true, Ordering::Relaxed);
         }
-    })?;
+    };
+    let mut audited = wait_for(catalog.cluster(), run(&lsus, &options, from, &cancel, &mut tell))?;
     let Watcher {
         comparison,
         file,

@@ -2,17 +2,16 @@
 //! the sidecar is parsed), so parts that are right make the image right.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::report::Class;
 use super::{Found, Scope};
 use crate::catalog::audit::read::{head_again, is_still_there};
 use crate::catalog::format::record::Sidecar;
-use crate::error::{Error, Kind, Result};
-use crate::objstore::download::scan::{ScannedPart, scan};
+use crate::error::{Kind, Result};
+use crate::objstore::download::scan::{Scan, ScannedPart};
 use crate::objstore::download::spec::ReadSpec;
-use crate::thread::spawn_thread;
 
 /// Bad parts of one image that are named; the rest are counted.
 const BAD_PARTS_NAMED: usize = 10;
@@ -47,91 +46,59 @@ impl Limiter {
     }
 
     /// Waits until `bytes` more may be asked for; false when the audit is cancelled first.
-    fn wait(&self, bytes: u64, cancel: &AtomicBool) -> bool {
-        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = (*free_at).max(Instant::now());
-        *free_at = start + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
-        drop(free_at);
+    async fn wait(&self, bytes: u64, cancel: &AtomicBool) -> bool {
+        let start = self.book(bytes);
         while !cancel.load(Ordering::Relaxed) {
             let left = start.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return true;
             }
-            std::thread::sleep(left.min(CANCEL_WAIT));
+            tokio::time::sleep(left.min(CANCEL_WAIT)).await;
         }
         false
     }
+
+    /// When `bytes` more may be asked for, which counts them.
+    fn book(&self, bytes: u64) -> Instant {
+        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = (*free_at).max(Instant::now());
+        *free_at = start + Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
+        start
+    }
 }
 
-/// Reads the whole image on a thread of its own; `progress` hears of bytes as they are checked.
-pub(super) async fn read(
-    scope: Arc<Scope>,
-    sidecar: Box<Sidecar>,
-    progress: impl Fn(u64) + Send + 'static,
-) -> Result<Read> {
-    let (sender, receiver) = tokio::sync::oneshot::channel();
-    let thread = spawn_thread("vastost-audit", move || {
-        // Nobody waits any more: the audit has ended.
-        drop(sender.send(read_here(&scope, &sidecar, &progress)));
-    })?;
-    let read = receiver
-        .await
-        .map_err(|_| Error::new(Kind::Internal, "an image was not read to its end"));
-    // It has nothing left to do once it has answered.
-    drop(thread);
-    read?
-}
-
-fn read_here(scope: &Arc<Scope>, sidecar: &Sidecar, progress: &impl Fn(u64)) -> Result<Read> {
-    let mut read = Read::default();
-    let (lsu, data) = (&scope.lsu, &sidecar.content.data);
-    let (mut bad, mut heard, mut again) = (0, 0, false);
-    let deadline = Instant::now() + lsu.store().retry().operation_timeout;
+/// Reads the whole image; `progress` hears of bytes as they are checked.
+pub(super) async fn read(scope: &Scope, sidecar: &Sidecar, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<Read> {
+    let data = &sidecar.content.data;
+    let deadline = Instant::now() + scope.lsu.store().retry().operation_timeout;
+    let mut is_second = false;
     loop {
-        let spec = ReadSpec {
-            bucket: lsu.bucket().into(),
-            key: data.key.clone(),
-            size: data.size,
-            etag: data.etag.clone(),
-            parts: sidecar.content.spans(),
+        let mut reading = Reading {
+            scope,
+            sidecar,
+            progress,
+            read: Read::default(),
+            bad: 0,
         };
-        let limit = |bytes| {
-            scope
-                .limiter
-                .as_ref()
-                .is_none_or(|limiter| limiter.wait(bytes, &scope.cancel))
+        let Err(error) = reading.parts().await else {
+            return Ok(reading.end());
         };
-        let scanned = scan(lsu.store(), spec, limit, |part| {
-            let bytes = sidecar.content.parts.get(part.index).map_or(0, |part| part.size);
-            read.bytes += bytes;
-            progress(bytes);
-            if let Some(found) = judge(scope, sidecar, part) {
-                bad += 1;
-                read.found.extend((bad <= BAD_PARTS_NAMED).then_some(found));
-            }
-            heard += 1;
-            !scope.cancel.load(Ordering::Relaxed)
-        });
-        match scanned {
-            Ok(()) => {
-                read.cut = heard < sidecar.content.parts.len();
-                break;
-            }
+        match error.kind() {
             // Other images have what the pool can promise.
-            Err(error) if error.kind() == Kind::NoMemory && scope.cancel.load(Ordering::Relaxed) => {
-                read.cut = true;
-                break;
+            Kind::NoMemory if scope.is_cancelled() => {
+                reading.read.cut = true;
+                return Ok(reading.end());
             }
-            Err(error) if error.kind() == Kind::NoMemory && Instant::now() < deadline => std::thread::sleep(POOL_WAIT),
-            Err(error) if error.kind() == Kind::NotFound && is_gone(scope, sidecar)? => {
-                read.gone = true;
-                break;
+            Kind::NoMemory if Instant::now() < deadline => tokio::time::sleep(POOL_WAIT).await,
+            Kind::NotFound if !is_still_there(scope, sidecar).await? => {
+                reading.read.gone = true;
+                return Ok(reading.end());
             }
-            Err(error) => {
+            kind => {
                 // One answer is no verdict.
-                let is_missing = error.kind() == Kind::NotFound && is_missing(scope, &data.key);
-                if error.kind() == Kind::NotFound && !is_missing && !again {
-                    (read, bad, heard, again) = (Read::default(), 0, 0, true);
+                let is_missing = kind == Kind::NotFound && matches!(head_again(scope, &data.key).await, Ok(None));
+                if kind == Kind::NotFound && !is_missing && !is_second {
+                    is_second = true;
                     continue;
                 }
                 let class = if is_missing {
@@ -140,38 +107,66 @@ fn read_here(scope: &Arc<Scope>, sidecar: &Sidecar, progress: &impl Fn(u64)) -> 
                     Class::Unreadable
                 };
                 let expected = format!("{} bytes", data.size);
-                let found = scope.found(
-                    class,
-                    Some(&sidecar.image.id),
-                    Some(&data.key),
-                    expected,
-                    error.to_string(),
-                );
-                read.found.push(found);
-                break;
+                let id = Some(&sidecar.image.id);
+                let found = scope.found(class, id, Some(&data.key), expected, error.to_string());
+                reading.read.found.push(found);
+                return Ok(reading.end());
             }
         }
     }
-    if bad > BAD_PARTS_NAMED
-        && let Some(last) = read.found.last_mut()
-    {
-        last.finding.found += &format!("; and {} more bad parts", bad - BAD_PARTS_NAMED);
+}
+
+/// One image being read.
+struct Reading<'a> {
+    scope: &'a Scope,
+    sidecar: &'a Sidecar,
+    progress: &'a (dyn Fn(u64) + Send + Sync),
+    read: Read,
+    /// Parts that are not what was written.
+    bad: usize,
+}
+
+impl Reading<'_> {
+    /// Reads part after part until the last one, or until the audit is cancelled.
+    async fn parts(&mut self) -> Result<()> {
+        let lsu = &self.scope.lsu;
+        let data = &self.sidecar.content.data;
+        let spec = ReadSpec {
+            bucket: lsu.bucket().into(),
+            key: data.key.clone(),
+            size: data.size,
+            etag: data.etag.clone(),
+            parts: self.sidecar.content.spans(),
+        };
+        let mut scan = Scan::new(lsu.store(), spec)?;
+        while let Some(bytes) = scan.next_size() {
+            let may_go_on = match &self.scope.limiter {
+                Some(limiter) => limiter.wait(bytes, &self.scope.cancel).await,
+                None => !self.scope.is_cancelled(),
+            };
+            if !may_go_on {
+                self.read.cut = true;
+                return Ok(());
+            }
+            let part = scan.next_part().await?;
+            self.read.bytes += bytes;
+            (self.progress)(bytes);
+            if let Some(found) = judge(self.scope, self.sidecar, part) {
+                self.bad += 1;
+                self.read.found.extend((self.bad <= BAD_PARTS_NAMED).then_some(found));
+            }
+        }
+        Ok(())
     }
-    Ok(read)
-}
 
-fn is_missing(scope: &Arc<Scope>, key: &str) -> bool {
-    let (owned, key) = (Arc::clone(scope), key.to_owned());
-    let asked = scope.lsu.store().run(async move { head_again(&owned, &key).await });
-    matches!(asked, Ok(None))
-}
-
-fn is_gone(scope: &Arc<Scope>, sidecar: &Sidecar) -> Result<bool> {
-    let (owned, sidecar) = (Arc::clone(scope), sidecar.clone());
-    scope
-        .lsu
-        .store()
-        .run(async move { Ok(!is_still_there(&owned, &sidecar).await?) })
+    fn end(mut self) -> Read {
+        if self.bad > BAD_PARTS_NAMED
+            && let Some(last) = self.read.found.last_mut()
+        {
+            last.finding.found += &format!("; and {} more bad parts", self.bad - BAD_PARTS_NAMED);
+        }
+        self.read
+    }
 }
 
 /// A part whose CRC is wrong. An ETag that is not its MD5 says nothing against a CRC that holds: encrypted buckets and

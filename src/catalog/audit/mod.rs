@@ -89,6 +89,10 @@ pub struct Found {
 }
 
 impl Scope {
+    fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
     /// True when the image is one that was asked for.
     fn has(&self, id: &ImageId) -> bool {
         self.options.filter.accepts(id) && self.options.shard.is_none_or(|shard| shard.has(&id.basename))

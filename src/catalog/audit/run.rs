@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -75,7 +76,7 @@ pub struct Audited {
     pub found: Vec<(Lsu, Found)>,
 }
 
-/// The audit under way; lives on the caller's thread.
+/// The audit under way.
 struct Audit<'a> {
     options: Options,
     state: Checkpoint,
@@ -88,7 +89,7 @@ struct Audit<'a> {
     /// Bytes that the images under way have had checked.
     reading: Arc<std::sync::atomic::AtomicU64>,
     offered: Instant,
-    tell: &'a mut dyn FnMut(Event<'_>),
+    tell: &'a mut (dyn FnMut(Event<'_>) + Send),
 }
 
 /// One image that the walk has come to.
@@ -110,12 +111,12 @@ struct Done {
 }
 
 /// Audits `lsus`, going on from `from`. Ends early, with what it has, once `cancel` is set.
-pub fn run(
+pub async fn run(
     lsus: &[Lsu],
     options: &Options,
     from: Checkpoint,
     cancel: &Arc<AtomicBool>,
-    tell: &mut dyn FnMut(Event<'_>),
+    tell: &mut (dyn FnMut(Event<'_>) + Send),
 ) -> Result<Audited> {
     let mut from = from;
     forget_failed(&mut from);
@@ -135,7 +136,7 @@ pub fn run(
     let at = audit.state.at.as_ref().map(|(name, _)| name.clone());
     let (under_way, others): (Vec<_>, Vec<_>) = lsus.iter().partition(|lsu| at.as_ref() == Some(&lsu.config().name));
     for lsu in under_way.into_iter().chain(others) {
-        audit.audit_lsu(lsu);
+        audit.audit_lsu(lsu).await;
     }
     let cancelled = audit.cancel.load(Ordering::Relaxed);
     let Audit { mut state, found, .. } = audit;
@@ -166,7 +167,7 @@ fn forget_failed(state: &mut Checkpoint) {
 }
 
 impl Audit<'_> {
-    fn audit_lsu(&mut self, lsu: &Lsu) {
+    async fn audit_lsu(&mut self, lsu: &Lsu) {
         let name = lsu.config().name.clone();
         let from = match &self.state.at {
             Some((at, position)) if *at == name => Some(position.clone()),
@@ -184,7 +185,7 @@ impl Audit<'_> {
             ..Default::default()
         };
         self.state.report.summary.lsus.entry(name.clone()).or_insert(summary);
-        if let Err(error) = self.try_audit_lsu(lsu, &name, from) {
+        if let Err(error) = self.try_audit_lsu(lsu, &name, from).await {
             self.state.report.summary.interrupted = true;
             self.state.at = None;
             let scope = self.scope(lsu, 0);
@@ -207,9 +208,8 @@ impl Audit<'_> {
         }
     }
 
-    fn try_audit_lsu(&mut self, lsu: &Lsu, name: &str, from: Option<Position>) -> Result<()> {
-        let owned = lsu.clone();
-        let began = lsu.store().run(async move { owned.now_if_told().await })?;
+    async fn try_audit_lsu(&mut self, lsu: &Lsu, name: &str, from: Option<Position>) -> Result<()> {
+        let began = lsu.now_if_told().await?;
         let scope = Arc::new(self.scope(lsu, began.unwrap_or_default()));
         if began.is_none() {
             // Nothing is old then, and every writer alive.
@@ -217,20 +217,23 @@ impl Audit<'_> {
             self.summary(&scope).notes.push(note.into());
         }
         if from.is_none() && self.options.leftovers {
-            self.leftovers(&scope)?;
+            self.leftovers(&scope).await?;
         }
-        self.images(&scope, name, from.unwrap_or_default())
+        self.images(&scope, name, from.unwrap_or_default()).await
     }
 
     /// Pending images, uploads, and objects that belong to no data.
-    fn leftovers(&mut self, scope: &Arc<Scope>) -> Result<()> {
-        let seen = self.pass(scope, |scope, each| {
-            Box::pin(async move { orphans::pendings(&scope, each).await })
-        })?;
+    async fn leftovers(&mut self, scope: &Arc<Scope>) -> Result<()> {
+        let seen = self
+            .pass(scope, |scope, each| {
+                async move { orphans::pendings(&scope, each).await }.boxed()
+            })
+            .await?;
         self.count(scope, seen);
-        match self.pass(scope, |scope, each| {
-            Box::pin(async move { orphans::uploads(&scope, each).await })
-        }) {
+        let uploads = self.pass(scope, |scope, each| {
+            async move { orphans::uploads(&scope, each).await }.boxed()
+        });
+        match uploads.await {
             Ok(seen) => self.count(scope, seen),
             // A reader's keys may not list uploads, and some servers cannot.
             // The same words for every shard: the error names its own request.
@@ -247,32 +250,31 @@ impl Audit<'_> {
             }
             Err(error) => return Err(error),
         }
-        let seen = self.pass(scope, |scope, each| {
-            Box::pin(async move { orphans::metas(&scope, each).await })
-        })?;
+        let seen = self
+            .pass(scope, |scope, each| {
+                async move { orphans::metas(&scope, each).await }.boxed()
+            })
+            .await?;
         self.count(scope, seen);
         if scope.has_all() {
-            let seen = self.pass(scope, |scope, each| {
-                Box::pin(async move { orphans::probes(&scope, each).await })
-            })?;
+            let seen = self
+                .pass(scope, |scope, each| {
+                    async move { orphans::probes(&scope, each).await }.boxed()
+                })
+                .await?;
             self.count(scope, seen);
         }
         Ok(())
     }
 
-    fn pass<P>(&mut self, scope: &Arc<Scope>, pass: P) -> Result<Seen>
+    async fn pass<P>(&mut self, scope: &Arc<Scope>, pass: P) -> Result<Seen>
     where
-        P: FnOnce(
-                Arc<Scope>,
-                Box<dyn FnMut(Judged) + Send>,
-            ) -> std::pin::Pin<Box<dyn Future<Output = Result<Seen>> + Send>>
-            + Send
-            + 'static,
+        P: FnOnce(Arc<Scope>, Box<dyn FnMut(Judged) + Send>) -> BoxFuture<'static, Result<Seen>>,
     {
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         let each = Box::new(move |judged| drop(sender.send(judged)));
-        let task = scope.lsu.store().runtime().spawn(pass(Arc::clone(scope), each));
-        while let Ok(Judged { found, pending }) = receiver.recv() {
+        let task = scope.lsu.runtime().spawn(pass(Arc::clone(scope), each));
+        while let Some(Judged { found, pending }) = receiver.recv().await {
             if let Some((id, bytes)) = pending {
                 self.day(scope, &id, |states| states.pending.add(bytes));
             }
@@ -280,8 +282,8 @@ impl Audit<'_> {
                 self.add(scope, found);
             }
         }
-        let seen = futures::executor::block_on(task);
-        seen.map_err(|_| Error::new(Kind::Aborted, "look for leftovers: the plug-in was terminated"))
+        task.await
+            .map_err(|_| Error::new(Kind::Aborted, "look for leftovers: the plug-in was terminated"))
             .flatten()
     }
 
@@ -292,11 +294,9 @@ impl Audit<'_> {
     }
 
     /// All images, `jobs` at once, added up in the order of the walk.
-    fn images(&mut self, scope: &Arc<Scope>, name: &str, from: Position) -> Result<()> {
+    async fn images(&mut self, scope: &Arc<Scope>, name: &str, from: Position) -> Result<()> {
         // From here on the leftovers are done with: a resumed audit begins with the images.
         self.state.at = Some((name.to_owned(), from.clone()));
-        // For the timer below.
-        let _context = scope.lsu.store().runtime().enter();
         let mut groups = Groups::new(scope, &from);
         let mut under_way = FuturesUnordered::new();
         let (mut waiting, mut next, mut started) = (BTreeMap::new(), 0u64, 0u64);
@@ -307,7 +307,7 @@ impl Audit<'_> {
                 && started - next < (self.options.jobs * WAITING_PER_JOB) as u64
                 && !self.cancel.load(Ordering::Relaxed)
             {
-                match futures::executor::block_on(groups.next_group()) {
+                match groups.next_group().await {
                     Ok(Some((group, position))) => {
                         let foreign = groups.take_foreign();
                         under_way.push(self.start(
@@ -326,7 +326,7 @@ impl Audit<'_> {
                 }
             }
             let ended = tokio::time::timeout(PROGRESS_INTERVAL, under_way.next());
-            let Ok(ended) = futures::executor::block_on(ended) else {
+            let Ok(ended) = ended.await else {
                 // A large image is being read: its bytes are progress as well.
                 let tally = self.tally();
                 (self.tell)(Event::Progress(tally));
@@ -369,7 +369,7 @@ impl Audit<'_> {
 
     fn start(&self, scope: &Arc<Scope>, number: u64, passed: Passed) -> tokio::task::JoinHandle<(u64, Done)> {
         let (scope, deep, reading) = (Arc::clone(scope), Arc::clone(&self.deep), Arc::clone(&self.reading));
-        scope.clone().lsu.store().runtime().spawn(async move {
+        scope.clone().lsu.runtime().spawn(async move {
             let mut checked = image::check(&scope, &passed.group).await;
             let (mut bytes_read, mut cut) = (0, false);
             if scope.options.level == Level::Deep
@@ -380,7 +380,7 @@ impl Audit<'_> {
                 let progress = move |bytes| {
                     reading.fetch_add(bytes, Ordering::Relaxed);
                 };
-                match deep::read(Arc::clone(&scope), sidecar, progress).await {
+                match deep::read(&scope, &sidecar, &progress).await {
                     Ok(read) => {
                         checked.found.extend(read.found);
                         (bytes_read, cut) = (read.bytes, read.cut);

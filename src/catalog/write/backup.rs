@@ -20,8 +20,11 @@ use crate::metrics::image::Tally;
 use crate::objstore::s3::capabilities::WireMode;
 use crate::objstore::s3::resend::is_refusal;
 use crate::objstore::s3::types::SentPart;
-use crate::objstore::upload::object::{Filled, Upload, Uploaded};
+use crate::objstore::transport::effort::patiently;
+use crate::objstore::upload::object::{Upload, Uploaded};
 use crate::objstore::upload::spec::UploadSpec;
+
+pub use crate::objstore::upload::object::Filled;
 
 /// One attempt at one image.
 pub struct Backup {
@@ -37,39 +40,30 @@ pub struct Backup {
 
 impl Backup {
     /// Begins a new image. Refused when the image exists, complete or pending.
-    pub fn create(lsu: &Lsu, def: ImageDef) -> Result<Self> {
+    pub async fn create(lsu: &Lsu, def: ImageDef) -> Result<Self> {
         lsu.keys().check(&def.id)?;
-        let owned = (lsu.clone(), def.clone());
-        lsu.store().run(async move {
-            let (lsu, def) = owned;
-            // The sidecar last: a writer that completes the image puts it before it removes its pending record.
-            let pendings = lsu.pendings(&def.id).await?;
-            // Known already, but for the first image: the probe writes, so it comes after what tells that the LSU is there.
-            lsu.capabilities().await?;
-            let sidecar = lsu.sidecar(&def.id).await?;
-            if let Some((sidecar, _)) = sidecar {
-                let state = if sidecar.state == ImageState::Deleting {
-                    "still being deleted"
-                } else {
-                    "complete"
-                };
-                return Err(exists(&lsu, &def, state));
-            }
-            if let Some(PendingEntry { pending, .. }) = pendings.first() {
-                let Writer { host, pid, .. } = &pending.writer;
-                return Err(exists(
-                    &lsu,
-                    &def,
-                    &format!("pending since {}, written by {host}:{pid}", pending.started),
-                ));
-            }
-            Ok(())
-        })?;
-        Self::begin(lsu, def, now_text(), lsu.wire_mode())
+        // The sidecar last: a writer that completes the image puts it before it removes its pending record.
+        let pendings = lsu.pendings(&def.id).await?;
+        // Known already, but for the first image: the probe writes, so it comes after what tells that the LSU is there.
+        lsu.capabilities().await?;
+        if let Some((sidecar, _)) = lsu.sidecar(&def.id).await? {
+            let state = if sidecar.state == ImageState::Deleting {
+                "still being deleted"
+            } else {
+                "complete"
+            };
+            return Err(exists(lsu, &def, state));
+        }
+        if let Some(PendingEntry { pending, .. }) = pendings.first() {
+            let Writer { host, pid, .. } = &pending.writer;
+            let how = format!("pending since {}, written by {host}:{pid}", pending.started);
+            return Err(exists(lsu, &def, &how));
+        }
+        Self::begin(lsu, def, now_text(), lsu.wire_mode()).await
     }
 
     /// Step 1: a new attempt with its pending record.
-    pub(in crate::catalog) fn begin(lsu: &Lsu, def: ImageDef, created: String, wire: WireMode) -> Result<Self> {
+    pub(in crate::catalog) async fn begin(lsu: &Lsu, def: ImageDef, created: String, wire: WireMode) -> Result<Self> {
         let attempt = Attempt::new();
         let key = lsu.keys().data(&def.id, &attempt);
         let metadata = object_metadata(&def, &created);
@@ -99,25 +93,24 @@ impl Backup {
             writer: Writer::this(),
             other: serde_json::Map::new(),
         };
-        let mut upload = Upload::new(lsu.store(), spec)?;
-        let claim = Claim::take(lsu, &pending_key, &pending, upload.progress())?;
+        let mut upload = Upload::new(lsu.store(), spec).await?;
+        let claim = Claim::take(lsu, &pending_key, &pending, upload.progress()).await?;
         if wire == WireMode::Crc64 && lsu.wire_mode() != WireMode::Crc64 {
             // The record was refused with its CRC64NVME and taken without.
             let why = Error::new(
                 Kind::Unsupported,
                 format!("{pending_key} was refused with its CRC64NVME"),
             );
-            upload.probe_again(&why);
+            upload.probe_again(&why).await;
         }
-        let (lsu, meta, replaces) = (lsu.clone(), Vec::new(), Vec::new());
         Ok(Self {
-            lsu,
+            lsu: lsu.clone(),
             pending,
             pending_key,
             claim,
             upload,
-            meta,
-            replaces,
+            meta: Vec::new(),
+            replaces: Vec::new(),
         })
     }
 
@@ -139,43 +132,48 @@ impl Backup {
         self.upload.tally()
     }
 
+    /// Takes bytes of `data` for `offset` without waiting, up to the end of the open part; [`Backup::next_part`] where
+    /// there is none. A write of nothing brings the error of a part that failed meanwhile.
+    pub fn fill(&mut self, data: &[u8], offset: u64) -> Result<Filled> {
+        self.upload.fill(data, offset)
+    }
+
+    /// Sends the part that is full, and opens the next one.
+    pub async fn next_part(&mut self) -> Result<()> {
+        if self.upload.has_open_part() && self.upload.id().is_none() {
+            self.begin_upload().await?;
+        }
+        self.upload.next_part().await
+    }
+
     /// Takes all of `data` for `offset`, or fails; may return before anything is on the store.
-    pub fn write(&mut self, data: &[u8], offset: u64) -> Result<usize> {
+    pub async fn write(&mut self, data: &[u8], offset: u64) -> Result<()> {
         let (mut rest, mut offset) = (data, offset);
-        // A write of nothing is passed on too: it brings the error of a part that failed meanwhile.
         loop {
-            match self.upload.fill(rest, offset)? {
-                Filled::PartFull => self.send_part()?,
+            match self.fill(rest, offset)? {
+                Filled::PartNeeded => self.next_part().await?,
                 Filled::Taken(len) => {
                     rest = rest.split_at(len).1;
                     offset += len as u64;
                 }
             }
             if rest.is_empty() {
-                return Ok(data.len());
+                return Ok(());
             }
         }
     }
 
-    fn send_part(&mut self) -> Result<()> {
-        if self.upload.id().is_none() {
-            self.begin_upload()?;
-        }
-        self.upload.send_part()
-    }
-
-    pub(in crate::catalog) fn begin_upload(&mut self) -> Result<()> {
-        self.upload.begin()?;
+    pub(in crate::catalog) async fn begin_upload(&mut self) -> Result<()> {
+        self.upload.begin().await?;
         self.pending.upload_id = self.upload.id().map(ToOwned::to_owned);
         // Without the upload's id on the store nobody could end it after a crash.
-        self.claim
-            .save(&self.pending)
-            .inspect_err(|error| self.upload.fail(error))
+        let saved = self.claim.save(&self.pending).await;
+        saved.inspect_err(|error| self.upload.fail(error))
     }
 
     /// Waits until every full part is on the store.
-    pub fn flush(&mut self) -> Result<()> {
-        self.upload.settle()
+    pub async fn flush(&mut self) -> Result<()> {
+        self.upload.settle().await
     }
 
     pub fn meta(&mut self) -> &mut Vec<u8> {
@@ -184,50 +182,47 @@ impl Backup {
 
     /// Steps 3 to 8: from now on the image is complete. An attempt that was never whole on the store is removed after an
     /// error; of one that may be, nothing is: see [`Backup::keep`].
-    pub fn complete(mut self) -> Result<u64> {
-        if let Err(error) = self.seal() {
-            return Err(self.give_up(error));
+    pub async fn complete(mut self) -> Result<u64> {
+        if let Err(error) = self.seal().await {
+            return Err(self.give_up(error).await);
         }
-        let uploaded = match self.finish(Closing::Complete) {
+        let uploaded = match self.finish(Closing::Complete).await {
             Ok(uploaded) => uploaded,
-            Err(error) => return Err(self.keep(error)),
+            Err(error) => return Err(self.keep(error).await),
         };
-        let size = uploaded.object.size;
         // A writer that was silent for its lease may have a successor: its image must not be touched.
-        if let Err(error) = self.claim.confirm() {
-            return Err(self.keep(error));
+        if let Err(error) = self.claim.confirm().await {
+            return Err(self.keep(error).await);
         }
-        let (lsu, conditional) = (
-            self.lsu.clone(),
-            self.lsu.store().known(self.lsu.bucket()).conditional_put,
-        );
-        let sidecar = sidecar(
-            &self.pending,
-            Content::new(&self.pending.key, &uploaded.object, &uploaded.parts),
-        );
-        match self
-            .lsu
-            .store()
-            .run_patiently(async move { commit(&lsu, &sidecar, conditional).await })
-        {
+
+        let content = Content::new(&self.pending.key, &uploaded.object, &uploaded.parts);
+        let sidecar = sidecar(&self.pending, content);
+        let conditional = self.lsu.store().known(self.lsu.bucket()).conditional_put;
+        match patiently(commit(&self.lsu, &sidecar, conditional)).await {
             Ok(()) => {}
             // Another writer's record is there: none will ever name this attempt.
-            Err(error) if error.kind() == Kind::AlreadyExists => return Err(self.give_up(error)),
+            Err(error) if error.kind() == Kind::AlreadyExists => return Err(self.give_up(error).await),
             // A delete has taken the data, which HEAD and a listing say.
-            Err(error) if error.kind() == Kind::NotFound && self.is_data_gone() => return Err(self.give_up(error)),
+            Err(error) if error.kind() == Kind::NotFound && self.is_data_gone().await => {
+                return Err(self.give_up(error).await);
+            }
             // The outcome is unknown to us. The last answer may have been lost, and not what it told.
-            Err(error) if self.is_complete_after_all() => tracing::info!("complete all the same, after: {error}"),
-            Err(error) => return Err(self.keep(error)),
+            Err(error) if self.is_complete_after_all().await => {
+                tracing::info!("complete all the same, after: {error}");
+            }
+            Err(error) => return Err(self.keep(error).await),
         }
+
+        let size = uploaded.object.size;
         self.lsu.usage_file().added(size);
-        self.remove_replaced(true);
+        self.remove_replaced(true).await;
         Ok(size)
     }
 
     /// Steps 3 to 5 and the pending record: the image stays pending, readable, and can be opened for write again. After
     /// a failure it holds the parts before it; a failure that no call has returned yet is returned then.
-    pub fn incomplete(mut self) -> Result<u64> {
-        let failure = self.upload.keep_durable()?;
+    pub async fn incomplete(mut self) -> Result<u64> {
+        let failure = self.upload.keep_durable().await?;
         let unreported = failure
             .as_ref()
             .filter(|(_, reported)| !reported)
@@ -235,82 +230,75 @@ impl Backup {
         let kept = if self.upload.is_empty() {
             Ok(None)
         } else {
-            self.finish(Closing::Incomplete).map(Some)
+            self.finish(Closing::Incomplete).await.map(Some)
         };
         let kept = kept.map_err(|error| unreported.as_ref().map_or(error, Error::repeat))?;
         let size = kept.as_ref().map_or(0, |uploaded| uploaded.object.size);
         let replaced = self.replaced_size();
         if size < replaced {
             // The earlier attempt holds more than this one could keep: it stays the image.
-            self.remove_own();
+            self.remove_own().await;
             return unreported.map_or(Ok(replaced), Err);
         }
+
         if kept.is_none() {
-            self.save_meta()?;
+            self.save_meta().await?;
         }
         self.pending.state = PendingState::Incomplete;
         (self.pending.upload_id, self.pending.sent, self.pending.closing) = (None, Vec::new(), None);
         self.pending.content = kept.map(|uploaded| Content::new(&self.pending.key, &uploaded.object, &uploaded.parts));
-        self.claim.save(&self.pending)?;
-        match self.confirm_pending() {
-            Err(error) if error.kind() == Kind::AlreadyExists => return Err(self.give_up(error)),
+        self.claim.save(&self.pending).await?;
+        match self.confirm_pending().await {
+            Err(error) if error.kind() == Kind::AlreadyExists => return Err(self.give_up(error).await),
             // Nobody knows whether what was taken over still is all there is: both stay.
             Err(error) => return Err(error),
             Ok(()) => {}
         }
-        self.remove_replaced(false);
+        self.remove_replaced(false).await;
         unreported.map_or(Ok(size), Err)
     }
 
     /// Fails when a part has failed: every part of the upload is on the store then, or the last one is still here.
-    fn seal(&mut self) -> Result<Vec<SentPart>> {
+    async fn seal(&mut self) -> Result<Vec<SentPart>> {
         if self.upload.id().is_some() {
-            self.upload.seal()
+            self.upload.seal().await
         } else {
-            self.upload.settle().map(|()| Vec::new())
+            self.upload.settle().await.map(|()| Vec::new())
         }
     }
 
     /// Steps 3 to 5: all that the record needs in order to be finished by anybody, then the object.
-    fn finish(&mut self, closing: Closing) -> Result<Uploaded> {
-        let sent = self.seal()?;
+    async fn finish(&mut self, closing: Closing) -> Result<Uploaded> {
+        let sent = self.seal().await?;
         // Known before anything else can fail: whoever takes the attempt over has the CRCs of its parts.
         self.pending.sent = part_records(&sent);
-        self.save_meta()?;
+        self.save_meta().await?;
         // An object that is put in one piece is there or not: its record needs no more while its writer lives.
         if !sent.is_empty() {
             self.pending.closing = Some(closing);
-            self.claim.save(&self.pending)?;
+            self.claim.save(&self.pending).await?;
         } else {
-            self.claim.confirm_if_late()?;
+            self.claim.confirm_if_late().await?;
         }
-        self.upload.complete()
+        self.upload.complete().await
     }
 
-    fn save_meta(&mut self) -> Result<()> {
-        let (lsu, meta) = (self.lsu.clone(), std::mem::take(&mut self.meta));
+    async fn save_meta(&mut self) -> Result<()> {
+        let bytes = std::mem::take(&mut self.meta);
         let key = self.lsu.keys().meta(&self.pending.image.id, &self.pending.attempt);
-        self.pending.meta = self
-            .lsu
-            .store()
-            .run(async move { meta::save(lsu.store(), lsu.bucket(), &key, meta.into()).await })?;
+        self.pending.meta = meta::save(self.lsu.store(), self.lsu.bucket(), &key, bytes.into()).await?;
         Ok(())
     }
 
     /// Another process may have taken this writer for dead and completed the image: then nothing of its may go.
-    fn confirm_pending(&self) -> Result<()> {
+    async fn confirm_pending(&self) -> Result<()> {
         if self.replaces.is_empty() {
             return Ok(());
         }
-        let (lsu, id) = (self.lsu.clone(), self.pending.image.id.clone());
-        self.lsu.store().run(async move {
-            let there = lsu
-                .store()
-                .head(lsu.bucket(), &lsu.keys().sidecar(&id))
-                .await
-                .if_found()?;
-            there.map_or(Ok(()), |_| Err(completed_elsewhere(&id)))
-        })
+        let id = &self.pending.image.id;
+        let sidecar = self.lsu.keys().sidecar(id);
+        let there = self.lsu.store().head(self.lsu.bucket(), &sidecar).await.if_found()?;
+        there.map_or(Ok(()), |_| Err(completed_elsewhere(id)))
     }
 
     /// What the attempts that this one took over hold.
@@ -322,37 +310,30 @@ impl Backup {
     /// After an error of a complete close: the object may be there, or be made of what is there, and may be right. So
     /// nothing is removed. The record stays with all parts and what the close was to make of them, for `repair` to finish
     /// and for a delete to remove, and speaks for no writer any more.
-    fn keep(mut self, error: Error) -> Error {
+    async fn keep(mut self, error: Error) -> Error {
         let id = self.pending.image.id.clone();
         if self.upload.id().is_none() && self.upload.whole().is_none() && self.pending.closing.is_none() {
             // No byte of the image was sent.
-            return self.give_up(error);
+            return self.give_up(error).await;
         }
-        if self.is_committed() {
-            // Without a lease, so that a delete elsewhere need not wait. What is another writer's by now stays as it is.
-            self.pending.lease_seconds = 0;
-            let released = self.claim.confirm().and_then(|()| self.claim.save(&self.pending));
-            if let Err(left) = released {
+        if self.is_committed().await {
+            // A delete elsewhere need not wait then.
+            if let Err(left) = self.release().await {
                 tracing::debug!("give the record of image {id} back: {left}");
             }
-            self.claim.end();
             return error.context(format!(
                 "image {id} is on the store with its sidecar, and was not proven to be whole"
             ));
         }
         if let Some(whole) = self.upload.whole().cloned() {
-            if is_definite(&error) && self.is_data_gone() {
+            if is_definite(&error) && self.is_data_gone().await {
                 // The only request was answered with no, and the store has nothing.
-                return self.give_up(error);
+                return self.give_up(error).await;
             }
             let parts = if whole.size == 0 { Vec::new() } else { vec![whole] };
             (self.pending.sent, self.pending.closing) = (part_records(&parts), Some(Closing::Complete));
         }
-        self.pending.lease_seconds = 0;
-        // What another process has taken over, or removed, is not ours to write.
-        let kept = self.claim.confirm().and_then(|()| self.claim.save(&self.pending));
-        self.claim.end();
-        match kept {
+        match self.release().await {
             Err(lost) if lost.kind() == Kind::Busy => return error,
             Err(unsaved) => tracing::warn!("keep the record of image {id}: {unsaved}"),
             Ok(()) => {}
@@ -369,81 +350,81 @@ impl Backup {
         ))
     }
 
+    /// Puts the record without a lease, unless another process has taken it over or removed it, and ends its renewals.
+    async fn release(&mut self) -> Result<()> {
+        self.pending.lease_seconds = 0;
+        let released = match self.claim.confirm().await {
+            Ok(()) => self.claim.save(&self.pending).await,
+            Err(lost) => Err(lost),
+        };
+        self.claim.end().await;
+        released
+    }
+
     /// True when sidecar and data are there and the claim still is ours: what a complete close returns for.
-    fn is_complete_after_all(&self) -> bool {
-        let (lsu, pending) = (self.lsu.clone(), self.pending.clone());
-        let confirmed = self.lsu.store().run(async move {
-            let sidecar = lsu.sidecar(&pending.image.id).await?.map(|(sidecar, _)| sidecar);
-            match sidecar
-                .filter(|sidecar| sidecar.content.data.key == pending.key && sidecar.state == ImageState::Complete)
-            {
-                Some(sidecar) => confirm_data(&lsu, &sidecar).await.map(|()| true),
-                None => Ok(false),
-            }
-        });
-        matches!(confirmed, Ok(true)) && self.claim.confirm().is_ok()
+    async fn is_complete_after_all(&self) -> bool {
+        let Ok(Some((sidecar, _))) = self.lsu.sidecar(&self.pending.image.id).await else {
+            return false;
+        };
+        let is_ours = sidecar.content.data.key == self.pending.key && sidecar.state == ImageState::Complete;
+        is_ours && confirm_data(&self.lsu, &sidecar).await.is_ok() && self.claim.confirm().await.is_ok()
     }
 
     /// True when the sidecar is on the store all the same.
-    fn is_committed(&self) -> bool {
-        let (lsu, id) = (self.lsu.clone(), self.pending.image.id.clone());
-        let there = self.lsu.store().run(async move { lsu.sidecar(&id).await });
+    async fn is_committed(&self) -> bool {
+        let there = self.lsu.sidecar(&self.pending.image.id).await;
         matches!(there, Ok(Some((sidecar, _))) if sidecar.content.data.key == self.pending.key)
     }
 
     /// True when neither HEAD nor a listing has the data object, and no delete marker hides it.
-    fn is_data_gone(&self) -> bool {
-        let (lsu, key) = (self.lsu.clone(), self.pending.key.clone());
-        let asked = self.lsu.store().run(async move {
-            let found = lsu.store().head_fresh(lsu.bucket(), &key).await.if_found()?;
-            Ok(found.is_some() || is_hidden(&lsu, &key).await?)
-        });
-        matches!(asked, Ok(false))
+    async fn is_data_gone(&self) -> bool {
+        let key = &self.pending.key;
+        let found = self.lsu.store().head_fresh(self.lsu.bucket(), key).await.if_found();
+        matches!(found, Ok(None)) && matches!(is_hidden(&self.lsu, key).await, Ok(false))
     }
 
-    pub(in crate::catalog) fn give_up(self, error: Error) -> Error {
-        self.remove_own();
+    pub(in crate::catalog) async fn give_up(self, error: Error) -> Error {
+        self.remove_own().await;
         error
     }
 
     /// Another error is on its way to the host: what cannot be removed is logged and stays behind as pending.
-    fn remove_own(self) {
-        let (lsu, key) = (self.lsu, self.pending_key);
-        // What another process has taken over is not ours to remove.
-        let ours = self.claim.confirm();
-        self.claim.end();
-        let removed = ours.and_then(|()| self.upload.abort()).and_then(|()| {
-            // The upload has just been aborted.
-            let pending = Pending {
-                upload_id: None,
-                ..self.pending
-            };
-            lsu.clone()
-                .store()
-                .run(async move { remove_attempt(&lsu, &key, &pending).await })
-        });
-        if let Err(error) = removed {
+    async fn remove_own(self) {
+        if let Err(error) = self.try_remove_own().await {
             tracing::warn!("remove what was written of a failed image: {error}");
         }
     }
 
+    async fn try_remove_own(self) -> Result<()> {
+        // What another process has taken over is not ours to remove.
+        let ours = self.claim.confirm().await;
+        self.claim.end().await;
+        ours?;
+        self.upload.abort().await?;
+        let pending = Pending {
+            // The upload has just been aborted.
+            upload_id: None,
+            ..self.pending
+        };
+        remove_attempt(&self.lsu, &self.pending_key, &pending).await
+    }
+
     /// Step 8, and the attempts that this one took over. The image is safe already: failures are logged only.
-    fn remove_replaced(&self, own_record: bool) {
-        let (lsu, replaced) = (self.lsu.clone(), self.replaces.clone());
-        let own = own_record.then(|| self.pending_key.clone());
-        self.claim.end();
-        let removed = self.lsu.store().run(async move {
-            for PendingEntry { key, pending, .. } in &replaced {
-                remove_attempt(&lsu, key, pending).await?;
-            }
-            match own {
-                Some(key) => remove_record(&lsu, &key).await,
-                None => Ok(()),
-            }
-        });
-        if let Err(error) = removed {
+    async fn remove_replaced(&self, own_record: bool) {
+        self.claim.end().await;
+        if let Err(error) = self.try_remove_replaced(own_record).await {
             tracing::warn!("remove pending records of image {}: {error}", self.pending.image.id);
         }
+    }
+
+    async fn try_remove_replaced(&self, own_record: bool) -> Result<()> {
+        for PendingEntry { key, pending, .. } in &self.replaces {
+            remove_attempt(&self.lsu, key, pending).await?;
+        }
+        if own_record {
+            remove_record(&self.lsu, &self.pending_key).await?;
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, FutureExt};
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::Mutex;
 use tracing::Instrument;
@@ -36,7 +35,6 @@ pub struct Record {
 
 /// The record of an attempt that this process writes.
 pub struct Claim {
-    lsu: Lsu,
     attempt: Attempt,
     /// None once the attempt has ended: a renewal under way is waited for, and no other comes.
     held: Arc<Mutex<Option<(Record, Pending)>>>,
@@ -142,80 +140,52 @@ impl Record {
 
 impl Claim {
     /// Puts the record and begins to renew it, with the parts that `progress` has.
-    pub fn take(lsu: &Lsu, key: &str, pending: &Pending, progress: Arc<Progress>) -> Result<Self> {
-        let (owned, key, first) = (lsu.clone(), key.to_owned(), pending.clone());
-        let held = lsu.store().run(async move {
-            match Record::put_first(&owned, &key, &first).await {
-                Ok(record) => Ok(Arc::new(Mutex::new(Some((record, first))))),
-                Err(error) => {
-                    // It may have been put all the same, and nobody would ever write this attempt.
-                    if let Err(left) = owned.store().delete(owned.bucket(), &key, None).await {
-                        tracing::debug!("remove a record that may have been put: {left}");
-                    }
-                    Err(error)
+    pub async fn take(lsu: &Lsu, key: &str, pending: &Pending, progress: Arc<Progress>) -> Result<Self> {
+        let record = match Record::put_first(lsu, key, pending).await {
+            Ok(record) => record,
+            Err(error) => {
+                // It may have been put all the same, and nobody would ever write this attempt.
+                if let Err(left) = lsu.store().delete(lsu.bucket(), key, None).await {
+                    tracing::debug!("remove a record that may have been put: {left}");
                 }
+                return Err(error);
             }
-        })?;
+        };
+
+        let held = Arc::new(Mutex::new(Some((record, pending.clone()))));
         let task = renew(Arc::clone(&held), progress, renewal_interval(lsu));
         let renewal = lsu.store().runtime().spawn(task.in_current_span());
         let attempt = pending.attempt.clone();
         live::begin(&attempt);
-        Ok(Self {
-            lsu: lsu.clone(),
-            attempt,
-            held,
-            renewal,
-        })
+        Ok(Self { attempt, held, renewal })
     }
 
     /// Puts the record as it is now.
-    pub fn save(&self, pending: &Pending) -> Result<()> {
-        let pending = pending.clone();
-        self.with_record(|record, last| {
-            async move {
-                record.put_again(&pending).await?;
-                *last = pending;
-                Ok(())
-            }
-            .boxed()
-        })
+    pub async fn save(&self, pending: &Pending) -> Result<()> {
+        let mut held = self.held.lock().await;
+        let (record, last) = held.as_mut().ok_or_else(ended)?;
+        record.put_again(pending).await?;
+        *last = pending.clone();
+        Ok(())
     }
 
     /// Fails as busy when another process has the attempt by now.
-    pub fn confirm(&self) -> Result<()> {
-        self.with_record(|record, pending| record.confirm(pending).boxed())
+    pub async fn confirm(&self) -> Result<()> {
+        let mut held = self.held.lock().await;
+        let (record, pending) = held.as_mut().ok_or_else(ended)?;
+        record.confirm(pending).await
     }
 
     /// [`Claim::confirm`] when the record was not put for a while.
-    pub fn confirm_if_late(&self) -> Result<()> {
-        self.with_record(|record, pending| record.confirm_if_late(pending).boxed())
-    }
-
-    /// Acts on the record while no renewal is under way.
-    fn with_record<F>(&self, act: F) -> Result<()>
-    where
-        F: for<'a> FnOnce(&'a mut Record, &'a mut Pending) -> BoxFuture<'a, Result<()>> + Send + 'static,
-    {
-        let held = Arc::clone(&self.held);
-        self.lsu.store().run(async move {
-            let mut held = held.lock().await;
-            let Some((record, pending)) = held.as_mut() else {
-                return Err(ended());
-            };
-            act(record, pending).await
-        })
+    pub async fn confirm_if_late(&self) -> Result<()> {
+        let mut held = self.held.lock().await;
+        let (record, pending) = held.as_mut().ok_or_else(ended)?;
+        record.confirm_if_late(pending).await
     }
 
     /// Ends the renewals: after this no put of the record is under way.
-    pub fn end(&self) {
-        let held = Arc::clone(&self.held);
-        let ended = self.lsu.store().run(async move {
-            held.lock().await.take();
-            Ok(())
-        });
-        if let Err(error) = ended {
-            tracing::debug!("end a claim: {error}");
-        }
+    pub async fn end(&self) {
+        self.held.lock().await.take();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Going on with an image that was closed incomplete: a new attempt takes over what the old one has.
 
+use futures::future::FutureExt;
 use futures::stream::{StreamExt, TryStreamExt};
 
 use super::backup::Backup;
@@ -31,74 +32,69 @@ const TAIL_STEP_BYTES: usize = 1 << 20;
 
 impl Backup {
     /// Goes on with an image that was closed incomplete, or whose writer died, on this or another host.
-    pub fn reopen(lsu: &Lsu, def: &ImageDef) -> Result<Self> {
-        let owned = (lsu.clone(), def.clone());
-        let mut replaces = lsu.store().run(async move {
-            let (lsu, def) = owned;
-            if lsu.sidecar(&def.id).await?.is_some() {
-                let what = format!("image {} is complete and can never be written again", def.id);
-                return Err(Error::new(Kind::AccessDenied, what));
-            }
-            // What a dead writer left is completed by the bucket's rules.
-            lsu.capabilities().await?;
-            unheld(&lsu, &def).await
-        })?;
-        let Some(PendingEntry { pending: base, .. }) = replaces.last().cloned() else {
+    pub async fn reopen(lsu: &Lsu, def: &ImageDef) -> Result<Self> {
+        if lsu.sidecar(&def.id).await?.is_some() {
+            let what = format!("image {} is complete and can never be written again", def.id);
+            return Err(Error::new(Kind::AccessDenied, what));
+        }
+        // What a dead writer left is completed by the bucket's rules.
+        lsu.capabilities().await?;
+        let replaces = unheld(lsu, def).await?;
+        let Some(PendingEntry { pending: base, .. }) = replaces.last() else {
             return Err(lsu.not_found(&def.id));
         };
+
         // Copied parts bring an ETag but no CRC that every server would repeat: MD5 proves the rest of such an image.
         let wire = match lsu.wire_mode() {
             WireMode::Crc64 => WireMode::Md5,
             other => other,
         };
-        let mut backup = Self::begin(lsu, base.image.clone(), base.created.clone(), wire)?;
-        if let Err(error) = backup.confirm_bases(&replaces).and_then(|()| backup.take_over(&base)) {
-            return Err(backup.give_up(error));
+        let mut backup = Self::begin(lsu, base.image.clone(), base.created.clone(), wire).await?;
+        if let Err(error) = backup.build_on(&replaces, base).await {
+            return Err(backup.give_up(error).await);
         }
         // Other attempts that were closed incomplete hold less than this one.
-        backup.replaces = std::mem::take(&mut replaces);
+        backup.replaces = replaces;
         Ok(backup)
+    }
+
+    async fn build_on(&mut self, bases: &[PendingEntry], best: &Pending) -> Result<()> {
+        self.confirm_bases(bases).await?;
+        self.take_over(best).await
     }
 
     /// Fails as busy when somebody has taken what this attempt builds on since it was read: `gc` looks for this attempt's record
     /// after it has taken theirs, so one of the two sees the other.
-    fn confirm_bases(&self, bases: &[PendingEntry]) -> Result<()> {
-        let (lsu, id, bases) = (self.lsu.clone(), self.pending.image.id.clone(), bases.to_vec());
-        self.lsu.store().run(async move {
-            let same = |a: &PendingEntry, b: &PendingEntry| {
-                // Neither whose it was nor for how long: `gc` gives back what it finds to be built on.
-                let (a_of, b_of) = (&a.pending, &b.pending);
-                a.key == b.key && a_of.state == b_of.state && a_of.content == b_of.content && a_of.meta == b_of.meta
-            };
-            for _ in 0..BASE_LOOKS {
-                let now = lsu.pendings(&id).await?;
-                if bases.iter().all(|base| now.iter().any(|entry| same(base, entry))) {
-                    return Ok(());
-                }
-                tokio::time::sleep(lsu.store().retry().backoff_initial).await;
+    async fn confirm_bases(&self, bases: &[PendingEntry]) -> Result<()> {
+        let (lsu, id) = (&self.lsu, &self.pending.image.id);
+        let same = |a: &PendingEntry, b: &PendingEntry| {
+            // Neither whose it was nor for how long: `gc` gives back what it finds to be built on.
+            let (a_of, b_of) = (&a.pending, &b.pending);
+            a.key == b.key && a_of.state == b_of.state && a_of.content == b_of.content && a_of.meta == b_of.meta
+        };
+        for _ in 0..BASE_LOOKS {
+            let now = lsu.pendings(id).await?;
+            if bases.iter().all(|base| now.iter().any(|entry| same(base, entry))) {
+                return Ok(());
             }
-            let what = format!("image {id} was taken by another process just now");
-            Err(Error::new(Kind::Busy, what))
-        })
+            tokio::time::sleep(lsu.store().retry().backoff_initial).await;
+        }
+        let what = format!("image {id} was taken by another process just now");
+        Err(Error::new(Kind::Busy, what))
     }
 
     /// Brings the bytes of an earlier attempt into this one: full parts by copies on the server, the last one as the
     /// open part, since no part but the last may be short.
-    fn take_over(&mut self, base: &Pending) -> Result<()> {
-        let (lsu, base_meta) = (self.lsu.clone(), base.meta.clone());
-        self.meta = self
-            .lsu
-            .store()
-            .run(async move { meta::load(lsu.store(), lsu.bucket(), base_meta.as_ref()).await })?;
-        match &base.content {
-            None => Ok(()),
-            Some(content) => self
-                .take_over_content(content)
-                .map_err(|error| self.why_refused(content, error)),
+    async fn take_over(&mut self, base: &Pending) -> Result<()> {
+        self.meta = meta::load(self.lsu.store(), self.lsu.bucket(), base.meta.as_ref()).await?;
+        let Some(content) = &base.content else { return Ok(()) };
+        match self.take_over_content(content).await {
+            Err(error) => Err(self.why_refused(content, error).await),
+            Ok(()) => Ok(()),
         }
     }
 
-    fn take_over_content(&mut self, content: &Content) -> Result<()> {
+    async fn take_over_content(&mut self, content: &Content) -> Result<()> {
         let spans = content.spans();
         let Some((tail, full)) = spans.split_last() else {
             return Ok(());
@@ -109,8 +105,8 @@ impl Backup {
         let tail_fits = tail.size <= plan.part_bytes(tail.number);
         let copied = if tail_fits { full } else { &spans[..] };
         if !copied.is_empty() {
-            self.begin_upload()?;
-            self.copy_parts(content, copied)?;
+            self.begin_upload().await?;
+            self.copy_parts(content, copied).await?;
         }
         if tail_fits {
             let spec = ReadSpec {
@@ -120,60 +116,47 @@ impl Backup {
                 etag: content.data.etag.clone(),
                 parts: spans.clone(),
             };
-            self.copy_tail(spec, *tail)?;
+            self.copy_tail(spec, *tail).await?;
         }
         Ok(())
     }
 
-    fn copy_tail(&mut self, spec: ReadSpec, tail: PartSpan) -> Result<()> {
+    async fn copy_tail(&mut self, spec: ReadSpec, tail: PartSpan) -> Result<()> {
         let mut reader = Reader::new(self.lsu.store(), spec);
-        let (mut buffer, end) = (
-            memory::zeroed(TAIL_STEP_BYTES, || "read the last part".into())?,
-            tail.offset + tail.size,
-        );
+        let mut buffer = memory::zeroed(TAIL_STEP_BYTES, || "read the last part".into())?;
+        let end = tail.offset + tail.size;
         for offset in (tail.offset..end).step_by(TAIL_STEP_BYTES) {
             let len = (end - offset).min(buffer.len() as u64);
             let piece = piece_mut(&mut buffer, 0..len, "read the last part")?;
-            reader.read_part(piece, offset)?;
-            self.write(piece, offset)?;
+            reader.read_part(piece, offset).await?;
+            self.write(piece, offset).await?;
         }
         Ok(())
     }
 
-    fn copy_parts(&mut self, content: &Content, spans: &[PartSpan]) -> Result<()> {
+    async fn copy_parts(&mut self, content: &Content, spans: &[PartSpan]) -> Result<()> {
         let id = self.upload.id().unwrap_or_default().to_owned();
-        let (store, spec) = (self.lsu.store().clone(), self.upload.spec().clone());
-        let (from, upload) = (content.data.key.clone(), id.clone());
-        let jobs: Vec<_> = spans
+        let (store, spec, from) = (self.lsu.store(), self.upload.spec(), &content.data.key);
+        let etags = content.parts.iter().map(|part| part.etag.clone());
+        let copies: Vec<_> = spans
             .iter()
-            .copied()
-            .zip(content.parts.iter().map(|part| part.etag.clone()))
+            .zip(etags)
+            .map(|(span, etag)| copy_part(store, spec, from, &id, *span, etag).boxed())
             .collect();
-        let parts = self.lsu.store().run(async move {
-            let (store, spec, from, upload) = (&store, &spec, &from, &upload);
-            let copies = jobs
-                .into_iter()
-                .map(|(span, etag)| copy_part(store, spec, from, upload, span, etag));
-            let copies = futures::stream::iter(copies).buffered(COPIES_IN_FLIGHT);
-            copies.try_collect::<Vec<Sent>>().await
-        })?;
+        let copies = futures::stream::iter(copies).buffered(COPIES_IN_FLIGHT);
+        let parts = copies.try_collect::<Vec<Sent>>().await?;
         self.upload.resume(&id, parts);
         Ok(())
     }
 
     /// A store that refuses to copy or read a range may not have it: then the data are damaged, and asking again is of no
     /// use.
-    fn why_refused(&self, content: &Content, refusal: Error) -> Error {
+    async fn why_refused(&self, content: &Content, refusal: Error) -> Error {
         if !is_refusal(&refusal) {
             return refusal;
         }
         let data = &content.data;
-        let (lsu, key) = (self.lsu.clone(), data.key.clone());
-        let seen = self
-            .lsu
-            .store()
-            .run(async move { lsu.store().head_fresh(lsu.bucket(), &key).await });
-        match seen {
+        match self.lsu.store().head_fresh(self.lsu.bucket(), &data.key).await {
             Ok(seen) if seen.size != data.size => {
                 let place = format!("{}/{}", self.lsu.bucket(), data.key);
                 let what = format!("{place} has {} bytes, and its record says {}", seen.size, data.size);

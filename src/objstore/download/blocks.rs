@@ -36,6 +36,8 @@ pub struct RandomReads {
     cache: Option<Buffer>,
     /// Block number and slot, least recently used first.
     blocks: Vec<(u64, usize)>,
+    /// What was fetched for the read under way, and its offset; the cache may have had no room for it.
+    fetched: Option<(u64, Vec<u8>)>,
 }
 
 impl RandomReads {
@@ -48,37 +50,55 @@ impl RandomReads {
             in_doubt: false,
             cache: None,
             blocks: Vec::new(),
+            fetched: None,
         }
     }
 
-    /// Fills all of `to`, which must lie within the object and is shorter than the cache. False, and nothing is filled, where
-    /// only checked parts can tell whether it is the right object.
-    pub fn read(&mut self, promise: &Promise, to: &mut [u8], offset: u64) -> Result<bool> {
-        if self.in_doubt {
+    /// True where only checked parts can tell whether it is the right object.
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
+    /// Fills all of `to`, which must lie within the object and is shorter than the cache; or false, when
+    /// [`RandomReads::fetch`] of as much must come first.
+    pub fn fill(&mut self, to: &mut [u8], offset: u64) -> Result<bool> {
+        let wanted = blocks_of(offset, to.len());
+        let fetched = self.fetched.take();
+        if let Some(missing) = self.missing(wanted.clone())
+            && !fetched
+                .as_ref()
+                .is_some_and(|(start, bytes)| covers(*start, bytes.len(), &missing))
+        {
             return Ok(false);
         }
-        let (first, last) = (offset / BLOCK_BYTES, (offset + to.len() as u64 - 1) / BLOCK_BYTES);
-        self.touch(&(first..=last));
-        let mut fetched = None;
-        if let Some(missing) = self.missing(first..=last) {
-            let start = missing.start() * BLOCK_BYTES;
-            let bytes = self.fetch(&missing)?;
-            let recorded = Some(self.spec.etag.as_str()).filter(|etag| !etag.is_empty());
-            if recorded.is_some_and(|recorded| self.etag.get() != Some(recorded)) {
-                let (key, came) = (&self.spec.key, words(self.etag.get().unwrap_or_default()));
-                tracing::info!("read {key}: ETag {came} is not the record's; whole parts are checked from here on");
-                self.in_doubt = true;
-                (self.cache, self.blocks) = (None, Vec::new());
-                return Ok(false);
-            }
-            self.keep(promise, *missing.start(), &bytes);
-            fetched = Some((start, bytes));
-        }
-        for block in first..=last {
+        self.touch(&wanted);
+        for block in wanted {
             let source = self.source(block, fetched.as_ref());
             copy_overlap(source.ok_or_else(lost)?, block * BLOCK_BYTES, to, offset)?;
         }
         Ok(true)
+    }
+
+    /// Fetches the blocks of a read that are not cached; or finds that the object is in doubt.
+    pub async fn fetch(&mut self, promise: &Promise, offset: u64, len: usize) -> Result<()> {
+        let wanted = blocks_of(offset, len);
+        self.touch(&wanted);
+        let Some(missing) = self.missing(wanted) else {
+            return Ok(());
+        };
+        let start = missing.start() * BLOCK_BYTES;
+        let bytes = self.fetch_run(&missing).await?;
+        let recorded = Some(self.spec.etag.as_str()).filter(|etag| !etag.is_empty());
+        if recorded.is_some_and(|recorded| self.etag.get() != Some(recorded)) {
+            let (key, came) = (&self.spec.key, words(self.etag.get().unwrap_or_default()));
+            tracing::info!("read {key}: ETag {came} is not the record's; whole parts are checked from here on");
+            self.in_doubt = true;
+            (self.cache, self.blocks) = (None, Vec::new());
+            return Ok(());
+        }
+        self.keep(promise, *missing.start(), &bytes);
+        self.fetched = Some((start, bytes));
+        Ok(())
     }
 
     /// The shortest run of blocks that covers all that are not cached.
@@ -88,19 +108,16 @@ impl RandomReads {
         Some(first..=absent.next_back().unwrap_or(first))
     }
 
-    fn fetch(&self, blocks: &RangeInclusive<u64>) -> Result<Vec<u8>> {
+    async fn fetch_run(&self, blocks: &RangeInclusive<u64>) -> Result<Vec<u8>> {
         let start = blocks.start() * BLOCK_BYTES;
         let end = ((blocks.end() + 1) * BLOCK_BYTES).min(self.spec.size);
         let len = usize::try_from(end - start).unwrap_or_default();
-        let (store, spec, etag) = (self.store.clone(), Arc::clone(&self.spec), Arc::clone(&self.etag));
+        let mut bytes = memory::zeroed(len, || format!("read offset {start}"))?;
         let since = Instant::now();
-        let fetched = self.store.run(self.tally.scope(async move {
-            let mut bytes = memory::zeroed(len, || format!("read offset {start}"))?;
-            fetch_range(&store, &spec, start, &mut bytes, Some(&etag)).await?;
-            Ok(bytes)
-        }));
+        let ranged = fetch_range(&self.store, &self.spec, start, &mut bytes, Some(&self.etag));
+        let fetched = self.tally.scope(ranged).await;
         self.tally.waited(Stall::Data, since);
-        fetched
+        fetched.map(|_| bytes)
     }
 
     fn keep(&mut self, promise: &Promise, first: u64, bytes: &[u8]) {
@@ -131,6 +148,16 @@ impl RandomReads {
         let (first, bytes) = fetched?;
         bytes.get(usize::try_from((block * BLOCK_BYTES).checked_sub(*first)?).ok()?..)
     }
+}
+
+/// The blocks that a read of `len` bytes, at least one, touches.
+fn blocks_of(offset: u64, len: usize) -> RangeInclusive<u64> {
+    offset / BLOCK_BYTES..=(offset + len as u64 - 1) / BLOCK_BYTES
+}
+
+/// True when `len` bytes from `start` on hold the beginning of each of these blocks.
+fn covers(start: u64, len: usize, blocks: &RangeInclusive<u64>) -> bool {
+    start <= blocks.start() * BLOCK_BYTES && blocks.end() * BLOCK_BYTES < start + len as u64
 }
 
 fn lost() -> Error {

@@ -8,13 +8,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::future::FutureExt;
+use tokio::task::{JoinError, JoinHandle};
+
 use crate::engine::checksum::{Crc64, Crc64Hasher};
-use crate::engine::memcpy::copy_some;
 use crate::engine::piece::piece_mut;
 use crate::engine::pool::{Buffer, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Stall, Tally};
-use crate::objstore::download::spec::{ReadSpec, rest_of_part};
+use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::get::{FirstEtag, Source, Target, read_range};
 use crate::objstore::s3::store::Store;
 use crate::objstore::s3::types::PartSpan;
@@ -34,7 +36,7 @@ struct Fetch {
 }
 
 enum FetchState {
-    UnderWay(tokio::task::JoinHandle<Result<Buffer>>),
+    UnderWay(JoinHandle<Result<Buffer>>),
     Ready(Buffer),
     Taken,
 }
@@ -69,27 +71,59 @@ impl ReadAhead {
         self.parts.iter().any(|fetch| fetch.index == index)
     }
 
-    /// Fills all of `to`, which must lie within the object.
-    pub fn read(&mut self, promise: &Promise, to: &mut [u8], offset: u64) -> Result<()> {
-        let mut done = 0;
-        while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let at = offset + done as u64;
-            let index = self.spec.part_at(at);
-            let Some(span) = self.spec.parts.get(index).copied() else {
-                return Err(Error::new(
-                    Kind::Corrupt,
-                    format!("read offset {at}: no part of the image covers it"),
-                ));
-            };
-            let part = self.part(promise, index)?;
-            done += copy_some(rest, rest_of_part(part.as_slice(), &span, at)?);
+    /// The checked bytes of a part that has arrived; earlier parts are let go, later ones are on their way.
+    pub fn arrived(&mut self, promise: &Promise, index: usize) -> Result<Option<&Buffer>> {
+        if !self.holds(index) || self.is_awaited(index) {
+            return Ok(None);
         }
-        Ok(())
+        if self.parts.len() <= self.window / 2 {
+            self.refill(promise);
+        }
+        if let Some(fetch) = self.parts.front_mut()
+            && let FetchState::UnderWay(task) = &mut fetch.state
+        {
+            let Some(joined) = task.now_or_never() else {
+                return Ok(None);
+            };
+            self.keep(joined)?;
+        }
+        self.front().map(Some)
+    }
+
+    /// Waits for a part, which [`ReadAhead::arrived`] gives then.
+    pub async fn fetch(&mut self, promise: &Promise, index: usize) -> Result<()> {
+        if !self.holds(index) {
+            self.clear();
+            let since = Instant::now();
+            let size = self.spec.parts.get(index).map_or(1, |part| part.size);
+            let deadline = since + self.store.retry().operation_timeout;
+            let buffer = promise.acquire(size, deadline).await;
+            self.tally.waited(Stall::Buffer, since);
+            self.start(index, buffer?);
+        }
+
+        let is_awaited = self.is_awaited(index);
+        if is_awaited {
+            self.window = (self.window * 2).min(self.store.transfer().read_ahead_parts + 1);
+        }
+        if is_awaited || self.parts.len() <= self.window / 2 {
+            self.refill(promise);
+        }
+
+        if let Some(fetch) = self.parts.front_mut()
+            && let FetchState::UnderWay(task) = &mut fetch.state
+        {
+            let since = Instant::now();
+            let joined = task.await;
+            self.tally.waited(Stall::Data, since);
+            self.keep(joined)?;
+        }
+        self.front().map(drop)
     }
 
     /// The part as checked bytes, to keep; the next ones are on their way.
-    pub fn take(&mut self, promise: &Promise, index: usize) -> Result<Buffer> {
-        self.part(promise, index)?;
+    pub async fn take(&mut self, promise: &Promise, index: usize) -> Result<Buffer> {
+        self.fetch(promise, index).await?;
         let taken = self
             .parts
             .front_mut()
@@ -103,28 +137,12 @@ impl ReadAhead {
         }
     }
 
-    /// The part as checked bytes; earlier ones are let go, later ones are on their way.
-    fn part(&mut self, promise: &Promise, index: usize) -> Result<&Buffer> {
-        if !self.holds(index) {
-            self.clear();
-            let since = Instant::now();
-            let size = self.spec.parts.get(index).map_or(1, |part| part.size);
-            let buffer = promise.acquire(size, since + self.store.retry().operation_timeout);
-            self.tally.waited(Stall::Buffer, since);
-            self.start(index, buffer?);
-        }
+    /// Lets the parts before `index` go; true when that part, which is held, is not here yet.
+    fn is_awaited(&mut self, index: usize) -> bool {
         while self.parts.front().is_some_and(|fetch| fetch.index < index) {
             self.parts.pop_front();
         }
-        let waits =
-            matches!(self.parts.front(), Some(Fetch { state: FetchState::UnderWay(task), .. }) if !task.is_finished());
-        if waits {
-            self.window = (self.window * 2).min(self.store.transfer().read_ahead_parts + 1);
-        }
-        if waits || self.parts.len() <= self.window / 2 {
-            self.refill(promise);
-        }
-        self.front()
+        matches!(self.parts.front(), Some(Fetch { state: FetchState::UnderWay(task), .. }) if !task.is_finished())
     }
 
     fn refill(&mut self, promise: &Promise) {
@@ -154,23 +172,22 @@ impl ReadAhead {
         });
     }
 
-    /// Waits for the first part of the window; a failed one is dropped, so that a further read tries again.
-    fn front(&mut self) -> Result<&Buffer> {
-        if let Some(fetch) = self.parts.front_mut()
-            && let FetchState::UnderWay(task) = &mut fetch.state
-        {
-            let since = Instant::now();
-            let joined = futures::executor::block_on(task);
-            self.tally.waited(Stall::Data, since);
-            let joined = joined.map_err(|_| Error::new(Kind::Aborted, "read a part: the plug-in was terminated"));
-            match joined.flatten() {
-                Ok(buffer) => fetch.state = FetchState::Ready(buffer),
-                Err(error) => {
-                    self.parts.clear();
-                    return Err(error);
-                }
+    /// Keeps the first part of the window, which has ended; a failed one is dropped, so that a further read tries again.
+    fn keep(&mut self, joined: std::result::Result<Result<Buffer>, JoinError>) -> Result<()> {
+        let joined = joined.map_err(|_| Error::new(Kind::Aborted, "read a part: the plug-in was terminated"));
+        let kept = joined.flatten().map(FetchState::Ready);
+        match (kept, self.parts.front_mut()) {
+            (Ok(ready), Some(fetch)) => fetch.state = ready,
+            (Ok(_), None) => {}
+            (Err(error), _) => {
+                self.parts.clear();
+                return Err(error);
             }
         }
+        Ok(())
+    }
+
+    fn front(&self) -> Result<&Buffer> {
         match self.parts.front() {
             Some(Fetch {
                 state: FetchState::Ready(buffer),

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::read_ahead::ReadAhead;
+use crate::engine::pool::Promise;
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Direction, Tally};
 use crate::objstore::download::spec::ReadSpec;
@@ -20,32 +21,46 @@ pub struct ScannedPart {
     pub wrong: Option<Error>,
 }
 
-/// Reads every part on the caller's thread until the object is read, `each` returns false, or the store cannot be
-/// asked. `before` is called with each part's size before it is asked for, and may say that it shall not be.
-pub fn scan(
-    store: &Store,
-    spec: ReadSpec,
-    mut before: impl FnMut(u64) -> bool,
-    mut each: impl FnMut(ScannedPart) -> bool,
-) -> Result<()> {
-    let spec = Arc::new(spec);
-    let promise = store
-        .pool()
-        .try_promise(spec.parts.iter().map(|part| part.size).max().unwrap_or_default())?;
-    let tally = Tally::new(store.metrics(), &spec.bucket, &spec.key, Direction::Read);
-    let mut ahead = ReadAhead::new(store.clone(), Arc::clone(&spec), tally);
-    for (index, part) in spec.parts.iter().enumerate() {
-        if !before(part.size) {
-            return Ok(());
-        }
-        let wrong = match ahead.take(&promise, index) {
+/// An object being read to be checked, part by part.
+pub struct Scan {
+    spec: Arc<ReadSpec>,
+    promise: Promise,
+    ahead: ReadAhead,
+    next: usize,
+}
+
+impl Scan {
+    /// # Errors
+    /// [`Kind::NoMemory`] while the pool is promised to others.
+    pub fn new(store: &Store, spec: ReadSpec) -> Result<Self> {
+        let spec = Arc::new(spec);
+        let largest = spec.parts.iter().map(|part| part.size).max().unwrap_or_default();
+        let tally = Tally::new(store.metrics(), &spec.bucket, &spec.key, Direction::Read);
+        Ok(Self {
+            promise: store.pool().try_promise(largest)?,
+            ahead: ReadAhead::new(store.clone(), Arc::clone(&spec), tally),
+            spec,
+            next: 0,
+        })
+    }
+
+    /// Bytes of the part that [`Scan::next_part`] reads; None behind the last one.
+    pub fn next_size(&self) -> Option<u64> {
+        self.spec.parts.get(self.next).map(|part| part.size)
+    }
+
+    /// Reads the next part, which must be there.
+    ///
+    /// # Errors
+    /// Those of the store; a part that is not what was written is none.
+    pub async fn next_part(&mut self) -> Result<ScannedPart> {
+        let index = self.next;
+        self.next += 1;
+        let wrong = match self.ahead.take(&self.promise, index).await {
             Ok(_) => None,
             Err(error) if error.kind() == Kind::Corrupt => Some(error),
             Err(error) => return Err(error),
         };
-        if !each(ScannedPart { index, wrong }) {
-            return Ok(());
-        }
+        Ok(ScannedPart { index, wrong })
     }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Where a reader reads.
 
 use crate::engine::piece::piece;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::types::PartSpan;
 
 /// Where a reader reads.
@@ -21,12 +21,21 @@ impl ReadSpec {
     pub fn part_at(&self, offset: u64) -> usize {
         self.parts.partition_point(|part| part.offset + part.size <= offset)
     }
+
+    /// # Errors
+    /// [`Kind::Corrupt`] when the object has no such part: its record does not cover its size.
+    pub fn part(&self, index: usize) -> Result<PartSpan> {
+        self.parts.get(index).copied().ok_or_else(|| {
+            let what = format!("read part {} of {}/{}: there is none", index + 1, self.bucket, self.key);
+            Error::new(Kind::Corrupt, what)
+        })
+    }
 }
 
 /// Of the `part` in memory what lies at `offset` of the object and behind it, at least one byte.
 ///
 /// # Errors
-/// [`crate::error::Kind::Internal`] when the part does not hold that byte, or is not whole.
+/// [`Kind::Internal`] when the part does not hold that byte, or is not whole.
 pub fn rest_of_part<'a>(part: &'a [u8], span: &PartSpan, offset: u64) -> Result<&'a [u8]> {
     // One that lies before the part wraps around, and is far behind it.
     let skip = offset.wrapping_sub(span.offset);
@@ -41,7 +50,6 @@ pub fn rest_of_part<'a>(part: &'a [u8], span: &PartSpan, offset: u64) -> Result<
 mod tests {
     use super::*;
     use crate::engine::checksum::Crc64;
-    use crate::error::Kind;
 
     #[test]
     fn a_part_without_the_byte_that_is_read_is_an_error() {

@@ -7,13 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::read_ahead::{ReadAhead, fetch_counted};
-use crate::engine::memcpy::copy_some;
 use crate::engine::pool::{Buffer, Promise};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::metrics::image::{Stall, Tally};
-use crate::objstore::download::spec::{ReadSpec, rest_of_part};
+use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::store::Store;
-use crate::objstore::s3::types::PartSpan;
 
 const PARTS_KEPT: usize = 4;
 
@@ -41,47 +39,27 @@ impl WholeParts {
         self.parts.clear();
     }
 
-    /// Fills all of `to`, which must lie within the object. `ahead` gives its parts up when the pool has no other buffer.
-    pub fn read(&mut self, promise: &Promise, ahead: &mut ReadAhead, to: &mut [u8], offset: u64) -> Result<()> {
-        let mut done = 0;
-        while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let at = offset + done as u64;
-            let index = self.spec.part_at(at);
-            let (part, span) = self.part(promise, ahead, index)?;
-            done += copy_some(rest, rest_of_part(part.as_slice(), &span, at)?);
-        }
+    /// A part that is kept.
+    pub fn kept(&mut self, index: usize) -> Option<&Buffer> {
+        let position = self.parts.iter().position(|(kept, _)| *kept == index)?;
+        let part = self.parts.remove(position);
+        self.parts.push(part);
+        self.parts.last().map(|(_, buffer)| buffer)
+    }
+
+    /// Waits for a part, which is kept then. `ahead` gives its parts up when the pool has no other buffer.
+    pub async fn fetch(&mut self, promise: &Promise, ahead: &mut ReadAhead, index: usize) -> Result<()> {
+        let span = self.spec.part(index)?;
+        let buffer = self.buffer(promise, ahead, span.size).await?;
+        let since = Instant::now();
+        let fetched = fetch_counted(&self.store, &self.spec, &self.tally, span, buffer).await;
+        self.tally.waited(Stall::Data, since);
+        self.parts.push((index, fetched?));
         Ok(())
     }
 
-    fn part(&mut self, promise: &Promise, ahead: &mut ReadAhead, index: usize) -> Result<(&Buffer, PartSpan)> {
-        let Some(span) = self.spec.parts.get(index).copied() else {
-            return Err(Error::new(
-                Kind::Corrupt,
-                format!("read part {}: the image has none such", index + 1),
-            ));
-        };
-        let part = match self.parts.iter().position(|(kept, _)| *kept == index) {
-            Some(position) => self.parts.remove(position),
-            None => {
-                let buffer = self.buffer(promise, ahead, span.size)?;
-                let (store, spec, tally) = (self.store.clone(), Arc::clone(&self.spec), Arc::clone(&self.tally));
-                let since = Instant::now();
-                let fetched = self
-                    .store
-                    .run(async move { fetch_counted(&store, &spec, &tally, span, buffer).await });
-                self.tally.waited(Stall::Data, since);
-                (index, fetched?)
-            }
-        };
-        self.parts.push(part);
-        match self.parts.last() {
-            Some((_, buffer)) => Ok((buffer, span)),
-            None => Err(Error::new(Kind::Internal, "a part that was fetched is gone")),
-        }
-    }
-
     /// A free buffer, else that of the part that was not used for longest.
-    fn buffer(&mut self, promise: &Promise, ahead: &mut ReadAhead, bytes: u64) -> Result<Buffer> {
+    async fn buffer(&mut self, promise: &Promise, ahead: &mut ReadAhead, bytes: u64) -> Result<Buffer> {
         if self.parts.len() >= PARTS_KEPT {
             self.parts.remove(0);
         }
@@ -93,7 +71,8 @@ impl WholeParts {
                 // The promised buffer may be on this very stream's read-ahead.
                 ahead.clear();
                 let since = Instant::now();
-                let acquired = promise.acquire(bytes, since + self.store.retry().operation_timeout);
+                let deadline = since + self.store.retry().operation_timeout;
+                let acquired = promise.acquire(bytes, deadline).await;
                 self.tally.waited(Stall::Buffer, since);
                 return acquired;
             }

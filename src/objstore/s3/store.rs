@@ -28,14 +28,13 @@ use crate::engine::checksum::bare_etag;
 use crate::engine::md5_lanes::Md5Lanes;
 use crate::engine::pool::BufferPool;
 use crate::engine::process::Engine;
-use crate::engine::runtime::run_on;
 use crate::error::{Error, Found, Kind, Result};
 use crate::metrics::request::ServerMetrics;
 use crate::net::dialer::Dialler;
 use crate::net::server_clock::ServerClock;
 use crate::net::tls;
 use crate::objstore::transport::connector::Transport;
-use crate::objstore::transport::effort::{Effort, longest_wait, patiently};
+use crate::objstore::transport::effort::{Effort, longest_wait};
 
 /// A user has 10,000 buckets on AWS at most, which are ten pages.
 const BUCKET_PAGES_MAX: u32 = 100;
@@ -172,24 +171,6 @@ impl Store {
     /// objects are counted with it alone, since clocks of hosts may be wrong.
     pub fn server_now(&self) -> Option<u64> {
         self.shared.clock.now()
-    }
-
-    /// Runs a future of this store on its threads and blocks the caller until it ends.
-    pub fn run<T, F>(&self, future: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T>> + Send + 'static,
-    {
-        run_on(&self.shared.runtime, future)
-    }
-
-    /// The same for work of whose questions none may fail soon: see [`crate::objstore::transport::effort::patiently`].
-    pub fn run_patiently<T, F>(&self, future: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T>> + Send + 'static,
-    {
-        self.run(patiently(future))
     }
 
     pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {

@@ -4,7 +4,8 @@
 //! bounded by [`Concurrency`]; beside it as many parts may be with the hash lanes as these take side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -26,9 +27,8 @@ pub struct Sent {
 /// What the part tasks and the caller share.
 pub struct Progress {
     state: Mutex<State>,
-    changed: Condvar,
-    /// A part has left the line.
-    left_line: Notify,
+    /// A part has ended.
+    part_ended: Notify,
     /// Parts that may be with the hash lanes beside those on the line.
     ahead: usize,
     lanes: Option<Arc<Md5Lanes>>,
@@ -64,11 +64,9 @@ impl Progress {
             failed: None,
             reported: false,
         };
-        let (changed, left_line) = (Condvar::new(), Notify::new());
         Self {
             state: Mutex::new(state),
-            changed,
-            left_line,
+            part_ended: Notify::new(),
             ahead,
             lanes,
         }
@@ -79,16 +77,28 @@ impl Progress {
     }
 
     /// Takes a place among the parts in flight; waits for one to get free.
-    pub fn admit(&self) -> Result<()> {
-        let mut state = self.lock();
-        while state.in_flight >= state.concurrency.limit() + self.ahead && state.failed.is_none() {
-            state.concurrency.wait();
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+    pub async fn admit(&self) -> Result<()> {
+        loop {
+            // Enabled before the look, so that no part ends unseen in between.
+            let mut part_ended = pin!(self.part_ended.notified());
+            part_ended.as_mut().enable();
+            if self.try_admit()? {
+                return Ok(());
+            }
+            part_ended.await;
         }
+    }
+
+    fn try_admit(&self) -> Result<bool> {
+        let mut state = self.lock();
         state.check()?;
+        if state.in_flight >= state.concurrency.limit() + self.ahead {
+            state.concurrency.wait();
+            return Ok(false);
+        }
         state.in_flight += 1;
         self.judge(&mut state);
-        Ok(())
+        Ok(true)
     }
 
     /// Whoever proves parts must know whether one is needed at once.
@@ -107,10 +117,14 @@ impl Progress {
     }
 
     /// Every task ends by its own deadline, so this does.
-    pub fn wait_idle(&self) {
-        let mut state = self.lock();
-        while state.in_flight > 0 {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+    pub async fn wait_idle(&self) {
+        loop {
+            let mut part_ended = pin!(self.part_ended.notified());
+            part_ended.as_mut().enable();
+            if self.lock().in_flight == 0 {
+                return;
+            }
+            part_ended.await;
         }
     }
 
@@ -199,12 +213,12 @@ impl Slot {
     pub async fn enter_line(&mut self) {
         let progress = Arc::clone(&self.progress);
         loop {
-            let mut left = std::pin::pin!(progress.left_line.notified());
-            left.as_mut().enable();
+            let mut part_ended = pin!(progress.part_ended.notified());
+            part_ended.as_mut().enable();
             if self.try_enter_line() {
                 return;
             }
-            left.await;
+            part_ended.await;
         }
     }
 
@@ -261,8 +275,7 @@ impl Drop for Slot {
         state.in_flight = state.in_flight.saturating_sub(1);
         self.progress.judge(&mut state);
         drop(state);
-        self.progress.changed.notify_all();
-        self.progress.left_line.notify_waiters();
+        self.progress.part_ended.notify_waiters();
     }
 }
 

@@ -18,15 +18,15 @@ impl Drop for Watched {
     }
 }
 
-fn slot() -> (Slot, Freed) {
+async fn slot() -> (Slot, Freed) {
     let (progress, freed) = (Arc::new(Progress::new(1, 1, 0, None)), Arc::default());
-    progress.admit().unwrap();
+    progress.admit().await.unwrap();
     let body = Bytes::from_owner(Watched(Arc::clone(&progress), Arc::clone(&freed)));
     (Slot::of(&progress, body), freed)
 }
 
-#[test]
-fn the_body_is_freed_when_its_end_is_known_and_before_its_place_is() {
+#[tokio::test]
+async fn the_body_is_freed_when_its_end_is_known_and_before_its_place_is() {
     let part = SentPart {
         number: 1,
         size: 4,
@@ -40,19 +40,19 @@ fn the_body_is_freed_when_its_end_is_known_and_before_its_place_is() {
         (true, |slot, _| drop(slot)),
     ];
     for (failed, end) in ends {
-        let (slot, freed) = slot();
+        let (slot, freed) = slot().await;
         let progress = Arc::clone(&slot.progress);
         // What the request held goes first, as in a task that is cut off.
         drop(slot.body());
         assert_eq!(*freed.lock().unwrap(), None);
         end(slot, part.clone());
         assert_eq!(*freed.lock().unwrap(), Some((failed, 1)));
-        progress.wait_idle();
+        progress.wait_idle().await;
     }
 }
 
 fn admitted(progress: &Arc<Progress>) -> Slot {
-    progress.admit().unwrap();
+    assert!(progress.try_admit().unwrap());
     Slot::of(progress, Bytes::new())
 }
 

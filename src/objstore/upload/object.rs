@@ -1,8 +1,8 @@
 //! One object going up: fill a part, send it, complete or abort.
 //!
-//! [`Upload::fill`] copies into the open part on the caller's thread and hashes on the way; a full part is handed to
-//! [`Upload::send_part`], which waits while too many are in flight and gives the rest to our threads. An object that
-//! never fills its first part is one PutObject. A part's failure is kept and returned by the next call on the upload.
+//! [`Upload::fill`] copies into the open part on the caller's thread, hashes on the way and never waits;
+//! [`Upload::next_part`] hands a full part to a task of its own, waits while too many are in flight, and opens the next.
+//! An object that never fills its first part is one PutObject. A part's failure is kept and returned by the next call on the upload.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,8 +38,8 @@ pub struct Uploaded {
 pub enum Filled {
     /// So many bytes were taken.
     Taken(usize),
-    /// None was: the open part is full, and has to be sent first.
-    PartFull,
+    /// None was: there is no open part, or it is full. [`Upload::next_part`] comes first.
+    PartNeeded,
 }
 
 /// An object being written by one caller at a time.
@@ -69,7 +69,7 @@ struct OpenPart {
 
 impl Upload {
     /// An upload that has sent nothing yet; takes the stream's promise of one part.
-    pub fn new(store: &Store, spec: UploadSpec) -> Result<Self> {
+    pub async fn new(store: &Store, spec: UploadSpec) -> Result<Self> {
         let transfer = store.transfer();
         let plan = PartPlan::new(transfer.part_size_bytes, transfer.image_size_max_bytes);
         let lanes = (spec.wire == WireMode::Md5).then(|| Arc::clone(store.md5()));
@@ -85,7 +85,7 @@ impl Upload {
             store: store.clone(),
             spec: Arc::new(spec),
             plan,
-            promise: store.pool().promise(plan.part_bytes(1))?,
+            promise: store.pool().promise(plan.part_bytes(1)).await?,
             open: None,
             open_number: 1,
             open_offset: 0,
@@ -152,16 +152,29 @@ impl Upload {
         if data.is_empty() {
             return Ok(Filled::Taken(0));
         }
-        if self.open.is_none() {
-            // Part of the call's bytes may have been taken: a write that goes wrong here leaves a hole.
-            self.open = Some(self.new_part().inspect_err(|error| self.fail(error))?);
-        }
-        let part = self.open.as_mut().expect("a part was opened above");
+        let Some(part) = &mut self.open else {
+            return Ok(Filled::PartNeeded);
+        };
         let copied = part.copy(offset - start, data);
         copied.inspect_err(|error| self.fail(error))
     }
 
-    fn new_part(&self) -> Result<OpenPart> {
+    /// Sends the open part, if there is one, and opens the next; waits while `parts_in_flight` are under way, and for a
+    /// buffer. The upload must have begun by [`Upload::begin`] when a part is open.
+    pub async fn next_part(&mut self) -> Result<()> {
+        self.send_part().await?;
+        // Part of a call's bytes may have been taken: a write that goes wrong here leaves a hole.
+        let opened = self.open_part().await.inspect_err(|error| self.fail(error))?;
+        self.open = Some(opened);
+        Ok(())
+    }
+
+    /// True when a part is open, which has to be sent before the next one is opened.
+    pub fn has_open_part(&self) -> bool {
+        self.open.is_some()
+    }
+
+    async fn open_part(&self) -> Result<OpenPart> {
         if self.open_number > PARTS_MAX {
             return Err(Error::new(
                 Kind::NoSpace,
@@ -177,7 +190,8 @@ impl Upload {
         // Buffers may be with the hash lanes, which wait for parts that need buffers.
         let buffer = self
             .promise
-            .acquire_up_to(bytes, until, will_do, || self.store.md5().press());
+            .acquire_up_to(bytes, until, will_do, || self.store.md5().press())
+            .await;
         self.tally.waited(Stall::Buffer, since);
         let buffer = buffer?;
         // The buffer may have come from a part that failed meanwhile: nothing more is taken then.
@@ -195,41 +209,40 @@ impl Upload {
     }
 
     /// CreateMultipartUpload, before the first part is sent.
-    pub fn begin(&mut self) -> Result<()> {
-        let mut begun = self.try_begin();
+    pub async fn begin(&mut self) -> Result<()> {
+        let mut begun = self.try_begin().await;
         if let Err(error) = &begun
-            && self.falls_back(error)
+            && self.falls_back(error).await
         {
-            begun = self.try_begin();
+            begun = self.try_begin().await;
         }
         self.id = Some(begun.inspect_err(|error| self.fail(error))?.into());
         Ok(())
     }
 
-    fn try_begin(&self) -> Result<String> {
-        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
-        let crc = spec.wire == WireMode::Crc64;
-        let begun = async move { store.begin_upload(&spec.bucket, &spec.key, &spec.metadata, crc).await };
-        self.store.run(self.tally.scope(begun))
+    async fn try_begin(&self) -> Result<String> {
+        let UploadSpec {
+            bucket, key, metadata, ..
+        } = &*self.spec;
+        let crc = self.spec.wire == WireMode::Crc64;
+        self.tally
+            .scope(self.store.begin_upload(bucket, key, metadata, crc))
+            .await
     }
 
     /// True when the store has refused checksums that it took before, as a gateway does that was put before it, and they
     /// may be left out from now on: the bucket is probed again. Only before the first part.
-    fn falls_back(&mut self, error: &Error) -> bool {
-        is_refusal(error) && self.spec.wire == WireMode::Crc64 && self.probe_again(error)
+    async fn falls_back(&mut self, error: &Error) -> bool {
+        is_refusal(error) && self.spec.wire == WireMode::Crc64 && self.probe_again(error).await
     }
 
     /// Probes the bucket again because of `why`; true when parts are proven by MD5 from now on.
-    pub fn probe_again(&mut self, why: &Error) -> bool {
+    pub async fn probe_again(&mut self, why: &Error) -> bool {
         let Some(prefix) = self.spec.probe_prefix.clone() else {
             return false;
         };
         tracing::warn!("what bucket {} does is probed again: {why}", self.spec.bucket);
-        let (store, bucket) = (self.store.clone(), self.spec.bucket.clone());
-        let found = self
-            .store
-            .run(async move { store.probe_again(&bucket, &prefix, true).await });
-        let wire = match found {
+        let wire = match self.store.probe_again(&self.spec.bucket, &prefix, true).await {
             Ok(found) => WireMode::choose(WireChoice::Auto, found),
             Err(error) => {
                 tracing::warn!("probe bucket {}: {error}", self.spec.bucket);
@@ -243,8 +256,8 @@ impl Upload {
         wire == WireMode::Md5
     }
 
-    /// Hands the open part to our threads; waits while `parts_in_flight` are under way.
-    pub fn send_part(&mut self) -> Result<()> {
+    /// Hands the open part to a task; waits while `parts_in_flight` are under way.
+    async fn send_part(&mut self) -> Result<()> {
         let Some(part) = self.open.take() else { return Ok(()) };
         let id = self
             .id
@@ -255,7 +268,7 @@ impl Upload {
         self.open_offset += body.len() as u64;
         self.open_number += 1;
         let since = Instant::now();
-        let admitted = self.progress.admit();
+        let admitted = self.progress.admit().await;
         self.tally.waited(Stall::Parts, since);
         admitted?;
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
@@ -282,9 +295,9 @@ impl Upload {
     }
 
     /// Waits until every part that was sent is on the store.
-    pub fn settle(&self) -> Result<()> {
+    pub async fn settle(&self) -> Result<()> {
         let since = Instant::now();
-        self.progress.wait_idle();
+        self.progress.wait_idle().await;
         self.tally.waited(Stall::Parts, since);
         self.progress.check()
     }
@@ -295,33 +308,33 @@ impl Upload {
     }
 
     /// The object as one whole, proven: see [`super::verify`].
-    pub fn complete(&mut self) -> Result<Uploaded> {
+    pub async fn complete(&mut self) -> Result<Uploaded> {
         if self.id.is_some() {
-            self.complete_parts()
+            self.complete_parts().await
         } else {
-            self.put_whole()
+            self.put_whole().await
         }
     }
 
     /// Sends what is left and waits: every part of the upload, none of them under way any more.
-    pub fn seal(&mut self) -> Result<Vec<SentPart>> {
-        self.send_part()?;
-        self.settle()?;
+    pub async fn seal(&mut self) -> Result<Vec<SentPart>> {
+        self.send_part().await?;
+        self.settle().await?;
         Ok(self.progress.lock().done.values().cloned().collect())
     }
 
-    fn complete_parts(&mut self) -> Result<Uploaded> {
-        let parts = self.seal()?;
+    async fn complete_parts(&mut self) -> Result<Uploaded> {
+        let parts = self.seal().await?;
         let crc64 = parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size));
-        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
-        let (id, list) = (self.id.clone().unwrap_or_default(), parts.clone());
-        let proof = (spec.wire == WireMode::Crc64).then_some(crc64);
-        let completed = async move { complete_upload(&store, &spec, &id, &list, proof).await };
+        let proof = (self.spec.wire == WireMode::Crc64).then_some(crc64);
+        let id = self.id.clone().unwrap_or_default();
+        let completed = complete_upload(&self.store, &self.spec, &id, &parts, proof);
         let Completed {
             object,
             trusted,
             other_parts,
-        } = self.store.run(self.tally.scope(completed))?;
+        } = self.tally.scope(completed).await?;
+
         // There is an object now and no upload any more that could be aborted.
         self.id = None;
         let parts = other_parts.unwrap_or(parts);
@@ -330,20 +343,20 @@ impl Upload {
         } else {
             parts.iter().map(|part| part.number).collect()
         };
-        let (store, spec, list) = (self.store.clone(), Arc::clone(&self.spec), parts.clone());
-        if unproven.len() == parts.len() && !spec.wire.is_proven_by(store.known(&spec.bucket)) {
-            store.shared.buckets.tell_read_back(&spec.bucket);
+        let known = self.store.known(&self.spec.bucket);
+        if unproven.len() == parts.len() && !self.spec.wire.is_proven_by(known) {
+            self.store.shared.buckets.tell_read_back(&self.spec.bucket);
         }
         let finished = Finished {
             object,
             is_upload: true,
         };
-        let proven = async move { prove(&store, &spec, finished, &list, &unproven).await };
-        let object = self.store.run(self.tally.scope(proven))?;
+        let proven = prove(&self.store, &self.spec, finished, &parts, &unproven);
+        let object = self.tally.scope(proven).await?;
         Ok(Uploaded { object, parts })
     }
 
-    fn put_whole(&mut self) -> Result<Uploaded> {
+    async fn put_whole(&mut self) -> Result<Uploaded> {
         self.progress.check()?;
         let (body, crc64) = match self.open.take() {
             Some(part) => part.seal().inspect_err(|error| self.fail(error))?,
@@ -357,11 +370,11 @@ impl Upload {
             etag: String::new(),
             crc64,
         });
-        let mut put = self.try_put_whole(body.clone(), crc64);
+        let mut put = self.try_put_whole(body.clone(), crc64).await;
         if let Err(error) = &put
-            && self.falls_back(error)
+            && self.falls_back(error).await
         {
-            put = self.try_put_whole(body, crc64);
+            put = self.try_put_whole(body, crc64).await;
         }
         let object = put?;
         self.tally.part(since);
@@ -379,13 +392,15 @@ impl Upload {
     }
 
     /// Gives the object as HEAD tells of it.
-    fn try_put_whole(&self, body: Bytes, crc64: Crc64) -> Result<ObjectInfo> {
-        let (store, spec, size) = (self.store.clone(), Arc::clone(&self.spec), body.len() as u64);
+    async fn try_put_whole(&self, body: Bytes, crc64: Crc64) -> Result<ObjectInfo> {
+        let (store, spec) = (&self.store, &*self.spec);
         if !spec.wire.is_proven_by(store.known(&spec.bucket)) {
             store.shared.buckets.tell_read_back(&spec.bucket);
         }
-        let put = async move {
-            let check = wire_check(&store, &spec, &body, crc64, Patience::Pressing).await?;
+
+        let put = async {
+            let size = body.len() as u64;
+            let check = wire_check(store, spec, &body, crc64, Patience::Pressing).await?;
             let object = store
                 .put(&spec.bucket, &spec.key, body, check, &spec.metadata, false)
                 .await?;
@@ -395,26 +410,20 @@ impl Upload {
                 etag: object.etag.clone(),
                 crc64,
             };
+            let finished = Finished {
+                object,
+                is_upload: false,
+            };
             // What the put itself has proven is not read again, unless HEAD contradicts it.
-            prove(
-                &store,
-                &spec,
-                Finished {
-                    object,
-                    is_upload: false,
-                },
-                &[part],
-                &[],
-            )
-            .await
+            prove(store, spec, finished, &[part], &[]).await
         };
-        self.store.run(self.tally.scope(put))
+        self.tally.scope(put).await
     }
 
     /// Reduces the upload to what can be kept: all of it, or after a failure the parts before it. Gives the failure, and
     /// whether a call has returned it.
-    pub fn keep_durable(&mut self) -> Result<Option<(Error, bool)>> {
-        self.progress.wait_idle();
+    pub async fn keep_durable(&mut self) -> Result<Option<(Error, bool)>> {
+        self.progress.wait_idle().await;
         let Some(failure) = self.progress.drop_failed() else {
             return Ok(None);
         };
@@ -422,9 +431,7 @@ impl Upload {
         let Some(id) = self.id.clone().filter(|_| self.progress.lock().done.is_empty()) else {
             return Ok(Some(failure));
         };
-        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
-        self.store
-            .run(async move { store.abort_upload(&spec.bucket, &spec.key, &id).await })?;
+        self.store.abort_upload(&self.spec.bucket, &self.spec.key, &id).await?;
         self.id = None;
         Ok(Some(failure))
     }
@@ -435,14 +442,12 @@ impl Upload {
     }
 
     /// Gives the upload up: what was sent is removed from the store.
-    pub fn abort(self) -> Result<()> {
+    pub async fn abort(self) -> Result<()> {
         self.progress
             .fail(Error::new(Kind::Aborted, "the upload was given up"), true);
-        self.progress.wait_idle();
-        let Some(id) = self.id.clone() else { return Ok(()) };
-        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
-        self.store
-            .run(async move { store.abort_upload(&spec.bucket, &spec.key, &id).await })
+        self.progress.wait_idle().await;
+        let Some(id) = &self.id else { return Ok(()) };
+        self.store.abort_upload(&self.spec.bucket, &self.spec.key, id).await
     }
 }
 
@@ -450,7 +455,7 @@ impl OpenPart {
     fn copy(&mut self, at: u64, data: &[u8]) -> Result<Filled> {
         let capacity = self.capacity as u64;
         if at == capacity {
-            return Ok(Filled::PartFull);
+            return Ok(Filled::PartNeeded);
         }
         let end = capacity.min(at.saturating_add(data.len() as u64));
         let to = piece_mut(self.buffer.as_mut_slice(), at..end, "fill a part")?;

@@ -52,23 +52,28 @@ fn a_write_that_waited_for_the_buffer_of_a_part_that_failed_returns_the_failure(
         wire: WireMode::None,
         probe_prefix: None,
     };
-    let mut upload = Upload::new(&store, spec).unwrap();
-    upload.resume("id", Vec::new());
-    let data = vec![7; PART];
-    assert_eq!(upload.fill(&data, 0).unwrap(), Filled::Taken(PART));
-    upload.send_part().unwrap();
-    // The only buffer comes back with the refusal.
-    assert_eq!(upload.fill(&data, PART as u64).unwrap_err().kind(), Kind::AccessDenied);
-    drop((upload, store));
+    let written = async move {
+        let mut upload = Upload::new(&store, spec).await?;
+        upload.resume("id", Vec::new());
+        let data = vec![7; PART];
+        assert_eq!(upload.fill(&data, 0)?, Filled::PartNeeded);
+        upload.next_part().await?;
+        assert_eq!(upload.fill(&data, 0)?, Filled::Taken(PART));
+        // The only buffer comes back with the refusal.
+        assert_eq!(upload.fill(&data, PART as u64)?, Filled::PartNeeded);
+        upload.next_part().await
+    };
+    assert_eq!(engine.runtime().run(written).unwrap_err().kind(), Kind::AccessDenied);
     engine.stop();
 }
 
-#[test]
-fn bytes_behind_the_open_part_are_refused_and_never_left_out() {
+#[tokio::test]
+async fn bytes_behind_the_open_part_are_refused_and_never_left_out() {
     let pool = crate::engine::pool::BufferPool::new(2 * PART as u64);
-    let promise = pool.promise(PART as u64).unwrap();
+    let promise = pool.promise(PART as u64).await.unwrap();
     let buffer = promise
         .acquire(PART as u64, Instant::now() + Duration::from_secs(1))
+        .await
         .unwrap();
     let mut part = OpenPart {
         capacity: PART,
@@ -80,7 +85,7 @@ fn bytes_behind_the_open_part_are_refused_and_never_left_out() {
     let data = vec![7; PART + 1];
     assert_eq!(part.copy(PART as u64 + 1, &data).unwrap_err().kind(), Kind::Internal);
     assert_eq!(part.copy(0, &data).unwrap(), Filled::Taken(PART));
-    assert_eq!(part.copy(PART as u64, &data).unwrap(), Filled::PartFull);
+    assert_eq!(part.copy(PART as u64, &data).unwrap(), Filled::PartNeeded);
     // A part that is said to be larger than its memory.
     part.capacity = 2 * PART + (64 << 20);
     let behind = part.buffer.as_slice().len() as u64;

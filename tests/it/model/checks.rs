@@ -135,21 +135,17 @@ impl Sequence {
 
     /// Bytes and metadata, as a host reads them.
     pub fn restored(&self, known: &Known) -> Option<(Vec<u8>, Vec<u8>)> {
-        let mut restore = Restore::open(&self.lsus[known.lsu], &known.id).ok()?;
-        let mut bytes = vec![0; known.bytes.len() + 1];
-        let mut done = 0;
-        loop {
-            let got = restore.read(&mut bytes[done..], done as u64).ok()?;
-            done += got;
-            if got == 0 || done == bytes.len() {
-                break;
-            }
-        }
-        bytes.truncate(done);
-        let mut meta = vec![0; known.meta.len() + 1];
-        let got = restore.read_meta(&mut meta, 0).ok()?;
-        meta.truncate(got);
-        Some((bytes, meta))
+        self.wait(async {
+            let mut restore = Restore::open(&self.lsus[known.lsu], &known.id).await.ok()?;
+            let mut bytes = vec![0; known.bytes.len() + 1];
+            let len = restore.read(&mut bytes, 0).await.ok()?;
+            bytes.truncate(len);
+            let mut meta = vec![0; known.meta.len() + 1];
+            restore.load_meta().await.ok()?;
+            let len = restore.read_meta(&mut meta, 0).ok()?;
+            meta.truncate(len);
+            Some((bytes, meta))
+        })
     }
 
     fn verify(&mut self) {

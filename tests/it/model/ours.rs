@@ -78,11 +78,13 @@ impl Sequence {
         let (of, def) = (self.lsus[lsu].clone(), def_of(&id));
         // An image of several parts can be left whole and without a sidecar.
         let times = if bytes.len() > PART { 2 } else { 4 };
-        let (done, died) = self.at_risk_in(times, ANY, |_| {
-            let mut backup = Backup::create(&of, def)?;
-            backup.write(&bytes, 0)?;
-            backup.meta().extend_from_slice(&meta);
-            backup.complete()
+        let (done, died) = self.at_risk_in(times, ANY, |sequence| {
+            sequence.wait(async {
+                let mut backup = Backup::create(&of, def).await?;
+                backup.write(&bytes, 0).await?;
+                backup.meta().extend_from_slice(&meta);
+                backup.complete().await
+            })
         });
         self.closed(lsu, id, bytes, meta, done, died);
     }
@@ -127,11 +129,13 @@ impl Sequence {
         let (lsu, id, bytes, meta) = self.new_image();
         self.tell(format!("leave {id} of LSU {lsu} incomplete"));
         let (of, def) = (self.lsus[lsu].clone(), def_of(&id));
-        let (done, died) = self.at_risk(|_| {
-            let mut backup = Backup::create(&of, def)?;
-            backup.write(&bytes, 0)?;
-            backup.meta().extend_from_slice(&meta);
-            backup.incomplete()
+        let (done, died) = self.at_risk(|sequence| {
+            sequence.wait(async {
+                let mut backup = Backup::create(&of, def).await?;
+                backup.write(&bytes, 0).await?;
+                backup.meta().extend_from_slice(&meta);
+                backup.incomplete().await
+            })
         });
         if let (Err(error), false) = (done, died) {
             self.fail(&format!("incomplete: {error}"));
@@ -148,16 +152,18 @@ impl Sequence {
         let more = pattern(700, self.seed);
         let (of, def) = (self.lsus[known.lsu].clone(), def_of(&known.id));
         let mut bytes = known.bytes.clone();
-        let (done, died) = self.at_risk(|_| {
-            let mut backup = Backup::reopen(&of, &def)?;
-            // What a dead writer could not send is gone.
-            let kept = usize::try_from(backup.size()).expect("small");
-            assert!(kept <= bytes.len(), "more than was written");
-            bytes.truncate(kept);
-            bytes.extend_from_slice(&more);
-            backup.write(&more, kept as u64)?;
-            backup.meta().clone_from(&known.meta);
-            backup.complete()
+        let (done, died) = self.at_risk(|sequence| {
+            sequence.wait(async {
+                let mut backup = Backup::reopen(&of, &def).await?;
+                // What a dead writer could not send is gone.
+                let kept = usize::try_from(backup.size()).expect("small");
+                assert!(kept <= bytes.len(), "more than was written");
+                bytes.truncate(kept);
+                bytes.extend_from_slice(&more);
+                backup.write(&more, kept as u64).await?;
+                backup.meta().clone_from(&known.meta);
+                backup.complete().await
+            })
         });
         match done {
             // `gc` without a grace period took it, or its writer died too early.
@@ -290,13 +296,8 @@ impl Sequence {
             limit_rate: None,
         };
         let cancel = Arc::new(AtomicBool::new(false));
-        run(
-            &[self.lsus[lsu].clone()],
-            &options,
-            Checkpoint::default(),
-            &cancel,
-            &mut |_| {},
-        )
+        let lsus = [self.lsus[lsu].clone()];
+        self.wait(run(&lsus, &options, Checkpoint::default(), &cancel, &mut |_| {}))
     }
 
     fn level(&mut self) -> Level {

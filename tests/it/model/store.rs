@@ -10,6 +10,7 @@ use vastost::catalog::lsu::Lsu;
 use vastost::config::Config;
 use vastost::engine::checksum::Md5Sum;
 use vastost::engine::process::Engine;
+use vastost::engine::runtime::Runtime;
 use vastost::error::{Error, Kind};
 use vastost::objstore::s3::store::Store;
 use vastost::objstore::s3::types::WireCheck;
@@ -144,7 +145,16 @@ impl Sequence {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        self.store.run(act(self.store.clone()))
+        self.runtime().run(act(self.store.clone()))
+    }
+
+    /// Runs work that borrows what it works on.
+    pub fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime().handle().block_on(work)
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.engine.as_ref().expect("an engine").runtime()
     }
 
     pub fn bucket(&self, lsu: usize) -> String {
