@@ -57,6 +57,38 @@ fn an_upward_arrow_and_a_circle_are_seen() {
     );
 }
 
+/// The catalog is the one door to the store: what is above it names no file of `objstore`.
+#[test]
+fn nobody_reaches_past_the_catalog() {
+    let mut reached = Vec::new();
+    for (file, text) in sources_of("cli/src") {
+        reached.extend(text.contains("vastost::objstore").then(|| format!("cli/src/{file}")));
+    }
+    for (file, to) in arrows(&sources()) {
+        let past = to.keys().any(|to| to.starts_with("objstore/"));
+        reached.extend((file.starts_with("ost/") && past).then_some(file));
+    }
+    assert!(reached.is_empty(), "{reached:#?}");
+}
+
+/// All below is async: who waits for it on his own thread stands in one file for each program.
+#[test]
+fn only_the_bridges_block() {
+    let of_library = sources().into_iter().map(|(file, text)| (format!("src/{file}"), text));
+    let of_cli = sources_of("cli/src")
+        .into_iter()
+        .map(|(file, text)| (format!("cli/src/{file}"), text));
+    let blocking: Vec<String> = of_library
+        .chain(of_cli)
+        .filter(|(_, text)| ["block_on(", "run_on("].iter().any(|call| text.contains(call)))
+        .map(|(file, _)| file)
+        .collect();
+    assert_eq!(
+        blocking,
+        ["src/engine/runtime.rs", "src/ost/bridge.rs", "cli/src/wait.rs"]
+    );
+}
+
 fn upward(arrows: &Arrows) -> Vec<String> {
     let mut found = Vec::new();
     for (from, to) in arrows {
@@ -80,7 +112,13 @@ fn layer(file: &str) -> usize {
 
 /// The code of each file below `src/`, without comments and without what is for tests alone.
 fn sources() -> BTreeMap<String, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let found = sources_of("src");
+    assert!(found.len() > 100, "{} files below src", found.len());
+    found
+}
+
+fn sources_of(folder: &str) -> BTreeMap<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut found = BTreeMap::new();
     let mut folders = vec![root.clone()];
     while let Some(next) = folders.pop() {
@@ -102,7 +140,6 @@ fn sources() -> BTreeMap<String, String> {
             }
         }
     }
-    assert!(found.len() > 100, "{} files below {}", found.len(), root.display());
     found
 }
 

@@ -312,7 +312,7 @@ pub(super) async fn unmark(lsu: &Lsu, id: &ImageId, untouched: bool) -> Result<b
     let again = rewrite(&sidecar, &bytes, [("state", Some(Value::from("complete")))])?;
     lsu.put_record(&lsu.keys().sidecar(id), again, false).await?;
     if is_whole {
-        super::write::backup::confirm_data(lsu, &sidecar).await?;
+        super::write::commit::confirm_data(lsu, &sidecar).await?;
     }
     lsu.count_in(data.size).await;
     Ok(true)

@@ -8,6 +8,7 @@
 //! | `room` | memory for records that are being read and parsed |
 //! | [`lsu`] | one LSU: its records, its label, what its bucket does |
 //! | [`cluster`] | an open server: its buckets, its LSUs |
+//! | [`data`] | an image's bytes on their way, by S3 |
 //! | `pages` | a folder of the bucket, page by page |
 //! | [`meta`] | NetBackup's own bytes beside an image |
 //! | [`list`] | images, page by page |
@@ -81,6 +82,7 @@ pub mod format;
 mod room;
 pub mod lsu;
 pub mod cluster;
+pub mod data;
 mod pages;
 pub mod meta;
 pub mod list;

@@ -4,26 +4,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::data::{DataReader, Taken};
 use super::format::image_id::ImageId;
 use super::format::record::{Content, DataObject, ImageState, PendingState, Sidecar, Writer, rewrite};
 use super::lsu::{Image, Lsu};
 use super::meta;
 use super::meta::Meta;
 use super::remove::remove_record;
-use super::write::backup::confirm_data;
+use super::write::commit::confirm_data;
 use crate::engine::memory;
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::metrics::image::Tally;
-use crate::objstore::download::reader::Reader;
 use crate::objstore::download::spec::ReadSpec;
-
-pub use crate::objstore::download::reader::Taken;
 
 /// An image open for reading.
 pub struct Restore {
     lsu: Lsu,
     image: Image,
-    reader: Reader,
+    data: DataReader,
     /// Loaded by the first call that needs it.
     meta: Option<Vec<u8>>,
     meta_changed: bool,
@@ -47,11 +45,11 @@ impl Restore {
             }
             Image::Pending { record, .. } => record.content.as_ref(),
         };
-        let reader = Reader::new(lsu.store(), read_spec(lsu, content));
+        let data = DataReader::s3(lsu, read_spec(lsu, content));
         Ok(Self {
             lsu: lsu.clone(),
             image,
-            reader,
+            data,
             meta: None,
             meta_changed: false,
         })
@@ -63,27 +61,27 @@ impl Restore {
 
     /// What the image's parts have done and waited for.
     pub fn tally(&self) -> Arc<Tally> {
-        self.reader.tally()
+        self.data.tally()
     }
 
     /// A read of `len` bytes from `offset` on begins: [`Restore::take`] until it has all.
     pub fn begin(&mut self, offset: u64, len: usize) {
-        self.reader.begin(offset, len);
+        self.data.begin(offset, len);
     }
 
     /// Fills `to`, or its beginning, from `offset` on without waiting; [`Restore::fetch`] where nothing is here yet.
     pub fn take(&mut self, to: &mut [u8], offset: u64) -> Result<Taken> {
-        self.reader.take(to, offset)
+        self.data.take(to, offset)
     }
 
     /// Waits until [`Restore::take`] has something of the `len` bytes from `offset` on.
     pub async fn fetch(&mut self, offset: u64, len: usize) -> Result<()> {
-        self.reader.fetch(offset, len).await
+        self.data.fetch(offset, len).await
     }
 
     /// Fills `to` from `offset` on; short only at the end of the image.
     pub async fn read(&mut self, to: &mut [u8], offset: u64) -> Result<usize> {
-        self.reader.read(to, offset).await
+        self.data.read(to, offset).await
     }
 
     /// True once the metadata are here: before, [`Restore::load_meta`].

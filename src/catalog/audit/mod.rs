@@ -2,8 +2,8 @@
 //!
 //! It needs a reader's rights only and never changes the bucket. [`walk`] lists sidecars and data objects side by side
 //! and hands out one image after the other; [`image`] checks one by its records, which [`read`] reads; [`deep`] reads its
-//! bytes; [`orphans`] judges what is left over, and [`remedy`] is what can be done about it; [`run`] spreads the images
-//! over threads and adds up the [`report`]. Memory holds a few listing pages, the images being checked and the findings,
+//! bytes; [`orphans`] judges what is left over, and [`remedy`] is what can be done about it; [`run`] goes through the LSUs
+//! and [`images`] through the images, many at once; both add up the [`report`]. Memory holds a few listing pages, the images being checked and the findings,
 //! whatever the number of images. [`shard`] splits an audit and [`merge`] joins the reports; [`bpimagelist`] reads
 //! NetBackup's own list, which [`compare`] holds the store against.
 //!
@@ -27,6 +27,7 @@ mod image;
 mod deep;
 pub mod orphans;
 pub mod run;
+mod images;
 pub mod merge;
 pub mod bpimagelist;
 pub mod compare;

@@ -3,25 +3,20 @@
 //! Images end in any order and are added up in theirs, so that an audit can be taken up again behind the last one that
 //! was added: [`Checkpoint`] is that state.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::future::{BoxFuture, FutureExt};
-use futures::stream::{FuturesUnordered, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use super::deep;
 use super::deep::Limiter;
-use super::image;
-use super::image::Checked;
 use super::orphans;
 use super::orphans::{Judged, Seen};
-use super::read;
-use super::report::{Class, FINDINGS_MAX, Finding, Foreign, Level, LsuSummary, Report, Severity, States};
-use super::walk::{Group, Groups, Position};
+use super::report::{Class, FINDINGS_MAX, Finding, Level, LsuSummary, Report, States};
+use super::walk::Position;
 use super::{Found, Options, Scope};
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::lsu::Lsu;
@@ -29,12 +24,6 @@ use crate::error::{Error, Kind, Result};
 
 /// Images whose bytes are read at once: each has parts of its own in flight.
 const DEEP_JOBS_MAX: usize = 4;
-/// Images that may be done and wait for an earlier one, for each job: what bounds the memory behind a slow one.
-const WAITING_PER_JOB: usize = 64;
-/// How often progress is told while no image ends.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
-/// How often a checkpoint is offered.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How far an audit is; all counters of the whole run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,37 +66,19 @@ pub struct Audited {
 }
 
 /// The audit under way.
-struct Audit<'a> {
-    options: Options,
-    state: Checkpoint,
-    found: Vec<(Lsu, Found)>,
+pub(super) struct Audit<'a> {
+    pub(super) options: Options,
+    pub(super) state: Checkpoint,
+    pub(super) found: Vec<(Lsu, Found)>,
     /// Images of which the walk has brought a sidecar without data, or data whose sidecar the list lacks; by LSU.
-    halves: HashSet<(String, ImageId)>,
-    cancel: Arc<AtomicBool>,
-    limiter: Option<Arc<Limiter>>,
-    deep: Arc<Semaphore>,
+    pub(super) halves: HashSet<(String, ImageId)>,
+    pub(super) cancel: Arc<AtomicBool>,
+    pub(super) limiter: Option<Arc<Limiter>>,
+    pub(super) deep: Arc<Semaphore>,
     /// Bytes that the images under way have had checked.
-    reading: Arc<std::sync::atomic::AtomicU64>,
-    offered: Instant,
-    tell: &'a mut (dyn FnMut(Event<'_>) + Send),
-}
-
-/// One image that the walk has come to.
-struct Passed {
-    group: Group,
-    /// Keys between the image before and this one.
-    foreign: Foreign,
-    /// Behind the image.
-    position: Position,
-}
-
-/// One image done.
-struct Done {
-    passed: Passed,
-    checked: Checked,
-    bytes_read: u64,
-    /// The audit was cancelled before all of the image had been read.
-    cut: bool,
+    pub(super) reading: Arc<std::sync::atomic::AtomicU64>,
+    pub(super) offered: Instant,
+    pub(super) tell: &'a mut (dyn FnMut(Event<'_>) + Send),
 }
 
 /// Audits `lsus`, going on from `from`. Ends early, with what it has, once `cancel` is set.
@@ -287,184 +258,13 @@ impl Audit<'_> {
             .flatten()
     }
 
-    fn count(&mut self, scope: &Scope, seen: Seen) {
+    pub(super) fn count(&mut self, scope: &Scope, seen: Seen) {
         let summary = self.summary(scope);
         summary.add_foreign(seen.foreign);
         summary.list_requests += seen.requests;
     }
 
-    /// All images, `jobs` at once, added up in the order of the walk.
-    async fn images(&mut self, scope: &Arc<Scope>, name: &str, from: Position) -> Result<()> {
-        // From here on the leftovers are done with: a resumed audit begins with the images.
-        self.state.at = Some((name.to_owned(), from.clone()));
-        let mut groups = Groups::new(scope, &from);
-        let mut under_way = FuturesUnordered::new();
-        let (mut waiting, mut next, mut started) = (BTreeMap::new(), 0u64, 0u64);
-        let mut listing = Ok(true);
-        loop {
-            while matches!(listing, Ok(true))
-                && under_way.len() < self.options.jobs
-                && started - next < (self.options.jobs * WAITING_PER_JOB) as u64
-                && !self.cancel.load(Ordering::Relaxed)
-            {
-                match groups.next_group().await {
-                    Ok(Some((group, position))) => {
-                        let foreign = groups.take_foreign();
-                        under_way.push(self.start(
-                            scope,
-                            started,
-                            Passed {
-                                group,
-                                foreign,
-                                position,
-                            },
-                        ));
-                        started += 1;
-                    }
-                    Ok(None) => listing = Ok(false),
-                    Err(error) => listing = Err(error),
-                }
-            }
-            let ended = tokio::time::timeout(PROGRESS_INTERVAL, under_way.next());
-            let Ok(ended) = ended.await else {
-                // A large image is being read: its bytes are progress as well.
-                let tally = self.tally();
-                (self.tell)(Event::Progress(tally));
-                continue;
-            };
-            let Some(done) = ended else { break };
-            let aborted = |_| Error::new(Kind::Aborted, "check an image: the plug-in was terminated");
-            let (number, done) = done.map_err(aborted)?;
-            waiting.insert(number, done);
-            // An image of which not everything was read is not done, nor is what follows it: a resumed audit must come
-            // back to it.
-            while let Some(done) = waiting.remove(&next).filter(|done| !done.cut) {
-                self.add_image(scope, name, done);
-                next += 1;
-            }
-        }
-        let cancelled = self.cancel.load(Ordering::Relaxed);
-        // What a resumed audit will pass again is counted by that one.
-        let rest = groups.take_foreign();
-        let foreign = if scope.has_all() && !cancelled {
-            rest
-        } else {
-            Foreign::default()
-        };
-        self.count(
-            scope,
-            Seen {
-                foreign,
-                requests: groups.requests(),
-            },
-        );
-        self.summary(scope).elsewhere |= groups.elsewhere();
-        if !cancelled {
-            self.state.at = None;
-        } else {
-            (self.tell)(Event::Checkpoint(&self.state));
-        }
-        listing.map(drop)
-    }
-
-    fn start(&self, scope: &Arc<Scope>, number: u64, passed: Passed) -> tokio::task::JoinHandle<(u64, Done)> {
-        let (scope, deep, reading) = (Arc::clone(scope), Arc::clone(&self.deep), Arc::clone(&self.reading));
-        scope.clone().lsu.runtime().spawn(async move {
-            let mut checked = image::check(&scope, &passed.group).await;
-            let (mut bytes_read, mut cut) = (0, false);
-            if scope.options.level == Level::Deep
-                && let Some(sidecar) = checked.sidecar.take()
-            {
-                // Closed never: the audit holds it.
-                let _permit = deep.acquire().await;
-                let progress = move |bytes| {
-                    reading.fetch_add(bytes, Ordering::Relaxed);
-                };
-                match deep::read(&scope, &sidecar, &progress).await {
-                    Ok(read) => {
-                        checked.found.extend(read.found);
-                        (bytes_read, cut) = (read.bytes, read.cut);
-                        checked.gone |= read.gone;
-                    }
-                    Err(error) => checked.found.push(read::unreadable(&scope, &passed.group.id, &error)),
-                }
-            }
-            (
-                number,
-                Done {
-                    passed,
-                    checked,
-                    bytes_read,
-                    cut,
-                },
-            )
-        })
-    }
-
-    fn add_image(&mut self, scope: &Scope, name: &str, done: Done) {
-        let Done {
-            passed: Passed {
-                group,
-                foreign,
-                position,
-            },
-            checked,
-            bytes_read,
-            ..
-        } = done;
-        let damaged = checked
-            .found
-            .iter()
-            .any(|found| found.finding.severity == Severity::Error);
-        // Where names continue one another, an image comes as two groups; which of them is first does not matter.
-        let lacks_data = checked
-            .found
-            .iter()
-            .any(|found| found.finding.class == Class::DataMissing);
-        let is_half = checked.unlisted || (group.sidecar.is_some() && group.data.is_empty() && !lacks_data);
-        let is_again = is_half && !checked.gone && !self.halves.insert((name.to_owned(), group.id.clone()));
-        let is_image = (group.sidecar.is_some() || checked.unlisted) && !checked.gone && !is_again;
-        if is_image {
-            self.day(scope, &group.id, |states| match (checked.deleting, damaged) {
-                (true, _) => states.deleting.add(checked.bytes),
-                (false, true) => states.damaged.add(checked.bytes),
-                (false, false) => states.good.add(checked.bytes),
-            });
-            self.summary(scope).rebuilt += u64::from(checked.rebuilt && !checked.deleting);
-            self.state.images += 1;
-            self.state.bytes += checked.bytes;
-        }
-        if is_image && !checked.deleting {
-            let bytes = checked.known.then_some(checked.bytes);
-            (self.tell)(Event::Image {
-                lsu: &scope.lsu,
-                id: &group.id,
-                bytes,
-            });
-        }
-        let summary = self.summary(scope);
-        summary.bytes_read = summary.bytes_read.saturating_add(bytes_read);
-        summary.unrecorded += u64::from(checked.unrecorded);
-        if scope.has_all() {
-            summary.add_foreign(foreign);
-        }
-        // What was found of the image itself is known by then; what lies beside it is not.
-        let is_known = |found: &Found| is_again && found.finding.class != Class::OrphanData;
-        checked
-            .found
-            .into_iter()
-            .filter(|found| !is_known(found))
-            .for_each(|found| self.add(scope, found));
-        self.state.at = Some((name.to_owned(), position));
-        let tally = self.tally();
-        (self.tell)(Event::Progress(tally));
-        if self.offered.elapsed() > CHECKPOINT_INTERVAL {
-            self.offered = Instant::now();
-            (self.tell)(Event::Checkpoint(&self.state));
-        }
-    }
-
-    fn tally(&self) -> Tally {
+    pub(super) fn tally(&self) -> Tally {
         let bytes = match self.options.level {
             Level::Deep => self.reading.load(Ordering::Relaxed),
             _ => self.state.bytes,
@@ -477,7 +277,7 @@ impl Audit<'_> {
         }
     }
 
-    fn add(&mut self, scope: &Scope, mut found: Found) {
+    pub(super) fn add(&mut self, scope: &Scope, mut found: Found) {
         scope.name_age(&mut found);
         self.state.report.push(found.finding.clone());
         // No more of them than findings of both severities: the next run has what this one leaves out.
@@ -486,7 +286,7 @@ impl Audit<'_> {
         }
     }
 
-    fn summary(&mut self, scope: &Scope) -> &mut LsuSummary {
+    pub(super) fn summary(&mut self, scope: &Scope) -> &mut LsuSummary {
         self.state
             .report
             .summary
@@ -495,7 +295,7 @@ impl Audit<'_> {
             .or_default()
     }
 
-    fn day(&mut self, scope: &Scope, id: &ImageId, mut change: impl FnMut(&mut States)) {
+    pub(super) fn day(&mut self, scope: &Scope, id: &ImageId, mut change: impl FnMut(&mut States)) {
         let summary = self.summary(scope);
         change(&mut summary.states);
         change(summary.days.entry(id.day()).or_default());

@@ -19,7 +19,7 @@ use crate::catalog::history::last_sidecar;
 use crate::catalog::lsu::{Lsu, PendingEntry};
 use crate::catalog::meta::{self, META_SIZE_MAX, Meta};
 use crate::catalog::remove::{remove_record, versions};
-use crate::catalog::write::backup::{commit, confirm_data, sidecar};
+use crate::catalog::write::commit::{commit, confirm_data, sidecar};
 use crate::catalog::write::lease::Record;
 use crate::catalog::write::recover::{parts_of, prove, read_back, salvage};
 use crate::engine::checksum::{Crc64, composite_etag};

@@ -11,7 +11,7 @@ use crate::catalog::history::latest_readable;
 use crate::catalog::lsu::Lsu;
 use crate::catalog::meta::{self, Meta};
 use crate::catalog::remove::versions;
-use crate::catalog::write::backup::confirm_data;
+use crate::catalog::write::commit::confirm_data;
 use crate::engine::checksum::Crc64;
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::s3::digest::crc_of_range;

@@ -1,38 +1,28 @@
-//! An image being written: create (or [`super::reopen`]), write, then close complete or incomplete.
+//! An image being written: create (or [`super::reopen`]) and write; [`super::close`] ends it.
 //!
 //! The order of steps is the table in [`super`]; each method below does one run of it.
 
 use std::sync::Arc;
 
 use super::lease::{Claim, lease_seconds};
-use crate::catalog::format::image_id::{ImageDef, ImageId};
+use crate::catalog::data::{DataWriter, Filled};
+use crate::catalog::format::image_id::ImageDef;
 use crate::catalog::format::keys::Attempt;
-use crate::catalog::format::record::{
-    Closing, Content, ImageState, Pending, PendingState, SCHEMA, Sidecar, Writer, now_text, object_metadata,
-    parse_sidecar, part_records, to_bytes,
-};
+use crate::catalog::format::record::{ImageState, Pending, PendingState, SCHEMA, Writer, now_text, object_metadata};
 use crate::catalog::lsu::{Lsu, PendingEntry};
-use crate::catalog::meta;
-use crate::catalog::remove::{is_hidden, remove_attempt, remove_record};
 use crate::config::WireChoice;
-use crate::error::{Error, Found, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::metrics::image::Tally;
 use crate::objstore::s3::capabilities::WireMode;
-use crate::objstore::s3::resend::is_refusal;
-use crate::objstore::s3::types::SentPart;
-use crate::objstore::transport::effort::patiently;
-use crate::objstore::upload::object::{Upload, Uploaded};
 use crate::objstore::upload::spec::UploadSpec;
-
-pub use crate::objstore::upload::object::Filled;
 
 /// One attempt at one image.
 pub struct Backup {
     pub(in crate::catalog) lsu: Lsu,
     pub(in crate::catalog) pending: Pending,
-    pending_key: String,
-    claim: Claim,
-    pub(in crate::catalog) upload: Upload,
+    pub(super) pending_key: String,
+    pub(super) claim: Claim,
+    pub(in crate::catalog) data: DataWriter,
     pub(in crate::catalog) meta: Vec<u8>,
     /// The earlier attempts that this one takes over; removed when it is on the store.
     pub(in crate::catalog) replaces: Vec<PendingEntry>,
@@ -93,22 +83,22 @@ impl Backup {
             writer: Writer::this(),
             other: serde_json::Map::new(),
         };
-        let mut upload = Upload::new(lsu.store(), spec).await?;
-        let claim = Claim::take(lsu, &pending_key, &pending, upload.progress()).await?;
+        let mut data = DataWriter::s3(lsu, spec).await?;
+        let claim = Claim::take(lsu, &pending_key, &pending, data.progress()).await?;
         if wire == WireMode::Crc64 && lsu.wire_mode() != WireMode::Crc64 {
             // The record was refused with its CRC64NVME and taken without.
             let why = Error::new(
                 Kind::Unsupported,
                 format!("{pending_key} was refused with its CRC64NVME"),
             );
-            upload.probe_again(&why).await;
+            data.upload().probe_again(&why).await;
         }
         Ok(Self {
             lsu: lsu.clone(),
             pending,
             pending_key,
             claim,
-            upload,
+            data,
             meta: Vec::new(),
             replaces: Vec::new(),
         })
@@ -124,26 +114,26 @@ impl Backup {
 
     /// Bytes taken so far.
     pub fn size(&self) -> u64 {
-        self.upload.size()
+        self.data.size()
     }
 
     /// What the image's parts have done and waited for.
     pub fn tally(&self) -> Arc<Tally> {
-        self.upload.tally()
+        self.data.tally()
     }
 
     /// Takes bytes of `data` for `offset` without waiting, up to the end of the open part; [`Backup::next_part`] where
     /// there is none. A write of nothing brings the error of a part that failed meanwhile.
     pub fn fill(&mut self, data: &[u8], offset: u64) -> Result<Filled> {
-        self.upload.fill(data, offset)
+        self.data.fill(data, offset)
     }
 
     /// Sends the part that is full, and opens the next one.
     pub async fn next_part(&mut self) -> Result<()> {
-        if self.upload.has_open_part() && self.upload.id().is_none() {
+        if self.data.must_begin() {
             self.begin_upload().await?;
         }
-        self.upload.next_part().await
+        self.data.next_part().await
     }
 
     /// Takes all of `data` for `offset`, or fails; may return before anything is on the store.
@@ -164,360 +154,22 @@ impl Backup {
     }
 
     pub(in crate::catalog) async fn begin_upload(&mut self) -> Result<()> {
-        self.upload.begin().await?;
-        self.pending.upload_id = self.upload.id().map(ToOwned::to_owned);
+        let upload = self.data.upload();
+        upload.begin().await?;
+        self.pending.upload_id = upload.id().map(ToOwned::to_owned);
         // Without the upload's id on the store nobody could end it after a crash.
         let saved = self.claim.save(&self.pending).await;
-        saved.inspect_err(|error| self.upload.fail(error))
+        saved.inspect_err(|error| self.data.fail(error))
     }
 
     /// Waits until every full part is on the store.
     pub async fn flush(&mut self) -> Result<()> {
-        self.upload.settle().await
+        self.data.settle().await
     }
 
     pub fn meta(&mut self) -> &mut Vec<u8> {
         &mut self.meta
     }
-
-    /// Steps 3 to 8: from now on the image is complete. An attempt that was never whole on the store is removed after an
-    /// error; of one that may be, nothing is: see [`Backup::keep`].
-    pub async fn complete(mut self) -> Result<u64> {
-        if let Err(error) = self.seal().await {
-            return Err(self.give_up(error).await);
-        }
-        let uploaded = match self.finish(Closing::Complete).await {
-            Ok(uploaded) => uploaded,
-            Err(error) => return Err(self.keep(error).await),
-        };
-        // A writer that was silent for its lease may have a successor: its image must not be touched.
-        if let Err(error) = self.claim.confirm().await {
-            return Err(self.keep(error).await);
-        }
-
-        let content = Content::new(&self.pending.key, &uploaded.object, &uploaded.parts);
-        let sidecar = sidecar(&self.pending, content);
-        let conditional = self.lsu.store().known(self.lsu.bucket()).conditional_put;
-        match patiently(commit(&self.lsu, &sidecar, conditional)).await {
-            Ok(()) => {}
-            // Another writer's record is there: none will ever name this attempt.
-            Err(error) if error.kind() == Kind::AlreadyExists => return Err(self.give_up(error).await),
-            // A delete has taken the data, which HEAD and a listing say.
-            Err(error) if error.kind() == Kind::NotFound && self.is_data_gone().await => {
-                return Err(self.give_up(error).await);
-            }
-            // The outcome is unknown to us. The last answer may have been lost, and not what it told.
-            Err(error) if self.is_complete_after_all().await => {
-                tracing::info!("complete all the same, after: {error}");
-            }
-            Err(error) => return Err(self.keep(error).await),
-        }
-
-        let size = uploaded.object.size;
-        self.lsu.usage_file().added(size);
-        self.remove_replaced(true).await;
-        Ok(size)
-    }
-
-    /// Steps 3 to 5 and the pending record: the image stays pending, readable, and can be opened for write again. After
-    /// a failure it holds the parts before it; a failure that no call has returned yet is returned then.
-    pub async fn incomplete(mut self) -> Result<u64> {
-        let failure = self.upload.keep_durable().await?;
-        let unreported = failure
-            .as_ref()
-            .filter(|(_, reported)| !reported)
-            .map(|(error, _)| error.repeat());
-        let kept = if self.upload.is_empty() {
-            Ok(None)
-        } else {
-            self.finish(Closing::Incomplete).await.map(Some)
-        };
-        let kept = kept.map_err(|error| unreported.as_ref().map_or(error, Error::repeat))?;
-        let size = kept.as_ref().map_or(0, |uploaded| uploaded.object.size);
-        let replaced = self.replaced_size();
-        if size < replaced {
-            // The earlier attempt holds more than this one could keep: it stays the image.
-            self.remove_own().await;
-            return unreported.map_or(Ok(replaced), Err);
-        }
-
-        if kept.is_none() {
-            self.save_meta().await?;
-        }
-        self.pending.state = PendingState::Incomplete;
-        (self.pending.upload_id, self.pending.sent, self.pending.closing) = (None, Vec::new(), None);
-        self.pending.content = kept.map(|uploaded| Content::new(&self.pending.key, &uploaded.object, &uploaded.parts));
-        self.claim.save(&self.pending).await?;
-        match self.confirm_pending().await {
-            Err(error) if error.kind() == Kind::AlreadyExists => return Err(self.give_up(error).await),
-            // Nobody knows whether what was taken over still is all there is: both stay.
-            Err(error) => return Err(error),
-            Ok(()) => {}
-        }
-        self.remove_replaced(false).await;
-        unreported.map_or(Ok(size), Err)
-    }
-
-    /// Fails when a part has failed: every part of the upload is on the store then, or the last one is still here.
-    async fn seal(&mut self) -> Result<Vec<SentPart>> {
-        if self.upload.id().is_some() {
-            self.upload.seal().await
-        } else {
-            self.upload.settle().await.map(|()| Vec::new())
-        }
-    }
-
-    /// Steps 3 to 5: all that the record needs in order to be finished by anybody, then the object.
-    async fn finish(&mut self, closing: Closing) -> Result<Uploaded> {
-        let sent = self.seal().await?;
-        // Known before anything else can fail: whoever takes the attempt over has the CRCs of its parts.
-        self.pending.sent = part_records(&sent);
-        self.save_meta().await?;
-        // An object that is put in one piece is there or not: its record needs no more while its writer lives.
-        if !sent.is_empty() {
-            self.pending.closing = Some(closing);
-            self.claim.save(&self.pending).await?;
-        } else {
-            self.claim.confirm_if_late().await?;
-        }
-        self.upload.complete().await
-    }
-
-    async fn save_meta(&mut self) -> Result<()> {
-        let bytes = std::mem::take(&mut self.meta);
-        let key = self.lsu.keys().meta(&self.pending.image.id, &self.pending.attempt);
-        self.pending.meta = meta::save(self.lsu.store(), self.lsu.bucket(), &key, bytes.into()).await?;
-        Ok(())
-    }
-
-    /// Another process may have taken this writer for dead and completed the image: then nothing of its may go.
-    async fn confirm_pending(&self) -> Result<()> {
-        if self.replaces.is_empty() {
-            return Ok(());
-        }
-        let id = &self.pending.image.id;
-        let sidecar = self.lsu.keys().sidecar(id);
-        let there = self.lsu.store().head(self.lsu.bucket(), &sidecar).await.if_found()?;
-        there.map_or(Ok(()), |_| Err(completed_elsewhere(id)))
-    }
-
-    /// What the attempts that this one took over hold.
-    fn replaced_size(&self) -> u64 {
-        let sizes = self.replaces.iter().filter_map(|entry| entry.pending.content.as_ref());
-        sizes.map(|content| content.data.size).max().unwrap_or(0)
-    }
-
-    /// After an error of a complete close: the object may be there, or be made of what is there, and may be right. So
-    /// nothing is removed. The record stays with all parts and what the close was to make of them, for `repair` to finish
-    /// and for a delete to remove, and speaks for no writer any more.
-    async fn keep(mut self, error: Error) -> Error {
-        let id = self.pending.image.id.clone();
-        if self.upload.id().is_none() && self.upload.whole().is_none() && self.pending.closing.is_none() {
-            // No byte of the image was sent.
-            return self.give_up(error).await;
-        }
-        if self.is_committed().await {
-            // A delete elsewhere need not wait then.
-            if let Err(left) = self.release().await {
-                tracing::debug!("give the record of image {id} back: {left}");
-            }
-            return error.context(format!(
-                "image {id} is on the store with its sidecar, and was not proven to be whole"
-            ));
-        }
-        if let Some(whole) = self.upload.whole().cloned() {
-            if is_definite(&error) && self.is_data_gone().await {
-                // The only request was answered with no, and the store has nothing.
-                return self.give_up(error).await;
-            }
-            let parts = if whole.size == 0 { Vec::new() } else { vec![whole] };
-            (self.pending.sent, self.pending.closing) = (part_records(&parts), Some(Closing::Complete));
-        }
-        match self.release().await {
-            Err(lost) if lost.kind() == Kind::Busy => return error,
-            Err(unsaved) => tracing::warn!("keep the record of image {id}: {unsaved}"),
-            Ok(()) => {}
-        }
-        let lsu = &self.lsu.config().name;
-        let way_out = if self.pending.closing.is_some() {
-            format!("`vastost-s3 repair {lsu} --older-than 0s --yes` completes it if every byte is right")
-        } else {
-            "opened for write again it can be gone on with".to_owned()
-        };
-        error.context(format!(
-            "image {id} is not complete; what was written is kept as a pending image in LSU {lsu}: {way_out}, a delete \
-             removes it"
-        ))
-    }
-
-    /// Puts the record without a lease, unless another process has taken it over or removed it, and ends its renewals.
-    async fn release(&mut self) -> Result<()> {
-        self.pending.lease_seconds = 0;
-        let released = match self.claim.confirm().await {
-            Ok(()) => self.claim.save(&self.pending).await,
-            Err(lost) => Err(lost),
-        };
-        self.claim.end().await;
-        released
-    }
-
-    /// True when sidecar and data are there and the claim still is ours: what a complete close returns for.
-    async fn is_complete_after_all(&self) -> bool {
-        let Ok(Some((sidecar, _))) = self.lsu.sidecar(&self.pending.image.id).await else {
-            return false;
-        };
-        let is_ours = sidecar.content.data.key == self.pending.key && sidecar.state == ImageState::Complete;
-        is_ours && confirm_data(&self.lsu, &sidecar).await.is_ok() && self.claim.confirm().await.is_ok()
-    }
-
-    /// True when the sidecar is on the store all the same.
-    async fn is_committed(&self) -> bool {
-        let there = self.lsu.sidecar(&self.pending.image.id).await;
-        matches!(there, Ok(Some((sidecar, _))) if sidecar.content.data.key == self.pending.key)
-    }
-
-    /// True when neither HEAD nor a listing has the data object, and no delete marker hides it.
-    async fn is_data_gone(&self) -> bool {
-        let key = &self.pending.key;
-        let found = self.lsu.store().head_fresh(self.lsu.bucket(), key).await.if_found();
-        matches!(found, Ok(None)) && matches!(is_hidden(&self.lsu, key).await, Ok(false))
-    }
-
-    pub(in crate::catalog) async fn give_up(self, error: Error) -> Error {
-        self.remove_own().await;
-        error
-    }
-
-    /// Another error is on its way to the host: what cannot be removed is logged and stays behind as pending.
-    async fn remove_own(self) {
-        if let Err(error) = self.try_remove_own().await {
-            tracing::warn!("remove what was written of a failed image: {error}");
-        }
-    }
-
-    async fn try_remove_own(self) -> Result<()> {
-        // What another process has taken over is not ours to remove.
-        let ours = self.claim.confirm().await;
-        self.claim.end().await;
-        ours?;
-        self.upload.abort().await?;
-        let pending = Pending {
-            // The upload has just been aborted.
-            upload_id: None,
-            ..self.pending
-        };
-        remove_attempt(&self.lsu, &self.pending_key, &pending).await
-    }
-
-    /// Step 8, and the attempts that this one took over. The image is safe already: failures are logged only.
-    async fn remove_replaced(&self, own_record: bool) {
-        self.claim.end().await;
-        if let Err(error) = self.try_remove_replaced(own_record).await {
-            tracing::warn!("remove pending records of image {}: {error}", self.pending.image.id);
-        }
-    }
-
-    async fn try_remove_replaced(&self, own_record: bool) -> Result<()> {
-        for PendingEntry { key, pending, .. } in &self.replaces {
-            remove_attempt(&self.lsu, key, pending).await?;
-        }
-        if own_record {
-            remove_record(&self.lsu, &self.pending_key).await?;
-        }
-        Ok(())
-    }
-}
-
-/// What a pending record becomes when its image is complete.
-pub(in crate::catalog) fn sidecar(pending: &Pending, content: Content) -> Sidecar {
-    Sidecar {
-        schema: SCHEMA,
-        state: ImageState::Complete,
-        image: pending.image.clone(),
-        content,
-        meta: pending.meta.clone(),
-        created: pending.created.clone(),
-        completed: now_text(),
-        writer: Writer::this(),
-        rebuilt: None,
-        retention: None,
-    }
-}
-
-/// Steps 6 and 7. A lost answer may have been a success: then the sidecar that is there is our own.
-pub(in crate::catalog) async fn commit(lsu: &Lsu, sidecar: &Sidecar, conditional: bool) -> Result<()> {
-    let key = lsu.keys().sidecar(&sidecar.image.id);
-    // A store that refuses no second record is asked before: two writers must come within one request to be both told
-    // that they were first.
-    let put = if !conditional && lsu.sidecar(&sidecar.image.id).await?.is_some() {
-        Err(Error::new(Kind::PreconditionFailed, format!("put {key}: there is one")))
-    } else {
-        lsu.put_record(&key, to_bytes(sidecar)?, conditional).await
-    };
-    match put {
-        Ok(_) => {}
-        Err(error) if error.kind() == Kind::PreconditionFailed => {
-            let bytes = lsu
-                .store()
-                .get_small(lsu.bucket(), &key, crate::catalog::format::record::RECORD_SIZE_MAX)
-                .await?;
-            let there = parse_sidecar(lsu.keys(), &sidecar.image.id, &bytes)?;
-            if there.content.data.key != sidecar.content.data.key {
-                return Err(completed_elsewhere(&sidecar.image.id));
-            }
-        }
-        Err(error) => return Err(error),
-    }
-    confirm_data(lsu, sidecar).await
-}
-
-/// Another process may have deleted the image between its data and its record: no record may stay without data. The
-/// delete looks for a record once more after it has removed the data, so that one of the two sees the other.
-pub(in crate::catalog) async fn confirm_data(lsu: &Lsu, sidecar: &Sidecar) -> Result<()> {
-    let data = &sidecar.content.data.key;
-    match lsu.store().head_fresh(lsu.bucket(), data).await {
-        Err(error) if error.kind() == Kind::NotFound && is_hidden(lsu, data).await.unwrap_or(true) => {
-            let what = format!(
-                "image {} is complete, and somebody's delete marker hides its data: `vastost-s3 undelete` takes it away",
-                sidecar.image.id
-            );
-            Err(error.context(what).with_kind(Kind::Unavailable))
-        }
-        Err(error) if error.kind() == Kind::NotFound => {
-            // Only our own record: a successor's image has data of its own.
-            if lsu
-                .sidecar(&sidecar.image.id)
-                .await?
-                .is_some_and(|(now, _)| now.content.data.key == *data)
-            {
-                remove_record(lsu, &lsu.keys().sidecar(&sidecar.image.id)).await?;
-            }
-            Err(error.context(format!(
-                "image {} was deleted by another process meanwhile",
-                sidecar.image.id
-            )))
-        }
-        other => other.map(drop),
-    }
-}
-
-/// The store said no, as against an answer that contradicts, or none.
-fn is_definite(error: &Error) -> bool {
-    if error.outcome_is_unknown() {
-        return false;
-    }
-    is_refusal(error)
-        || matches!(
-            error.kind(),
-            Kind::NoSpace | Kind::LsuNotFound | Kind::NotFound | Kind::Locked
-        )
-}
-
-fn completed_elsewhere(id: &ImageId) -> Error {
-    Error::new(
-        Kind::AlreadyExists,
-        format!("image {id} was completed by another writer meanwhile"),
-    )
 }
 
 fn exists(lsu: &Lsu, def: &ImageDef, how: &str) -> Error {

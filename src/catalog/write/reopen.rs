@@ -5,6 +5,7 @@ use futures::stream::{StreamExt, TryStreamExt};
 
 use super::backup::Backup;
 use super::recover::adopt;
+use crate::catalog::data::DataReader;
 use crate::catalog::format::image_id::ImageDef;
 use crate::catalog::format::record::{Content, Pending, PendingState, Writer};
 use crate::catalog::lsu::{Lsu, PendingEntry, progress};
@@ -14,7 +15,6 @@ use crate::engine::checksum::Md5Sum;
 use crate::engine::memory;
 use crate::engine::piece::piece_mut;
 use crate::error::{Error, Kind, Result};
-use crate::objstore::download::reader::Reader;
 use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::capabilities::WireMode;
 use crate::objstore::s3::resend::is_refusal;
@@ -122,7 +122,7 @@ impl Backup {
     }
 
     async fn copy_tail(&mut self, spec: ReadSpec, tail: PartSpan) -> Result<()> {
-        let mut reader = Reader::new(self.lsu.store(), spec);
+        let mut reader = DataReader::s3(&self.lsu, spec);
         let mut buffer = memory::zeroed(TAIL_STEP_BYTES, || "read the last part".into())?;
         let end = tail.offset + tail.size;
         for offset in (tail.offset..end).step_by(TAIL_STEP_BYTES) {
@@ -135,8 +135,9 @@ impl Backup {
     }
 
     async fn copy_parts(&mut self, content: &Content, spans: &[PartSpan]) -> Result<()> {
-        let id = self.upload.id().unwrap_or_default().to_owned();
-        let (store, spec, from) = (self.lsu.store(), self.upload.spec(), &content.data.key);
+        let upload = self.data.upload();
+        let id = upload.id().unwrap_or_default().to_owned();
+        let (store, spec, from) = (self.lsu.store(), upload.spec(), &content.data.key);
         let etags = content.parts.iter().map(|part| part.etag.clone());
         let copies: Vec<_> = spans
             .iter()
@@ -145,7 +146,7 @@ impl Backup {
             .collect();
         let copies = futures::stream::iter(copies).buffered(COPIES_IN_FLIGHT);
         let parts = copies.try_collect::<Vec<Sent>>().await?;
-        self.upload.resume(&id, parts);
+        upload.resume(&id, parts);
         Ok(())
     }
 

@@ -7,64 +7,36 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::in_flight::{Progress, Sent, Slot};
+use super::open_part::{Filled, OpenPart};
 use super::spec::UploadSpec;
-use super::verify::{Finished, judge_part, prove, wire_check};
+use super::verify::{judge_part, wire_check};
 use crate::config::part_plan::PartPlan;
 use crate::config::{PARTS_MAX, WireChoice, size_text};
-use crate::engine::checksum::{Crc64, Crc64Hasher};
+use crate::engine::checksum::Crc64;
 use crate::engine::md5_lanes::{self, Patience};
-use crate::engine::memcpy::copy;
-use crate::engine::piece::{piece, piece_mut};
-use crate::engine::pool::{Buffer, Promise};
+use crate::engine::pool::Promise;
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Direction, Stall, Tally};
 use crate::objstore::s3::capabilities::WireMode;
 use crate::objstore::s3::resend::is_refusal;
 use crate::objstore::s3::store::Store;
-use crate::objstore::s3::types::{ObjectInfo, SentPart};
-
-/// A finished object.
-#[derive(Clone, Debug)]
-pub struct Uploaded {
-    pub object: ObjectInfo,
-    pub parts: Vec<SentPart>,
-}
-
-/// What [`Upload::fill`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Filled {
-    /// So many bytes were taken.
-    Taken(usize),
-    /// None was: there is no open part, or it is full. [`Upload::next_part`] comes first.
-    PartNeeded,
-}
+use crate::objstore::s3::types::SentPart;
 
 /// An object being written by one caller at a time.
 pub struct Upload {
-    store: Store,
-    spec: Arc<UploadSpec>,
+    pub(super) store: Store,
+    pub(super) spec: Arc<UploadSpec>,
     plan: PartPlan,
     promise: Promise,
-    open: Option<OpenPart>,
+    pub(super) open: Option<OpenPart>,
     open_number: u32,
-    open_offset: u64,
-    id: Option<Arc<str>>,
+    pub(super) open_offset: u64,
+    pub(super) id: Option<Arc<str>>,
     /// The object's one part, once it was put in one piece or may have been.
-    whole: Option<SentPart>,
-    progress: Arc<Progress>,
-    tally: Arc<Tally>,
-}
-
-struct OpenPart {
-    buffer: Buffer,
-    capacity: usize,
-    filled: usize,
-    hasher: Crc64Hasher,
-    /// Bytes were rewritten, so the running CRC is void and is computed again over the part.
-    rewritten: bool,
+    pub(super) whole: Option<SentPart>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) tally: Arc<Tally>,
 }
 
 impl Upload {
@@ -199,13 +171,7 @@ impl Upload {
         let capacity = usize::try_from(bytes)
             .unwrap_or(usize::MAX)
             .min(buffer.as_slice().len());
-        Ok(OpenPart {
-            buffer,
-            capacity,
-            filled: 0,
-            hasher: Crc64Hasher::default(),
-            rewritten: false,
-        })
+        Ok(OpenPart::new(buffer, capacity))
     }
 
     /// CreateMultipartUpload, before the first part is sent.
@@ -232,7 +198,7 @@ impl Upload {
 
     /// True when the store has refused checksums that it took before, as a gateway does that was put before it, and they
     /// may be left out from now on: the bucket is probed again. Only before the first part.
-    async fn falls_back(&mut self, error: &Error) -> bool {
+    pub(super) async fn falls_back(&mut self, error: &Error) -> bool {
         is_refusal(error) && self.spec.wire == WireMode::Crc64 && self.probe_again(error).await
     }
 
@@ -307,117 +273,11 @@ impl Upload {
         self.progress.fail(error.repeat(), true);
     }
 
-    /// The object as one whole, proven: see [`super::verify`].
-    pub async fn complete(&mut self) -> Result<Uploaded> {
-        if self.id.is_some() {
-            self.complete_parts().await
-        } else {
-            self.put_whole().await
-        }
-    }
-
     /// Sends what is left and waits: every part of the upload, none of them under way any more.
     pub async fn seal(&mut self) -> Result<Vec<SentPart>> {
         self.send_part().await?;
         self.settle().await?;
         Ok(self.progress.lock().done.values().cloned().collect())
-    }
-
-    async fn complete_parts(&mut self) -> Result<Uploaded> {
-        let parts = self.seal().await?;
-        let crc64 = parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size));
-        let proof = (self.spec.wire == WireMode::Crc64).then_some(crc64);
-        let id = self.id.clone().unwrap_or_default();
-        let completed = complete_upload(&self.store, &self.spec, &id, &parts, proof);
-        let Completed {
-            object,
-            trusted,
-            other_parts,
-        } = self.tally.scope(completed).await?;
-
-        // There is an object now and no upload any more that could be aborted.
-        self.id = None;
-        let parts = other_parts.unwrap_or(parts);
-        let unproven: Vec<u32> = if trusted {
-            self.progress.lock().unproven.iter().copied().collect()
-        } else {
-            parts.iter().map(|part| part.number).collect()
-        };
-        let known = self.store.known(&self.spec.bucket);
-        if unproven.len() == parts.len() && !self.spec.wire.is_proven_by(known) {
-            self.store.shared.buckets.tell_read_back(&self.spec.bucket);
-        }
-        let finished = Finished {
-            object,
-            is_upload: true,
-        };
-        let proven = prove(&self.store, &self.spec, finished, &parts, &unproven);
-        let object = self.tally.scope(proven).await?;
-        Ok(Uploaded { object, parts })
-    }
-
-    async fn put_whole(&mut self) -> Result<Uploaded> {
-        self.progress.check()?;
-        let (body, crc64) = match self.open.take() {
-            Some(part) => part.seal().inspect_err(|error| self.fail(error))?,
-            None => (Bytes::new(), Crc64(0)),
-        };
-        let size = body.len() as u64;
-        let since = Instant::now();
-        self.whole = Some(SentPart {
-            number: 1,
-            size,
-            etag: String::new(),
-            crc64,
-        });
-        let mut put = self.try_put_whole(body.clone(), crc64).await;
-        if let Err(error) = &put
-            && self.falls_back(error).await
-        {
-            put = self.try_put_whole(body, crc64).await;
-        }
-        let object = put?;
-        self.tally.part(since);
-        self.open_offset = size;
-        let part = SentPart {
-            number: 1,
-            size,
-            etag: object.etag.clone(),
-            crc64,
-        };
-        Ok(Uploaded {
-            object,
-            parts: if size == 0 { Vec::new() } else { vec![part] },
-        })
-    }
-
-    /// Gives the object as HEAD tells of it.
-    async fn try_put_whole(&self, body: Bytes, crc64: Crc64) -> Result<ObjectInfo> {
-        let (store, spec) = (&self.store, &*self.spec);
-        if !spec.wire.is_proven_by(store.known(&spec.bucket)) {
-            store.shared.buckets.tell_read_back(&spec.bucket);
-        }
-
-        let put = async {
-            let size = body.len() as u64;
-            let check = wire_check(store, spec, &body, crc64, Patience::Pressing).await?;
-            let object = store
-                .put(&spec.bucket, &spec.key, body, check, &spec.metadata, false)
-                .await?;
-            let part = SentPart {
-                number: 1,
-                size,
-                etag: object.etag.clone(),
-                crc64,
-            };
-            let finished = Finished {
-                object,
-                is_upload: false,
-            };
-            // What the put itself has proven is not read again, unless HEAD contradicts it.
-            prove(store, spec, finished, &[part], &[]).await
-        };
-        self.tally.scope(put).await
     }
 
     /// Reduces the upload to what can be kept: all of it, or after a failure the parts before it. Gives the failure, and
@@ -448,36 +308,6 @@ impl Upload {
         self.progress.wait_idle().await;
         let Some(id) = &self.id else { return Ok(()) };
         self.store.abort_upload(&self.spec.bucket, &self.spec.key, id).await
-    }
-}
-
-impl OpenPart {
-    fn copy(&mut self, at: u64, data: &[u8]) -> Result<Filled> {
-        let capacity = self.capacity as u64;
-        if at == capacity {
-            return Ok(Filled::PartNeeded);
-        }
-        let end = capacity.min(at.saturating_add(data.len() as u64));
-        let to = piece_mut(self.buffer.as_mut_slice(), at..end, "fill a part")?;
-        let from = piece(data, 0..to.len() as u64, "fill a part")?;
-        if at == self.filled as u64 {
-            self.hasher.copy(to, from);
-        } else {
-            copy(to, from);
-            self.rewritten = true;
-        }
-        self.filled = self.filled.max(end as usize);
-        Ok(Filled::Taken(from.len()))
-    }
-
-    fn seal(self) -> Result<(Bytes, Crc64)> {
-        let body = self.buffer.freeze(self.filled)?;
-        let crc64 = if self.rewritten {
-            Crc64::of(&body)
-        } else {
-            self.hasher.value()
-        };
-        Ok((body, crc64))
     }
 }
 
@@ -523,52 +353,6 @@ async fn send(
         proven: judged.proven && told,
         ..judged
     })
-}
-
-/// An upload that is complete, as far as the store says.
-struct Completed {
-    object: ObjectInfo,
-    /// False where only the bytes can prove it.
-    trusted: bool,
-    /// What was completed in place of the parts that were sent: see [`Store::complete_upload_or_doubt`].
-    other_parts: Option<Vec<SentPart>>,
-}
-
-/// CompleteMultipartUpload. A store that calls the whole's CRC64NVME wrong may have damaged a part, or may get the CRCs
-/// of several parts wrong: then it is completed without, and the bytes must tell.
-async fn complete_upload(
-    store: &Store,
-    spec: &UploadSpec,
-    id: &str,
-    parts: &[SentPart],
-    proof: Option<Crc64>,
-) -> Result<Completed> {
-    let bucket = spec.bucket.as_str();
-    let complete = |proof| store.complete_upload_or_doubt((bucket, spec.key.as_str(), id), parts, proof);
-    match complete(proof).await {
-        Err(error) if proof.is_some() && error.kind() == Kind::Corrupt => {
-            tracing::warn!("without the CRC64NVME of the whole, and then read back: {error}");
-            store.contradicted(bucket, "it calls the CRC64NVME of a whole upload wrong", |known| {
-                known.crc64nvme = false
-            });
-            match complete(None).await {
-                Ok((object, other_parts)) => Ok(Completed {
-                    object,
-                    trusted: false,
-                    other_parts,
-                }),
-                Err(second) => {
-                    tracing::warn!("{second}");
-                    Err(error)
-                }
-            }
-        }
-        other => other.map(|(object, other_parts)| Completed {
-            object,
-            trusted: other_parts.is_none(),
-            other_parts,
-        }),
-    }
 }
 
 #[cfg(test)]

@@ -66,28 +66,3 @@ fn a_write_that_waited_for_the_buffer_of_a_part_that_failed_returns_the_failure(
     assert_eq!(engine.runtime().run(written).unwrap_err().kind(), Kind::AccessDenied);
     engine.stop();
 }
-
-#[tokio::test]
-async fn bytes_behind_the_open_part_are_refused_and_never_left_out() {
-    let pool = crate::engine::pool::BufferPool::new(2 * PART as u64);
-    let promise = pool.promise(PART as u64).await.unwrap();
-    let buffer = promise
-        .acquire(PART as u64, Instant::now() + Duration::from_secs(1))
-        .await
-        .unwrap();
-    let mut part = OpenPart {
-        capacity: PART,
-        buffer,
-        filled: 0,
-        hasher: Crc64Hasher::default(),
-        rewritten: false,
-    };
-    let data = vec![7; PART + 1];
-    assert_eq!(part.copy(PART as u64 + 1, &data).unwrap_err().kind(), Kind::Internal);
-    assert_eq!(part.copy(0, &data).unwrap(), Filled::Taken(PART));
-    assert_eq!(part.copy(PART as u64, &data).unwrap(), Filled::PartNeeded);
-    // A part that is said to be larger than its memory.
-    part.capacity = 2 * PART + (64 << 20);
-    let behind = part.buffer.as_slice().len() as u64;
-    assert_eq!(part.copy(behind, &data).unwrap_err().kind(), Kind::Internal);
-}
