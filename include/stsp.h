@@ -14,7 +14,10 @@
  * Results   Every function returns STSP_OK (0) or a STSP_E* code, and writes outputs only when it returns STSP_OK. A
  *           failed write may be one of earlier bytes: writes are buffered, and only stsp_close_image with
  *           STSP_CLOSEF_COMPLETE returning STSP_OK means that the image is on the store. Check it.
- * Structs   Set struct_size to sizeof of the struct before every call, for inputs and for outputs; zero the rest.
+ * Structs   Set struct_size to sizeof of the struct before every call, for inputs and for outputs; zero the rest. Structs
+ *           grow at their end only, so that a host runs with a plug-in of an older or a newer stsp.h than its own: what an
+ *           older host's input lacks counts as 0; a newer host's input must be 0 where the plug-in does not know it, else
+ *           STSP_EINVAL; an output is filled as far as both know it, and struct_size says how far that is.
  * Strings   End with NUL, in the struct's field too; at most 4,095 bytes by pointer. Names are bytes of any encoding.
  * Handles   Numbers, valid in this process until closed. A closed, foreign or invented one gives STSP_EHANDLE.
  * Buffers   Are yours, and used only until the call returns.
@@ -255,7 +258,8 @@ typedef struct stsp_session_t {
     stsp_log_fn log;
     // Handed to `log` as it is; must stay valid until the server is closed.
     void *log_context;
-    // Path of vastost.toml, or NULL for VASTOST_CONFIG, else the file beside the plug-in, else /etc/vastost/vastost.toml.
+    // Path of vastost.toml, or NULL for VASTOST_CONFIG, else the file beside the plug-in, else
+    // /etc/vastost/vastost.toml.
     const char *config_file;
 } stsp_session_t;
 
@@ -270,7 +274,8 @@ typedef struct stsp_cred_t {
 } stsp_cred_t;
 
 // A server, LSU list, image or image list that is open in this process. A number, never a pointer; no number is given
-// twice. A handle that is closed or of another kind gives STSP_EHANDLE. Two threads may use one handle: their calls run one after the other.
+// twice. A handle that is closed or of another kind gives STSP_EHANDLE. Two threads may use one handle: their calls
+// run one after the other.
 typedef uint64_t stsp_handle_t;
 
 // An open server.

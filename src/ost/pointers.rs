@@ -1,4 +1,4 @@
-//! Pointers of the host: structs, strings, buffers, places for results. What they point to is borrowed from the [`Caller`].
+//! Pointers of the host: strings, buffers, places for results. What they point to is borrowed from the [`Caller`].
 //!
 //! Nothing from the host is trusted that can be checked: NULL, alignment, sizes, termination. What cannot be checked is
 //! what the header asks of the host: that a pointer that is not NULL points to as much memory as it says, for the call.
@@ -8,7 +8,6 @@
 use std::ffi::{c_char, c_void};
 use std::marker::PhantomData;
 
-use super::abi::Versioned;
 use super::guard::Caller;
 use crate::error::{Error, Kind, Result};
 
@@ -29,64 +28,7 @@ impl<T> Out<'_, T> {
     }
 }
 
-/// A struct of the host to be filled; written only by [`OutStruct::set`], so a failed call leaves it alone.
-pub struct OutStruct<'c, T> {
-    place: *mut T,
-    host_size: u32,
-    call: PhantomData<Caller<'c>>,
-}
-
-impl<T: Versioned> OutStruct<'_, T> {
-    /// Writes the struct and keeps the host's own `struct_size`.
-    pub fn set(self, mut value: T) {
-        value.set_struct_size(self.host_size);
-        // SAFETY: `Caller::output_struct` found the place neither NULL nor misaligned and no shorter than a `T`, and the
-        // host lets us write there until its call ends, which this value does not outlive.
-        unsafe { self.place.write(value) }
-    }
-}
-
 impl<'c> Caller<'c> {
-    /// A struct of the host, if its `struct_size` says that it is as long as ours.
-    ///
-    /// # Safety
-    /// `pointer` is NULL, or points to a u32 and to as many bytes as it says, itself included, all of which are
-    /// readable and stay unchanged until the call ends.
-    pub unsafe fn input<T: Versioned>(self, pointer: *const T, what: &str) -> Result<&'c T> {
-        // SAFETY: NULL or a struct that begins with its size, by the rule of this function.
-        unsafe { host_size(pointer, what) }?;
-        // SAFETY: the host's own size says that all of a `T` is there, which is plain data of any value; the host
-        // leaves it as it is until its call ends, which `'c` does not outlive.
-        Ok(unsafe { &*pointer })
-    }
-
-    /// Like [`Caller::input`], for arguments that may be NULL.
-    ///
-    /// # Safety
-    /// As [`Caller::input`].
-    pub unsafe fn optional<T: Versioned>(self, pointer: *const T, what: &str) -> Result<Option<&'c T>> {
-        if pointer.is_null() {
-            return Ok(None);
-        }
-        // SAFETY: not NULL, so by the rule of this function it is a struct that is readable until the call ends.
-        unsafe { self.input(pointer, what) }.map(Some)
-    }
-
-    /// Checks a struct that is to be filled before any work is done.
-    ///
-    /// # Safety
-    /// `place` is NULL, or points to a u32 and to as many bytes as it says, itself included, all of which the host lets
-    /// us write until its call ends.
-    pub unsafe fn output_struct<T: Versioned>(self, place: *mut T, what: &str) -> Result<OutStruct<'c, T>> {
-        // SAFETY: NULL or a struct that begins with its size, by the rule of this function.
-        let host_size = unsafe { host_size(place, what) }?;
-        Ok(OutStruct {
-            place,
-            host_size,
-            call: PhantomData,
-        })
-    }
-
     /// Checks the place for a result before any work is done.
     ///
     /// # Safety
@@ -165,23 +107,8 @@ impl<'c> Caller<'c> {
     }
 }
 
-/// The size that the host gives its struct: no less than ours.
-///
-/// # Safety
-/// `pointer` is NULL, or points to a u32 that is readable until the call ends.
-unsafe fn host_size<T: Versioned>(pointer: *const T, what: &str) -> Result<u32> {
-    checked(pointer, what)?;
-    // SAFETY: `checked` found the pointer neither NULL nor misaligned for a `T`, which begins with this u32.
-    let size = unsafe { pointer.cast::<u32>().read() };
-    if size < T::SIZE {
-        let text = format!("{what}.struct_size is {size}; sizeof gives {}", T::SIZE);
-        return Err(Error::new(Kind::InvalidArgument, text));
-    }
-    Ok(size)
-}
-
 /// Refuses a pointer that is NULL or misaligned for a `T`.
-fn checked<T>(pointer: *const T, what: &str) -> Result<()> {
+pub fn checked<T>(pointer: *const T, what: &str) -> Result<()> {
     if pointer.is_null() {
         return Err(null(what));
     }
@@ -219,28 +146,10 @@ pub fn field<'a>(field: &'a [c_char], what: &str) -> Result<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::abi::{stsp_image_def_t, to_field};
+    use super::super::abi::to_field;
     use super::super::guard::guard;
     use super::super::status::{STSP_EINVAL, STSP_OK};
     use super::*;
-
-    #[test]
-    fn structs_that_are_null_short_or_misaligned_are_refused() {
-        let mut room = [0u64; 80];
-        room[0] = 8;
-        let pointer = room.as_ptr().cast::<stsp_image_def_t>();
-        let code_of = |pointer: *const stsp_image_def_t| {
-            guard("stsp_test", |_, caller| {
-                // SAFETY: NULL, or inside `room`, which is longer than the struct and than any size set here.
-                unsafe { caller.input(pointer, "def") }.map(drop)
-            })
-        };
-        assert_eq!(code_of(std::ptr::null()), STSP_EINVAL);
-        assert_eq!(code_of(pointer), STSP_EINVAL);
-        assert_eq!(code_of(pointer.wrapping_byte_add(4)), STSP_EINVAL);
-        room[0] = u64::from(stsp_image_def_t::SIZE);
-        assert_eq!(code_of(room.as_ptr().cast()), STSP_OK);
-    }
 
     #[test]
     fn strings_without_end_are_refused_and_fields_are_cut() {

@@ -379,7 +379,7 @@ impl HostImage {
 
 /// A struct of zeros with its size set.
 pub fn zeroed<T: Versioned>() -> T {
-    // SAFETY: every struct of the ABI is made of integers, byte arrays and nullable pointers, for which zero is valid.
+    // SAFETY: `Versioned` promises that any bytes are a `T`, so zeros are one.
     let mut value: T = unsafe { std::mem::zeroed() };
     value.set_struct_size(T::SIZE);
     value

@@ -33,12 +33,12 @@ pub unsafe extern "C" fn stsp_create_image(
 
         // SAFETY: `image` is a variable of the host for the handle, which the host reads after the call.
         let out = unsafe { caller.output(image, "image") }?;
-        // SAFETY: `def` is a struct that the host filled before the call, as long as it says; it is read within it.
+        // SAFETY: `def` is a struct that the host filled before the call, as long as it says; it is copied here.
         let def = unsafe { caller.input(def, "def") }?;
         // SAFETY: `lsu_name` is a string of the host, which leaves it as it is while it waits for this call.
         let lsu_name = unsafe { caller.string(lsu_name, "lsu_name") }?;
 
-        let OnImage { on, def } = find_image(call, server, lsu_name, def)?;
+        let OnImage { on, def } = find_image(call, server, lsu_name, &def)?;
         let created = ImageHandle::create(&on.process.open_images, &on.server, &on.lsu, def)?;
         out.set(on.process.handles.open(Object::Image(Arc::new(created)))?);
         Ok(())
@@ -64,12 +64,12 @@ pub unsafe extern "C" fn stsp_open_image(
     guard("stsp_open_image", |call, caller| {
         // SAFETY: `image` is a variable of the host for the handle, which the host reads after the call.
         let out = unsafe { caller.output(image, "image") }?;
-        // SAFETY: `def` is a struct that the host filled before the call, as long as it says; it is read within it.
+        // SAFETY: `def` is a struct that the host filled before the call, as long as it says; it is copied here.
         let def = unsafe { caller.input(def, "def") }?;
         // SAFETY: `lsu_name` is a string of the host, which leaves it as it is while it waits for this call.
         let lsu_name = unsafe { caller.string(lsu_name, "lsu_name") }?;
 
-        let OnImage { on, def } = find_image(call, server, lsu_name, def)?;
+        let OnImage { on, def } = find_image(call, server, lsu_name, &def)?;
         let opened = ImageHandle::open(&on.process.open_images, &on.server, &on.lsu, &def, mode)?;
         out.set(on.process.handles.open(Object::Image(Arc::new(opened)))?);
         Ok(())
@@ -176,12 +176,12 @@ pub unsafe extern "C" fn stsp_delete_image(
             return Err(Error::new(Kind::InvalidArgument, what));
         }
 
-        // SAFETY: `def` is a struct that the host filled before the call, as long as it says; it is read within it.
+        // SAFETY: `def` is a struct that the host filled before the call, as long as it says; it is copied here.
         let def = unsafe { caller.input(def, "def") }?;
         // SAFETY: `lsu_name` is a string of the host, which leaves it as it is while it waits for this call.
         let lsu_name = unsafe { caller.string(lsu_name, "lsu_name") }?;
 
-        let OnImage { on, def } = find_image(call, server, lsu_name, def)?;
+        let OnImage { on, def } = find_image(call, server, lsu_name, &def)?;
         delete(&on.process.open_images, &on.lsu, def)
     })
 }
@@ -217,12 +217,12 @@ pub unsafe extern "C" fn stsp_get_image_prop_byname(
     guard("stsp_get_image_prop_byname", |call, caller| {
         // SAFETY: `info` is the host's struct to be filled, as long as it says; the host reads it after the call.
         let out = unsafe { caller.output_struct(info, "info") }?;
-        // SAFETY: `def` is a struct that the host filled before the call, as long as it says; it is read within it.
+        // SAFETY: `def` is a struct that the host filled before the call, as long as it says; it is copied here.
         let def = unsafe { caller.input(def, "def") }?;
         // SAFETY: `lsu_name` is a string of the host, which leaves it as it is while it waits for this call.
         let lsu_name = unsafe { caller.string(lsu_name, "lsu_name") }?;
 
-        let OnImage { on, def } = find_image(call, server, lsu_name, def)?;
+        let OnImage { on, def } = find_image(call, server, lsu_name, &def)?;
         out.set(info_by_name(&on.lsu, &def)?);
         Ok(())
     })

@@ -29,13 +29,13 @@ pub unsafe extern "C" fn stsp_open_image_list(
     guard("stsp_open_image_list", |call, caller| {
         // SAFETY: `list` is a variable of the host for the handle, which the host reads after the call.
         let out = unsafe { caller.output(list, "list") }?;
-        // SAFETY: `filter` is NULL or a struct that the host filled before the call, as long as it says; it is read within it.
+        // SAFETY: `filter` is NULL or a struct that the host filled before the call, as long as it says; copied here.
         let filter = unsafe { caller.optional(filter, "filter") }?;
         // SAFETY: `lsu_name` is a string of the host, which leaves it as it is while it waits for this call.
         let lsu_name = unsafe { caller.string(lsu_name, "lsu_name") }?;
 
         let OnLsu { process, server, lsu } = find_lsu(call, server, lsu_name)?;
-        let opened = ImageList::open(Child::of(&server), &lsu, filter)?;
+        let opened = ImageList::open(Child::of(&server), &lsu, filter.as_ref())?;
         out.set(process.handles.open(Object::ImageList(Arc::new(Mutex::new(opened))))?);
         Ok(())
     })

@@ -115,30 +115,30 @@ unsafe fn new_server(
     cred: *const stsp_cred_t,
 ) -> Result<NewServer> {
     let process = process::current()?;
-    // SAFETY: `session` is NULL or a struct that the host filled before the call, as long as it says; it is read within it.
+    // SAFETY: `session` is NULL or a struct that the host filled before the call, as long as it says; copied here.
     let session = unsafe { caller.optional(session, "session") }?;
     // SAFETY: `server_name` is a string of the host, which leaves it as it is while it waits for this call.
     let name = unsafe { caller.string(server_name, "server_name") }?;
 
     // What fails before there is a server is told to the same host.
     call.subject = format!("server {}", String::from_utf8_lossy(name));
-    call.session = Some(Arc::new(new_session(session)));
+    call.session = Some(Arc::new(new_session(session.as_ref())));
     has_memory(&process)?;
 
-    let config_file = match session {
+    let config_file = match &session {
         // SAFETY: NULL or a string, which the host must leave as it is for as long as the struct that has its address.
         Some(session) => unsafe { caller.optional_string(session.config_file, "session.config_file") }?,
         None => None,
     };
-    // SAFETY: `cred` is NULL or a struct that the host filled before the call, as long as it says; it is read within it.
+    // SAFETY: `cred` is NULL or a struct that the host filled before the call, as long as it says; it is copied here.
     let keys = match unsafe { caller.optional(cred, "cred") }? {
-        // SAFETY: `cred` is what the host passed, which leaves its strings as they are until this call ends.
-        Some(cred) => Some(unsafe { key_pair(caller, cred) }?),
+        // SAFETY: `cred` has just been copied from the host, which leaves its strings as they are until this call ends.
+        Some(cred) => Some(unsafe { key_pair(caller, &cred) }?),
         None => None,
     };
 
     let config_file = config_file.map(|path| Path::new(OsStr::from_bytes(path)));
-    let server = Server::open(name, config_file, keys, new_session(session))?;
+    let server = Server::open(name, config_file, keys, new_session(session.as_ref()))?;
     Ok(NewServer { process, server })
 }
 
