@@ -14,10 +14,11 @@
  * Results   Every function returns STSP_OK (0) or a STSP_E* code, and writes outputs only when it returns STSP_OK. A
  *           failed write may be one of earlier bytes: writes are buffered, and only stsp_close_image with
  *           STSP_CLOSEF_COMPLETE returning STSP_OK means that the image is on the store. Check it.
- * Structs   Set struct_size to sizeof of the struct before every call, for inputs and for outputs; zero the rest. Structs
- *           grow at their end only, so that a host runs with a plug-in of an older or a newer stsp.h than its own: what an
- *           older host's input lacks counts as 0; a newer host's input must be 0 where the plug-in does not know it, else
- *           STSP_EINVAL; an output is filled as far as both know it, and struct_size says how far that is.
+ * Structs   Set struct_size to sizeof of the struct before every call, for inputs and for outputs; zero the rest.
+ *           Structs grow at their end only, and a host runs with a plug-in that was built with an older or a newer stsp.h:
+ *           what an older host's input lacks counts as 0; a newer host's input must be 0 where the plug-in does not know
+ *           it, and 4,096 bytes long at most, else STSP_EINVAL; an output is filled as far as both know it, and its
+ *           struct_size then says how far that is.
  * Strings   End with NUL, in the struct's field too; at most 4,095 bytes by pointer. Names are bytes of any encoding.
  * Handles   Numbers, valid in this process until closed. A closed, foreign or invented one gives STSP_EHANDLE.
  * Buffers   Are yours, and used only until the call returns.
