@@ -1,6 +1,6 @@
 /*
  * stsp.h: the C interface of vastost, a NetBackup OpenStorage storage-server plug-in for VAST Data clusters over S3.
- * Generated from src/ost/{abi,status,entry}.rs: VASTOST_UPDATE_HEADER=1 cargo test --test plugin header
+ * Generated from src/ost/{abi,status}.rs and src/ost/entry/: VASTOST_UPDATE_HEADER=1 cargo test --test plugin header
  *
  * How to write a host. Load the library (dlopen, RTLD_NOW | RTLD_LOCAL) or link with it, then call in this order:
  *
@@ -15,6 +15,10 @@
  *           failed write may be one of earlier bytes: writes are buffered, and only stsp_close_image with
  *           STSP_CLOSEF_COMPLETE returning STSP_OK means that the image is on the store. Check it.
  * Structs   Set struct_size to sizeof of the struct before every call, for inputs and for outputs; zero the rest.
+ *           Structs grow at their end only, and a host runs with a plug-in that was built with an older or a newer stsp.h:
+ *           what an older host's input lacks counts as 0; a newer host's input must be 0 where the plug-in does not know
+ *           it, and 4,096 bytes long at most, else STSP_EINVAL; an output is filled as far as both know it, and its
+ *           struct_size then says how far that is.
  * Strings   End with NUL, in the struct's field too; at most 4,095 bytes by pointer. Names are bytes of any encoding.
  * Handles   Numbers, valid in this process until closed. A closed, foreign or invented one gives STSP_EHANDLE.
  * Buffers   Are yours, and used only until the call returns.
@@ -255,7 +259,8 @@ typedef struct stsp_session_t {
     stsp_log_fn log;
     // Handed to `log` as it is; must stay valid until the server is closed.
     void *log_context;
-    // Path of vastost.toml, or NULL for VASTOST_CONFIG, else the file beside the plug-in, else /etc/vastost/vastost.toml.
+    // Path of vastost.toml, or NULL for VASTOST_CONFIG, else the file beside the plug-in, else
+    // /etc/vastost/vastost.toml.
     const char *config_file;
 } stsp_session_t;
 
@@ -270,7 +275,8 @@ typedef struct stsp_cred_t {
 } stsp_cred_t;
 
 // A server, LSU list, image or image list that is open in this process. A number, never a pointer; no number is given
-// twice. A handle that is closed or of another kind gives STSP_EHANDLE. Two threads may use one handle: their calls run one after the other.
+// twice. A handle that is closed or of another kind gives STSP_EHANDLE. Two threads may use one handle: their calls
+// run one after the other.
 typedef uint64_t stsp_handle_t;
 
 // An open server.
@@ -441,16 +447,16 @@ int32_t stsp_label_lsu(stsp_handle_t server, const char *lsu_name, const char *l
 // Creates an image and opens it for write; gives a handle in `image`. The image is pending until a complete close.
 // `pending_flag` is the host's hint that it will create another image soon; any value is taken.
 // Returns STSP_OK; STSP_EINVAL (also for a name that is too long); STSP_EHANDLE; STSP_ELSU; STSP_EEXIST when the image
-// exists, complete or pending; STSP_EBUSY when it is open in this process; STSP_ENOMEM when the pool budget is promised
-// to other images; store errors.
+// exists, complete or pending; STSP_EBUSY when it is open in this process; STSP_ENOMEM when the pool budget is
+// promised to other images; store errors.
 int32_t stsp_create_image(stsp_handle_t server,
                           const char *lsu_name,
                           const struct stsp_image_def_t *def,
                           uint32_t pending_flag,
                           stsp_handle_t *image);
 
-// Opens an image; gives a handle in `image`. `mode` is STSP_OPEN_READ, or STSP_OPEN_WRITE to go on writing an image that
-// was closed incomplete, on this or another host.
+// Opens an image; gives a handle in `image`. `mode` is STSP_OPEN_READ, or STSP_OPEN_WRITE to go on writing an image
+// that was closed incomplete, on this or another host.
 // Returns STSP_OK; STSP_EINVAL; STSP_EHANDLE; STSP_ELSU; STSP_ENOENT; STSP_EBUSY when it is being written or, for
 // STSP_OPEN_WRITE, open here at all; STSP_EACCESS for STSP_OPEN_WRITE of a complete image; STSP_ECORRUPT for a damaged
 // record; STSP_ENOMEM; store errors.
@@ -460,9 +466,10 @@ int32_t stsp_open_image(stsp_handle_t server,
                         uint32_t mode,
                         stsp_handle_t *image);
 
-// Writes `len` bytes at `offset`: behind the last byte, or over bytes of the part that is still open. May return before
-// the bytes are on the store: an error that shows later is returned by the next write or by the close, once. Waits while
-// the pool has no buffer free. Gives `len` in `written` when it succeeds. Fastest with 256 KiB and more a call.
+// Writes `len` bytes at `offset`: behind the last byte, or over bytes of the part that is still open. May return
+// before the bytes are on the store: an error that shows later is returned by the next write or by the close, once.
+// Waits while the pool has no buffer free. Gives `len` in `written` when it succeeds. Fastest with 256 KiB and more a
+// call.
 // Returns STSP_OK; STSP_EINVAL; STSP_EHANDLE; STSP_EACCESS when open for reading; STSP_EOFFSET for another offset (the
 // image stays usable); STSP_ENOSPC; STSP_ETIMEOUT; store errors of earlier writes.
 int32_t stsp_write_image(stsp_handle_t image,
@@ -472,8 +479,8 @@ int32_t stsp_write_image(stsp_handle_t image,
                          uint64_t *written);
 
 // Reads up to `len` bytes from `offset` on; gives how many in `read`, fewer only at the end of the image, 0 behind it.
-// Returns STSP_OK; STSP_EINVAL; STSP_EHANDLE; STSP_EACCESS when open for writing; STSP_ECORRUPT when bytes are not what
-// was written; STSP_ENOENT when the data are gone; store errors. After an error `buffer` may hold anything.
+// Returns STSP_OK; STSP_EINVAL; STSP_EHANDLE; STSP_EACCESS when open for writing; STSP_ECORRUPT when bytes are not
+// what was written; STSP_ENOENT when the data are gone; store errors. After an error `buffer` may hold anything.
 int32_t stsp_read_image(stsp_handle_t image,
                         void *buffer,
                         uint64_t len,
@@ -484,11 +491,11 @@ int32_t stsp_read_image(stsp_handle_t image,
 // metadata of an image open for reading. Returns STSP_OK; STSP_EHANDLE; store errors.
 int32_t stsp_flush(stsp_handle_t image);
 
-// Closes an image; the handle is gone whatever is returned, but for STSP_EINVAL. For an image open for write, `flags` is
-// STSP_CLOSEF_COMPLETE (STSP_OK then means that data and sidecar are confirmed on the store, and the image can never be
-// written again) or 0 (it stays pending, readable, and can be opened for write again).
-// Returns STSP_OK; STSP_EINVAL for unknown flags; STSP_EHANDLE; STSP_EEXIST when another writer completed it meanwhile;
-// STSP_ENOMEM (the image stays pending); store errors, also of earlier writes.
+// Closes an image; the handle is gone whatever is returned, but for STSP_EINVAL. For an image open for write, `flags`
+// is STSP_CLOSEF_COMPLETE (STSP_OK then means that data and sidecar are confirmed on the store, and the image can
+// never be written again) or 0 (it stays pending, readable, and can be opened for write again).
+// Returns STSP_OK; STSP_EINVAL for unknown flags; STSP_EHANDLE; STSP_EEXIST when another writer completed it
+// meanwhile; STSP_ENOMEM (the image stays pending); store errors, also of earlier writes.
 int32_t stsp_close_image(stsp_handle_t image,
                          uint32_t flags);
 
@@ -505,14 +512,16 @@ int32_t stsp_delete_image(stsp_handle_t server,
 int32_t stsp_get_image_prop(stsp_handle_t image, struct stsp_image_info_t *info);
 
 // Fills `info` with the properties of an image by its definition, complete or pending.
-// Returns STSP_OK; STSP_EINVAL; STSP_EHANDLE; STSP_ELSU; STSP_ENOENT; STSP_ECORRUPT for a damaged record; store errors.
+// Returns STSP_OK; STSP_EINVAL; STSP_EHANDLE; STSP_ELSU; STSP_ENOENT; STSP_ECORRUPT for a damaged record; store
+// errors.
 int32_t stsp_get_image_prop_byname(stsp_handle_t server,
                                    const char *lsu_name,
                                    const struct stsp_image_def_t *def,
                                    struct stsp_image_info_t *info);
 
 // Writes image metadata, the host's own bytes beside the image: `len` at `offset`, over what is there or behind it, 64
-// MiB in all. Of an image open for write they are saved by the close, of one open for reading by stsp_flush or the close.
+// MiB in all. Of an image open for write they are saved by the close, of one open for reading by stsp_flush or the
+// close.
 // Gives `len` in `written`. Returns STSP_OK; STSP_EINVAL; STSP_EHANDLE; STSP_EOFFSET for a gap; STSP_EACCESS for a
 // pending image open for reading; store errors.
 int32_t stsp_write_image_meta(stsp_handle_t image,
@@ -529,8 +538,8 @@ int32_t stsp_read_image_meta(stsp_handle_t image,
                              uint64_t offset,
                              uint64_t *read);
 
-// Opens a list of the images of an LSU; gives a handle in `list`. `filter` may be NULL: all images. Images that come or
-// go while the list is read may be in it or not; all others are, once.
+// Opens a list of the images of an LSU; gives a handle in `list`. `filter` may be NULL: all images. Images that come
+// or go while the list is read may be in it or not; all others are, once.
 // Returns STSP_OK; STSP_EINVAL; STSP_EHANDLE; STSP_ELSU.
 int32_t stsp_open_image_list(stsp_handle_t server,
                              const char *lsu_name,
@@ -538,8 +547,8 @@ int32_t stsp_open_image_list(stsp_handle_t server,
                              stsp_handle_t *list);
 
 // Fills `entry` with the next image: complete ones first, then pending ones.
-// Returns STSP_OK; STSP_EOFLIST after the last one; STSP_EINVAL; STSP_EHANDLE; STSP_ELSU when the bucket does not exist;
-// store errors.
+// Returns STSP_OK; STSP_EOFLIST after the last one; STSP_EINVAL; STSP_EHANDLE; STSP_ELSU when the bucket does not
+// exist; store errors.
 int32_t stsp_list_image(stsp_handle_t list,
                         struct stsp_image_entry_t *entry);
 

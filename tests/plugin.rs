@@ -21,6 +21,9 @@ mod crash;
 /// What `nm` and `readelf` show of the shared object.
 #[path = "plugin/exports.rs"]
 mod exports;
+/// The first version of the header, and a C host compiled with it.
+#[path = "plugin/frozen.rs"]
+mod frozen;
 /// `include/stsp.h`: up to date, valid C and C++, the same layout as the Rust side.
 #[path = "plugin/header.rs"]
 mod header;

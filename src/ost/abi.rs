@@ -2,8 +2,8 @@
 //!
 //! The layouts are our own: the OpenStorage SDK's are not public. A licensee of the SDK changes this file. Every
 //! struct begins with `struct_size`, which the caller sets to `sizeof` of what it was compiled with, so that structs
-//! can grow at their end. Text fields are NUL-terminated bytes of any encoding. Sizes and offsets are asserted below
-//! and once more from C by the tests.
+//! can grow at their end; the table at the end of this file has what each began with. Text fields are NUL-terminated
+//! bytes of any encoding. Sizes and offsets are asserted below and once more from C by the tests.
 
 #![allow(non_camel_case_types)]
 
@@ -71,7 +71,8 @@ pub const STSP_LOG_WARN: i32 = 8;
 pub const STSP_LOG_ERROR: i32 = 16;
 
 /// A server, LSU list, image or image list that is open in this process. A number, never a pointer; no number is given
-/// twice. A handle that is closed or of another kind gives STSP_EHANDLE. Two threads may use one handle: their calls run one after the other.
+/// twice. A handle that is closed or of another kind gives STSP_EHANDLE. Two threads may use one handle: their calls
+/// run one after the other.
 pub type stsp_handle_t = u64;
 
 /// Receives one message, NUL-terminated, valid during the call. Called only on the thread of an `stsp_*` call, before
@@ -97,7 +98,8 @@ pub struct stsp_session_t {
     pub log: stsp_log_fn,
     /// Handed to `log` as it is; must stay valid until the server is closed.
     pub log_context: *mut c_void,
-    /// Path of vastost.toml, or NULL for VASTOST_CONFIG, else the file beside the plug-in, else /etc/vastost/vastost.toml.
+    /// Path of vastost.toml, or NULL for VASTOST_CONFIG, else the file beside the plug-in, else
+    /// /etc/vastost/vastost.toml.
     pub config_file: *const c_char,
 }
 
@@ -224,20 +226,31 @@ pub struct stsp_image_entry_t {
     pub basename: [c_char; STSP_NAME_SIZE],
 }
 
-/// A struct that begins with `struct_size`.
-pub trait Versioned: Sized {
-    /// The size that version 1 of the struct has; a caller's may be larger, never smaller.
+/// A struct that begins with `struct_size` and grows at its end only.
+///
+/// # Safety
+/// `Self` is `repr(C)`, begins with `struct_size` and is made of integers, bytes and pointers that may be NULL, so that
+/// any bytes are a value of it.
+#[allow(unsafe_code, reason = "a promise of its structs; no code here")]
+pub unsafe trait Versioned: Sized {
+    /// What `sizeof` gave in version 1 of the header, and never changes: no host passes less.
+    const V1_SIZE: u32;
+    /// What `sizeof` gives today.
     const SIZE: u32;
     fn set_struct_size(&mut self, size: u32);
 }
 
 macro_rules! versioned {
-    ($($name:ident $size:literal),* $(,)?) => {
+    ($($name:ident $v1:literal $today:literal),* $(,)?) => {
         $(
             // The layout is a promise to hosts that are compiled already.
-            const _: () = assert!(size_of::<$name>() == $size && std::mem::offset_of!($name, struct_size) == 0);
-            impl Versioned for $name {
-                const SIZE: u32 = $size;
+            const _: () = assert!(size_of::<$name>() == $today && $v1 <= $today);
+            const _: () = assert!(std::mem::offset_of!($name, struct_size) == 0);
+            // SAFETY: a struct of this file: `repr(C)`, and made of what the trait allows and nothing else.
+            #[allow(unsafe_code, reason = "says what the struct is made of, and does nothing")]
+            unsafe impl Versioned for $name {
+                const V1_SIZE: u32 = $v1;
+                const SIZE: u32 = $today;
                 fn set_struct_size(&mut self, size: u32) {
                     self.struct_size = size;
                 }
@@ -246,16 +259,17 @@ macro_rules! versioned {
     };
 }
 
+// Its size in version 1, which stays, and its size today, which a new field at its end raises.
 versioned! {
-    stsp_session_t 32,
-    stsp_cred_t 24,
-    stsp_plugin_info_t 136,
-    stsp_server_prop_t 424,
-    stsp_lsu_prop_t 672,
-    stsp_image_def_t 528,
-    stsp_image_info_t 624,
-    stsp_image_filter_t 536,
-    stsp_image_entry_t 272,
+    stsp_session_t 32 32,
+    stsp_cred_t 24 24,
+    stsp_plugin_info_t 136 136,
+    stsp_server_prop_t 424 424,
+    stsp_lsu_prop_t 672 672,
+    stsp_image_def_t 528 528,
+    stsp_image_info_t 624 624,
+    stsp_image_filter_t 536 536,
+    stsp_image_entry_t 272 272,
 }
 
 const _: () = {

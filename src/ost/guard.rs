@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::ffi::c_int;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Once};
 
@@ -29,15 +30,24 @@ pub struct Call {
     pub server: Option<Child>,
 }
 
+/// The host, which waits in one call of ours. What it lends is borrowed from this and lives no longer: only [`guard`]
+/// makes one, and a body that takes it for any `'c` can keep nothing of `'c`.
+#[derive(Clone, Copy)]
+pub struct Caller<'c> {
+    waits: PhantomData<&'c ()>,
+}
+
 /// The one shape of every exported function: runs `body`, logs a failure once, gives a code. No panic leaves it, and a
 /// host that cancels the thread meanwhile gets its cancellation when it has the thread back.
-pub fn guard(function: &str, body: impl FnOnce(&mut Call) -> Result<()>) -> i32 {
+pub fn guard(function: &str, body: impl for<'c> FnOnce(&mut Call, Caller<'c>) -> Result<()>) -> i32 {
     // The last one to be dropped.
     let _uncancelled = Uncancelled::new();
     let mut call = Call::default();
+
     let depth = GUARDED.get();
     GUARDED.set(depth + 1);
-    let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut call)));
+    let caller = Caller { waits: PhantomData };
+    let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut call, caller)));
     GUARDED.set(depth);
     let result = outcome.unwrap_or_else(|payload| {
         let error = Error::new(Kind::Internal, panic_text(&*payload));
@@ -45,11 +55,13 @@ pub fn guard(function: &str, body: impl FnOnce(&mut Call) -> Result<()>) -> i32 
         std::mem::forget(payload);
         Err(error)
     });
+
     // The log callback is foreign code, but C code cannot unwind; our own side of it can.
     let told = catch_unwind(AssertUnwindSafe(|| tell(function, &call, result.as_ref().err())));
     if let Err(payload) = told {
         std::mem::forget(payload);
     }
+
     match result {
         Ok(()) => STSP_OK,
         Err(error) => code_of(error.kind()),
@@ -135,6 +147,7 @@ fn tell(function: &str, call: &Call, error: Option<&Error>) {
             );
         }
     }
+
     if let Some(session) = &call.session {
         for notice in log::take_notices() {
             session.add(STSP_LOG_WARN, format!("vastost: {notice}"));
@@ -168,7 +181,7 @@ mod tests {
             SEEN.lock().unwrap().push_str(&text.to_string_lossy());
         }
         let session = Arc::new(Session::new(LogCallback::new(Some(log), std::ptr::null_mut()), 0));
-        let code = guard("stsp_test", |call| {
+        let code = guard("stsp_test", |call, _| {
             call.session = Some(session);
             call.subject = "LSU nightly".into();
             panic!("wall reached")

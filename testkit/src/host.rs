@@ -1,8 +1,8 @@
 //! A host in Rust: the exported C functions called as NetBackup calls them, behind safe methods.
 //!
 //! For the command line, the demo and the tests; the plug-in is built without it. It goes through the C boundary with
-//! real pointers and structs, so what it proves holds for a C host too. The fourth file with `unsafe`, and the only one
-//! on the caller's side of the boundary.
+//! real pointers and structs, so what it proves holds for a C host too. The only file with `unsafe` on the caller's side
+//! of the boundary.
 
 #![allow(unsafe_code)]
 
@@ -379,7 +379,7 @@ impl HostImage {
 
 /// A struct of zeros with its size set.
 pub fn zeroed<T: Versioned>() -> T {
-    // SAFETY: every struct of the ABI is made of integers, byte arrays and nullable pointers, for which zero is valid.
+    // SAFETY: `Versioned` promises that any bytes are a `T`, so zeros are one.
     let mut value: T = unsafe { std::mem::zeroed() };
     value.set_struct_size(T::SIZE);
     value

@@ -20,9 +20,11 @@ fn generate() -> String {
         ..config
     };
     let builder = cbindgen::Builder::new().with_config(config);
-    let files = ["src/ost/abi.rs", "src/ost/status.rs", "src/ost/entry.rs"];
+    let entry = ["life", "server", "lsu", "image", "image_list"].map(|noun| format!("src/ost/entry/{noun}.rs"));
+    let files = ["src/ost/abi.rs", "src/ost/status.rs"].map(ToOwned::to_owned);
     let bindings = files
         .iter()
+        .chain(&entry)
         .fold(builder, |builder, file| builder.with_src(repository(file)))
         .generate();
     let mut text = Vec::new();
@@ -30,7 +32,7 @@ fn generate() -> String {
     // The rule for pointers stands once, in the head of the header.
     String::from_utf8(text)
         .expect("UTF-8")
-        .replace("//\n// # Safety\n// See the module.\n", "")
+        .replace("//\n// # Safety\n// See [`super`].\n", "")
 }
 
 #[test]
@@ -47,7 +49,8 @@ fn header_is_the_one_that_follows_from_the_sources() {
     assert!(!fresh.contains("# Safety"));
 }
 
-fn compile(compiler: &str, standard: &str, extension: &str, text: &str) {
+/// Compiles a text with the header of a folder.
+pub fn compile(header: &str, compiler: &str, standard: &str, extension: &str, text: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("test").with_extension(extension);
     std::fs::write(&file, text).unwrap();
@@ -62,14 +65,20 @@ fn compile(compiler: &str, standard: &str, extension: &str, text: &str) {
     ];
     run(Command::new(compiler)
         .args(flags)
-        .arg(repository("include"))
+        .arg(repository(header))
         .arg(Path::new(&file)));
 }
 
 #[test]
 fn header_compiles_alone_as_c99_and_as_cpp17() {
-    compile("cc", "-std=c99", "c", "#include \"stsp.h\"\n");
-    compile("c++", "-std=c++17", "cpp", "#include \"stsp.h\"\n#include \"stsp.h\"\n");
+    compile("include", "cc", "-std=c99", "c", "#include \"stsp.h\"\n");
+    compile(
+        "include",
+        "c++",
+        "-std=c++17",
+        "cpp",
+        "#include \"stsp.h\"\n#include \"stsp.h\"\n",
+    );
 }
 
 #[test]
@@ -86,7 +95,7 @@ fn the_example_in_the_header_compiles() {
     assert!(code.contains("stsp_close_image") && code.trim_end().ends_with('}'));
     // It zeroes the rest of each struct as C programmers do, and a file of its own would have a prototype.
     let pragma = "#pragma GCC diagnostic ignored \"-Wmissing-field-initializers\"";
-    compile("cc", "-std=c99", "c", &format!("{pragma}\n{code}\n"));
+    compile("include", "cc", "-std=c99", "c", &format!("{pragma}\n{code}\n"));
 }
 
 /// C that compiles only if sizes and offsets are these.
@@ -122,6 +131,6 @@ fn every_struct_has_the_same_layout_in_c_and_in_rust() {
         stsp_image_filter_t { struct_size flags date_from date_to client basename_prefix }
         stsp_image_entry_t { struct_size flags date basename }
     };
-    compile("cc", "-std=c99", "c", &text);
-    compile("c++", "-std=c++17", "cpp", &text);
+    compile("include", "cc", "-std=c99", "c", &text);
+    compile("include", "c++", "-std=c++17", "cpp", &text);
 }

@@ -40,7 +40,8 @@ pub fn host() -> &'static PathBuf {
     })
 }
 
-fn site(settings: &str) -> Site {
+/// A server of its own, with a configuration that has these settings.
+pub fn site(settings: &str) -> Site {
     Site::new(&Wish {
         settings: settings.into(),
         ..Wish::default()

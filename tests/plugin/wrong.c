@@ -197,16 +197,33 @@ static void struct_sizes(void) {
     CHECK(fresh == 12345);
 }
 
-/* A host compiled with a later, longer struct: its size is kept and its further fields are left alone. */
-static void longer_structs(void) {
+/* A host compiled with a later, longer struct: what is filled is said, and its further fields are left alone. */
+static void longer_outputs(void) {
     struct { stsp_image_info_t info; uint64_t further[4]; } longer;
     memset(&longer, 0x77, sizeof longer);
     longer.info.struct_size = sizeof longer;
     OK(api.get_image_prop(writer, &longer.info));
-    CHECK(longer.info.struct_size == sizeof longer && longer.further[0] == 0x7777777777777777u);
+    CHECK(longer.info.struct_size == sizeof longer.info && longer.further[0] == 0x7777777777777777u);
+    CHECK(strcmp(longer.info.lsu, "main") == 0);
     longer.info.struct_size = UINT32_MAX;
     OK(api.get_image_prop(writer, &longer.info));
-    CHECK(longer.info.struct_size == UINT32_MAX && longer.further[0] == 0x7777777777777777u);
+    CHECK(longer.info.struct_size == sizeof longer.info && longer.further[0] == 0x7777777777777777u);
+}
+
+/* What it asks for and the plug-in does not know is refused; while it is zero, all goes well. */
+static void longer_inputs(void) {
+    struct { stsp_image_def_t def; uint64_t further[2]; } longer;
+    memset(&longer, 0, sizeof longer);
+    longer.def = def;
+    longer.def.struct_size = sizeof longer;
+    OK(api.get_image_prop_byname(server, "main", &longer.def, &image_info));
+    CHECK(longer.def.struct_size == sizeof longer);
+    ((char *)&longer)[sizeof longer - 1] = 1;
+    EXPECT(api.get_image_prop_byname(server, "main", &longer.def, &image_info), STSP_EINVAL);
+    EXPECT(api.create_image(server, "main", &longer.def, 0, &fresh), STSP_EINVAL);
+    longer.def.struct_size = UINT32_MAX;
+    EXPECT(api.get_image_prop_byname(server, "main", &longer.def, &image_info), STSP_EINVAL);
+    CHECK(fresh == 12345);
 }
 
 static void misaligned_pointers(void) {
@@ -384,7 +401,8 @@ void wrong(uint64_t size) {
     set_up();
     null_pointers();
     struct_sizes();
-    longer_structs();
+    longer_outputs();
+    longer_inputs();
     misaligned_pointers();
     strings();
     values();
