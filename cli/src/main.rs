@@ -20,7 +20,7 @@ mod info;
 mod init;
 mod interrupt;
 mod ls;
-mod mending;
+mod maintenance;
 mod name;
 mod output;
 mod process;

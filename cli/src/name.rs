@@ -1,18 +1,19 @@
 //! Names of images on the command line: `LSU/basename` or `LSU/basename:date`.
 //!
 //! A basename is taken as it is typed, or in the escaping of keys ([`vastost::catalog::format::escape`]) when it is spelled so:
-//! what `ls` prints of a name that is hard to type is what every command accepts.
+//! every command accepts what `ls` prints for a name that is hard to type. [`spelling`] has both forms, [`dates`] what a date is.
+
+mod dates;
+mod spelling;
 
 use std::error::Error;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsStr;
 
-use vastost::catalog::format::escape::{Name, escape, unescape};
+use vastost::catalog::format::escape::Name;
 use vastost::catalog::format::image_id::{DATE_MAX, ImageId, parse_basename};
 use vastost::catalog::format::keys::{Folder, basename_max};
 use vastost::catalog::list::{Filter, Listing};
 use vastost::catalog::lsu::{Described, Image, Lsu};
-use vastost::clean::is_unfit;
 use vastost::error::{Found, Kind};
 use vastost::ost::abi::{STSP_II_IMAGE_CREATED, STSP_NAME_SIZE};
 use vastost::ost::status::{STSP_ECORRUPT, STSP_ENOENT};
@@ -20,6 +21,10 @@ use vastost_testkit::host::{Definition, HostFilter, HostServer};
 
 use crate::image::describe;
 use crate::output::utc;
+
+pub use dates::{now, since, until};
+use spelling::show;
+pub use spelling::{full_name, shown, split, to_name, typed};
 
 /// Candidates that an error lists before it says how many more there are.
 const CANDIDATES_MAX: usize = 20;
@@ -256,78 +261,6 @@ impl ImageName {
     }
 }
 
-/// A basename for people, as every command accepts it: as it is, or escaped when a terminal could not show it or it
-/// would be read as another name.
-pub fn shown(basename: &[u8]) -> String {
-    match std::str::from_utf8(basename) {
-        Ok(text) if !text.chars().any(is_unfit) && typed(basename) == basename => text.to_owned(),
-        _ => escape(basename),
-    }
-}
-
-/// An image for people, as every command accepts it.
-pub fn full_name(lsu: &str, basename: &[u8], date: u64) -> String {
-    format!("{lsu}/{}:{date}", shown(basename))
-}
-
-/// The bytes of a name that was typed: those that it is the escaped form of, else its own.
-pub fn typed(text: &[u8]) -> Vec<u8> {
-    std::str::from_utf8(text)
-        .ok()
-        .and_then(unescape)
-        .unwrap_or_else(|| text.to_vec())
-}
-
-/// A name as it was typed.
-pub fn to_name(text: &OsString) -> Name {
-    Name::new(typed(text.as_bytes()))
-}
-
-/// What `LSU[/REST]` names.
-type Place<'a> = (String, Option<&'a [u8]>);
-
-/// `LSU` and what follows the first slash, if there is one.
-pub fn split(text: &OsStr) -> Result<Place<'_>, Box<dyn Error>> {
-    let bytes = text.as_bytes();
-    let (lsu, rest) = match bytes.iter().position(|byte| *byte == b'/') {
-        Some(at) => (bytes.get(..at).unwrap_or_default(), bytes.get(at + 1..)),
-        None => (bytes, None),
-    };
-    match std::str::from_utf8(lsu) {
-        Ok(lsu) if !lsu.is_empty() => Ok((lsu.to_owned(), rest)),
-        _ => Err(format!("{}: no LSU is named; images are named LSU/basename", show(text)).into()),
-    }
-}
-
-/// The first second that `--since` means.
-pub fn since(text: &str) -> Result<u64, String> {
-    moment(text, 0)
-}
-
-/// The last second that `--until` means: a day is meant as a whole.
-pub fn until(text: &str) -> Result<u64, String> {
-    moment(text, 86_399)
-}
-
-fn moment(text: &str, into_day: u64) -> Result<u64, String> {
-    let wrong = || "a date is yyyy-mm-dd (UTC) or seconds since 1970".to_owned();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().map_err(|_| wrong());
-    }
-    let day: jiff::civil::Date = text.parse().map_err(|_| wrong())?;
-    let start = day
-        .to_zoned(jiff::tz::TimeZone::UTC)
-        .map_err(|_| wrong())?
-        .timestamp()
-        .as_second();
-    Ok(u64::try_from(start).map_err(|_| wrong())? + into_day)
-}
-
-/// Seconds since 1970 by this host's clock.
-pub fn now() -> u64 {
-    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
-}
-
 fn is_date(tail: &[u8]) -> bool {
     tail.len() > 1 && tail.iter().skip(1).all(u8::is_ascii_digit)
 }
@@ -335,10 +268,6 @@ fn is_date(tail: &[u8]) -> bool {
 fn parse_date(tail: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(tail.get(1..)?).ok()?;
     digits.parse().ok().filter(|date| *date <= DATE_MAX)
-}
-
-fn show(text: &OsStr) -> String {
-    format!("{:?}", text.to_string_lossy())
 }
 
 #[cfg(test)]
@@ -361,28 +290,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_of_a_name_is_read_as_that_name() {
-        let names: [&[u8]; 8] = [
-            b"db01_1_C1_F1",
-            b"a b/c",
-            b"x=20y",
-            b"x=y",
-            b"evil\nmain/b:5",
-            b".hidden",
-            b"\xff=20",
-            b"=3D",
-        ];
-        for name in names.into_iter().chain(["\u{202e}gpj".as_bytes(), "größer".as_bytes()]) {
-            assert_eq!(typed(shown(name).as_bytes()), name);
-            assert_eq!(typed(escape(name).as_bytes()), name);
-        }
-        assert_eq!(
-            (shown(b"a b"), shown(b"x=20y"), shown(b"a\n")),
-            ("a b".into(), "x=3D20y".into(), "a=0A".into())
-        );
-    }
-
-    #[test]
     fn the_date_to_create_is_given_or_in_the_name() {
         let date = |text: &str| ImageName::parse(OsStr::new(text)).unwrap().to_create().date;
         assert_eq!(date("l/db_1795305600_C1_F1"), 1_795_305_600);
@@ -401,12 +308,5 @@ mod tests {
             (1, 1, 1)
         );
         assert_eq!((doubts("l/x"), doubts("l/x=3Aabc"), doubts("l/x:1")), (0, 0, 0));
-    }
-
-    #[test]
-    fn days_are_meant_whole() {
-        assert_eq!((since("1970-01-02"), until("1970-01-02")), (Ok(86_400), Ok(172_799)));
-        assert_eq!(since("12"), Ok(12));
-        assert!(since("yesterday").is_err() && since("1969-12-31").is_err() && since("").is_err());
     }
 }

@@ -3,7 +3,7 @@
 use vastost::catalog::maintain::repair::{Mended, mend, plan};
 
 use crate::args::{Global, Repair};
-use crate::mending::{Acts, Done, run_all};
+use crate::maintenance::{Acts, Done, run_all};
 use crate::{Outcome, chain};
 
 pub fn run(global: &Global, args: &Repair) -> Outcome {
@@ -26,5 +26,5 @@ pub fn run(global: &Global, args: &Repair) -> Outcome {
         },
         nothing: "nothing to repair",
     };
-    run_all(global, &args.mending, &acts)
+    run_all(global, &args.maintenance, &acts)
 }

@@ -12,6 +12,8 @@ mod doctor_faults;
 mod failures;
 /// `put`, `ls`, `info`, `get`, `rm`.
 mod images;
+/// `help COMMAND`.
+mod help;
 /// `init`.
 mod init;
 /// Ctrl-C.

@@ -12,7 +12,7 @@ use vastost::catalog::audit::{Found, Options};
 use vastost::catalog::list::Filter;
 use vastost::catalog::lsu::Lsu;
 
-use crate::args::{Global, Mending};
+use crate::args::{Global, Maintenance};
 use crate::output;
 use crate::output::{complain, hint, line};
 use crate::site::Site;
@@ -37,7 +37,7 @@ pub struct Acts<'a> {
 }
 
 /// Finds what can be done in the LSUs, lists it, and does it when `--yes` is given.
-pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
+pub fn run_all(global: &Global, args: &Maintenance, acts: &Acts<'_>) -> Outcome {
     let catalog = Site::open(global)?.catalog()?;
     let lsus = catalog.lsus(&args.lsus)?;
     let options = Options {
