@@ -27,7 +27,7 @@ pub use setup::{Config, ConfigAction, Demo, Doctor, Init};
 pub use values::{age, jobs, size, some_size};
 pub use verify::{Verify, VerifyAction, VerifyAudit, VerifyOutput};
 
-const EXIT_CODES: &str = "Exit codes: 0 good, 1 the check found problems, 2 could not run.\n\
+const EXIT_CODES: &str = "Exit codes: 0 good, 1 the check found problems, 2 could not run; docs/user/exit-codes.md has each command's.\n\
     The configuration file is --config, else $VASTOST_CONFIG, else vastost.toml beside this program, else \
     /etc/vastost/vastost.toml.";
 
@@ -41,10 +41,10 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Apart from what a subcommand alone understands.
+/// Set apart from the options of one subcommand.
 const EVERYWHERE: &str = "Options of every command";
 
-/// What every subcommand understands.
+/// Options of every subcommand.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Global {
     /// Configuration file
@@ -56,10 +56,10 @@ pub struct Global {
     /// Print JSON, see docs/user/cli-json.md
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
-    /// Log to stderr what is done; twice for details
+    /// Log to stderr; twice for details
     #[arg(short, long, global = true, help_heading = EVERYWHERE, action = ArgAction::Count)]
     pub verbose: u8,
-    /// Print only what was asked for, no progress and no hints
+    /// Print results only, no progress and no hints
     #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     pub quiet: bool,
 }
@@ -68,10 +68,10 @@ pub struct Global {
 pub enum Command {
     /// Show backup and restore against an embedded S3 server; needs no configuration
     Demo(Demo),
-    /// Write a configuration file; asks for what the options do not say
+    /// Write a configuration file; asks for what the options leave out
     #[command(after_help = setup::INIT_HELP)]
     Init(Init),
-    /// Check everything that a backup needs, and say what to do about what is wrong
+    /// Check everything that a backup needs, and say how to fix what fails
     #[command(after_help = setup::DOCTOR_HELP)]
     Doctor(Doctor),
     /// List the LSUs, or the images of one
@@ -89,13 +89,13 @@ pub enum Command {
     /// Delete images for good
     #[command(after_help = images::RM_HELP)]
     Rm(Rm),
-    /// Remove what no image needs: forgotten pending images, uploads, half-done deletes; shows it unless --yes
+    /// Remove orphans: abandoned pending images and uploads, unfinished deletes; only shows them without --yes
     #[command(after_help = maintain::GC_HELP)]
     Gc(Gc),
-    /// Repair records: lost or damaged sidecars, half-done completions and deletes; shows it unless --yes
+    /// Repair records: lost or damaged sidecars, unfinished completions and deletes; only shows them without --yes
     #[command(after_help = maintain::REPAIR_HELP)]
     Repair(Repair),
-    /// Bring images back that were deleted or overwritten past the plug-in, from the versions that the bucket keeps
+    /// Bring back images that were deleted or overwritten outside the plug-in, from the bucket's versions
     #[command(after_help = images::UNDELETE_HELP)]
     Undelete(Undelete),
     /// Count what the LSUs hold, and refresh the figure that NetBackup polls
@@ -104,10 +104,10 @@ pub enum Command {
     /// Measure what this host and its cluster move, and recommend [transfer] settings; leaves nothing behind
     #[command(after_help = crate::bench::HELP)]
     Bench(crate::bench::Options),
-    /// Show what the processes of this host did and do: requests, errors, retries, bytes, latency, waits
+    /// Show what the processes of this host do and did: requests, errors, retries, bytes, latency, waits
     #[command(after_help = figures::STATS_HELP)]
     Stats(Stats),
-    /// Audit the images: prove that every one can be restored, and name what is left over; changes nothing
+    /// Audit the images: prove that every one can be restored, and name orphans; changes nothing
     #[command(after_help = verify::VERIFY_HELP)]
     Verify(Verify),
     /// Check the configuration file, or show what is in force

@@ -1,8 +1,8 @@
 //! `bench`: what this host and its cluster move, through the plug-in's C functions, and the `[transfer]` settings that follow.
 //!
 //! Every combination of settings gets a plug-in of its own, as a new job would have it. Images go as soon as they are
-//! measured; whatever happens, what is left of them goes at the end, or, after a kill, with the next bench. Leaves out:
-//! several processes, since figures of one already tell what limits, see docs/user/bench.md.
+//! measured; images that are left are always removed at the end or, after a kill, by the next bench. Leaves out:
+//! several processes, since the figures of one already show the limit, see docs/user/bench.md.
 
 mod advice;
 mod guard;
@@ -156,7 +156,7 @@ impl Bench<'_> {
         }
         if swept.in_use > 0 {
             hint(
-                "another bench is at work in this LSU, or was killed on another host a short while ago: its images were left alone",
+                "another bench is running in this LSU, or was killed on another host a short while ago: its images were left alone",
             );
         }
         plan.left_out.iter().for_each(|why| hint(&format!("left out: {why}")));

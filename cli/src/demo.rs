@@ -223,7 +223,7 @@ fn explain(global: &Global, folder: &Path) -> Result<(), Failure> {
     say(
         global,
         &format!(
-            "kept in {shown}; go on with\n  \
+            "kept in {shown}; try\n  \
          vastost-s3 demo --serve {shown} &\n  \
          vastost-s3 --config {shown}/vastost.toml ls {LSU}\n  \
          vastost-s3 --config {shown}/vastost.toml get {LSU}/demo0_{DATE}_C1_F1 restored.img"

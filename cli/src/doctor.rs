@@ -2,7 +2,7 @@
 //!
 //! A check that fails does not stop those that do not depend on it; those that do are left out. Nothing stays behind:
 //! probe objects are removed also when a check fails. Requests are tried a few times within seconds, so that a busy
-//! server passes and a dead one is reported soon.
+//! server passes and a dead one is reported quickly.
 
 mod advice;
 mod clock;

@@ -1,5 +1,5 @@
 //! Whether the plug-in could write in a folder, tried with a file that is removed again: rights, read-only file systems and
-//! what stands in the way show in no other way.
+//! what is in the way show in no other way.
 
 use std::fs;
 use std::io;

@@ -110,7 +110,7 @@ fn restore(
     let image = server.open(lsu, def, STSP_OPEN_READ)?;
     let copied = image.info().map_err(Into::into).and_then(|info| {
         let progress = Progress::new(global, "restoring", Some(info.size));
-        deliver(&image, info.size, target, &progress)
+        write_to(&image, info.size, target, &progress)
     });
     let closed = image.close(0);
     let size = copied.map_err(|error| with_advice(error, lsu, def))?;
@@ -123,13 +123,13 @@ fn with_advice(error: Box<dyn Error>, lsu: &str, def: &Definition) -> Box<dyn Er
     match error.downcast_ref::<HostError>() {
         Some(host) if matches!(host.code, STSP_ENOENT | STSP_ECORRUPT) => {
             let (text, name) = (host_message::text(host), escape(&def.basename));
-            format!("{text}; `vastost-s3 verify {lsu} --image {name}` tells what is left").into()
+            format!("{text}; `vastost-s3 verify {lsu} --image {name}` shows what is left").into()
         }
         _ => error,
     }
 }
 
-fn deliver(image: &HostImage, size: u64, target: &Target, progress: &Progress) -> Result<u64, Box<dyn Error>> {
+fn write_to(image: &HostImage, size: u64, target: &Target, progress: &Progress) -> Result<u64, Box<dyn Error>> {
     match target {
         Target::Stdout => {
             // Not io::stdout: it would look for line ends in the image.
@@ -179,7 +179,7 @@ fn settle(file: &File) -> io::Result<()> {
     }
 }
 
-/// True for what our stdout leads to, by whatever name: nothing but the image may be written there.
+/// True when this is the file behind our stdout under any name: only the image may be written there.
 fn is_stdout(found: &Metadata) -> bool {
     let stdout = io::stdout()
         .as_fd()
@@ -216,7 +216,7 @@ fn to_file(
     Ok(copied)
 }
 
-/// Reads here and writes in a thread, so that a pipe that nobody empties does not keep us from hearing Ctrl-C.
+/// Reads here and writes in a thread, so that Ctrl-C works while a pipe is full.
 fn copy(
     image: &HostImage,
     size: u64,

@@ -23,7 +23,7 @@ mod tests {
 
     #[test]
     fn the_function_is_left_out_and_the_lsu_is_named_once() {
-        for (message, told) in [
+        for (message, expected) in [
             (
                 "vastost stsp_open_image: LSU main: image a of LSU main is busy (status 2060005)",
                 "image a of LSU main is busy (status 2060005)",
@@ -43,7 +43,7 @@ mod tests {
                     code: 1,
                     message: message.into()
                 }),
-                told
+                expected
             );
         }
     }

@@ -67,14 +67,14 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
     if !global.quiet && !global.json {
         tell(&plan, &written)?;
     }
-    // What was written is there in any case; whether it serves is seen by an image. Where it does not, `doctor` tells more.
+    // The files are written in any case. An image shows whether the LSUs can be used; `doctor` says why not.
     let tried = doctor::try_images(&config)?;
     for (lsu, outcome) in &tried {
         match outcome {
             Ok(done) if !global.quiet && !global.json => line(&format!("LSU {lsu}: {done}"))?,
             Ok(_) => {}
             Err(why) => complain(&format!(
-                "LSU {lsu} cannot be used yet: {why}; `vastost-s3 doctor` tells more"
+                "LSU {lsu} cannot be used yet: {why}; `vastost-s3 doctor` says why"
             )),
         }
     }

@@ -244,7 +244,7 @@ impl Printer {
         if self.is_whole {
             format!("LSU {lsu} is empty")
         } else {
-            format!("no image in LSU {lsu} is one that was asked for")
+            format!("no image in LSU {lsu} matches")
         }
     }
 }

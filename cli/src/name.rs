@@ -121,8 +121,8 @@ impl ImageName {
         self.choose(newest, || self.dates_in(lsu), is_complete)
     }
 
-    /// As [`ImageName::find_in`] without `newest`. Where no list shows the image, the versions of its client's sidecars may
-    /// tell its date: somebody may have deleted it past the plug-in.
+    /// As [`ImageName::find_in`] without `newest`. If no list shows the image, its date is looked for in the versions of the
+    /// client's sidecars: the image may have been deleted outside the plug-in.
     pub fn find_deleted_in(&self, lsu: &Lsu) -> Result<ImageId, Box<dyn Error>> {
         let dates = || match self.dates_in(lsu)? {
             none if none.is_empty() => self.hidden_dates_in(lsu),

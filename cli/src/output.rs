@@ -100,7 +100,7 @@ pub fn unread_is_fine(printed: Result<(), Box<dyn Error>>) -> Result<(), Box<dyn
     }
 }
 
-/// One line on stderr with our name before it. A stderr that is gone can be told nothing.
+/// One line on stderr, after the name of this program. Where stderr is closed, the line is lost.
 pub fn complain(text: &str) {
     hint(&format!("vastost-s3: {text}"));
 }

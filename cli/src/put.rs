@@ -1,5 +1,5 @@
 //! `put`: a file, standard input or the output of a command becomes an image, through the plug-in as NetBackup would do
-//! it. Whatever goes wrong after the image was created, what was written is removed again.
+//! it. If anything fails after the image was created, what was written is removed.
 
 mod descendants;
 mod source;
@@ -158,7 +158,7 @@ fn write_all(image: &HostImage, reading: &Reading, progress: &Progress) -> Resul
 
 /// Leaves nothing behind of an image that is not complete, and gives back the first error with what else went wrong. A
 /// complete image of that name is another writer's, or ours whose last answer was lost: it stays. So only what the store
-/// has just told to be pending is removed: no image was there, and none pending, when this one was created.
+/// has just reported as pending is removed: no image was there, and none pending, when this one was created.
 fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error>) -> Box<dyn Error> {
     let name = full_name(lsu, &def.basename, def.date);
     match server.info(lsu, def) {
@@ -167,11 +167,11 @@ fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error
         Err(gone) if gone.code == STSP_ENOENT => return nothing_stored(first),
         Err(second) => {
             let left =
-                format!("`vastost-s3 info {name}` tells, and if it is pending, `vastost-s3 rm {name}` removes it");
+                format!("`vastost-s3 info {name}` shows it, and if it is pending, `vastost-s3 rm {name}` removes it");
             let second = host_message::text(&second);
             return more(
                 first,
-                &format!("nobody knows what is left of it, so nothing was removed: {second}; {left}"),
+                &format!("what is left of it is unknown, so nothing was removed: {second}; {left}"),
             );
         }
     }
@@ -219,5 +219,5 @@ fn complete_or(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn 
 }
 
 fn left_alone(name: &str) -> String {
-    format!("a complete image {name} is there, and was left alone")
+    format!("a complete image {name} exists and was left alone")
 }

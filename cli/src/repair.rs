@@ -1,4 +1,4 @@
-//! `repair`: mends records from what the store still has.
+//! `repair`: rebuilds records from what is still on the store.
 
 use vastost::catalog::maintain::repair::{Mended, mend, plan};
 
@@ -17,7 +17,7 @@ pub fn run(global: &Global, args: &Repair) -> Outcome {
             let owned = lsu.clone();
             match lsu.store().run(async move { mend(&owned, &remedy, deep).await }) {
                 Ok(Mended::Yes(what)) => {
-                    tracing::info!(lsu = found.finding.lsu, key = found.finding.key, "mended: {what}");
+                    tracing::info!(lsu = found.finding.lsu, key = found.finding.key, "repaired: {what}");
                     Done::Yes(what)
                 }
                 Ok(Mended::NotNeeded) => Done::NotNeeded,

@@ -97,7 +97,7 @@ fn end(
     output::unread_is_fine(printed)?;
     let summary = &report.summary;
     let problems = summary.errors > 0 || (output.strict && summary.warnings > 0);
-    // Nothing found says nothing about what was not looked at.
+    // No findings mean nothing for what was not checked.
     let is_complete = !summary.interrupted && summary.unverified.is_empty();
     let code = match (problems, is_complete && is_delivered) {
         (true, _) => ExitCode::from(FOUND_PROBLEMS),

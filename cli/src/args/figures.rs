@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-pub const STATS_HELP: &str = "Shows the files that the processes leave in the folder [metrics] dir, those of the last 10 minutes' jobs included. \
-    RATE counts both ways, over the process's life, with --watch since the last look.\n\n\
+pub const STATS_HELP: &str = "Reads the files that the processes write to the folder [metrics] dir, including jobs that ended in the last 10 minutes. \
+    RATE is both directions together, over the life of the process; with --watch since the previous refresh.\n\n\
     Examples:\n  vastost-s3 stats\n  vastost-s3 stats --watch\n  \
     vastost-s3 --json stats | jq '.operations[] | select(.errors > 0)'";
 
@@ -27,7 +27,7 @@ pub struct Stats {
     /// The folder, instead of the configuration's
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Show it again and again, every so many seconds, until Ctrl-C; with --json one document a line
+    /// Refresh every SECONDS until Ctrl-C; with --json one document per line
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
         value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub watch: Option<u64>,

@@ -7,9 +7,10 @@ use clap::Args;
 
 use super::values::size;
 
-pub const LS_HELP: &str = "Of an LSU that cannot be reached the reason is on stderr, and the exit code is 1.\n\n\
-    With --quiet it prints names alone: of images that `get` can read, or with --pending of all that were never complete. \
-    They are escaped as in object keys (=XX for a byte), which every command accepts.\n\n\
+pub const LS_HELP: &str = "An LSU whose bucket is missing or refused is listed too: the reason is on stderr, and the exit code is 1. When the \
+    server does not answer, it is 2.\n\n\
+    With --quiet it prints only names: of images that `get` can read, or with --pending of those that were never complete. \
+    Names are escaped as in object keys (=XX for a byte); every command accepts that form.\n\n\
     Examples:\n  vastost-s3 ls\n  vastost-s3 ls nightly/db01_ --since 2026-11-01\n  \
     vastost-s3 ls nightly --client db01 --pending\n  vastost-s3 ls -0 nightly | xargs -0 -r -n 1 vastost-s3 info";
 
@@ -19,35 +20,35 @@ const IMAGE_HELP: &str =
 pub const PUT_HELP: &str = "IMAGE is basename or basename:date (seconds since 1970). Without a date it is the one in a basename such as \
     db01_1795305600_C1_F1, else now, or the next second that is free. A put that fails or is interrupted leaves no image.\n\n\
     With --command the image is what the command after -- prints, and is stored only when the command ends with exit \
-    status 0. A shell pipe cannot tell that: in `pg_dump shop | vastost-s3 put - …` a dump that failed looks like a short \
+    status 0. A shell pipe hides it: in `pg_dump shop | vastost-s3 put - …` a failed dump looks like a short \
     one. For a pipeline of several commands use -- bash -o pipefail -c '…'. A file that changes while it is read is not \
-    stored. Exit code 1 says that the source was not as it should be, 2 that it could not be stored.\n\n\
-    Ctrl-C ends a put between two buffers, which may take as long as a request that hangs; a second Ctrl-C exits at once \
+    stored. Exit code 1 says that the source was not whole, 2 that the image could not be stored.\n\n\
+    Ctrl-C takes effect between two buffers, so it may have to wait for a request that hangs; a second Ctrl-C exits at once \
     with 130 and leaves the image pending, for `rm` to remove.\n\n\
-    A put that ends early ends its command with all that the command has started. A put that is killed (kill -9), or ended \
-    by a second Ctrl-C, cannot: the command goes on until it next writes to its output, and the image stays pending.\n\n\
+    A put that ends early also ends its command and all processes that the command has started. When put is killed (kill -9, \
+    or a second Ctrl-C), the command runs until it next writes to its output, and the image stays pending.\n\n\
     Examples:\n  vastost-s3 put dump.img nightly/db01_1795305600_C1_F1\n  \
     vastost-s3 put --command nightly/shop -- pg_dump shop\n  \
     vastost-s3 put --command nightly/etc --min-size \"1 MiB\" -- tar c /etc";
 
 pub const GET_HELP: &str = "The file appears under its name only when it is whole. Every part is checked against its checksum. Ctrl-C removes \
-    what was written; a second one exits at once with 130. When what reads from stdout ends early, the exit code is 1.\n\n\
+    what was written; a second one exits at once with 130. When the reader of stdout ends early, the exit code is 1.\n\n\
     Examples:\n  vastost-s3 get nightly/db01_1795305600_C1_F1 dump.img\n  \
     vastost-s3 get nightly/shop --newest - | tar x";
 
-pub const RM_HELP: &str = "Asks once, with the list, on a terminal; without one it needs --yes. Goes on after a failure. An image in state \
-    `deleting`, whose delete was interrupted, is removed to its end.\n\n\
+pub const RM_HELP: &str = "Shows the list and asks once on a terminal; without a terminal it needs --yes. A failure does not stop the remaining \
+    deletes. An interrupted delete (state `deleting`) is completed.\n\n\
     Examples:\n  vastost-s3 rm nightly/db01_1795305600_C1_F1\n  \
     vastost-s3 ls -0 nightly --pending | xargs -0 -r vastost-s3 rm --yes";
 
-pub const UNDELETE_HELP: &str = "An image that no list shows is found by the versions of its sidecar, where the keys may list them; else it is named with \
+pub const UNDELETE_HELP: &str = "An image that `ls` does not show is found by the versions of its sidecar, if the keys may list versions. Otherwise give \
     its date, from NetBackup's catalog or a list of the bucket's versions. A finished `rm` is final.\n\n\
     Examples:\n  vastost-s3 undelete nightly/db01_1795305600_C1_F1\n  \
     vastost-s3 undelete nightly/shop:1795305600";
 
 #[derive(Args)]
 pub struct Ls {
-    /// The LSU, and what basenames begin with; all LSUs when left out
+    /// The LSU, and a prefix of basenames; all LSUs when left out
     #[arg(value_name = "LSU[/PREFIX]")]
     pub place: Option<OsString>,
     /// Only images of this client
@@ -65,7 +66,7 @@ pub struct Ls {
     /// Only complete images
     #[arg(long, requires = "place")]
     pub complete: bool,
-    /// Print names alone, each with a NUL byte behind it, as `xargs -0` takes them
+    /// Print only names, each followed by a NUL byte, for `xargs -0`
     #[arg(long, short = '0', conflicts_with = "json")]
     pub print0: bool,
 }
@@ -74,7 +75,7 @@ pub struct Ls {
 pub struct Info {
     #[arg(value_name = "LSU/IMAGE", help = IMAGE_HELP)]
     pub image: OsString,
-    /// Of several images of that basename the latest complete one
+    /// If several images have this basename, the latest complete one
     #[arg(long)]
     pub newest: bool,
 }
@@ -84,7 +85,7 @@ pub struct Info {
     override_usage = "vastost-s3 put [OPTIONS] FILE|- LSU/IMAGE\n       vastost-s3 put [OPTIONS] --command LSU/IMAGE -- PROGRAM [ARGUMENT]..."
 )]
 pub struct Put {
-    /// What to store, a file or - for stdin, and where to and under which name; with --command the second alone
+    /// The source (a file, or - for stdin) and the image to store it as; with --command only the image
     #[arg(value_name = "FILE|- LSU/IMAGE", num_args = 1..=2, required = true)]
     pub places: Vec<OsString>,
     /// Store what the command after -- prints, if it ends with exit status 0
@@ -114,10 +115,10 @@ pub struct Get {
     /// File to write, or - for stdout
     #[arg(value_name = "FILE|-")]
     pub file: PathBuf,
-    /// Overwrite a file that is there
+    /// Overwrite an existing file
     #[arg(long)]
     pub force: bool,
-    /// Of several images of that basename the latest complete one
+    /// If several images have this basename, the latest complete one
     #[arg(long)]
     pub newest: bool,
 }
@@ -126,10 +127,10 @@ pub struct Get {
 pub struct Rm {
     #[arg(value_name = "LSU/IMAGE", required = true, help = IMAGE_HELP)]
     pub images: Vec<OsString>,
-    /// Of several images of one basename delete the latest complete one
+    /// If several images have this basename, delete the latest complete one
     #[arg(long)]
     pub newest: bool,
-    /// Delete an image even if its records cannot be read and its data are there; the records are kept under replaced/
+    /// Also delete an image whose records cannot be read although its data exist; the records are kept under replaced/
     #[arg(long)]
     pub unreadable: bool,
     /// Do not ask

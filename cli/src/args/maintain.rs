@@ -7,12 +7,12 @@ use clap::Args;
 
 use super::values::{age, jobs};
 
-pub const GC_HELP: &str = "What a living writer holds is never touched, whatever the age: ages are those of the server's clock. Data objects that no \
-    record names are left alone without --orphan-data: a lost sidecar leaves the same picture, and `repair` brings it \
-    back.\n\n\
+pub const GC_HELP: &str = "Images of a living writer are never touched, however old: ages are those of the server's clock. Data objects that no \
+    record names are removed only with --orphan-data: an image that has lost its sidecar looks the same, and `repair` \
+    rebuilds it.\n\n\
     Examples:\n  vastost-s3 gc\n  vastost-s3 gc nightly --older-than 7d --yes";
 
-pub const REPAIR_HELP: &str = "Nothing that is good is overwritten; a sidecar that is replaced is kept under replaced/.\n\n\
+pub const REPAIR_HELP: &str = "A good record is never overwritten; a replaced sidecar is kept under replaced/.\n\n\
     Examples:\n  vastost-s3 repair\n  vastost-s3 repair nightly --deep --yes";
 
 /// What `gc` and `repair` share.
@@ -21,10 +21,10 @@ pub struct Maintenance {
     /// The LSUs; all when left out
     #[arg(value_name = "LSU")]
     pub lsus: Vec<String>,
-    /// Do it; without, only show what would be done
+    /// Do it; without this option only show what would be done
     #[arg(long, short)]
     pub yes: bool,
-    /// Leave alone what was changed since: a number with s, min, h or d
+    /// Leave alone what is younger: a number with s, min, h or d
     #[arg(long, value_name = "AGE", default_value = "24h", value_parser = age)]
     pub older_than: Duration,
     /// Only what belongs to this client

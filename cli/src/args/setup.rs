@@ -7,19 +7,20 @@ use clap::{Args, Subcommand};
 
 use super::values::{jobs, some_size};
 
-pub const INIT_HELP: &str = "Keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else AWS_PROFILE names a profile, else they are \
-    asked for. They are kept in <server>.keys.toml (mode 0600) beside the configuration; --force keeps the one that was there as \
+pub const INIT_HELP: &str = "Keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else AWS_PROFILE names a profile, else init \
+    asks for them. They are kept in <server>.keys.toml (mode 0600) beside the configuration; --force keeps the old one as \
     <server>.keys.toml.bak. With --create the keys are tried before anything is written.\n\n\
     Examples:\n  vastost-s3 init\n  \
     vastost-s3 init --endpoint https://s3.vast1.example.com --lsu nightly --lsu weekly --create\n  \
     vastost-s3 init --endpoint http://127.0.0.1:9000 --lsu Test=test-bucket -o test.toml";
 
-pub const DOCTOR_HELP: &str = "Small objects are written under probe/ of each LSU and removed again.\n\n\
+pub const DOCTOR_HELP: &str = "Small objects are written under probe/ of each LSU and removed again. Exit code 1 says that a check failed; the \
+    configuration file is the first check.\n\n\
     Examples:\n  vastost-s3 doctor\n  vastost-s3 doctor --json | jq '.checks[] | select(.status != \"pass\")'";
 
 #[derive(Args)]
 pub struct Demo {
-    /// Backups at once
+    /// Concurrent backups
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = jobs)]
     pub streams: usize,
     /// Bytes of each stream
@@ -62,7 +63,7 @@ pub struct Init {
     /// Create buckets that are missing
     #[arg(long)]
     pub create: bool,
-    /// Overwrite files that are there
+    /// Overwrite existing files
     #[arg(long)]
     pub force: bool,
 }

@@ -36,7 +36,7 @@ pub fn shard(text: &str) -> Result<Shard, String> {
     Shard::parse(text).ok_or_else(|| "a shard is K/N with K from 1 to N, such as 2/8".into())
 }
 
-/// Work done at once.
+/// Concurrent jobs.
 pub fn jobs(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()

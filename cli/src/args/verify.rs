@@ -47,7 +47,7 @@ pub struct VerifyAudit {
     /// Only images of this client
     #[arg(long)]
     pub client: Option<OsString>,
-    /// Only images whose basename begins so
+    /// Only images whose basename begins with this
     #[arg(long, value_name = "BASENAME")]
     pub image: Option<OsString>,
     /// Only images of this day or later: yyyy-mm-dd (UTC) or seconds since 1970
@@ -65,19 +65,19 @@ pub struct VerifyAudit {
     /// With --against: only fragments on this disk volume, such as @aaaab; repeat for more
     #[arg(long = "volume", value_name = "ID", requires = "against")]
     pub volumes: Vec<OsString>,
-    /// Read at most so many bytes a second, such as "500 MiB"
+    /// Read at most this much per second, such as "500 MiB"
     #[arg(long, value_name = "SIZE", value_parser = some_size, requires = "deep")]
     pub limit_rate: Option<u64>,
     /// Images checked concurrently
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = jobs)]
     pub jobs: usize,
-    /// Note progress in this file, and resume from it after an interruption
+    /// Save progress in this file, and resume from it after an interruption
     #[arg(long, value_name = "FILE")]
     pub resume: Option<PathBuf>,
-    /// An LSU without images is as it should be, and no reason for exit code 2
+    /// An empty LSU is expected: no exit code 2 for it
     #[arg(long)]
     pub allow_empty: bool,
-    /// Do not name debris that was changed since: a number with s, min, h or d
+    /// Do not report orphans that are younger: a number with s, min, h or d
     #[arg(long, value_name = "AGE", default_value = "24h", value_parser = age)]
     pub older_than: Duration,
 }
@@ -95,7 +95,7 @@ pub enum VerifyAction {
     },
 }
 
-/// What becomes of an audit's report.
+/// Where an audit's report goes, and what counts as a problem.
 #[derive(Args)]
 pub struct VerifyOutput {
     /// Also write the report as one HTML page

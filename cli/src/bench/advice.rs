@@ -111,7 +111,7 @@ impl Limit {
             Self::NetworkOrCluster => {
                 "the network or the cluster: more at once was not faster, and this host is not busy"
             }
-            Self::Unknown => "one combination cannot tell; measure with several --streams",
+            Self::Unknown => "one combination does not show the limit; measure with several --streams",
         }
     }
 }
@@ -152,7 +152,7 @@ fn limit(fastest: &Run, candidates: &[&Run], io_threads: usize, cpus: usize) -> 
     if fastest.busy(fastest.cpu.md5, 1) >= SATURATED {
         return Limit::Md5Thread;
     }
-    // The same in smaller numbers tells what more at once has brought.
+    // The same with fewer in flight shows what concurrency gains.
     let at_once = |run: &Run| run.combination.streams * run.combination.parts_in_flight;
     let like = |run: &&&Run| {
         let (a, b) = (run.combination, fastest.combination);

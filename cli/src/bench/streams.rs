@@ -16,7 +16,7 @@ use crate::progress::Progress;
 
 /// How often the figures on the screen change.
 const TICK: Duration = Duration::from_millis(50);
-/// The longest call that is told from longer ones, ns; latencies keep three digits.
+/// Longer calls count as this long, ns; latencies keep three digits.
 const LATENCY_MAX_NS: u64 = 3_600_000_000_000;
 
 /// What one stream did.
@@ -137,7 +137,7 @@ fn open_all(
         match open(def) {
             Ok(image) => images.push(image),
             Err(error) => {
-                // The first error is the one to hear of.
+                // The first error is the one to report.
                 images.iter().for_each(|image| drop(image.close(0)));
                 return Err(error.into());
             }

@@ -27,7 +27,7 @@ pub fn head() -> Result<(), Box<dyn Error>> {
     ))
 }
 
-/// Told at once, whoever reads.
+/// Flushed at once, so that a reader follows the runs.
 pub fn row(run: &Run) -> Result<(), Box<dyn Error>> {
     let combination = run.combination;
     let call = |quantile| latency(run.call_ns(quantile));

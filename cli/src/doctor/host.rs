@@ -54,7 +54,7 @@ fn memory(budget: u64, report: &mut Report) -> Done {
     let Some(available) = meminfo("MemAvailable:") else {
         return report.warn(
             "memory",
-            "/proc/meminfo does not tell what is available".into(),
+            "/proc/meminfo has no MemAvailable".into(),
             "compare with [pool] budget",
         );
     };
@@ -130,7 +130,7 @@ fn descriptors(config: &Config, report: &mut Report) -> Done {
     let Some(limit) = open_files_limit() else {
         return report.warn(
             "open files",
-            "/proc/self/limits tells no limit".into(),
+            "/proc/self/limits has no limit of open files".into(),
             "compare with [transfer] connections",
         );
     };

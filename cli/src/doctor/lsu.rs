@@ -94,7 +94,7 @@ fn locking(
             )?;
         }
         // Many stores have no locks and do not know the request.
-        Err(error) => report.pass(&check, format!("the store tells of no locks ({:?})", error.kind()))?,
+        Err(error) => report.pass(&check, format!("the store does not report locks ({:?})", error.kind()))?,
     }
     Ok(Some(Locking::Off))
 }
@@ -209,7 +209,7 @@ fn image_steps(image: &ProbeImage, lsu: &config::Lsu, report: &mut Report) -> Do
     Ok(())
 }
 
-/// Asks the store anew, whatever is known, and keeps what it finds; false when it cannot be asked.
+/// Probes the bucket even if its capabilities are cached, and caches the result; false when the probe fails.
 fn capabilities(
     config: &Config,
     store: &Store,
@@ -228,7 +228,7 @@ fn capabilities(
     if found.conditional_put {
         report.pass(&conditional, "If-None-Match is honoured".into())?;
     } else {
-        let advice = "nothing to do: two hosts that write one image at once are then told apart by who was last";
+        let advice = "nothing to do: when two hosts write one image at once, the later record wins";
         report.warn(&conditional, "If-None-Match is not honoured".into(), advice)?;
     }
     if !found.user_metadata {

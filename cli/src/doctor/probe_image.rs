@@ -138,7 +138,7 @@ impl ProbeImage {
         })
     }
 
-    /// Removes whatever a failure has left.
+    /// Removes what a failed step left.
     pub fn sweep(&self) -> Result<()> {
         let (lsu, def) = (self.lsu.clone(), self.def.clone());
         self.lsu.store().run(async move {
@@ -168,7 +168,7 @@ impl ProbeImage {
     }
 }
 
-/// The bytes of a call at `offset`: every place tells where it is.
+/// The bytes of a call at `offset`: each byte depends on its offset.
 fn piece(offset: u64, size: u64) -> Vec<u8> {
     let len = usize::try_from(size.saturating_sub(offset))
         .unwrap_or(usize::MAX)

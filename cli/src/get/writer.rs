@@ -1,5 +1,5 @@
 //! A thread that writes buffers to a file in their order, and gives them back empty; and one that opens a file. Both may
-//! take as long as another process likes, and Ctrl-C is heard meanwhile.
+//! take as long as another process likes, and Ctrl-C works meanwhile.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};

@@ -102,7 +102,7 @@ pub fn write(path: &Path, text: &str, mode: u32, overwrite: bool) -> Result<(), 
     // A link that is there stays, and leads to the new file.
     let path = &if overwrite { regular(path)? } else { path.to_path_buf() };
     let written = Draft::create(path, mode).and_then(|draft| {
-        // Whatever the umask.
+        // Independent of the umask.
         draft.file()?.set_permissions(Permissions::from_mode(mode))?;
         draft.file()?.write_all(text.as_bytes())?;
         if overwrite { draft.replace() } else { draft.place_new() }
@@ -145,7 +145,7 @@ pub(super) fn text(plan: &Plan<'_>) -> Result<String, Box<dyn Error>> {
             quote(name),
             quote(bucket)
         );
-        text += "# Bytes that NetBackup is told the LSU can hold, such as \"100 TB\"; unknown when left out.\n# capacity = \"100 TB\"\n";
+        text += "# The capacity reported to NetBackup, such as \"100 TB\"; unknown when left out.\n# capacity = \"100 TB\"\n";
     }
     Ok(text)
 }

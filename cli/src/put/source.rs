@@ -2,7 +2,7 @@
 //!
 //! An image is stored only when its source was whole. A command must end with exit status 0; a file must be the same
 //! after it was read as it was before; a source that nobody measured beforehand must bring at least one byte, unless an
-//! empty image is what is wanted. A thread reads ahead, so that a source that stalls does not keep us from hearing Ctrl-C.
+//! empty image is what is wanted. A thread reads ahead, so that Ctrl-C works while the source stalls.
 //! A command that is no longer needed is ended with all that it has started.
 
 use std::error::Error;
@@ -31,7 +31,7 @@ const BUFFER_BYTES: u64 = 256 << 10;
 const BUFFERS_AHEAD: usize = 4;
 /// How long Ctrl-C may wait for a source that brings nothing.
 const POLL: Duration = Duration::from_millis(100);
-/// How often a command that has closed its output is looked at.
+/// How often a command that has closed its output is polled.
 const EXIT_POLL: Duration = Duration::from_millis(5);
 /// How long a command that is no longer needed may take to end before it is killed.
 const END_WAIT: Duration = Duration::from_secs(2);

@@ -41,7 +41,7 @@ pub fn audit(global: &Global, args: &VerifyAudit) -> Result<Ended, Box<dyn Error
     let lsus = catalog.lsus(&args.lsus)?;
     let expected = args.against.as_deref().map(|file| expected(file, args)).transpose()?;
     let (comparison, uncompared) = expected.unzip();
-    // Told at once, since the audit may take hours, and again in the report.
+    // Reported at once, since the audit may take hours, and again in the report.
     let uncompared: Option<String> = uncompared.flatten().inspect(|why| complain(why));
     let options = options(args);
     let mut file = args.resume.as_deref().map(ResumeFile::open).transpose()?;
@@ -94,7 +94,7 @@ pub fn audit(global: &Global, args: &VerifyAudit) -> Result<Ended, Box<dyn Error
 
 fn end(lsus: &[Lsu], report: Report, mut file: Option<ResumeFile>, mut state: State) -> Result<Ended, Box<dyn Error>> {
     if let Some(file) = file.as_mut().filter(|_| !report.summary.interrupted) {
-        // Whatever becomes of the report now, the same command makes it again without looking at anything twice.
+        // If the report is lost now, the same command makes it again without checking anything twice.
         state.checkpoint = Checkpoint {
             report: report.clone(),
             ..Checkpoint::default()
@@ -106,7 +106,7 @@ fn end(lsus: &[Lsu], report: Report, mut file: Option<ResumeFile>, mut state: St
     if report.summary.interrupted
         && let Some(name) = file.as_ref().and_then(ResumeFile::noted)
     {
-        hint(&format!("the same command resumes the audit: it goes on from {name}"));
+        hint(&format!("the same command resumes the audit from {name}"));
     }
     let dead = report
         .findings
@@ -249,7 +249,7 @@ impl Watcher {
             }
             Event::Checkpoint(checkpoint) => {
                 let Some(file) = &mut self.file else { return };
-                // The last one before the end is needed whatever it costs.
+                // The last one before the end is always needed.
                 if !file.is_due() && interrupt::check().is_ok() {
                     return;
                 }

@@ -177,7 +177,7 @@ impl Drop for ResumeFile {
 
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    // Looked at a moment ago, but another one may stand there now: no pipe keeps us waiting, no link leads us away.
+    // It was checked a moment ago and may have been replaced since: do not wait for a pipe, do not follow a link.
     options
         .read(true)
         .write(true)
@@ -193,7 +193,7 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// True when that file is what stands at the path.
+/// True when the path still names that file.
 fn is_at(file: &File, path: &Path) -> bool {
     let place = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
     let (ours, there) = (file.metadata().map(place), path.symlink_metadata().map(place));
