@@ -36,5 +36,8 @@ fn a_lost_function_and_a_wrong_count_are_seen() {
     let moved = complaints(&page.replace(row, "| `guard` | `ost/gone.rs` |"));
     assert!(moved.contains("no function guard in src/ost/gone.rs"), "{moved}");
     let wrong = complaints(&page.replace(" files, ", " files, 9"));
-    assert!(wrong.contains("A write: counted are") && wrong.contains("A read: counted are"), "{wrong}");
+    assert!(
+        wrong.contains("A write: counted are") && wrong.contains("A read: counted are"),
+        "{wrong}"
+    );
 }

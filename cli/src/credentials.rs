@@ -1,4 +1,4 @@
-//! Keys for a server whose configuration says that NetBackup has them: the command line takes them from the environment.
+//! Keys for a server with `source = "netbackup"`: the command line takes them from the environment.
 
 use std::env;
 
@@ -15,7 +15,7 @@ pub fn from_environment() -> Option<KeyPair> {
     })
 }
 
-/// The keys to hand to the plug-in: none when the configuration names another source.
+/// The keys to pass to the plug-in: none when the configuration names another source.
 pub fn for_server(server: &Server) -> Result<Option<KeyPair>, String> {
     if server.credentials != Source::NetBackup {
         return Ok(None);

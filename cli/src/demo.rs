@@ -28,7 +28,7 @@ pub(crate) const LSU: &str = "nightly";
 /// 2026-01-01: a fixed day, so that the keys of a kept store are the same on every run.
 const DATE: u64 = 1_767_225_600;
 
-/// What follows the demo on a store that is meant to stay.
+/// The next steps on a real store.
 const NEXT: &str = "\nNext, on your own store, with its keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY:
   vastost-s3 init --endpoint https://s3.vast1.example.com --lsu nightly
   vastost-s3 doctor

@@ -69,11 +69,11 @@ pub fn run(global: &Global, args: &Get) -> Outcome {
 /// Where the bytes go.
 enum Target {
     Stdout,
-    /// A device or pipe that is there.
+    /// An existing device or pipe.
     Direct(PathBuf),
-    /// A file that is new.
+    /// A new file.
     New(PathBuf),
-    /// A file that is there, and is to be replaced by one of the same owner and mode.
+    /// An existing file, replaced by one of the same owner and mode.
     Replaced(PathBuf, Metadata),
 }
 
@@ -118,7 +118,7 @@ fn restore(
     Ok(size)
 }
 
-/// An image that was opened has a record: where its data are not there, an audit of it says what is.
+/// An opened image has a record: if its data are missing, an audit shows what is left.
 fn with_advice(error: Box<dyn Error>, lsu: &str, def: &Definition) -> Box<dyn Error> {
     match error.downcast_ref::<HostError>() {
         Some(host) if matches!(host.code, STSP_ENOENT | STSP_ECORRUPT) => {
@@ -163,15 +163,15 @@ fn write_to(image: &HostImage, size: u64, target: &Target, progress: &Progress) 
     }
 }
 
-/// Gives a file the owner and the mode of the one that it replaces, but no right to act as its owner.
+/// Gives a file the owner and the mode of the replaced one, but no setuid or setgid bit.
 fn inherit(file: &File, before: &Metadata) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(before.mode() & 0o777))?;
-    // Only root may give files away; what others replace becomes theirs, as any new file.
+    // Only root may change an owner; for others the file is theirs, as any new one.
     let _ = fchown(file, Some(before.uid()), Some(before.gid()));
     Ok(())
 }
 
-/// Waits until a file or a device has the bytes; pipes and terminals have no such thing.
+/// Syncs a file or a device; pipes and terminals do not support that.
 fn settle(file: &File) -> io::Result<()> {
     match file.sync_all() {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EROFS | libc::ENOTSUP)) => Ok(()),
@@ -186,11 +186,11 @@ fn is_stdout(found: &Metadata) -> bool {
         .try_clone_to_owned()
         .and_then(|fd| File::from(fd).metadata());
     let place = |metadata: &Metadata| (metadata.dev(), metadata.ino());
-    // A terminal may be asked for by name, and shows our words as well.
+    // A terminal may be named as the target, and then shows our messages too.
     !io::stdout().is_terminal() && stdout.is_ok_and(|stdout| place(&stdout) == place(found))
 }
 
-/// A reader that ends before the image does has not got it.
+/// The reader of stdout ended before the image did.
 fn taken_away(error: Box<dyn Error>, size: u64) -> Box<dyn Error> {
     if !error.is::<StdoutClosed>() {
         return error;

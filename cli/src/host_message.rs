@@ -1,5 +1,5 @@
-//! What the plug-in says of a call that failed, as a person at the command line needs it: without the name of the C function,
-//! and with the LSU named once.
+//! The plug-in's error message of a failed call, for the command line: without the name of the C function, and with the
+//! LSU named once.
 
 use vastost_testkit::host::HostError;
 

@@ -1,5 +1,5 @@
-//! Ctrl-C (and SIGTERM, SIGHUP): the first asks the work to end and clean up, the second ends the process at once. Under
-//! `nohup` SIGHUP stays ignored.
+//! Ctrl-C (and SIGTERM, SIGHUP): the first asks the work to end and clean up, the second ends the process at once.
+//! Under `nohup` SIGHUP stays ignored.
 
 use std::error::Error;
 use std::fmt;

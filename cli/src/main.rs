@@ -1,7 +1,7 @@
 //! `vastost-s3`: the administrator's command line. One file for each subcommand; this one only starts and ends them.
 //!
-//! Exit codes: 0 good, 1 the check found problems, 2 could not run. What goes wrong is one line on stderr, and with `--json`
-//! the document on stdout too.
+//! Exit codes: 0 good, 1 the check found problems, 2 could not run. What goes wrong is one line on stderr, and with
+//! `--json` the document on stdout too.
 
 mod args;
 mod bench;

@@ -1,4 +1,4 @@
-//! What `gc` and `repair` share: an audit that finds what can be done, a list of it, and with `--yes` the doing.
+//! Shared by `gc` and `repair`: an audit finds what can be done, the command lists it, and with `--yes` does it.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -22,7 +22,7 @@ use crate::{FOUND_PROBLEMS, Outcome, interrupt};
 pub enum Done {
     Yes(String),
     NotNeeded,
-    /// It stays, for this reason.
+    /// It was kept, for this reason.
     Kept(String),
     Failed(String),
 }
@@ -32,7 +32,7 @@ pub struct Acts<'a> {
     /// What would be done, in words; None for findings that are not its own.
     pub plan: &'a dyn Fn(&Found) -> Option<&'static str>,
     pub act: &'a dyn Fn(&Lsu, &Found) -> Done,
-    /// What is said when there is nothing to do.
+    /// The message when there is nothing to do.
     pub nothing: &'a str,
 }
 

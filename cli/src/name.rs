@@ -1,7 +1,7 @@
 //! Names of images on the command line: `LSU/basename` or `LSU/basename:date`.
 //!
-//! A basename is taken as it is typed, or in the escaping of keys ([`vastost::catalog::format::escape`]) when it is spelled so:
-//! every command accepts what `ls` prints for a name that is hard to type. [`spelling`] has both forms, [`dates`] what a date is.
+//! A basename may be typed plainly or in the escaping of keys ([`vastost::catalog::format::escape`]): every command
+//! accepts what `ls` prints for a name that is hard to type. [`spelling`] has both forms, [`dates`] the dates.
 
 mod dates;
 mod spelling;
@@ -28,7 +28,7 @@ pub use spelling::{full_name, shown, split, to_name, typed};
 
 /// Candidates that an error lists before it says how many more there are.
 const CANDIDATES_MAX: usize = 20;
-/// A date so many seconds ahead is no difference between clocks.
+/// A date further ahead is no difference between clocks.
 const AHEAD_MAX: u64 = 86_400;
 
 /// An image as the user named it.
@@ -36,7 +36,7 @@ pub struct ImageName {
     pub lsu: String,
     pub basename: Vec<u8>,
     pub date: Option<u64>,
-    /// What was typed after the last colon where it is no date: it belongs to the basename.
+    /// The text after the last colon if it is not a date: it belongs to the basename.
     tail: Option<String>,
 }
 
@@ -85,7 +85,7 @@ impl ImageName {
         Ok(name)
     }
 
-    /// What is odd about an image to create under this name and `date`: each a sentence.
+    /// Warnings about creating an image with this name and `date`, one sentence each.
     pub fn doubts(&self, date: u64) -> Vec<String> {
         let tail = self.tail.as_ref().map(|tail| {
             let name = self.shown();
@@ -96,18 +96,18 @@ impl ImageName {
         tail.into_iter().chain(ahead).collect()
     }
 
-    /// The definition under which to create it: with the date given, else the one in the basename, else now.
+    /// The definition to create: with the given date, else the one in the basename, else now.
     pub fn to_create(&self) -> Definition {
         Definition::new(self.basename.clone(), self.own_date().unwrap_or_else(now))
     }
 
-    /// The date that was given, or that the basename carries.
+    /// The given date, or the one in the basename.
     pub fn own_date(&self) -> Option<u64> {
         self.date
             .or_else(|| parse_basename(&self.basename).map(|(_, ctime)| ctime))
     }
 
-    /// The one image that is meant, by the records on the store. With `newest` it is the latest complete one of that
+    /// The image that is meant, from the records on the store. With `newest` it is the latest complete one of that
     /// basename, or the latest of all when none is complete.
     pub fn find_in(&self, lsu: &Lsu, newest: bool) -> Result<ImageId, Box<dyn Error>> {
         let is_complete = |id: &ImageId| -> Result<bool, Box<dyn Error>> {
@@ -121,8 +121,8 @@ impl ImageName {
         self.choose(newest, || self.dates_in(lsu), is_complete)
     }
 
-    /// As [`ImageName::find_in`] without `newest`. If no list shows the image, its date is looked for in the versions of the
-    /// client's sidecars: the image may have been deleted outside the plug-in.
+    /// As [`ImageName::find_in`] without `newest`. If no list shows the image, its date is looked for in the versions
+    /// of the client's sidecars: the image may have been deleted outside the plug-in.
     pub fn find_deleted_in(&self, lsu: &Lsu) -> Result<ImageId, Box<dyn Error>> {
         let dates = || match self.dates_in(lsu)? {
             none if none.is_empty() => self.hidden_dates_in(lsu),
@@ -193,7 +193,7 @@ impl ImageName {
                 Ok(info) => Ok(info.flags & STSP_II_IMAGE_CREATED != 0),
                 // Deleted, or being deleted.
                 Err(error) if error.code == STSP_ENOENT => Ok(false),
-                // As above: an older image is no answer to a question about a damaged one.
+                // As above: do not choose an older image instead of a damaged one.
                 Err(error) if error.code == STSP_ECORRUPT => Ok(true),
                 Err(error) => Err(error.into()),
             }

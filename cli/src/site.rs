@@ -39,7 +39,7 @@ impl Site {
         Ok(Self { config, server })
     }
 
-    /// An LSU by name: configured, or a bucket that discovery takes.
+    /// An LSU by name: configured, or a discovered bucket.
     pub fn lsu(&self, name: &str) -> Result<config::Lsu, Box<dyn Error>> {
         let server = &self.server;
         let found = server.lsu(name).cloned().or_else(|| server.discovered(name));
@@ -84,7 +84,7 @@ impl Catalog {
         ))
     }
 
-    /// The LSUs of those names, or all: those of the file, then the buckets that discovery takes.
+    /// The named LSUs, or all: those of the file, then the discovered buckets.
     pub fn lsus(&self, names: &[String]) -> Result<Vec<Lsu>, Box<dyn Error>> {
         if !names.is_empty() {
             return names.iter().map(|name| self.lsu(name)).collect();

@@ -20,7 +20,7 @@ use vastost_testkit::host::Definition;
 use crate::chain;
 
 const CLIENT: &str = "vastost-bench";
-/// What the guard has in its name where the others have a number.
+/// The guard's name has this in place of the number.
 const GUARD: &str = "guard";
 
 /// The run, and its open image on the store. It has its own engine, so that it takes no buffer of the measured one.
@@ -31,7 +31,7 @@ pub struct Guard {
     count: usize,
 }
 
-/// What the names of one bench's images have in common.
+/// The common part of the names of one bench's images.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Run {
     id: String,

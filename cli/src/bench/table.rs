@@ -50,7 +50,7 @@ pub fn row(run: &Run) -> Result<(), Box<dyn Error>> {
     flush()
 }
 
-/// Three digits or so, with a unit.
+/// About three digits, with a unit.
 fn latency(ns: u64) -> String {
     let seconds = Duration::from_nanos(ns).as_secs_f64();
     let (value, unit) = match ns {

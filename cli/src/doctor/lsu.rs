@@ -65,7 +65,7 @@ fn list(
     Ok(true)
 }
 
-/// None where the bucket locks all that is put: then nothing is written, since nothing could be deleted.
+/// None if the bucket locks every new object: then nothing is written, since nothing could be deleted.
 fn locking(
     store: &Store,
     lsu: &config::Lsu,
@@ -182,7 +182,7 @@ const IMAGE_STEPS: [(&str, Step); 4] = [
     ("delete", ProbeImage::delete),
 ];
 
-/// The image, step by step; what a step needs and did not get is left out.
+/// The image, step by step; steps that depend on a failed one are left out.
 fn image(config: &Config, server: &Server, store: &Store, lsu: &config::Lsu, report: &mut Report) -> Done {
     let image = ProbeImage::new(config, server, store, lsu)?;
     let told = image_steps(&image, lsu, report);

@@ -1,8 +1,7 @@
-//! One image of a part and one byte, as a job writes it: by the writer's own code, with the configured part size, held to
-//! the writer's own rules.
+//! One image of a part and one byte, written as a job writes it: by the same code, with the configured part size and
+//! the same rules.
 //!
-//! It lies in a folder of its own below `probe/`, so that it meets no other image, and the folder is emptied whatever
-//! happens.
+//! It has its own folder below `probe/`, so that it cannot touch another image; the folder is always emptied.
 
 use std::error::Error as StdError;
 
@@ -29,7 +28,7 @@ pub struct ProbeImage {
     lsu: Lsu,
     def: ImageDef,
     size: u64,
-    /// Usage figures of this LSU are nobody's.
+    /// Its usage figures are not used.
     _state: TemporaryFolder,
 }
 
@@ -94,7 +93,7 @@ impl ProbeImage {
         Err(Error::new(Kind::Corrupt, what))
     }
 
-    /// Every byte, against what was written.
+    /// Compares every byte.
     pub fn read(&self) -> Result<()> {
         let mut image = Restore::open(&self.lsu, &self.def.id)?;
         let (mut got, mut offset) = (vec![0; CALL], 0);
@@ -112,7 +111,7 @@ impl ProbeImage {
         }
     }
 
-    /// Deleted as NetBackup does it; nothing of it may be left.
+    /// Deletes it as NetBackup does; nothing of it may be left.
     pub fn delete(&self) -> Result<()> {
         let (lsu, def) = (self.lsu.clone(), self.def.clone());
         self.lsu.store().run(async move {

@@ -56,7 +56,7 @@ impl ProbeObjects {
         self.store.run(async move { store.see_locks(&bucket, &key).await })
     }
 
-    /// An upload, begun, listed, and aborted: what taking over and cleaning up need.
+    /// An upload is begun, listed and aborted: recovery and `gc` need that.
     pub fn abort(&mut self) -> Result<()> {
         let (store, bucket, key) = (self.store.clone(), self.bucket.clone(), self.upload.0.clone());
         let begun = self
@@ -78,7 +78,7 @@ impl ProbeObjects {
         Ok(())
     }
 
-    /// Takes everything away; called also after failures.
+    /// Removes everything; called also after failures.
     pub fn remove(&mut self) -> Result<()> {
         let (store, bucket, (key, upload)) = (self.store.clone(), self.bucket.clone(), self.upload.clone());
         let (small, version) = (self.small.clone(), self.version.take());

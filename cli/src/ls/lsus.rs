@@ -107,7 +107,7 @@ impl Row {
         self.known(STSP_LSUF_CAPACITY_KNOWN, self.info.capacity_bytes)
     }
 
-    /// What this host has counted says nothing of an LSU that is not there.
+    /// The usage known to this host means nothing for a missing LSU.
     fn used(&self, value: u64) -> Option<u64> {
         self.known(STSP_LSUF_USED_KNOWN, value).filter(|_| self.fault.is_none())
     }

@@ -5,7 +5,7 @@ pub fn since(text: &str) -> Result<u64, String> {
     moment(text, 0)
 }
 
-/// The last second that `--until` means: a day is meant as a whole.
+/// The last second that `--until` means: the end of the day.
 pub fn until(text: &str) -> Result<u64, String> {
     moment(text, 86_399)
 }

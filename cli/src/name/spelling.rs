@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use vastost::catalog::format::escape::{Name, escape, unescape};
 use vastost::clean::is_unfit;
 
-/// A basename for people, as every command accepts it: as it is, or escaped when a terminal could not show it or it
-/// would be read as another name.
+/// A basename for people, as every command accepts it: plain, or escaped if a terminal could not show it or it would be
+/// read as another name.
 pub fn shown(basename: &[u8]) -> String {
     match std::str::from_utf8(basename) {
         Ok(text) if !text.chars().any(is_unfit) && typed(basename) == basename => text.to_owned(),
@@ -21,7 +21,7 @@ pub fn full_name(lsu: &str, basename: &[u8], date: u64) -> String {
     format!("{lsu}/{}:{date}", shown(basename))
 }
 
-/// The bytes of a name that was typed: those that it is the escaped form of, else its own.
+/// The bytes of a typed name: unescaped if it is an escaped form, else its own.
 pub fn typed(text: &[u8]) -> Vec<u8> {
     std::str::from_utf8(text)
         .ok()

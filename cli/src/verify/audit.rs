@@ -28,7 +28,7 @@ use crate::output::{complain, counted, hint};
 use crate::progress::Progress;
 use crate::site::{Catalog, Site};
 
-/// What an audit ended with, and its resume file, which is needed until the report is where it was wanted.
+/// The result of an audit, and its resume file, which is needed until the report has been delivered.
 pub struct Ended {
     pub report: Report,
     pub resume: Option<ResumeFile>,
@@ -145,8 +145,7 @@ fn options(args: &VerifyAudit) -> Options {
     }
 }
 
-/// What NetBackup expects, and why that is nothing to compare with: a list without images, or without a volume that was
-/// asked for.
+/// What NetBackup expects, and why that cannot be compared: a list without images, or without a requested volume.
 fn expected(file: &Path, args: &VerifyAudit) -> Result<(Comparison, Option<String>), Box<dyn Error>> {
     let volumes: BTreeSet<_> = args.volumes.iter().map(|volume| volume.as_bytes().to_vec()).collect();
     let expected = Expected::open(file, &volumes)?;
@@ -215,7 +214,7 @@ fn fresh(catalog: &Catalog, args: &VerifyAudit, lsus: &[Lsu], level: Level) -> S
 
 fn progress(global: &Global, args: &VerifyAudit, lsus: &[Lsu]) -> Progress {
     let selects = args.client.is_some() || args.image.is_some() || args.since.is_some() || args.until.is_some();
-    // The figure that polls are answered from: good enough for the time left, and free.
+    // The cached usage figure: good enough for the remaining time, and free.
     let known: Option<u64> = lsus.iter().map(|lsu| lsu.usage().map(|usage| usage.bytes)).sum();
     let total = known
         .filter(|_| !selects)
@@ -223,7 +222,7 @@ fn progress(global: &Global, args: &VerifyAudit, lsus: &[Lsu]) -> Progress {
     Progress::new(global, "verify", total)
 }
 
-/// What happens beside the audit.
+/// Work during the audit.
 struct Watcher {
     progress: Progress,
     comparison: Option<Comparison>,

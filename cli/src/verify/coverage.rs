@@ -5,8 +5,8 @@ use vastost::catalog::lsu::Lsu;
 
 use crate::output::counted;
 
-/// A sentence for each thing; empty when there was something to verify everywhere. `allow_empty` says that an LSU
-/// without images is as it should be.
+/// One sentence per gap; empty when there was something to verify everywhere. With `allow_empty` an LSU without images
+/// is right.
 pub fn unverified(report: &Report, lsus: &[Lsu], allow_empty: bool) -> Vec<String> {
     let summary = &report.summary;
     let listed = summary
@@ -79,7 +79,7 @@ fn complete(lsu: &LsuSummary) -> u64 {
         .saturating_add(states.deleting.images)
 }
 
-/// True when anything of the selection was seen, if only what is left of an image.
+/// True when anything of the selection was seen, even only an orphan of an image.
 fn has_any(report: &Report, name: &str, lsu: &LsuSummary) -> bool {
     let found = || {
         report
@@ -136,7 +136,7 @@ mod tests {
         assert!(said(&lost, true).contains("data of images and not one sidecar"));
         let most = report(|lsu, _| (lsu.unrecorded, lsu.states.good.images) = (3, 1));
         assert!(said(&most, false).contains("data of 3 images without a sidecar and 1 sidecar"));
-        // A finding each, and no more.
+        // One finding each.
         let some = report(|lsu, _| (lsu.unrecorded, lsu.states.good.images) = (3, 3));
         assert_eq!(said(&some, false), "");
     }

@@ -256,7 +256,7 @@ fn charts(report: &Report) -> String {
     text
 }
 
-/// The pictures' figures for those who cannot see them.
+/// The charts as a table, for screen readers.
 fn figures_by_date(bins: &Bins) -> String {
     let heads: String = STATES
         .iter()
@@ -350,7 +350,7 @@ fn lsu_names(report: &Report) -> Vec<&str> {
     names.into_iter().collect()
 }
 
-/// The findings for `page.js`, which says what the fields are; what repeats is an index.
+/// The findings for `page.js`, which documents the fields; repeated texts are indices.
 fn data(report: &Report) -> String {
     let lsus = lsu_names(report);
     let mut advice: Vec<&str> = Vec::new();

@@ -11,7 +11,7 @@ use super::words::{Mood, duration, meaning};
 use crate::args::Global;
 use crate::output::{counted, grouped, human_size, painted, printable};
 
-/// Findings that are listed; JSON and page have the others.
+/// The most findings that are listed; JSON and HTML have the others.
 const LISTED_MAX: usize = 1_000;
 
 type Done = Result<(), Box<dyn Error>>;
@@ -208,7 +208,7 @@ fn one(finding: &Finding) -> String {
     text
 }
 
-/// Nothing that a terminal would obey.
+/// No control characters.
 fn safe(text: &str) -> String {
     printable(text).into_owned()
 }

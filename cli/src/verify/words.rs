@@ -12,12 +12,12 @@ pub enum Mood {
     Error,
 }
 
-/// The one thing that a reader wants to know.
+/// The verdict in one line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub mood: Mood,
     pub line: String,
-    /// What it was found in, and what it means.
+    /// Its scope and meaning.
     pub more: String,
 }
 
@@ -183,7 +183,7 @@ fn unrecorded(lsu: &LsuSummary) -> Option<String> {
         .then(|| format!("data and no record, perhaps a sidecar that was lost: {images}, not counted above"))
 }
 
-/// What `repair` rebuilt agrees with the bytes, and says nothing of what was written first.
+/// A sidecar that `repair` rebuilt agrees with the bytes; it does not prove what was originally written.
 fn rebuilt(lsu: &LsuSummary) -> Option<String> {
     let images = counted(lsu.rebuilt, "image");
     (lsu.rebuilt > 0)

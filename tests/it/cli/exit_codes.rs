@@ -1,5 +1,6 @@
-//! The table of docs/user/exit-codes.md, row by row. What a row's own test has elsewhere is not repeated here: interruptions
-//! (`interrupt.rs`), sources that are not whole (`sources.rs`), what `verify` calls nothing (`verify.rs`).
+//! The table of docs/user/exit-codes.md, row by row. What a row's own test has elsewhere is not repeated here:
+//! interruptions (`interrupt.rs`), sources that are not whole (`sources.rs`), what `verify` calls nothing
+//! (`verify.rs`).
 
 use std::path::{Path, PathBuf};
 
