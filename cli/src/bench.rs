@@ -1,4 +1,5 @@
-//! `bench`: what this host and its cluster move, through the plug-in's C functions, and the `[transfer]` settings that follow.
+//! `bench`: what this host and its cluster move, through the plug-in's C functions, and the `[transfer]` settings that
+//! follow.
 //!
 //! Every combination of settings gets a plug-in of its own, as a new job would have it. Images are deleted as soon as
 //! they are measured; images that are left are always removed at the end or, after a kill, by the next bench. Leaves

@@ -3,8 +3,8 @@
 
 use vastost_testkit::host::HostError;
 
-/// `vastost stsp_open_image: LSU main: …` begins with its third word, or with what follows when that names the LSU too. The
-/// status at the end stays.
+/// `vastost stsp_open_image: LSU main: …` begins with its third word, or with what follows when that names the LSU too.
+/// The status at the end stays.
 pub fn text(error: &HostError) -> String {
     let whole = error.to_string();
     let call = whole.strip_prefix("vastost ").filter(|call| call.starts_with("stsp_"));

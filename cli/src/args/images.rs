@@ -20,7 +20,7 @@ const IMAGE_HELP: &str =
 pub const PUT_HELP: &str = "IMAGE is basename or basename:date (seconds since 1970). Without a date it is the one in a basename such as \
     db01_1795305600_C1_F1, else now, or the next second that is free. A put that fails or is interrupted leaves no image.\n\n\
     With --command the image is what the command after -- prints, and is stored only when the command ends with exit \
-    status 0. A shell pipe hides it: in `pg_dump shop | vastost-s3 put - …` a failed dump looks like a short \
+    status 0. A shell pipe hides a failure: in `pg_dump shop | vastost-s3 put - …` a failed dump looks like a short \
     one. For a pipeline of several commands use -- bash -o pipefail -c '…'. A file that changes while it is read is not \
     stored. Exit code 1 says that the source was not whole, 2 that the image could not be stored.\n\n\
     Ctrl-C takes effect between two buffers, so it may have to wait for a request that hangs; a second Ctrl-C exits at once \

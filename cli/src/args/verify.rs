@@ -11,12 +11,12 @@ use super::values::{age, jobs, shard, some_size};
 
 pub const VERIFY_HELP: &str = "Exit codes: 0 nothing wrong, 1 findings of severity error (with --strict also warnings), 2 could not run, was \
     interrupted, or had nothing to verify: an empty LSU, a selection that no image matches, a list of NetBackup's without \
-    images. A reader's rights are enough. Every kind of finding is explained in docs/user/verify.md.\n\n\
+    images. Read access is enough. Every kind of finding is explained in docs/user/verify.md.\n\n\
     Examples:\n  vastost-s3 verify\n  vastost-s3 verify nightly --deep --since 2026-11-01 --limit-rate \"500 MiB\"\n  \
     bpimagelist -l -d 01/01/2026 > images && vastost-s3 verify --against images --html audit.html\n  \
     vastost-s3 --json verify --shard 1/4 > shard-1.json";
 
-const MERGE_HELP: &str = "Refuses reports that are not of one audit. When shards are missing, the joined report is marked as \
+const MERGE_HELP: &str = "Refuses reports of different audits. If shards are missing, the joined report is marked as \
     incomplete, and the exit code is 2 unless something was found.\n\n\
     Examples:\n  vastost-s3 verify merge shard-*.json\n  \
     vastost-s3 --json verify merge shard-*.json --html audit.html > audit.json";

@@ -1,5 +1,6 @@
-//! `ls` without an LSU: the LSUs of a server, each with its usage as this host knows it. An LSU whose bucket is missing or
-//! refused is listed too; the reason is on stderr, and the exit code is 1. A server that does not answer is an error.
+//! `ls` without an LSU: the LSUs of a server, each with its usage as this host knows it. An LSU whose bucket is missing
+//! or refused is listed too; the reason is on stderr, and the exit code is 1. A server that does not answer is an
+//! error.
 
 use std::error::Error;
 use std::process::ExitCode;
