@@ -25,7 +25,7 @@ fn changed(site: &Site, from: &str, to: &str) -> PathBuf {
 }
 
 #[test]
-fn a_dead_server_is_2_but_1_of_doctor() {
+fn a_dead_server_is_2_and_1_for_doctor() {
     let site = site();
     let dead = changed(&site, &site.url, "http://127.0.0.1:1");
     try_all(
@@ -51,7 +51,7 @@ fn a_dead_server_is_2_but_1_of_doctor() {
 }
 
 #[test]
-fn a_missing_configuration_is_2_but_1_of_doctor() {
+fn a_missing_configuration_is_2_and_1_for_doctor() {
     let site = site();
     let none = site.folder.path().join("none.toml");
     try_all(
@@ -73,7 +73,7 @@ fn a_missing_configuration_is_2_but_1_of_doctor() {
 }
 
 #[test]
-fn one_missing_bucket_of_several_is_told_by_the_code() {
+fn one_missing_bucket_of_several_shows_in_the_code() {
     let site = site();
     // One of the site's three LSUs has no bucket.
     try_all(
