@@ -1,8 +1,9 @@
-//! `bench`: what this host and its cluster move, through the plug-in's C functions, and the `[transfer]` settings that follow.
+//! `bench`: what this host and its cluster move, through the plug-in's C functions, and the `[transfer]` settings that
+//! follow.
 //!
-//! Every combination of settings gets a plug-in of its own, as a new job would have it. Images go as soon as they are
-//! measured; whatever happens, what is left of them goes at the end, or, after a kill, with the next bench. Leaves out:
-//! several processes, since figures of one already tell what limits, see docs/user/bench.md.
+//! Every combination of settings gets a plug-in of its own, as a new job would have it. Images are deleted as soon as
+//! they are measured; images that are left are always removed at the end or, after a kill, by the next bench. Leaves
+//! out: several processes, since the figures of one already show the limit, see docs/user/bench.md.
 
 mod advice;
 mod guard;
@@ -39,9 +40,9 @@ use run::{Direction, Run};
 use streams::Watch;
 
 pub const HELP: &str = "Every combination of --wire, --part-size, --in-flight and --streams is measured, up and then down, in one process, with \
-    calls of 256 KiB of noise. The images are of client vastost-bench and go when they are measured, also on failure and \
-    on Ctrl-C; those of a bench that was killed go with the next one. Asks before it begins on a terminal; without one it \
-    needs --yes. docs/user/bench.md explains the figures and the advice.\n\n\
+    calls of 256 KiB of random data. The images belong to client vastost-bench and are deleted after the measurement, also \
+    on failure and on Ctrl-C; the next bench deletes those of a killed one. Asks on a terminal before it starts; without a \
+    terminal it needs --yes. docs/user/bench.md explains the figures and the recommendation.\n\n\
     Examples:\n  vastost-s3 bench nightly\n  \
     vastost-s3 bench nightly --streams 1,8,32 --part-size \"16 MiB,128 MiB\" --in-flight 4,8 --wire md5\n  \
     vastost-s3 bench nightly --mode up --size \"4 GiB\" --time 30min --yes --json";
@@ -118,7 +119,7 @@ fn choose(catalog: &Catalog, options: &Options) -> Result<Lsu, Box<dyn Error>> {
     }
 }
 
-/// A cluster in use feels a bench, so it is asked for.
+/// A bench slows down a cluster in use, so the user must agree.
 fn agree(lsu: &Lsu, options: &Options, plan: &Plan, bytes: u64) -> Result<(), Box<dyn Error>> {
     if options.yes {
         return Ok(());
@@ -156,7 +157,7 @@ impl Bench<'_> {
         }
         if swept.in_use > 0 {
             hint(
-                "another bench is at work in this LSU, or was killed on another host a short while ago: its images were left alone",
+                "another bench is running in this LSU, or was killed on another host a short while ago: its images were left alone",
             );
         }
         plan.left_out.iter().for_each(|why| hint(&format!("left out: {why}")));
@@ -172,7 +173,7 @@ impl Bench<'_> {
                 cpus()
             ))?;
             line(&format!(
-                "{cost:.2} CPU s/GiB of what is written up are the noise's, not the plug-in's"
+                "making the random data takes {cost:.2} CPU s/GiB of each run up"
             ))?;
         }
         table::head()
@@ -225,7 +226,7 @@ impl Bench<'_> {
             streams::read(server, &self.lsu, defs, &sizes, &Watch::new(self.until, &progress))
         })?;
         drop(progress);
-        // What was read ahead when time was up is in no figure, so there is none.
+        // Read-ahead at the end of the time is in no figure, so there is no line.
         if read == sizes { self.keep(run, runs) } else { Ok(()) }
     }
 
@@ -246,7 +247,7 @@ impl Bench<'_> {
         }
     }
 
-    /// `size` is what one stream moves, where that is known.
+    /// `size` is the number of bytes of one stream, if known.
     fn progress(&self, direction: Direction, combination: Combination, size: Option<u64>) -> Progress {
         let Combination {
             wire,
@@ -264,7 +265,7 @@ impl Bench<'_> {
         let advice = Advice::of(runs, config, cpus());
         let wanted = plan.combinations.len() * self.options.mode.directions();
         let not_measured = wanted.saturating_sub(runs.len());
-        // Nothing measured is no success.
+        // A bench without a measurement is not a success.
         let code = if runs.is_empty() {
             ExitCode::from(COULD_NOT_RUN)
         } else {

@@ -78,7 +78,7 @@ fn unusable_keys(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// Folders that the plug-in would leave its counters or its log in, and cannot.
+/// Folders for counters or log that the plug-in cannot write.
 fn unwritable_folders(config: &Config) -> Vec<String> {
     let metrics = config.metrics.dir.as_deref().map(|folder| ("metrics", folder));
     let log = folder_of_log(config).map(|folder| ("log", folder));

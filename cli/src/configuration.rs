@@ -1,5 +1,5 @@
-//! The configuration file that a command reads. Where it cannot be read, the error says who chose it and what makes one; what
-//! is wrong in a file that can be read, the library says.
+//! The configuration file that a command reads. If it cannot be read, the error says who chose it and how to write one;
+//! the library reports errors in the file.
 
 use std::error::Error;
 use std::fmt;
@@ -11,7 +11,7 @@ use vastost::config::{Config, places};
 use crate::args::Global;
 use crate::chain;
 
-/// There is no file, or it cannot be read: a check of it could not run.
+/// There is no file, or it cannot be read: it cannot be checked.
 #[derive(Debug)]
 pub struct Unreadable(String);
 
@@ -35,7 +35,7 @@ pub fn find_at(explicit: Option<&Path>, by: &str) -> Result<Config, Box<dyn Erro
         let chosen = match explicit {
             Some(_) => format!(" (from {by})"),
             None if in_environment => " (from $VASTOST_CONFIG)".to_owned(),
-            // The error itself says where it was looked for.
+            // The error itself names the places.
             None if is_nowhere() => String::new(),
             None => " (from the default place)".to_owned(),
         };

@@ -1,11 +1,12 @@
-//! Keys for a server whose configuration says that NetBackup has them: the command line takes them from the environment.
+//! Keys for a server with `source = "netbackup"`: the command line takes them from the environment.
 
 use std::env;
 
 use vastost::config::Server;
 use vastost::config::credentials::{KeyPair, Source};
 
-/// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, when both are set and not empty, with `AWS_SESSION_TOKEN` if that is.
+/// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, when both are set and not empty, with `AWS_SESSION_TOKEN` if that
+/// is.
 pub fn from_environment() -> Option<KeyPair> {
     let (access_key_id, secret_access_key) = (variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?);
     Some(KeyPair {
@@ -15,7 +16,7 @@ pub fn from_environment() -> Option<KeyPair> {
     })
 }
 
-/// The keys to hand to the plug-in: none when the configuration names another source.
+/// The keys to pass to the plug-in: none when the configuration names another source.
 pub fn for_server(server: &Server) -> Result<Option<KeyPair>, String> {
     if server.credentials != Source::NetBackup {
         return Ok(None);

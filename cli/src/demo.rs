@@ -28,7 +28,7 @@ pub(crate) const LSU: &str = "nightly";
 /// 2026-01-01: a fixed day, so that the keys of a kept store are the same on every run.
 const DATE: u64 = 1_767_225_600;
 
-/// What follows the demo on a store that is meant to stay.
+/// The next steps on a real store.
 const NEXT: &str = "\nNext, on your own store, with its keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY:
   vastost-s3 init --endpoint https://s3.vast1.example.com --lsu nightly
   vastost-s3 doctor
@@ -223,7 +223,7 @@ fn explain(global: &Global, folder: &Path) -> Result<(), Failure> {
     say(
         global,
         &format!(
-            "kept in {shown}; go on with\n  \
+            "kept in {shown}; try\n  \
          vastost-s3 demo --serve {shown} &\n  \
          vastost-s3 --config {shown}/vastost.toml ls {LSU}\n  \
          vastost-s3 --config {shown}/vastost.toml get {LSU}/demo0_{DATE}_C1_F1 restored.img"

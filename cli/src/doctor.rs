@@ -1,8 +1,7 @@
-//! `doctor`: everything that a backup needs, checked one by one, with what was seen and what to do about it.
+//! `doctor`: checks everything that a backup needs, with the result of each check and how to fix a failure.
 //!
-//! A check that fails does not stop those that do not depend on it; those that do are left out. Nothing stays behind:
-//! probe objects are removed also when a check fails. Requests are tried a few times within seconds, so that a busy
-//! server passes and a dead one is reported soon.
+//! After a failed check only those that depend on it are left out. Probe objects are removed also when a check fails.
+//! Requests are tried a few times within seconds, so that a busy server passes and a dead one is reported quickly.
 
 mod advice;
 mod clock;
@@ -67,8 +66,7 @@ pub fn run(global: &Global, _: &args::Doctor) -> Outcome {
 /// An LSU, and what an image that was tried in it showed, or why it failed.
 pub type Tried = (String, Result<String, String>);
 
-/// For `init`: one image through each LSU of a configuration that was just written. Gives for each what was done, or what
-/// is in its way.
+/// For `init`: tries one image in each LSU of a new configuration. Returns what was done, or why it failed.
 pub fn try_images(config: &Config) -> Result<Vec<Tried>, Box<dyn Error>> {
     let mut config = patience(config.clone());
     config.retry.operation_timeout = config.retry.operation_timeout.min(TRIAL_MAX);
@@ -141,7 +139,7 @@ fn check_server(config: &Config, server: &Server, engine: &Engine, report: &mut 
     check_discovery(server, &cluster, report)
 }
 
-/// The keys to hand on (none when the library gets them itself), or nothing when there are none.
+/// The keys to pass on (inner None: the library gets them itself), or None without keys.
 fn check_credentials(server: &Server, report: &mut Report) -> Result<Option<Option<KeyPair>>, Box<dyn Error>> {
     let check = "credentials";
     match &server.credentials {

@@ -1,5 +1,5 @@
-//! A file that is written under a name of its own, in the folder where it belongs, and appears under its real name only
-//! when it is whole. The name is new and random, so no file that is there is ever touched.
+//! A file that is written under a temporary name in its folder and gets its real name only when it is whole. The
+//! temporary name is new and random, so no existing file is touched.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes of the real name that the draft's name begins with: together they stay below 255.
+/// The draft's name begins with this many bytes of the real name: together they stay below 255.
 const NAME_MAX: usize = 180;
 
 /// A file that is not whole yet; removed when dropped.
@@ -27,7 +27,7 @@ impl Draft {
         draft.push(std::ffi::OsStr::from_bytes(name));
         draft.push(format!(".{}.part", uuid::Uuid::new_v4().simple()));
         let path = target.with_file_name(draft);
-        // Read as well: who locks the file may have to read it later.
+        // Readable too: whoever locks the file may read it later.
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -51,7 +51,7 @@ impl Draft {
             .ok_or_else(|| io::Error::other("the draft is closed"))
     }
 
-    /// Puts the file in its place, in exchange for a regular file or a link that is there.
+    /// Puts the file in its place, replacing a regular file or a link.
     pub fn replace(mut self) -> io::Result<File> {
         let stands = self.target.symlink_metadata();
         if stands.is_ok_and(|found| !found.is_file() && !found.is_symlink()) {
@@ -65,10 +65,10 @@ impl Draft {
         renamed.map(|()| file)
     }
 
-    /// Puts the file in its place; fails where something has appeared meanwhile.
+    /// Puts the file in its place; fails if something has appeared there meanwhile.
     pub fn place_new(mut self) -> io::Result<File> {
         let file = self.close()?;
-        // A hard link, unlike a rename, never takes another file's place; not every file system has them.
+        // A hard link, unlike a rename, never replaces a file; not every file system has them.
         let placed = match std::fs::hard_link(&self.path, &self.target) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists && self.target.symlink_metadata().is_err() => {
                 std::fs::rename(&self.path, &self.target)
@@ -79,7 +79,7 @@ impl Draft {
         placed.map(|()| file)
     }
 
-    /// On disk, and no more a draft; gone when that fails.
+    /// Syncs the file, which is no draft any more; removes it when that fails.
     fn close(&mut self) -> io::Result<File> {
         let file = self
             .file
@@ -93,7 +93,7 @@ impl Draft {
     }
 }
 
-/// The file itself, behind all symbolic links; refuses what is no regular file.
+/// The file behind all symbolic links; refuses anything but a regular file.
 pub fn regular(file: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let name = file.display();
     match std::fs::metadata(file) {
@@ -151,7 +151,7 @@ mod tests {
         );
         Draft::create(&target, 0o644).unwrap().replace().unwrap();
         assert_eq!((std::fs::read(&target).unwrap(), names(folder.path())), (Vec::new(), 1));
-        // What stands there may be a device by now.
+        // It may have become a device.
         std::fs::remove_file(&target).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
         assert!(

@@ -1,5 +1,5 @@
-//! Whether the plug-in could write in a folder, tried with a file that is removed again: rights, read-only file systems and
-//! what stands in the way show in no other way.
+//! Tests with a temporary file whether the plug-in can write in a folder: only that shows rights, read-only file
+//! systems and other obstacles.
 
 use std::fs;
 use std::io;
@@ -8,8 +8,8 @@ use std::path::Path;
 use vastost::config::{Config, Rotation};
 use vastost::files;
 
-/// Writes a file in the folder, and makes the folder for it as the plug-in would. Nothing stays: whoever needs the folder
-/// first makes it, and it is theirs then. True when the folder was there.
+/// Writes a file in the folder, which is made as the plug-in would make it, and removes both again: the process that
+/// needs the folder first must own it. True when the folder existed.
 pub fn try_folder(folder: &Path) -> io::Result<bool> {
     let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     let trial = folder.join(format!("doctor-{}", std::process::id()));
@@ -17,14 +17,14 @@ pub fn try_folder(folder: &Path) -> io::Result<bool> {
         files::make_folder(folder).and_then(|()| files::replace(&trial, b"vastost doctor", files::STATE_MODE));
     let removed = written.and_then(|()| fs::remove_file(&trial));
     for made in missing.iter().filter(|made| !made.as_os_str().is_empty()) {
-        // It may hold nothing of ours, and something of others by now.
+        // It may hold files of others by now.
         let _ = fs::remove_dir(made);
     }
     removed.map(|()| missing.is_empty())
 }
 
-/// The folder in which the log needs new files. None where there is no log, where its folder is missing, which other checks
-/// tell, and where it only goes on in a file that is there.
+/// The folder in which the log needs new files. None without a log, if its folder is missing (other checks report
+/// that), and if the log only appends to an existing file.
 pub fn folder_of_log(config: &Config) -> Option<&Path> {
     let file = config.log.file.as_deref()?;
     let folder = file.parent().filter(|folder| folder.is_dir())?;

@@ -3,12 +3,12 @@
 use vastost::catalog::maintain::gc::{Removed, plan, remove};
 
 use crate::args::{Gc, Global};
-use crate::mending::{Acts, Done, run_all};
+use crate::maintenance::{Acts, Done, run_all};
 use crate::wait::wait;
 use crate::{Outcome, chain};
 
 pub fn run(global: &Global, args: &Gc) -> Outcome {
-    let grace_seconds = args.mending.older_than.as_secs();
+    let grace_seconds = args.maintenance.older_than.as_secs();
     let acts = Acts {
         plan: &|found| found.remedy.as_ref().and_then(|remedy| plan(remedy, args.orphan_data)),
         act: &|lsu, found| {
@@ -28,5 +28,5 @@ pub fn run(global: &Global, args: &Gc) -> Outcome {
         },
         nothing: "nothing to remove",
     };
-    run_all(global, &args.mending, &acts)
+    run_all(global, &args.maintenance, &acts)
 }

@@ -69,11 +69,11 @@ pub fn run(global: &Global, args: &Get) -> Outcome {
 /// Where the bytes go.
 enum Target {
     Stdout,
-    /// A device or pipe that is there.
+    /// An existing device or pipe.
     Direct(PathBuf),
-    /// A file that is new.
+    /// A new file.
     New(PathBuf),
-    /// A file that is there, and is to be replaced by one of the same owner and mode.
+    /// An existing file, replaced by one of the same owner and mode.
     Replaced(PathBuf, Metadata),
 }
 
@@ -110,7 +110,7 @@ fn restore(
     let image = server.open(lsu, def, STSP_OPEN_READ)?;
     let copied = image.info().map_err(Into::into).and_then(|info| {
         let progress = Progress::new(global, "restoring", Some(info.size));
-        deliver(&image, info.size, target, &progress)
+        write_to(&image, info.size, target, &progress)
     });
     let closed = image.close(0);
     let size = copied.map_err(|error| with_advice(error, lsu, def))?;
@@ -118,18 +118,18 @@ fn restore(
     Ok(size)
 }
 
-/// An image that was opened has a record: where its data are not there, an audit of it says what is.
+/// An opened image has a record: if its data are missing, an audit shows what is left.
 fn with_advice(error: Box<dyn Error>, lsu: &str, def: &Definition) -> Box<dyn Error> {
     match error.downcast_ref::<HostError>() {
         Some(host) if matches!(host.code, STSP_ENOENT | STSP_ECORRUPT) => {
             let (text, name) = (host_message::text(host), escape(&def.basename));
-            format!("{text}; `vastost-s3 verify {lsu} --image {name}` tells what is left").into()
+            format!("{text}; `vastost-s3 verify {lsu} --image {name}` shows what is left").into()
         }
         _ => error,
     }
 }
 
-fn deliver(image: &HostImage, size: u64, target: &Target, progress: &Progress) -> Result<u64, Box<dyn Error>> {
+fn write_to(image: &HostImage, size: u64, target: &Target, progress: &Progress) -> Result<u64, Box<dyn Error>> {
     match target {
         Target::Stdout => {
             // Not io::stdout: it would look for line ends in the image.
@@ -163,15 +163,15 @@ fn deliver(image: &HostImage, size: u64, target: &Target, progress: &Progress) -
     }
 }
 
-/// Gives a file the owner and the mode of the one that it replaces, but no right to act as its owner.
+/// Gives a file the owner and the mode of the replaced one, but no setuid or setgid bit.
 fn inherit(file: &File, before: &Metadata) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(before.mode() & 0o777))?;
-    // Only root may give files away; what others replace becomes theirs, as any new file.
+    // Only root may change an owner; for others the file is theirs, as any new one.
     let _ = fchown(file, Some(before.uid()), Some(before.gid()));
     Ok(())
 }
 
-/// Waits until a file or a device has the bytes; pipes and terminals have no such thing.
+/// Syncs a file or a device; pipes and terminals do not support that.
 fn settle(file: &File) -> io::Result<()> {
     match file.sync_all() {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EROFS | libc::ENOTSUP)) => Ok(()),
@@ -179,18 +179,18 @@ fn settle(file: &File) -> io::Result<()> {
     }
 }
 
-/// True for what our stdout leads to, by whatever name: nothing but the image may be written there.
+/// True when this is the file behind our stdout under any name: only the image may be written there.
 fn is_stdout(found: &Metadata) -> bool {
     let stdout = io::stdout()
         .as_fd()
         .try_clone_to_owned()
         .and_then(|fd| File::from(fd).metadata());
     let place = |metadata: &Metadata| (metadata.dev(), metadata.ino());
-    // A terminal may be asked for by name, and shows our words as well.
+    // A terminal may be named as the target, and then shows our messages too.
     !io::stdout().is_terminal() && stdout.is_ok_and(|stdout| place(&stdout) == place(found))
 }
 
-/// A reader that ends before the image does has not got it.
+/// The reader of stdout ended before the image did.
 fn taken_away(error: Box<dyn Error>, size: u64) -> Box<dyn Error> {
     if !error.is::<StdoutClosed>() {
         return error;
@@ -216,7 +216,7 @@ fn to_file(
     Ok(copied)
 }
 
-/// Reads here and writes in a thread, so that a pipe that nobody empties does not keep us from hearing Ctrl-C.
+/// Reads here and writes in a thread, so that Ctrl-C works while a pipe is full.
 fn copy(
     image: &HostImage,
     size: u64,

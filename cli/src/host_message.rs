@@ -1,10 +1,10 @@
-//! What the plug-in says of a call that failed, as a person at the command line needs it: without the name of the C function,
-//! and with the LSU named once.
+//! The plug-in's error message of a failed call, for the command line: without the name of the C function, and with the
+//! LSU named once.
 
 use vastost_testkit::host::HostError;
 
-/// `vastost stsp_open_image: LSU main: …` begins with its third word, or with what follows when that names the LSU too. The
-/// status at the end stays.
+/// `vastost stsp_open_image: LSU main: …` begins with its third word, or with what follows when that names the LSU too.
+/// The status at the end stays.
 pub fn text(error: &HostError) -> String {
     let whole = error.to_string();
     let call = whole.strip_prefix("vastost ").filter(|call| call.starts_with("stsp_"));
@@ -23,7 +23,7 @@ mod tests {
 
     #[test]
     fn the_function_is_left_out_and_the_lsu_is_named_once() {
-        for (message, told) in [
+        for (message, expected) in [
             (
                 "vastost stsp_open_image: LSU main: image a of LSU main is busy (status 2060005)",
                 "image a of LSU main is busy (status 2060005)",
@@ -43,7 +43,7 @@ mod tests {
                     code: 1,
                     message: message.into()
                 }),
-                told
+                expected
             );
         }
     }

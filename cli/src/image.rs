@@ -17,7 +17,7 @@ use crate::output;
 use crate::site::Site;
 use crate::wait::wait;
 
-/// All fields of the schema; what is not known yet is null, what only `info` shows is left out elsewhere.
+/// All fields of the schema. Unknown ones are null; the fields of `info` are left out elsewhere.
 #[derive(Serialize)]
 pub struct Shown {
     pub lsu: String,
@@ -60,7 +60,7 @@ pub struct Document {
 }
 
 impl Shown {
-    /// The basename for people; the field has it as keys do.
+    /// The basename for people; the field is escaped as in keys.
     pub fn name(&self) -> String {
         unescape(&self.basename).map_or_else(|| self.basename.clone(), |basename| shown(&basename))
     }
@@ -78,7 +78,7 @@ impl Shown {
         }
     }
 
-    /// With all that is recorded.
+    /// With everything that is recorded.
     pub fn full(lsu: &Lsu, image: &Described) -> Self {
         let of = |content: Option<&Content>, meta: &Option<Meta>| More {
             version_id: content.and_then(|content| content.data.version_id.clone()),
@@ -106,7 +106,7 @@ impl Shown {
     }
 }
 
-/// Prints one image that a command has just worked on, by its record.
+/// Prints the record of the image that a command has just handled.
 pub fn print_json(global: &Global, lsu: &str, id: ImageId) -> Result<(), Box<dyn Error>> {
     let catalog = Site::open(global)?.catalog()?;
     let lsu = catalog.lsu(lsu)?;

@@ -40,7 +40,7 @@ enum Keys {
 struct Written {
     /// The file with the keys, where they are not a profile's.
     keys: Option<PathBuf>,
-    /// Where the keys that were there before are now.
+    /// Where the old keys are now.
     kept: Option<PathBuf>,
     /// Buckets.
     created: Vec<String>,
@@ -51,7 +51,7 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
         return Err("init writes the file that --output names; --config is what other commands read".into());
     }
     if args.endpoints.is_empty() || args.lsus.is_empty() {
-        // Nobody answers questions for nothing.
+        // Refuse before asking questions.
         files::refuse_overwrite(args, None)?;
     }
     let plan = Plan {
@@ -61,20 +61,20 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
         keys: keys(args)?,
     };
     let text = files::text(&plan)?;
-    // What the checker refuses is not written.
+    // An invalid configuration is not written.
     let config = Config::parse(&text, &args.output)?;
     let written = write(&plan, &text, &config)?;
     if !global.quiet && !global.json {
         tell(&plan, &written)?;
     }
-    // What was written is there in any case; whether it serves is seen by an image. Where it does not, `doctor` tells more.
+    // The files are written in any case. An image shows whether the LSUs can be used; `doctor` says why not.
     let tried = doctor::try_images(&config)?;
     for (lsu, outcome) in &tried {
         match outcome {
             Ok(done) if !global.quiet && !global.json => line(&format!("LSU {lsu}: {done}"))?,
             Ok(_) => {}
             Err(why) => complain(&format!(
-                "LSU {lsu} cannot be used yet: {why}; `vastost-s3 doctor` tells more"
+                "LSU {lsu} cannot be used yet: {why}; `vastost-s3 doctor` says why"
             )),
         }
     }
@@ -190,7 +190,7 @@ fn keys(args: &Init) -> Result<Keys, Box<dyn Error>> {
             session_token: None,
         }));
     };
-    // A token beside the secret is of the same keys, unless the environment names others.
+    // A token beside the secret belongs to the same keys, unless the environment names others.
     let is_same = variable("AWS_ACCESS_KEY_ID").is_none_or(|id| id == access_key_id);
     let session_token = variable("AWS_SESSION_TOKEN").filter(|_| is_same);
     Ok(Keys::Pair(KeyPair {
@@ -200,7 +200,7 @@ fn keys(args: &Init) -> Result<Keys, Box<dyn Error>> {
     }))
 }
 
-/// Makes the buckets that are missing. The keys are not in their file yet, and are handed over as NetBackup's are.
+/// Makes the buckets that are missing. The keys are not in their file yet, and are passed as NetBackup passes its own.
 fn create_buckets(config: &Config, keys: &Keys) -> Result<Vec<String>, Box<dyn Error>> {
     let engine = Engine::start(config)?;
     let mut created = Vec::new();

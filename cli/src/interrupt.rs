@@ -1,5 +1,5 @@
-//! Ctrl-C (and SIGTERM, SIGHUP): the first asks the work to end and clean up, the second ends the process at once. What
-//! `nohup` has started goes on when its terminal is gone.
+//! Ctrl-C (and SIGTERM, SIGHUP): the first asks the work to end and clean up, the second ends the process at once.
+//! Under `nohup` SIGHUP stays ignored.
 
 use std::error::Error;
 use std::fmt;
@@ -20,7 +20,7 @@ static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
 /// What shells report for a process that SIGINT ended.
 const EXIT_AT_ONCE: i32 = 130;
 
-/// How long a clean end may take without a word.
+/// A clean end that takes longer is announced.
 const SILENT: Duration = Duration::from_secs(15);
 
 /// The user has asked to end.
@@ -42,7 +42,7 @@ pub fn watch() -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("watch for Ctrl-C: {error}"))?;
     let watch = move || {
         for _ in signals.forever() {
-            heard();
+            received();
         }
     };
     std::thread::Builder::new()
@@ -51,19 +51,19 @@ pub fn watch() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn heard() {
+fn received() {
     if ASKED.swap(true, Ordering::SeqCst) {
         let partial = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner).take();
         partial.map(std::fs::remove_file);
         std::process::exit(EXIT_AT_ONCE);
     }
-    // A store that does not answer is asked for minutes, for the clean-up too.
-    let patience = || {
+    // If the store does not answer, the clean-up too retries for minutes.
+    let announce = || {
         std::thread::sleep(SILENT);
-        complain("still ending what is under way; once more ends at once");
+        complain("still cleaning up; once more exits at once");
     };
     // Where no thread can be made, nothing is said.
-    drop(std::thread::Builder::new().spawn(patience));
+    drop(std::thread::Builder::new().spawn(announce));
 }
 
 /// True when whoever started us has asked that SIGHUP be ignored, as `nohup` does.

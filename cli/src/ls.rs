@@ -1,7 +1,7 @@
 //! `ls`: the LSUs, or the images of one, page by page: a bucket of millions of images takes no more memory than one.
 //!
-//! An image whose delete was interrupted is shown as `deleting`. `--quiet` prints names alone, of what `get` can read,
-//! spelled so that every command takes them and no byte of a name ends a line.
+//! An image whose delete was interrupted is shown as `deleting`. `--quiet` prints only the names of images that
+//! `get` can read, escaped so that every command accepts them and no name contains a line end.
 
 mod lsus;
 
@@ -126,19 +126,19 @@ async fn describe_all(lsu: &Lsu, few: Vec<Listed>) -> Page {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Json,
-    /// One name after the other, each with this end.
+    /// Names, each followed by these bytes.
     Names(&'static [u8]),
     Table,
 }
 
-/// Prints images as they come, and what is to be said at the end.
+/// Prints images as they come, and the summary at the end.
 struct Printer {
     form: Form,
-    /// Only images that were never complete are asked for.
+    /// The user wants only images that were never complete.
     pending: bool,
-    /// Only complete images are asked for.
+    /// The user wants only complete images.
     complete: bool,
-    /// All images of the LSU are asked for.
+    /// The user wants all images of the LSU.
     is_whole: bool,
     quiet: bool,
     count: u64,
@@ -176,7 +176,7 @@ impl Printer {
     }
 
     fn print(&mut self, image: &Shown) -> Done {
-        // It may have become so since it was listed.
+        // The state may have changed since the listing.
         let is_complete = image.state == "complete";
         if (self.complete && !is_complete) || (self.pending && is_complete) {
             return Ok(());
@@ -205,7 +205,7 @@ impl Printer {
         Ok(())
     }
 
-    /// A record that is none: the others are listed, and the exit code says that one is missing.
+    /// A damaged record: the others are listed, and the exit code says that one is missing.
     fn unreadable(&mut self, lsu: &Lsu, listed: &Listed, error: &vastost::error::Error) {
         self.unreadable += 1;
         complain(&format!(
@@ -216,7 +216,7 @@ impl Printer {
         ));
     }
 
-    /// The listing could not be read to its end: what was printed is closed, and says so.
+    /// The listing broke off: the document is closed and says so.
     fn fail(&self, error: &vastost::error::Error) -> Outcome {
         let text = chain(error);
         if self.form == Form::Json {
@@ -241,7 +241,7 @@ impl Printer {
             };
             raw(end.as_bytes())?;
         } else if self.count == 0 {
-            // What cannot be read was named, and may be what was asked for.
+            // An unreadable record was reported, and may be the wanted image.
             if self.unreadable == 0 && !self.quiet {
                 output::hint(&self.nothing(&lsu.config().name));
             }
@@ -260,7 +260,7 @@ impl Printer {
         if self.is_whole {
             format!("LSU {lsu} is empty")
         } else {
-            format!("no image in LSU {lsu} is one that was asked for")
+            format!("no image in LSU {lsu} matches")
         }
     }
 }

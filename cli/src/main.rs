@@ -1,7 +1,7 @@
 //! `vastost-s3`: the administrator's command line. One file for each subcommand; this one only starts and ends them.
 //!
-//! Exit codes: 0 good, 1 the check found problems, 2 could not run. What goes wrong is one line on stderr, and with `--json`
-//! the document on stdout too.
+//! Exit codes: 0 good, 1 the check found problems, 2 could not run. What goes wrong is one line on stderr, and with
+//! `--json` the document on stdout too.
 
 mod args;
 mod bench;
@@ -20,7 +20,7 @@ mod info;
 mod init;
 mod interrupt;
 mod ls;
-mod mending;
+mod maintenance;
 mod name;
 mod output;
 mod process;
@@ -55,7 +55,7 @@ pub const FOUND_PROBLEMS: u8 = 1;
 /// The exit code of a command that could not do what it was asked to.
 pub const COULD_NOT_RUN: u8 = 2;
 
-/// The command ran, and what it looked at is not as it should be: exit code 1.
+/// The command ran and found a problem: exit code 1.
 #[derive(Debug)]
 pub struct Problem(pub String);
 
@@ -106,7 +106,7 @@ fn warn_at_end() {
 
 /// Help, the version, or a command line that means nothing.
 fn refuse(error: &clap::Error) -> ExitCode {
-    // A terminal that is gone can be told nothing.
+    // Where stderr is closed, nothing can be said.
     let _ = error.print();
     let mut words = std::env::args_os().skip(1).take_while(|word| word != "--");
     if error.use_stderr() && words.any(|word| word == "--json") {

@@ -1,18 +1,19 @@
 //! Names of images on the command line: `LSU/basename` or `LSU/basename:date`.
 //!
-//! A basename is taken as it is typed, or in the escaping of keys ([`vastost::catalog::format::escape`]) when it is spelled so:
-//! what `ls` prints of a name that is hard to type is what every command accepts.
+//! A basename may be typed plainly or in the escaping of keys ([`vastost::catalog::format::escape`]): every command
+//! accepts what `ls` prints for a name that is hard to type. [`spelling`] has both forms, [`dates`] the dates.
+
+mod dates;
+mod spelling;
 
 use std::error::Error;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsStr;
 
-use vastost::catalog::format::escape::{Name, escape, unescape};
+use vastost::catalog::format::escape::Name;
 use vastost::catalog::format::image_id::{DATE_MAX, ImageId, parse_basename};
 use vastost::catalog::format::keys::basename_max;
 use vastost::catalog::list::{Filter, Listing};
 use vastost::catalog::lsu::{Described, Image, Lsu};
-use vastost::clean::is_unfit;
 use vastost::error::{Found, Kind};
 use vastost::ost::abi::{STSP_II_IMAGE_CREATED, STSP_NAME_SIZE};
 use vastost::ost::status::{STSP_ECORRUPT, STSP_ENOENT};
@@ -22,9 +23,13 @@ use crate::image::describe;
 use crate::output::utc;
 use crate::wait::wait;
 
+pub use dates::{now, since, until};
+use spelling::show;
+pub use spelling::{full_name, shown, split, to_name, typed};
+
 /// Candidates that an error lists before it says how many more there are.
 const CANDIDATES_MAX: usize = 20;
-/// A date so many seconds ahead is no difference between clocks.
+/// A date further ahead is no difference between clocks.
 const AHEAD_MAX: u64 = 86_400;
 
 /// An image as the user named it.
@@ -32,7 +37,7 @@ pub struct ImageName {
     pub lsu: String,
     pub basename: Vec<u8>,
     pub date: Option<u64>,
-    /// What was typed after the last colon where it is no date: it belongs to the basename.
+    /// The text after the last colon if it is not a date: it belongs to the basename.
     tail: Option<String>,
 }
 
@@ -81,7 +86,7 @@ impl ImageName {
         Ok(name)
     }
 
-    /// What is odd about an image to create under this name and `date`: each a sentence.
+    /// Warnings about creating an image with this name and `date`, one sentence each.
     pub fn doubts(&self, date: u64) -> Vec<String> {
         let tail = self.tail.as_ref().map(|tail| {
             let name = self.shown();
@@ -92,18 +97,18 @@ impl ImageName {
         tail.into_iter().chain(ahead).collect()
     }
 
-    /// The definition under which to create it: with the date given, else the one in the basename, else now.
+    /// The definition to create: with the given date, else the one in the basename, else now.
     pub fn to_create(&self) -> Definition {
         Definition::new(self.basename.clone(), self.own_date().unwrap_or_else(now))
     }
 
-    /// The date that was given, or that the basename carries.
+    /// The given date, or the one in the basename.
     pub fn own_date(&self) -> Option<u64> {
         self.date
             .or_else(|| parse_basename(&self.basename).map(|(_, ctime)| ctime))
     }
 
-    /// The one image that is meant, by the records on the store. With `newest` it is the latest complete one of that
+    /// The image that is meant, from the records on the store. With `newest` it is the latest complete one of that
     /// basename, or the latest of all when none is complete.
     pub fn find_in(&self, lsu: &Lsu, newest: bool) -> Result<ImageId, Box<dyn Error>> {
         let is_complete = |id: &ImageId| -> Result<bool, Box<dyn Error>> {
@@ -117,8 +122,8 @@ impl ImageName {
         self.choose(newest, || self.dates_in(lsu), is_complete)
     }
 
-    /// As [`ImageName::find_in`] without `newest`. Where no list shows the image, the versions of its client's sidecars may
-    /// tell its date: somebody may have deleted it past the plug-in.
+    /// As [`ImageName::find_in`] without `newest`. If no list shows the image, its date is looked for in the versions
+    /// of the client's sidecars: the image may have been deleted outside the plug-in.
     pub fn find_deleted_in(&self, lsu: &Lsu) -> Result<ImageId, Box<dyn Error>> {
         let dates = || match self.dates_in(lsu)? {
             none if none.is_empty() => self.hidden_dates_in(lsu),
@@ -181,7 +186,7 @@ impl ImageName {
                 Ok(info) => Ok(info.flags & STSP_II_IMAGE_CREATED != 0),
                 // Deleted, or being deleted.
                 Err(error) if error.code == STSP_ENOENT => Ok(false),
-                // As above: an older image is no answer to a question about a damaged one.
+                // As above: do not choose an older image instead of a damaged one.
                 Err(error) if error.code == STSP_ECORRUPT => Ok(true),
                 Err(error) => Err(error.into()),
             }
@@ -249,78 +254,6 @@ impl ImageName {
     }
 }
 
-/// A basename for people, as every command accepts it: as it is, or escaped when a terminal could not show it or it
-/// would be read as another name.
-pub fn shown(basename: &[u8]) -> String {
-    match std::str::from_utf8(basename) {
-        Ok(text) if !text.chars().any(is_unfit) && typed(basename) == basename => text.to_owned(),
-        _ => escape(basename),
-    }
-}
-
-/// An image for people, as every command accepts it.
-pub fn full_name(lsu: &str, basename: &[u8], date: u64) -> String {
-    format!("{lsu}/{}:{date}", shown(basename))
-}
-
-/// The bytes of a name that was typed: those that it is the escaped form of, else its own.
-pub fn typed(text: &[u8]) -> Vec<u8> {
-    std::str::from_utf8(text)
-        .ok()
-        .and_then(unescape)
-        .unwrap_or_else(|| text.to_vec())
-}
-
-/// A name as it was typed.
-pub fn to_name(text: &OsString) -> Name {
-    Name::new(typed(text.as_bytes()))
-}
-
-/// What `LSU[/REST]` names.
-type Place<'a> = (String, Option<&'a [u8]>);
-
-/// `LSU` and what follows the first slash, if there is one.
-pub fn split(text: &OsStr) -> Result<Place<'_>, Box<dyn Error>> {
-    let bytes = text.as_bytes();
-    let (lsu, rest) = match bytes.iter().position(|byte| *byte == b'/') {
-        Some(at) => (bytes.get(..at).unwrap_or_default(), bytes.get(at + 1..)),
-        None => (bytes, None),
-    };
-    match std::str::from_utf8(lsu) {
-        Ok(lsu) if !lsu.is_empty() => Ok((lsu.to_owned(), rest)),
-        _ => Err(format!("{}: no LSU is named; images are named LSU/basename", show(text)).into()),
-    }
-}
-
-/// The first second that `--since` means.
-pub fn since(text: &str) -> Result<u64, String> {
-    moment(text, 0)
-}
-
-/// The last second that `--until` means: a day is meant as a whole.
-pub fn until(text: &str) -> Result<u64, String> {
-    moment(text, 86_399)
-}
-
-fn moment(text: &str, into_day: u64) -> Result<u64, String> {
-    let wrong = || "a date is yyyy-mm-dd (UTC) or seconds since 1970".to_owned();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return text.parse().map_err(|_| wrong());
-    }
-    let day: jiff::civil::Date = text.parse().map_err(|_| wrong())?;
-    let start = day
-        .to_zoned(jiff::tz::TimeZone::UTC)
-        .map_err(|_| wrong())?
-        .timestamp()
-        .as_second();
-    Ok(u64::try_from(start).map_err(|_| wrong())? + into_day)
-}
-
-/// Seconds since 1970 by this host's clock.
-pub fn now() -> u64 {
-    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
-}
-
 fn is_date(tail: &[u8]) -> bool {
     tail.len() > 1 && tail.iter().skip(1).all(u8::is_ascii_digit)
 }
@@ -328,10 +261,6 @@ fn is_date(tail: &[u8]) -> bool {
 fn parse_date(tail: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(tail.get(1..)?).ok()?;
     digits.parse().ok().filter(|date| *date <= DATE_MAX)
-}
-
-fn show(text: &OsStr) -> String {
-    format!("{:?}", text.to_string_lossy())
 }
 
 #[cfg(test)]
@@ -354,28 +283,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_of_a_name_is_read_as_that_name() {
-        let names: [&[u8]; 8] = [
-            b"db01_1_C1_F1",
-            b"a b/c",
-            b"x=20y",
-            b"x=y",
-            b"evil\nmain/b:5",
-            b".hidden",
-            b"\xff=20",
-            b"=3D",
-        ];
-        for name in names.into_iter().chain(["\u{202e}gpj".as_bytes(), "größer".as_bytes()]) {
-            assert_eq!(typed(shown(name).as_bytes()), name);
-            assert_eq!(typed(escape(name).as_bytes()), name);
-        }
-        assert_eq!(
-            (shown(b"a b"), shown(b"x=20y"), shown(b"a\n")),
-            ("a b".into(), "x=3D20y".into(), "a=0A".into())
-        );
-    }
-
-    #[test]
     fn the_date_to_create_is_given_or_in_the_name() {
         let date = |text: &str| ImageName::parse(OsStr::new(text)).unwrap().to_create().date;
         assert_eq!(date("l/db_1795305600_C1_F1"), 1_795_305_600);
@@ -394,12 +301,5 @@ mod tests {
             (1, 1, 1)
         );
         assert_eq!((doubts("l/x"), doubts("l/x=3Aabc"), doubts("l/x:1")), (0, 0, 0));
-    }
-
-    #[test]
-    fn days_are_meant_whole() {
-        assert_eq!((since("1970-01-02"), until("1970-01-02")), (Ok(86_400), Ok(172_799)));
-        assert_eq!(since("12"), Ok(12));
-        assert!(since("yesterday").is_err() && since("1969-12-31").is_err() && since("").is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! Writing to stdout and stderr, and how names, sizes and times look there.
+//! Writing to stdout and stderr, and the format of names, sizes and times.
 //!
-//! Names and messages come from stores and hosts that nobody controls. Everything that is printed for people goes through
-//! [`printable`], so that no name can move the cursor, forge a line or turn the text around; JSON carries such characters
+//! Names and messages come from untrusted stores and hosts. Everything that is printed for people goes through
+//! [`printable`], so that no name can move the cursor, forge a line or reverse the text; JSON carries such characters
 //! as escapes.
 
 use std::borrow::Cow;
@@ -17,10 +17,10 @@ use vastost::clean::is_unfit;
 /// The longest message on stderr, in characters: a store may quote megabytes.
 const MESSAGE_MAX: usize = 4_000;
 
-/// Something is on stdout, or what is there is not ours to add to.
+/// Something is on stdout already, or stdout belongs to an image.
 static STDOUT_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The reader of our stdout has gone away: we stop, and that is no failure of a listing.
+/// The reader of our stdout has closed it: the command stops, which is not a failure of a listing.
 #[derive(Debug)]
 pub struct StdoutClosed;
 
@@ -32,20 +32,20 @@ impl fmt::Display for StdoutClosed {
 
 impl Error for StdoutClosed {}
 
-/// Stdout is for the bytes of an image alone.
+/// Reserves stdout for the bytes of an image.
 pub fn take_stdout() {
     STDOUT_TAKEN.store(true, Ordering::Relaxed);
 }
 
-/// With `--json`, an error as the document, unless another one was begun: who reads stdout must not wait for one in vain.
+/// With `--json`, an error as the document, unless another one was begun: a reader of stdout always gets a document.
 pub fn error_document(text: &str) {
     if !STDOUT_TAKEN.load(Ordering::Relaxed) {
-        // Stderr has it too, so it does not matter whether somebody reads this.
+        // Stderr has it too, so a closed stdout does not matter.
         drop(json(&json!({ "schema": 1, "error": clip(text, MESSAGE_MAX) })));
     }
 }
 
-/// One line on stdout, without what a terminal would obey.
+/// One line on stdout, without control characters.
 pub fn line(text: &str) -> Result<(), Box<dyn Error>> {
     painted(&printable(text))
 }
@@ -61,7 +61,7 @@ pub fn raw(bytes: &[u8]) -> Result<(), Box<dyn Error>> {
     stdout_error(io::stdout().lock().write_all(bytes))
 }
 
-/// Nothing more follows, or somebody must see it now.
+/// Flushes: nothing more follows, or the reader must see it now.
 pub fn flush() -> Result<(), Box<dyn Error>> {
     stdout_error(io::stdout().lock().flush())
 }
@@ -71,7 +71,7 @@ pub fn json(value: &impl Serialize) -> Result<(), Box<dyn Error>> {
     painted(&json_safe(&serde_json::to_string_pretty(value)?))
 }
 
-/// A document that is not all that was asked for says so: who reads stdout alone must see that.
+/// Marks a document as incomplete: a reader of stdout alone must see that.
 pub fn with_error(mut document: Value, errors: &[String]) -> Value {
     if let (false, Some(fields)) = (errors.is_empty(), document.as_object_mut()) {
         fields.insert("error".into(), clip(&errors.join("; "), MESSAGE_MAX).into());
@@ -84,7 +84,7 @@ pub fn json_text(value: &impl Serialize) -> Result<String, Box<dyn Error>> {
     Ok(json_safe(&serde_json::to_string(value)?))
 }
 
-/// A failed write to stdout as what it means.
+/// A failed write to stdout as an error with its meaning.
 pub fn stdout_error<T>(written: io::Result<T>) -> Result<T, Box<dyn Error>> {
     written.map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => StdoutClosed.into(),
@@ -92,7 +92,7 @@ pub fn stdout_error<T>(written: io::Result<T>) -> Result<T, Box<dyn Error>> {
     })
 }
 
-/// For commands with a verdict: a reader that has gone away does not change it.
+/// For commands whose exit code is a verdict: a closed stdout does not change it.
 pub fn unread_is_fine(printed: Result<(), Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
     match printed {
         Err(error) if error.is::<StdoutClosed>() => Ok(()),
@@ -100,7 +100,7 @@ pub fn unread_is_fine(printed: Result<(), Box<dyn Error>>) -> Result<(), Box<dyn
     }
 }
 
-/// One line on stderr with our name before it. A stderr that is gone can be told nothing.
+/// One line on stderr, after the name of this program. Where stderr is closed, the line is lost.
 pub fn complain(text: &str) {
     hint(&format!("vastost-s3: {text}"));
 }
@@ -110,8 +110,7 @@ pub fn hint(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", printable(&clip(text, MESSAGE_MAX)));
 }
 
-/// Text for people: each character that a terminal would obey, or that changes the direction of the text around it or
-/// cannot be seen, is shown as U+FFFD.
+/// Text for people: control characters, marks of reading direction and invisible characters become U+FFFD.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().any(is_unfit) {
         text.chars()
@@ -122,7 +121,7 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The beginning of a text that is longer than `max` characters, and how much was left out.
+/// A text longer than `max` characters is truncated, with a note of how much was left out.
 pub fn clip(text: &str, max: usize) -> Cow<'_, str> {
     match text.char_indices().nth(max) {
         None => Cow::Borrowed(text),
@@ -133,8 +132,7 @@ pub fn clip(text: &str, max: usize) -> Cow<'_, str> {
     }
 }
 
-/// The same JSON with escapes for what a terminal would obey. Outside of strings it can have nothing of that but line
-/// ends.
+/// The same JSON with control characters escaped. Outside of strings the only ones are line ends.
 fn json_safe(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for character in json.chars() {

@@ -1,4 +1,4 @@
-//! What this process costs: CPU time of all its threads or of some, and memory.
+//! CPU time of this process or of some of its threads, and its memory.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// One tick of /proc/PID/stat: 1/100 s towards user space, whatever the kernel counts in, see proc(5).
+/// One tick of /proc/PID/stat: always 1/100 s in user space, see proc(5).
 const TICK: Duration = Duration::from_millis(10);
 
 /// User and system time of all threads since the process began.
@@ -41,7 +41,8 @@ fn ticks(task: &Path) -> Option<u32> {
     Some(next()? + next()?)
 }
 
-/// The most memory that this process had resident since it began or [`reset_peak_rss`]; 0 where the kernel does not tell.
+/// The most memory that this process had resident since it began or [`reset_peak_rss`]; 0 where the kernel does not
+/// say.
 pub fn peak_rss_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -49,7 +50,7 @@ pub fn peak_rss_bytes() -> u64 {
     kib.unwrap_or_default() << 10
 }
 
-/// Counts the peak from now on; where the kernel does not allow it, the peak stays the one of the whole process.
+/// Resets the peak; if the kernel does not allow that, it stays the peak of the whole process.
 pub fn reset_peak_rss() {
     let _ = fs::write("/proc/self/clear_refs", "5");
 }

@@ -32,12 +32,12 @@ impl Progress {
         Self { bar }
     }
 
-    /// Changes what stands before the figures.
+    /// Changes the text before the figures.
     pub fn say(&self, what: &str) {
         self.bar.set_message(what.to_owned());
     }
 
-    /// The total may be a figure of yesterday: no bar shows more done than there is.
+    /// The total may be outdated: the bar never shows more than 100 %.
     pub fn set(&self, bytes: u64) {
         if self.bar.length().is_some_and(|total| total < bytes) {
             self.bar.set_length(bytes);

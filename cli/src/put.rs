@@ -1,5 +1,5 @@
 //! `put`: a file, standard input or the output of a command becomes an image, through the plug-in as NetBackup would do
-//! it. Whatever goes wrong after the image was created, what was written is removed again.
+//! it. If anything fails after the image was created, what was written is removed.
 
 mod descendants;
 mod source;
@@ -26,7 +26,7 @@ use crate::site::Site;
 use crate::{Outcome, Problem, chain, host_message, image};
 use source::{Reading, Source};
 
-/// Seconds after now that an image without a date of its own may get when the earlier ones are taken.
+/// An image without a date of its own gets a date at most this many seconds from now if earlier ones are taken.
 const DATES_TRIED: u64 = 60;
 
 pub fn run(global: &Global, args: &Put) -> Outcome {
@@ -61,7 +61,7 @@ pub fn run(global: &Global, args: &Put) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The source and the image: with --command the source is the command, and the image stands alone.
+/// The source and the image; with --command only the image is named.
 fn places(args: &Put) -> Result<(&Path, &OsStr), Box<dyn Error>> {
     let stdin = OsStr::new("-");
     if args.command && args.program.is_empty() {
@@ -132,12 +132,12 @@ fn store(
     match written {
         Ok(size) => match image.close(STSP_CLOSEF_COMPLETE) {
             Ok(()) => Ok(size),
-            // The close has removed what was never whole; what may be is kept, and the error says so: the source may be a
-            // pipe that cannot be read again.
+            // The close has removed an image that was never whole. One that may be whole is kept, and the error says
+            // so: the source may be a pipe that cannot be read again.
             Err(first) => Err(complete_or(server, lsu, def, first.into())),
         },
         Err(first) => {
-            // Its failure changes nothing: the handle is gone in any case, and the image is removed next.
+            // Its failure changes nothing: the handle is closed in any case, and the image is removed next.
             let _ = image.close(0);
             Err(remove(server, lsu, def, first))
         }
@@ -156,9 +156,9 @@ fn write_all(image: &HostImage, reading: &Reading, progress: &Progress) -> Resul
     }
 }
 
-/// Leaves nothing behind of an image that is not complete, and gives back the first error with what else went wrong. A
-/// complete image of that name is another writer's, or ours whose last answer was lost: it stays. So only what the store
-/// has just told to be pending is removed: no image was there, and none pending, when this one was created.
+/// Removes an image that is not complete, and returns the first error with any later one. A complete image of that name
+/// is another writer's, or ours whose last answer was lost: it stays. So only an image that the store has just reported
+/// as pending is removed: none existed, complete or pending, when this one was created.
 fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error>) -> Box<dyn Error> {
     let name = full_name(lsu, &def.basename, def.date);
     match server.info(lsu, def) {
@@ -167,11 +167,11 @@ fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error
         Err(gone) if gone.code == STSP_ENOENT => return nothing_stored(first),
         Err(second) => {
             let left =
-                format!("`vastost-s3 info {name}` tells, and if it is pending, `vastost-s3 rm {name}` removes it");
+                format!("`vastost-s3 info {name}` shows it, and if it is pending, `vastost-s3 rm {name}` removes it");
             let second = host_message::text(&second);
             return more(
                 first,
-                &format!("nobody knows what is left of it, so nothing was removed: {second}; {left}"),
+                &format!("what is left of it is unknown, so nothing was removed: {second}; {left}"),
             );
         }
     }
@@ -189,7 +189,7 @@ fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error
     }
 }
 
-/// An interruption with what it means here; the other errors say it themselves, or it is plain.
+/// Adds to an interruption that nothing was stored; other errors make that clear themselves.
 fn nothing_stored(first: Box<dyn Error>) -> Box<dyn Error> {
     if first.is::<Interrupted>() {
         more(first, "nothing was stored")
@@ -208,7 +208,7 @@ fn more(first: Box<dyn Error>, second: &str) -> Box<dyn Error> {
     }
 }
 
-/// The first error, with what is there when a complete image of that name is.
+/// The first error, with a note if a complete image of that name exists.
 fn complete_or(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error>) -> Box<dyn Error> {
     match server.info(lsu, def) {
         Ok(info) if info.flags & STSP_II_IMAGE_CREATED != 0 => {
@@ -219,5 +219,5 @@ fn complete_or(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn 
 }
 
 fn left_alone(name: &str) -> String {
-    format!("a complete image {name} is there, and was left alone")
+    format!("a complete image {name} exists and was left alone")
 }

@@ -1,9 +1,9 @@
-//! `repair`: mends records from what the store still has.
+//! `repair`: rebuilds records from what is still on the store.
 
 use vastost::catalog::maintain::repair::{Mended, mend, plan};
 
 use crate::args::{Global, Repair};
-use crate::mending::{Acts, Done, run_all};
+use crate::maintenance::{Acts, Done, run_all};
 use crate::wait::wait;
 use crate::{Outcome, chain};
 
@@ -17,7 +17,7 @@ pub fn run(global: &Global, args: &Repair) -> Outcome {
             };
             match wait(lsu, mend(lsu, &remedy, deep)) {
                 Ok(Mended::Yes(what)) => {
-                    tracing::info!(lsu = found.finding.lsu, key = found.finding.key, "mended: {what}");
+                    tracing::info!(lsu = found.finding.lsu, key = found.finding.key, "repaired: {what}");
                     Done::Yes(what)
                 }
                 Ok(Mended::NotNeeded) => Done::NotNeeded,
@@ -26,5 +26,5 @@ pub fn run(global: &Global, args: &Repair) -> Outcome {
         },
         nothing: "nothing to repair",
     };
-    run_all(global, &args.mending, &acts)
+    run_all(global, &args.maintenance, &acts)
 }

@@ -36,7 +36,7 @@ pub fn run(global: &Global, args: &Rm) -> Outcome {
     }
     interrupt::watch()?;
     if args.unreadable && !found.is_empty() {
-        // By the keys of the image, since no record tells what it consists of.
+        // By the keys of the image: no record says which objects belong to it.
         let catalog = Site::open(global)?.catalog()?;
         let by_keys = |image: &Doomed| {
             let lsu = catalog.lsu(&image.lsu)?;

@@ -40,7 +40,7 @@ impl Site {
         Ok(Self { config, server })
     }
 
-    /// An LSU by name, as [`find_lsu`].
+    /// An LSU by name: configured, or a discovered bucket.
     pub fn lsu(&self, name: &str) -> Result<config::Lsu, Box<dyn Error>> {
         Ok(find_lsu(&self.config, &self.server, name)?)
     }
@@ -72,7 +72,7 @@ impl Catalog {
         Ok(self.cluster.lsu(name)?)
     }
 
-    /// The LSUs of those names, or all: those of the file, then the buckets that discovery takes.
+    /// The named LSUs, or all: those of the file, then the discovered buckets.
     pub fn lsus(&self, names: &[String]) -> Result<Vec<Lsu>, Box<dyn Error>> {
         if !names.is_empty() {
             return names.iter().map(|name| self.lsu(name)).collect();

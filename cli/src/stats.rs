@@ -1,4 +1,4 @@
-//! `stats`: what the processes of this host did and do, by the files that they leave in the metrics folder.
+//! `stats`: what the processes of this host do and did, from their files in the metrics folder.
 
 mod reading;
 mod table;

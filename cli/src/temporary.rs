@@ -5,7 +5,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
-/// A folder that only its owner can look into, and that goes with this value.
+/// A folder that only its owner can read, removed with this value.
 pub struct TemporaryFolder(PathBuf);
 
 impl TemporaryFolder {

@@ -1,5 +1,5 @@
-//! `undelete`: brings images back whose records or data were deleted or overwritten past the plug-in, from the versions that
-//! the bucket keeps, and images whose delete was only marked.
+//! `undelete`: brings images back whose records or data were deleted or overwritten outside the plug-in, from the
+//! versions that the bucket keeps, and images whose delete was only marked.
 
 use std::process::ExitCode;
 

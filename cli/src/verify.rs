@@ -75,8 +75,7 @@ fn read(file: &Path) -> Result<Report, Box<dyn Error>> {
     Ok(serde_json::from_slice(&text).map_err(|error| format!("{name} is no report of `verify --json`: {error}"))?)
 }
 
-/// Shows a finished report in every form that was asked for, says by the exit code what it comes to, and whether it is
-/// where it was wanted.
+/// Shows a finished report in every requested form. Returns the exit code, and whether the report was delivered.
 fn end(
     global: &Global,
     report: &Report,
@@ -85,7 +84,7 @@ fn end(
 ) -> Result<(ExitCode, bool), Box<dyn Error>> {
     let mut is_delivered = true;
     if let Some(Err(error)) = page.map(|page| page.write(&html::page(report))) {
-        // The report is worth more than its page: it goes to stdout all the same.
+        // Without the page the report still goes to stdout.
         complain(&error.to_string());
         is_delivered = false;
     }
@@ -97,7 +96,7 @@ fn end(
     output::unread_is_fine(printed)?;
     let summary = &report.summary;
     let problems = summary.errors > 0 || (output.strict && summary.warnings > 0);
-    // Nothing found says nothing about what was not looked at.
+    // No findings mean nothing for what was not checked.
     let is_complete = !summary.interrupted && summary.unverified.is_empty();
     let code = match (problems, is_complete && is_delivered) {
         (true, _) => ExitCode::from(FOUND_PROBLEMS),

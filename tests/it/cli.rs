@@ -8,10 +8,14 @@ mod config;
 mod doctor;
 /// `doctor` on stores and with keys that lack something.
 mod doctor_faults;
+/// The table of docs/user/exit-codes.md.
+mod exit_codes;
 /// What goes wrong with the server, the keys, the bucket.
 mod failures;
 /// `put`, `ls`, `info`, `get`, `rm`.
 mod images;
+/// `help COMMAND`.
+mod help;
 /// `init`.
 mod init;
 /// Ctrl-C.

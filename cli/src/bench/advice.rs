@@ -12,14 +12,14 @@ use super::plan::Combination;
 use super::run::{Direction, Run};
 use crate::output::line;
 
-/// What is worth no further stream and no further memory.
+/// A gain below this is not worth another stream or more memory.
 const NEARLY_BEST: f64 = 0.9;
-/// From here on processors or threads are what limits.
+/// From this utilisation on, processors or threads are the limit.
 const SATURATED: f64 = 0.85;
-/// What twice as much at once must bring, and more, while the cluster and the way to it are not full.
+/// Twice as many in flight gain at least this factor while network and cluster have capacity left.
 const STILL_GROWING: f64 = 1.25;
 
-/// What keeps the fastest run from being faster.
+/// What limited the fastest run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Limit {
@@ -31,7 +31,7 @@ pub enum Limit {
     Unknown,
 }
 
-/// What this host wants.
+/// The recommended settings.
 pub struct Advice<'a> {
     pub chosen: &'a Run,
     pub fastest: &'a Run,
@@ -90,7 +90,7 @@ impl<'a> Advice<'a> {
         let plural = if streams == 1 { "" } else { "s" };
         line("")?;
         line(&format!(
-            "{streams} stream{plural} at once, {rate:.0} MiB/s {direction}: the smallest setting within a tenth of the fastest."
+            "{streams} stream{plural}, {rate:.0} MiB/s {direction}: the smallest setting within 10 % of the fastest."
         ))?;
         line(&format!(
             "The fastest: {}, {:.0} MiB/s.",
@@ -106,17 +106,19 @@ impl Limit {
         match self {
             Self::Cpu => "this host's processors",
             Self::IoThreads => "the plug-in's I/O threads; raise [transfer] io_threads and measure again",
-            Self::Md5Thread => "MD5, on one thread; wire mode crc64nvme costs less where the endpoint does it",
-            Self::Latency => "latency: more at once was faster to the end; measure with more --streams or --in-flight",
-            Self::NetworkOrCluster => {
-                "the network or the cluster: more at once was not faster, and this host is not busy"
+            Self::Md5Thread => "MD5, on one thread; wire mode crc64nvme costs less, if the endpoint supports it",
+            Self::Latency => {
+                "latency: more in flight was faster up to the last run; measure with more --streams or --in-flight"
             }
-            Self::Unknown => "one combination cannot tell; measure with several --streams",
+            Self::NetworkOrCluster => {
+                "the network or the cluster: more in flight was not faster, and this host is not busy"
+            }
+            Self::Unknown => "one combination does not show the limit; measure with several --streams",
         }
     }
 }
 
-/// Backups decide where they were measured, and only what proves the bytes, when anything did.
+/// Backups decide if any were measured, and modes with an integrity check if any were measured.
 fn candidates(runs: &[Run]) -> Vec<&Run> {
     let any = |wanted: fn(&Run) -> bool| runs.iter().any(wanted);
     let (up, proven) = (
@@ -152,7 +154,7 @@ fn limit(fastest: &Run, candidates: &[&Run], io_threads: usize, cpus: usize) -> 
     if fastest.busy(fastest.cpu.md5, 1) >= SATURATED {
         return Limit::Md5Thread;
     }
-    // The same in smaller numbers tells what more at once has brought.
+    // The same with fewer in flight shows what concurrency gains.
     let at_once = |run: &Run| run.combination.streams * run.combination.parts_in_flight;
     let like = |run: &&&Run| {
         let (a, b) = (run.combination, fastest.combination);

@@ -1,8 +1,8 @@
 //! The images of one bench in the LSU, and those that an earlier one left there.
 //!
-//! All are of client `vastost-bench`, and their names say of which run they are. A run holds one more image open for
-//! writing from its begin to its end, the guard: its lease is how others know a living bench, on any host. Whatever has
-//! no living guard was left by a bench that was killed, and the next one removes it.
+//! All belong to client `vastost-bench`, and their names say which run wrote them. A run holds one more image open for
+//! writing from start to end, the guard: its lease shows other benches, on any host, that this one is alive. Images
+//! without a living guard were left by a bench that was killed; the next bench removes them.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -21,10 +21,10 @@ use crate::chain;
 use crate::wait::wait;
 
 const CLIENT: &str = "vastost-bench";
-/// What the guard has in its name where the others have a number.
+/// The guard's name has this in place of the number.
 const GUARD: &str = "guard";
 
-/// The run, and its claim on the store. It has an engine of its own, so that no buffer of the measured one goes to it.
+/// The run, and its open image on the store. It has its own engine, so that it takes no buffer of the measured one.
 pub struct Guard {
     lsu: Lsu,
     run: Run,
@@ -32,14 +32,14 @@ pub struct Guard {
     count: usize,
 }
 
-/// What the names of one bench's images have in common.
+/// The common part of the names of one bench's images.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Run {
     id: String,
     date: u64,
 }
 
-/// Rounds in which left-overs are removed, a second apart: a server may still be at work on what was cut off.
+/// Rounds of clean-up, a second apart: the server may still be finishing requests that were cut off.
 const ROUNDS: u32 = 4;
 
 /// What became of the images of earlier runs.
@@ -125,7 +125,7 @@ impl Run {
     }
 }
 
-/// Removes the images of `only`, or of every run that is not alive. The guards are looked at after the listing, so that a
+/// Removes the images of `only`, or of every run that is not alive. The guards are checked after the listing, so that a
 /// run that begins meanwhile is seen to be alive.
 fn sweep(lsu: &Lsu, only: Option<&Run>) -> Result<Swept, Box<dyn Error>> {
     let mut swept = Swept::default();

@@ -1,8 +1,8 @@
-//! Bytes that no store can make less of, as cheaply as possible.
+//! Random bytes that no store can reduce, made as cheaply as possible.
 //!
-//! A store that reduces data would make a benchmark of repeated or compressible bytes one of its reduction. So each
-//! call gets a piece of a few MiB of random words, from a random place, XORed with a random word: what two calls have in
-//! common is chance, and one pass over cached memory is all that it costs.
+//! With repeated or compressible bytes the benchmark would measure the store's data reduction. So each call gets a
+//! piece of a few MiB of random words, from a random offset, XORed with a random word: no two calls are alike, and it
+//! costs one pass over cached memory.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::process::cpu_time;
 /// Small enough to stay in a processor's cache.
 const PATTERN_BYTES: usize = 4 << 20;
 const WORD: usize = size_of::<u64>();
-/// Calls that are made to find out what one costs: 64 MiB.
+/// Calls for measuring the cost of one: 64 MiB.
 const TRIALS: u32 = 256;
 
 /// The random words that all streams share.
@@ -46,7 +46,7 @@ impl Noise {
         }
     }
 
-    /// What the data of one GiB cost: CPU time that is in the figures and is not the plug-in's.
+    /// CPU time to make one GiB of data: it is in the figures and is not the plug-in's.
     pub fn cost_per_gib(&self) -> Duration {
         let (mut source, before) = (self.source(), cpu_time());
         for _ in 0..TRIALS {
@@ -71,7 +71,7 @@ impl Source<'_> {
 }
 
 impl Random {
-    /// Begins at a place that no other has.
+    /// Starts from a random state.
     fn new() -> Self {
         Self(uuid::Uuid::new_v4().as_u64_pair().1)
     }

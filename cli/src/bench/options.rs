@@ -17,25 +17,25 @@ pub struct Options {
     /// The LSU; may be left out when the server has one
     #[arg(value_name = "LSU")]
     pub lsu: Option<String>,
-    /// Streams at once
+    /// Concurrent streams
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_values = ["1", "4", "16"], value_parser = jobs)]
     pub streams: Vec<usize>,
     /// Sizes of the parts
     #[arg(long, value_name = "SIZE,…", value_delimiter = ',', default_values = ["16 MiB", "64 MiB"], value_parser = part_size)]
     pub part_size: Vec<u64>,
-    /// Parts of one stream under way at once, up and down; as configured when left out
+    /// Parts of one stream in flight, up and down; default: as configured
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = jobs)]
     pub in_flight: Vec<usize>,
-    /// What proves the parts on the wire; all that the endpoint does when left out
+    /// Integrity check on the wire; default: all that the endpoint supports
     #[arg(long, value_name = "MODE,…", value_delimiter = ',')]
     pub wire: Vec<Wire>,
     /// What to measure
     #[arg(long, default_value = "both")]
     pub mode: Mode,
-    /// Bytes of each stream; when left out, as many as five seconds bring
+    /// Bytes of each stream; default: as many as in five seconds
     #[arg(long, value_parser = some_size)]
     pub size: Option<u64>,
-    /// Begin no run after so long, and end the one under way: a number with s, min, h or d
+    /// Start no run after this time, and end the one in progress: a number with s, min, h or d
     #[arg(long, value_name = "TIME", default_value = "15min", value_parser = age)]
     pub time: Duration,
     /// Do not ask
@@ -78,7 +78,7 @@ impl Wire {
         }
     }
 
-    /// Whether parts are proven so where the server can do what is said.
+    /// Whether a server with these capabilities supports the mode.
     pub fn is_done_by(self, capabilities: Capabilities) -> bool {
         self != Self::Crc64nvme || capabilities.crc64nvme
     }

@@ -14,7 +14,7 @@ use crate::output::human_size;
 use crate::site::{Plugin, Site};
 use crate::temporary::TemporaryFolder;
 
-/// What all streams of a combination may write when `--size` does not say it: five seconds of 6 GiB/s.
+/// The most that all streams of a combination write without `--size`: five seconds of 6 GiB/s.
 const BYTES_MAX: u64 = 32 << 30;
 
 /// One setting of the engine and a number of streams.
@@ -52,7 +52,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The most that lies in the LSU at once. Without `--size` it is what there is room for, up to a limit.
+    /// The most that the LSU holds at one time. Without `--size` it is the free room, up to a limit.
     pub fn bytes(&self, options: &Options, lsu: &Lsu) -> Result<u64, Box<dyn Error>> {
         let streams = self
             .combinations
@@ -147,7 +147,7 @@ impl Combination {
     }
 }
 
-/// Modes outside, streams inside: what belongs together stands together.
+/// Modes outside, streams inside: related runs are listed together.
 fn all(config: &Config, options: &Options, wires: &[Wire]) -> Vec<Combination> {
     let configured = [config.transfer.parts_in_flight];
     let in_flight = if options.in_flight.is_empty() {

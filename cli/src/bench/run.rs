@@ -1,4 +1,4 @@
-//! One combination, one direction, and what it took.
+//! One combination in one direction, measured.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ pub struct Run {
     pub peak_rss_bytes: u64,
 }
 
-/// CPU time: of the process, and of those threads of the plug-in that can be what limits.
+/// CPU time of the process, and of the threads of the plug-in that can be the limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Costs {
     pub process: Duration,
@@ -52,7 +52,7 @@ impl Direction {
 }
 
 impl Run {
-    /// Measures `work`, which moves bytes in `combination`'s streams and gives when it began.
+    /// Measures `work`, which moves bytes in `combination`'s streams and returns its start.
     pub fn of(
         direction: Direction,
         combination: Combination,
@@ -91,18 +91,18 @@ impl Run {
         mib(self.bytes) / seconds(self.wall)
     }
 
-    /// MiB/s of one stream on the average.
+    /// Mean MiB/s of a stream.
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     pub fn rate_per_stream(&self) -> f64 {
         self.rates.iter().sum::<f64>() / self.rates.len().max(1) as f64
     }
 
-    /// CPU seconds for each GiB.
+    /// CPU seconds per GiB.
     pub fn cpu_per_gib(&self) -> f64 {
         self.cpu.process.as_secs_f64() / mib(self.bytes.max(1)) * 1024.0
     }
 
-    /// The part of `threads` processors that `time` was.
+    /// `time` as a fraction of `threads` processors.
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     pub fn busy(&self, time: Duration, threads: usize) -> f64 {
         time.as_secs_f64() / seconds(self.wall) / threads.max(1) as f64
@@ -162,7 +162,7 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// Never 0, which no rate could be divided by.
+/// Never 0, so that a rate can be computed.
 fn seconds(time: Duration) -> f64 {
     time.as_secs_f64().max(1e-6)
 }

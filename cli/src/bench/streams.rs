@@ -1,4 +1,4 @@
-//! Streams at once, each in a thread of its own, as many backup or restore jobs in one process.
+//! Concurrent streams, each in its own thread, like several backup or restore jobs in one process.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use crate::progress::Progress;
 
 /// How often the figures on the screen change.
 const TICK: Duration = Duration::from_millis(50);
-/// The longest call that is told from longer ones, ns; latencies keep three digits.
+/// Longer calls count as this long, ns; latencies keep three digits.
 const LATENCY_MAX_NS: u64 = 3_600_000_000_000;
 
 /// What one stream did.
@@ -36,7 +36,7 @@ pub struct Watch<'a> {
     failed: AtomicBool,
 }
 
-/// The reason of a stream that failed, or None when it only ended because another one did.
+/// Why a stream failed, or None if it only ended because another one did.
 type Failed = Option<String>;
 
 impl<'a> Watch<'a> {
@@ -81,7 +81,7 @@ pub fn write(
     in_parallel(&images, &vec![size; images.len()], STSP_CLOSEF_COMPLETE, watch, work)
 }
 
-/// Reads the images, of which each has its size in `sizes`, from begin to end.
+/// Reads the images, whose sizes are in `sizes`, from start to end.
 pub fn read(
     server: &HostServer,
     lsu: &str,
@@ -137,7 +137,7 @@ fn open_all(
         match open(def) {
             Ok(image) => images.push(image),
             Err(error) => {
-                // The first error is the one to hear of.
+                // The first error is the one to report.
                 images.iter().for_each(|image| drop(image.close(0)));
                 return Err(error.into());
             }
@@ -146,7 +146,8 @@ fn open_all(
     Ok(images)
 }
 
-/// Does `work` with every image and its size at once, and closes them; gives the begin, and what each stream did.
+/// Runs `work` concurrently with every image and its size, and closes them; returns the start, and the result of each
+/// stream.
 fn in_parallel(
     images: &[HostImage],
     sizes: &[u64],
@@ -187,7 +188,7 @@ fn in_parallel(
     }
 }
 
-/// What the stream did is on the store, or was read, when its image is closed; one that failed is only let go.
+/// Closes the image: then the stream's data are on the store, or were read. A failed one is only dropped.
 fn end(image: &HostImage, close: u32, done: Result<Stream, Failed>) -> Result<Stream, Failed> {
     match done {
         Ok(mut stream) => {

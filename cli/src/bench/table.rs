@@ -27,7 +27,7 @@ pub fn head() -> Result<(), Box<dyn Error>> {
     ))
 }
 
-/// Told at once, whoever reads.
+/// Flushed at once, so that a reader follows the runs.
 pub fn row(run: &Run) -> Result<(), Box<dyn Error>> {
     let combination = run.combination;
     let call = |quantile| latency(run.call_ns(quantile));
@@ -50,7 +50,7 @@ pub fn row(run: &Run) -> Result<(), Box<dyn Error>> {
     flush()
 }
 
-/// Three digits or so, with a unit.
+/// About three digits, with a unit.
 fn latency(ns: u64) -> String {
     let seconds = Duration::from_nanos(ns).as_secs_f64();
     let (value, unit) = match ns {

@@ -16,7 +16,7 @@ pub struct Figures {
     pub rss_bytes: u64,
 }
 
-/// One measured stretch of work.
+/// One measured phase.
 pub struct Span {
     pub wall: Duration,
     /// User and system time of all threads.

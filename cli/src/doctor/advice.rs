@@ -1,4 +1,4 @@
-//! What to do about a request that failed: the missing right by its name, or what stands in between.
+//! What to do about a request that failed: the name of the missing right, or what is in the way.
 
 use vastost::error::{Error, Kind};
 

@@ -47,7 +47,7 @@ impl From<String> for Refused {
     }
 }
 
-/// False when no address can be talked to.
+/// False when no address can be used.
 pub fn check(
     config: &Config,
     server: &Server,

@@ -1,4 +1,4 @@
-//! What this host must give: files that only we change, folders that can be written, memory, file descriptors.
+//! Requirements on this host: files that only we change, writable folders, memory, file descriptors.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::output::human_size;
 /// Descriptors beside those of connections: the host's own files, libraries, logs.
 const OTHER_FILES: u64 = 64;
 
-/// Of a process beside its part buffers, about.
+/// Memory of a process besides its part buffers, approximately.
 const BESIDE_POOL: u64 = 64 << 20;
 
 const STATE_ADVICE: &str =
@@ -54,7 +54,7 @@ fn memory(budget: u64, report: &mut Report) -> Done {
     let Some(available) = meminfo("MemAvailable:") else {
         return report.warn(
             "memory",
-            "/proc/meminfo does not tell what is available".into(),
+            "/proc/meminfo has no MemAvailable".into(),
             "compare with [pool] budget",
         );
     };
@@ -79,7 +79,7 @@ fn meminfo(field: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// What the process may take, by its own limits and those of its control group: part buffers, and what lies beside them.
+/// Memory allowed by the limits of the process and of its control group, against part buffers and the rest.
 fn limits(budget: u64, report: &mut Report) -> Done {
     for limit in memory::limits() {
         let (needed, left) = (budget + BESIDE_POOL, human_size(limit.left_bytes));
@@ -130,7 +130,7 @@ fn descriptors(config: &Config, report: &mut Report) -> Done {
     let Some(limit) = open_files_limit() else {
         return report.warn(
             "open files",
-            "/proc/self/limits tells no limit".into(),
+            "/proc/self/limits has no limit of open files".into(),
             "compare with [transfer] connections",
         );
     };

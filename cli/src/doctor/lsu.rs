@@ -63,7 +63,7 @@ fn list(server: &Server, lsu: &Lsu, report: &mut Report) -> std::result::Result<
     Ok(true)
 }
 
-/// None where the bucket locks all that is put: then nothing is written, since nothing could be deleted.
+/// None if the bucket locks every new object: then nothing is written, since nothing could be deleted.
 fn locking(lsu: &Lsu, report: &mut Report) -> std::result::Result<Option<Locking>, Box<dyn StdError>> {
     let check = name(lsu, "default retention");
     match wait(lsu, lsu.locking()) {
@@ -87,7 +87,7 @@ fn locking(lsu: &Lsu, report: &mut Report) -> std::result::Result<Option<Locking
             )?;
         }
         // Many stores have no locks and do not know the request.
-        Err(error) => report.pass(&check, format!("the store tells of no locks ({:?})", error.kind()))?,
+        Err(error) => report.pass(&check, format!("the store does not report locks ({:?})", error.kind()))?,
     }
     Ok(Some(Locking::Off))
 }
@@ -171,7 +171,7 @@ const IMAGE_STEPS: [(&str, Step); 4] = [
     ("delete", |image| image.delete().boxed()),
 ];
 
-/// The image, step by step; what a step needs and did not get is left out.
+/// The image, step by step; steps that depend on a failed one are left out.
 fn image(cluster: &Cluster, lsu: &Lsu, report: &mut Report) -> Done {
     // Usage figures of this image are nobody's.
     let state = TemporaryFolder::new("doctor")?;
@@ -200,7 +200,7 @@ fn image_steps(image: &TrialImage, lsu: &Lsu, report: &mut Report) -> Done {
     Ok(())
 }
 
-/// Asks the store anew, whatever is known, and keeps what it finds; false when it cannot be asked.
+/// Probes the bucket even if its capabilities are cached, and caches the result; false when the probe fails.
 fn capabilities(config: &Config, lsu: &Lsu, report: &mut Report) -> std::result::Result<bool, Box<dyn StdError>> {
     let found = match wait(lsu, lsu.probe_again()) {
         Ok(found) => found,
@@ -213,7 +213,7 @@ fn capabilities(config: &Config, lsu: &Lsu, report: &mut Report) -> std::result:
     if found.conditional_put {
         report.pass(&conditional, "If-None-Match is honoured".into())?;
     } else {
-        let advice = "nothing to do: two hosts that write one image at once are then told apart by who was last";
+        let advice = "nothing to do: when two hosts write one image at once, the later record wins";
         report.warn(&conditional, "If-None-Match is not honoured".into(), advice)?;
     }
     if !found.user_metadata {

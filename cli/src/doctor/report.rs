@@ -81,7 +81,7 @@ impl Report {
             advice: advice.map(ToOwned::to_owned),
         };
         if !self.json && (!self.quiet || status != Status::Pass) {
-            // The verdict is the same whether somebody reads of it or not.
+            // A closed stdout does not change the verdict.
             unread_is_fine(self.show(&check))?;
         }
         self.checks.push(check);
@@ -108,7 +108,7 @@ impl Report {
         output::flush()
     }
 
-    /// Prints what is left to print; true when anything failed.
+    /// Prints the rest; true when any check failed.
     pub fn end(self) -> Result<bool, Box<dyn std::error::Error>> {
         let count = |status| self.checks.iter().filter(|check| check.status == status).count();
         let (passed, warned, failed) = (count(Status::Pass), count(Status::Warn), count(Status::Fail));

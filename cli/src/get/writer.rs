@@ -1,5 +1,5 @@
-//! A thread that writes buffers to a file in their order, and gives them back empty; and one that opens a file. Both may
-//! take as long as another process likes, and Ctrl-C is heard meanwhile.
+//! A thread that writes buffers to a file in their order, and gives them back empty; and one that opens a file. Both
+//! may take as long as another process likes, and Ctrl-C works meanwhile.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use crate::interrupt;
 
-/// Buffers on their way round: one being read into, one being written, two between.
+/// Buffers in circulation: one being read into, one being written, two between.
 const BUFFERS: usize = 4;
-/// How long Ctrl-C may wait for a file that takes nothing.
+/// How long Ctrl-C may wait for a file that accepts nothing.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Opens a device or a pipe that is there. A pipe is open when somebody reads from it.
+/// Opens an existing device or pipe. A pipe opens when it has a reader.
 pub fn open(path: &Path) -> Result<io::Result<File>, Box<dyn Error>> {
     let (give, opened) = channel();
     let path = path.to_path_buf();

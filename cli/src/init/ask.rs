@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Write};
 
 use super::is_interactive;
 
-/// Asks until `valid` has no objection and the answer is not empty.
+/// Asks until the answer is not empty and `valid` accepts it.
 pub fn until_valid(
     question: &str,
     option: &str,

@@ -12,12 +12,12 @@ use super::{Keys, Plan};
 use crate::args::Init;
 use crate::draft::{Draft, regular};
 
-/// Only the owner reads what holds a secret.
+/// Only the owner may read a file with a secret.
 pub const SECRET_MODE: u32 = 0o600;
 /// Old keys that stay beside the new ones.
 const COPIES_MAX: u32 = 1_000;
 
-/// The keys lie beside the configuration.
+/// The keys file is beside the configuration.
 pub fn keys_path(args: &Init) -> PathBuf {
     args.output.with_file_name(keys_name(args))
 }
@@ -26,7 +26,7 @@ fn keys_name(args: &Init) -> String {
     format!("{}.keys.toml", args.name)
 }
 
-/// Refuses to put `text` in the place of a configuration that says something else.
+/// Refuses to overwrite a different configuration with `text`.
 pub fn refuse_overwrite(args: &Init, text: Option<&str>) -> Result<(), String> {
     if is_free(args, &args.output, text) {
         return Ok(());
@@ -37,7 +37,7 @@ pub fn refuse_overwrite(args: &Init, text: Option<&str>) -> Result<(), String> {
     ))
 }
 
-/// The same of the keys, which other configurations in the folder may use too.
+/// The same for the keys, which other configurations in the folder may use too.
 pub fn refuse_keys(args: &Init, path: &Path, text: &str) -> Result<(), String> {
     if is_free(args, path, Some(text)) {
         return Ok(());
@@ -53,7 +53,7 @@ fn is_free(args: &Init, path: &Path, text: Option<&str>) -> bool {
     args.force || path.symlink_metadata().is_err() || text.is_some_and(|text| says(path, text))
 }
 
-/// Copies a file whose place another `text` will take to `<file>.bak`, or `<file>.bak.1` and so on where that is there.
+/// Copies a file that `text` will replace to `<file>.bak`, or `<file>.bak.1` and so on if that exists.
 pub fn keep_old(path: &Path, text: &str) -> Result<Option<PathBuf>, Box<dyn Error>> {
     let old = regular(path)?;
     if !old.exists() || says(&old, text) {
@@ -88,7 +88,7 @@ fn says(path: &Path, text: &str) -> bool {
     std::fs::read_to_string(path).is_ok_and(|there| there == text)
 }
 
-/// Writes a file, unless it is there and says the same.
+/// Writes a file, unless it exists with the same text.
 pub fn write_new(args: &Init, path: &Path, text: &str, mode: u32) -> Result<(), Box<dyn Error>> {
     if !args.force && says(path, text) {
         Ok(())
@@ -99,10 +99,10 @@ pub fn write_new(args: &Init, path: &Path, text: &str, mode: u32) -> Result<(), 
 
 /// Writes a whole file, so that nobody ever reads half of it.
 pub fn write(path: &Path, text: &str, mode: u32, overwrite: bool) -> Result<(), Box<dyn Error>> {
-    // A link that is there stays, and leads to the new file.
+    // An existing link stays, and leads to the new file.
     let path = &if overwrite { regular(path)? } else { path.to_path_buf() };
     let written = Draft::create(path, mode).and_then(|draft| {
-        // Whatever the umask.
+        // Independent of the umask.
         draft.file()?.set_permissions(Permissions::from_mode(mode))?;
         draft.file()?.write_all(text.as_bytes())?;
         if overwrite { draft.replace() } else { draft.place_new() }
@@ -125,7 +125,7 @@ pub(super) fn text(plan: &Plan<'_>) -> Result<String, Box<dyn Error>> {
         text += &format!("region = {}\n", quote(region));
     }
     if let Some(file) = &args.ca_file {
-        // As given it is relative to where we run; in the file it would be relative to the file.
+        // On the command line it is relative to the current folder, in the file to the file.
         let file = std::path::absolute(file).map_err(|error| format!("find {}: {error}", file.display()))?;
         text += &format!("tls.ca_file = {}\n", quote(&file.display().to_string()));
     }
@@ -145,12 +145,12 @@ pub(super) fn text(plan: &Plan<'_>) -> Result<String, Box<dyn Error>> {
             quote(name),
             quote(bucket)
         );
-        text += "# Bytes that NetBackup is told the LSU can hold, such as \"100 TB\"; unknown when left out.\n# capacity = \"100 TB\"\n";
+        text += "# The capacity reported to NetBackup, such as \"100 TB\"; unknown when left out.\n# capacity = \"100 TB\"\n";
     }
     Ok(text)
 }
 
-/// An installation has its state where the system keeps state; a trial keeps it beside the file.
+/// An installation keeps its state in the system's place; a trial keeps it beside the file.
 fn state_dir(output: &Path) -> &'static str {
     let in_etc = std::path::absolute(output).is_ok_and(|path| path.starts_with("/etc"));
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);

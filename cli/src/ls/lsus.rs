@@ -1,5 +1,6 @@
-//! `ls` without a place: the LSUs of a server, each with what this host knows of it. One whose bucket is missing or refused
-//! is listed all the same; the reason is on stderr, and the exit code is 1.
+//! `ls` without an LSU: the LSUs of a server, each with its usage as this host knows it. An LSU whose bucket is missing
+//! or refused is listed too; the reason is on stderr, and the exit code is 1. A server that does not answer is an
+//! error.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -60,7 +61,7 @@ pub fn run(global: &Global, args: &Ls) -> Outcome {
     })
 }
 
-/// The plug-in's list tells which LSUs cannot be used; why, only the store itself does.
+/// The plug-in's list says which LSUs cannot be used. The reason comes from the store.
 fn with_faults(global: &Global, found: Vec<LsuInfo>) -> Result<Vec<Row>, Box<dyn Error>> {
     if found.iter().all(is_active) {
         return Ok(found.into_iter().map(|info| Row { info, fault: None }).collect());
@@ -107,7 +108,7 @@ impl Row {
         self.known(STSP_LSUF_CAPACITY_KNOWN, self.info.capacity_bytes)
     }
 
-    /// What this host has counted says nothing of an LSU that is not there.
+    /// The usage known to this host means nothing for a missing LSU.
     fn used(&self, value: u64) -> Option<u64> {
         self.known(STSP_LSUF_USED_KNOWN, value).filter(|_| self.fault.is_none())
     }

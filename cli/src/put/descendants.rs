@@ -1,7 +1,7 @@
 //! The processes that a command has started, and those that they have started, as /proc shows them.
 //!
-//! A process is known by its number and its start time, so that no signal reaches another one that got the number later.
-//! What has left its parent behind (a daemon) is no longer found. Signals that may not be sent are passed over.
+//! A process is identified by pid and start time, so that no signal reaches a later process with the same pid. A
+//! process that has left its parent (a daemon) is not found. Signals that may not be sent are skipped.
 
 use std::fs;
 
@@ -17,8 +17,8 @@ pub struct Process {
     started: u64,
 }
 
-/// The living descendants of the process `root`, parents before their children: a shell that outlives the commands
-/// which it waits for would go on to the next one.
+/// The living descendants of the process `root`, parents before their children: a shell that outlived the command
+/// that it waits for would start the next one.
 pub fn of(root: i32) -> Vec<Process> {
     let all = all();
     let (mut found, mut parents) = (Vec::new(), vec![root]);
@@ -36,7 +36,7 @@ impl Process {
         self.pid
     }
 
-    /// True until it has ended; one that nobody has waited for has ended.
+    /// True until it has ended; a zombie has ended.
     pub fn is_alive(&self) -> bool {
         read(self.pid).is_some_and(|now| now.started == self.started)
     }

@@ -1,9 +1,9 @@
 //! Where the bytes of an image come from: a file, standard input, or a command that this program starts.
 //!
 //! An image is stored only when its source was whole. A command must end with exit status 0; a file must be the same
-//! after it was read as it was before; a source that nobody measured beforehand must bring at least one byte, unless an
-//! empty image is what is wanted. A thread reads ahead, so that a source that stalls does not keep us from hearing Ctrl-C.
-//! A command that is no longer needed is ended with all that it has started.
+//! after it was read as it was before; a source of unknown size must bring at least one byte, unless an
+//! empty image is wanted. A thread reads ahead, so that Ctrl-C works while the source stalls.
+//! A command that is no longer needed is ended with all its descendants.
 
 use std::error::Error;
 use std::fs::{File, Metadata};
@@ -31,7 +31,7 @@ const BUFFER_BYTES: u64 = 256 << 10;
 const BUFFERS_AHEAD: usize = 4;
 /// How long Ctrl-C may wait for a source that brings nothing.
 const POLL: Duration = Duration::from_millis(100);
-/// How often a command that has closed its output is looked at.
+/// How often a command that has closed its output is polled.
 const EXIT_POLL: Duration = Duration::from_millis(5);
 /// How long a command that is no longer needed may take to end before it is killed.
 const END_WAIT: Duration = Duration::from_secs(2);
@@ -51,7 +51,7 @@ pub struct Input {
     name: String,
     /// How a regular file was before it was read, and where reading began.
     before: Option<(Metadata, u64)>,
-    /// Nobody has said how much it brings: standard input, a pipe.
+    /// Its size is unknown: standard input, a pipe.
     is_unmeasured: bool,
 }
 
@@ -61,13 +61,13 @@ pub struct Reading {
     name: String,
     command: Option<Child>,
     before: Option<(Metadata, u64)>,
-    /// The file again, to look at when it has been read.
+    /// The file again, to compare after it was read.
     again: Option<File>,
     is_unmeasured: bool,
 }
 
 impl Source {
-    /// Opens the file; a command is started by [`Source::start`], when the image is there to take what it brings.
+    /// Opens the file; a command is started by [`Source::start`], once the image exists.
     pub fn open(file: &Path, command: &[std::ffi::OsString]) -> Result<Self, Box<dyn Error>> {
         if !command.is_empty() {
             return Ok(Self::Command(command.to_vec()));
@@ -89,7 +89,7 @@ impl Source {
         if kind.is_dir() {
             return Err(format!("{name} is a folder; an image is one file, or - for standard input").into());
         }
-        // Whoever names /dev/null means nothing; /dev/stdin may lead there unseen.
+        // /dev/null was named on purpose; /dev/stdin may lead there by accident.
         let is_unmeasured = is_stdin || (!kind.is_file() && file != Path::new("/dev/null"));
         let before = if kind.is_file() {
             Some((metadata, opened.stream_position().map_err(wrong)?))
@@ -104,7 +104,7 @@ impl Source {
         }))
     }
 
-    /// How many bytes there are to read, where that is known.
+    /// The number of bytes to read, if known.
     pub fn total(&self) -> Option<u64> {
         match self {
             Self::File(Input {
@@ -151,7 +151,7 @@ impl Source {
                     .take()
                     .ok_or_else(|| "the command has no output to read".into());
                 match output.and_then(|output| read_ahead(output, &name)) {
-                    // From here on the command ends with this value, whatever happens.
+                    // From here on dropping this value always ends the command.
                     Ok(buffers) => {
                         let (before, again) = (None, None);
                         Ok(Reading {
@@ -186,7 +186,7 @@ impl Reading {
         }
     }
 
-    /// Says after the last of `size` bytes whether they are what was meant to be stored.
+    /// Checks after the last of `size` bytes that the source was whole.
     pub fn confirm(mut self, size: u64, args: &Put) -> Result<(), Box<dyn Error>> {
         if let Some(child) = &mut self.command {
             let status = wait(child)?;
@@ -223,7 +223,7 @@ impl Reading {
         }
     }
 
-    /// A file that was written to, cut or extended while it was read is neither the old one nor the new one.
+    /// A file that changed while it was read is neither the old one nor the new one.
     fn same_as_before(&self, size: u64) -> Result<(), Box<dyn Error>> {
         let (Some((before, from)), Some(file)) = (&self.before, &self.again) else {
             return Ok(());
@@ -296,7 +296,7 @@ fn wait(child: &mut Child) -> Result<ExitStatus, Box<dyn Error>> {
     }
 }
 
-/// Ends a command that nobody needs any more with all that it has started, and waits until they have ended. It is in our
+/// Ends a command that is no longer needed with all its descendants, and waits for them. It is in our
 /// process group, so that it can ask for a password at the terminal; therefore each process gets a signal of its own.
 fn end(child: &mut Child) {
     // Not reaped yet, so the number is still its own.
@@ -311,7 +311,7 @@ fn end(child: &mut Child) {
 
     await_end(child, &mut below);
 
-    // What they have started since belongs to them.
+    // Processes that they have started since belong to them.
     let parents = own
         .filter(|_| matches!(child.try_wait(), Ok(None)))
         .into_iter()

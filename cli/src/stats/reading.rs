@@ -15,7 +15,7 @@ use crate::output::{complain, utc};
 /// A file that the plug-in writes has some kilobytes for each operation and address.
 const METRICS_MAX: u64 = 64 << 20;
 
-/// What the folder says at one moment; the document of `stats --json`.
+/// The contents of the folder at one moment; the document of `stats --json`.
 #[derive(Default, Serialize)]
 pub struct Reading {
     schema: u32,
@@ -48,12 +48,12 @@ pub struct Operation {
     #[serde(flatten)]
     pub key: OperationKey,
     pub requests: u64,
-    /// Answered neither well nor with what is an answer, such as 404; or not at all.
+    /// No answer, or a status that is neither a success nor an expected answer such as 404.
     pub errors: u64,
     pub retries: u64,
     pub sent_bytes: u64,
     pub received_bytes: u64,
-    /// Both ways: over the process's life, or since the reading before.
+    /// Both directions: over the life of the process, or since the previous reading.
     pub bytes_per_second: f64,
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
@@ -334,7 +334,7 @@ impl Operation {
     }
 }
 
-/// "Not there" and "not so" are answers that we ask for, and a redirection is none of ours.
+/// 404 and 412 are answers to our questions, and a redirection is not an error of ours.
 fn is_error(status: &str) -> bool {
     !matches!(status.parse::<u16>(), Ok(200..400 | 404 | 412))
 }
@@ -347,7 +347,7 @@ fn rate(bytes: u64, seconds: f64) -> f64 {
     }
 }
 
-/// Counters are whole numbers below 2^53, and what is none counts as nothing.
+/// Counters are whole numbers below 2^53; anything else counts as 0.
 fn whole(value: f64) -> u64 {
     value.max(0.0) as u64
 }

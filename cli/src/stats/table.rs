@@ -120,7 +120,7 @@ fn operation(operation: &Operation) -> Vec<String> {
     ]
 }
 
-/// `server/lsu`, and the server alone for what concerns no LSU.
+/// `server/lsu`, or only the server for requests without an LSU.
 fn place(server: &str, lsu: &str) -> String {
     if lsu.is_empty() {
         server.to_owned()

@@ -29,7 +29,7 @@ use crate::progress::Progress;
 use crate::site::{Catalog, Site};
 use crate::wait::wait_for;
 
-/// What an audit ended with, and its resume file, which is needed until the report is where it was wanted.
+/// The result of an audit, and its resume file, which is needed until the report has been delivered.
 pub struct Ended {
     pub report: Report,
     pub resume: Option<ResumeFile>,
@@ -42,7 +42,7 @@ pub fn audit(global: &Global, args: &VerifyAudit) -> Result<Ended, Box<dyn Error
     let lsus = catalog.lsus(&args.lsus)?;
     let expected = args.against.as_deref().map(|file| expected(file, args)).transpose()?;
     let (comparison, uncompared) = expected.unzip();
-    // Told at once, since the audit may take hours, and again in the report.
+    // Reported at once, since the audit may take hours, and again in the report.
     let uncompared: Option<String> = uncompared.flatten().inspect(|why| complain(why));
     let options = options(args);
     let mut file = args.resume.as_deref().map(ResumeFile::open).transpose()?;
@@ -96,7 +96,7 @@ pub fn audit(global: &Global, args: &VerifyAudit) -> Result<Ended, Box<dyn Error
 
 fn end(lsus: &[Lsu], report: Report, mut file: Option<ResumeFile>, mut state: State) -> Result<Ended, Box<dyn Error>> {
     if let Some(file) = file.as_mut().filter(|_| !report.summary.interrupted) {
-        // Whatever becomes of the report now, the same command makes it again without looking at anything twice.
+        // If the report is lost now, the same command makes it again without checking anything twice.
         state.checkpoint = Checkpoint {
             report: report.clone(),
             ..Checkpoint::default()
@@ -108,7 +108,7 @@ fn end(lsus: &[Lsu], report: Report, mut file: Option<ResumeFile>, mut state: St
     if report.summary.interrupted
         && let Some(name) = file.as_ref().and_then(ResumeFile::noted)
     {
-        hint(&format!("the same command resumes the audit: it goes on from {name}"));
+        hint(&format!("the same command resumes the audit from {name}"));
     }
     let dead = report
         .findings
@@ -147,8 +147,7 @@ fn options(args: &VerifyAudit) -> Options {
     }
 }
 
-/// What NetBackup expects, and why that is nothing to compare with: a list without images, or without a volume that was
-/// asked for.
+/// What NetBackup expects, and why that cannot be compared: a list without images, or without a requested volume.
 fn expected(file: &Path, args: &VerifyAudit) -> Result<(Comparison, Option<String>), Box<dyn Error>> {
     let volumes: BTreeSet<_> = args.volumes.iter().map(|volume| volume.as_bytes().to_vec()).collect();
     let expected = Expected::open(file, &volumes)?;
@@ -217,7 +216,7 @@ fn fresh(catalog: &Catalog, args: &VerifyAudit, lsus: &[Lsu], level: Level) -> S
 
 fn progress(global: &Global, args: &VerifyAudit, lsus: &[Lsu]) -> Progress {
     let selects = args.client.is_some() || args.image.is_some() || args.since.is_some() || args.until.is_some();
-    // The figure that polls are answered from: good enough for the time left, and free.
+    // The cached usage figure: good enough for the remaining time, and free.
     let known: Option<u64> = lsus.iter().map(|lsu| lsu.usage().map(|usage| usage.bytes)).sum();
     let total = known
         .filter(|_| !selects)
@@ -225,7 +224,7 @@ fn progress(global: &Global, args: &VerifyAudit, lsus: &[Lsu]) -> Progress {
     Progress::new(global, "verify", total)
 }
 
-/// What happens beside the audit.
+/// Work during the audit.
 struct Watcher {
     progress: Progress,
     comparison: Option<Comparison>,
@@ -251,7 +250,7 @@ impl Watcher {
             }
             Event::Checkpoint(checkpoint) => {
                 let Some(file) = &mut self.file else { return };
-                // The last one before the end is needed whatever it costs.
+                // The last one before the end is always needed.
                 if !file.is_due() && interrupt::check().is_ok() {
                     return;
                 }

@@ -1,4 +1,4 @@
-//! Days of images, put together so far that a picture can show them: by day, week, month, and so on.
+//! Days of images, grouped so that a chart can show them: by day, week, month, and so on.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::words;
 /// More bars than this would be too thin to see.
 pub const BINS_MAX: i64 = 220;
 
-/// What one bar stands for.
+/// The span of one bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Day,

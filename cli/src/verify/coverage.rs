@@ -1,12 +1,12 @@
-//! What an audit did not verify, although it was asked to: nothing found is good news only of what was looked at.
+//! What an audit was asked to verify and did not: no findings mean nothing for images that were not checked.
 
 use vastost::catalog::audit::report::{Class, LsuSummary, Report, Selection};
 use vastost::catalog::lsu::Lsu;
 
 use crate::output::counted;
 
-/// A sentence for each thing; empty when there was something to verify everywhere. `allow_empty` says that an LSU
-/// without images is as it should be.
+/// One sentence per gap; empty when there was something to verify everywhere. With `allow_empty` an LSU without images
+/// is right.
 pub fn unverified(report: &Report, lsus: &[Lsu], allow_empty: bool) -> Vec<String> {
     let summary = &report.summary;
     let listed = summary
@@ -22,7 +22,7 @@ pub fn unverified(report: &Report, lsus: &[Lsu], allow_empty: bool) -> Vec<Strin
             let names: Vec<_> = listed.map(|(name, _)| name.as_str()).collect();
             let plural = if names.len() == 1 { "" } else { "s" };
             sentences.push(format!(
-                "no image in LSU{plural} {} is one that was asked for",
+                "no image in LSU{plural} {} matches the selection",
                 names.join(", ")
             ));
         }
@@ -32,9 +32,9 @@ pub fn unverified(report: &Report, lsus: &[Lsu], allow_empty: bool) -> Vec<Strin
         let counted_before = lsus.iter().find(|lsu| lsu.config().name == *name).and_then(Lsu::usage);
         match counted_before.map_or(0, |usage| usage.images) {
             0 if allow_empty || has_any(report, name, lsu) => {}
-            0 => sentences.push(format!("no image is in LSU {name}; --allow-empty says that this is right")),
+            0 => sentences.push(format!("no image is in LSU {name}; --allow-empty accepts that")),
             images => sentences.push(format!(
-                "no complete image is in LSU {name}, and this host has counted {} there; `vastost-s3 usage {name}` counts anew",
+                "no complete image is in LSU {name}, and this host has counted {} there; `vastost-s3 usage {name}` counts again",
                 counted(images, "image")
             )),
         }
@@ -42,9 +42,8 @@ pub fn unverified(report: &Report, lsus: &[Lsu], allow_empty: bool) -> Vec<Strin
     sentences
 }
 
-/// The same for a list of NetBackup's that names nothing of what was asked for.
-pub const NOTHING_EXPECTED: &str =
-    "NetBackup's list names no image that was asked for, so nothing was compared with it";
+/// The same for a list of NetBackup's without an image of the selection.
+pub const NOTHING_EXPECTED: &str = "NetBackup's list names no image of the selection, so nothing was compared with it";
 
 fn lost_records(name: &str, lsu: &LsuSummary) -> Option<String> {
     (lsu.unrecorded > complete(lsu)).then(|| {
@@ -53,7 +52,7 @@ fn lost_records(name: &str, lsu: &LsuSummary) -> Option<String> {
             sidecars => format!("data of {} without a sidecar and {}", counted(lsu.unrecorded, "image"), counted(sidecars, "sidecar")),
         };
         format!(
-            "LSU {name} has {lost}, so nothing tells what the data should be; \
+            "LSU {name} has {lost}, so nothing says what the data should be; \
              `vastost-s3 repair {name} --older-than 0s` rebuilds sidecars, with --deep where the server knows no CRC64NVME"
         )
     })
@@ -80,7 +79,7 @@ fn complete(lsu: &LsuSummary) -> u64 {
         .saturating_add(states.deleting.images)
 }
 
-/// True when anything of the selection was seen, if only what is left of an image.
+/// True when anything of the selection was seen, even only an orphan of an image.
 fn has_any(report: &Report, name: &str, lsu: &LsuSummary) -> bool {
     let found = || {
         report
@@ -137,7 +136,7 @@ mod tests {
         assert!(said(&lost, true).contains("data of images and not one sidecar"));
         let most = report(|lsu, _| (lsu.unrecorded, lsu.states.good.images) = (3, 1));
         assert!(said(&most, false).contains("data of 3 images without a sidecar and 1 sidecar"));
-        // A finding each, and no more.
+        // One finding each.
         let some = report(|lsu, _| (lsu.unrecorded, lsu.states.good.images) = (3, 3));
         assert_eq!(said(&some, false), "");
     }
@@ -147,15 +146,15 @@ mod tests {
         let typo = |lsu: &mut LsuSummary, selection: &mut Selection| {
             (lsu.states.good.images, selection.client) = (0, Some("db0".into()));
         };
-        assert!(said(&report(typo), true).contains("no image in LSU nightly is one that was asked for"));
+        assert!(said(&report(typo), true).contains("no image in LSU nightly matches the selection"));
         let other_shard = report(|lsu, selection| (lsu.elsewhere, selection.client) = (true, Some("db01".into())));
         assert_eq!(said(&other_shard, false), "");
     }
 
     #[test]
     fn an_lsu_that_could_not_be_listed_is_a_finding_and_not_said_again() {
-        let mut dead = report(|_, _| {});
-        dead.findings.push(Finding {
+        let mut unlisted = report(|_, _| {});
+        unlisted.findings.push(Finding {
             class: Class::Unreadable,
             severity: Class::Unreadable.severity(),
             lsu: "nightly".into(),
@@ -165,6 +164,6 @@ mod tests {
             found: String::new(),
             advice: String::new(),
         });
-        assert_eq!(said(&dead, false), "");
+        assert_eq!(said(&unlisted, false), "");
     }
 }

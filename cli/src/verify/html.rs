@@ -56,7 +56,7 @@ pub fn page(report: &Report) -> String {
     })
 }
 
-/// The template with each `{{name}}` replaced, once: what is put in is never looked at again.
+/// The template with each `{{name}}` replaced, once: inserted text is not expanded again.
 fn fill(template: &str, value: impl Fn(&str) -> String) -> String {
     let mut page = String::with_capacity(template.len() * 4);
     let mut rest = template;
@@ -87,7 +87,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// What could not be looked at or verified.
+/// What could not be checked or verified.
 fn notes(report: &Report) -> String {
     let items: String = words::notes(report)
         .iter()
@@ -169,7 +169,7 @@ fn classes(report: &Report) -> String {
 fn lsus(report: &Report) -> String {
     let summary = &report.summary;
     if summary.lsus.is_empty() {
-        return "<p class=\"empty\">No LSU was looked at.</p>".into();
+        return "<p class=\"empty\">No LSU was checked.</p>".into();
     }
     let mut found: BTreeMap<&str, u64> = BTreeMap::new();
     for finding in &report.findings {
@@ -256,7 +256,7 @@ fn charts(report: &Report) -> String {
     text
 }
 
-/// The pictures' figures for those who cannot see them.
+/// The charts as a table, for screen readers.
 fn figures_by_date(bins: &Bins) -> String {
     let heads: String = STATES
         .iter()
@@ -350,14 +350,14 @@ fn lsu_names(report: &Report) -> Vec<&str> {
     names.into_iter().collect()
 }
 
-/// The findings for `page.js`, which says what the fields are; what repeats is an index.
+/// The findings for `page.js`, which documents the fields; repeated texts are indices.
 fn data(report: &Report) -> String {
     let lsus = lsu_names(report);
     let mut advice: Vec<&str> = Vec::new();
     let mut known: BTreeMap<&str, usize> = BTreeMap::new();
     let mut rows = Vec::with_capacity(report.findings.len());
     for finding in &report.findings {
-        let told = *known.entry(finding.advice.as_str()).or_insert_with(|| {
+        let number = *known.entry(finding.advice.as_str()).or_insert_with(|| {
             advice.push(&finding.advice);
             advice.len() - 1
         });
@@ -370,7 +370,7 @@ fn data(report: &Report) -> String {
             finding.key,
             finding.expected,
             finding.found,
-            told
+            number
         ]));
     }
     let classes = Class::ALL.map(|class| [class.name(), words::severity(class.severity())]);

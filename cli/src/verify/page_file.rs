@@ -1,5 +1,5 @@
-//! The file of `--html`: its draft is there before the audit begins, so that hours of reading do not end at a folder that
-//! cannot be written to.
+//! The file of `--html`: its draft is created before the audit begins, so that an unwritable folder is found before
+//! hours of reading.
 
 use std::error::Error;
 use std::fs::File;
@@ -18,7 +18,8 @@ pub struct PageFile {
 }
 
 impl PageFile {
-    /// `inputs` are the files that the page is made from. A file that is there and is no page, or is one of them, stays.
+    /// `inputs` are the files that the page is made from. An existing file that is not a page, or is an input, is not
+    /// replaced.
     pub fn create(file: &Path, inputs: &[&Path]) -> Result<Self, Box<dyn Error>> {
         let name = file.display().to_string();
         let target = regular(file)?;

@@ -1,8 +1,8 @@
-//! The file of `--resume`: which audit it is of, how far that is, and that nobody else is at it.
+//! The file of `--resume`: which audit it belongs to, its progress, and a lock.
 //!
-//! The file is locked for as long as the audit runs. Each note is a new file that takes the old one's place, so a machine
-//! may stop at any moment; the lock goes over to the new file before it appears under the name. Only a regular file is
-//! taken: notes into a device would go on for ever.
+//! The file is locked while the audit runs. Each checkpoint is a new file that replaces the old one, so the machine may
+//! stop at any moment; the new file is locked before it gets the name. Only a regular file is accepted: a device would
+//! take checkpoints for ever.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -22,12 +22,12 @@ use crate::output::complain;
 /// The largest file that is read back.
 pub const SIZE_MAX: u64 = 1 << 30;
 const MODE: u32 = 0o644;
-/// Notes take at most one part in so many of the time.
+/// Checkpoints take at most one part in this many of the time.
 const SHARE: u32 = 20;
 /// How often another process may replace the file while it is being opened.
 const TRIES: usize = 10;
 
-/// What is noted.
+/// The contents of the file.
 #[derive(Serialize, Deserialize)]
 pub struct State {
     pub schema: u32,
@@ -45,13 +45,13 @@ pub struct ResumeFile {
     path: PathBuf,
     /// Locked.
     file: File,
-    /// It has something to resume from; else it goes with this value.
+    /// It has something to resume from; else it is removed with this value.
     is_noted: bool,
     not_before: Instant,
 }
 
 impl State {
-    /// True when both are of one audit, however far.
+    /// True when both belong to the same audit, at any progress.
     fn is_of(&self, other: &Self) -> bool {
         self.schema == other.schema
             && self.server == other.server
@@ -81,7 +81,7 @@ impl ResumeFile {
                     ));
                 }
             }
-            // The one who had the lock may have put another file in its place.
+            // The previous holder of the lock may have replaced the file.
             if is_at(&opened, &path) {
                 let len = opened
                     .metadata()
@@ -99,7 +99,7 @@ impl ResumeFile {
         Err(format!("{name} is being replaced again and again by somebody else").into())
     }
 
-    /// What was noted; None when that is nothing.
+    /// The saved state; None if there is none.
     pub fn load(&mut self, wanted: &State) -> Result<Option<State>, Box<dyn Error>> {
         let name = &self.name;
         let mut text = Vec::new();
@@ -123,12 +123,12 @@ impl ResumeFile {
         Ok(Some(saved))
     }
 
-    /// True when enough time has passed since the last note, for what a note costs.
+    /// True when enough time has passed since the last checkpoint, for its cost.
     pub fn is_due(&self) -> bool {
         Instant::now() >= self.not_before
     }
 
-    /// Notes how far the audit is.
+    /// Saves the progress of the audit.
     pub fn save(&mut self, state: &State) -> Result<(), Box<dyn Error>> {
         let began = Instant::now();
         let saved = self
@@ -143,7 +143,7 @@ impl ResumeFile {
             return Err(io::Error::other("somebody else has replaced or removed the file"));
         }
         let draft = Draft::create(&self.path, MODE)?;
-        // Where files cannot be locked that was said before.
+        // If files cannot be locked, that was reported before.
         let _ = draft.file()?.try_lock();
         draft.file()?.write_all(&serde_json::to_vec(state)?)?;
         self.file = draft.replace()?;
@@ -156,9 +156,9 @@ impl ResumeFile {
         self.is_noted.then_some(self.name.as_str())
     }
 
-    /// The audit is done, and its report is where it was wanted.
+    /// The audit is done, and its report has been delivered.
     pub fn remove(mut self) -> Result<(), Box<dyn Error>> {
-        // Never what somebody else has put there.
+        // Never a file of another process.
         self.is_noted = true;
         if !is_at(&self.file, &self.path) {
             return Ok(());
@@ -177,7 +177,7 @@ impl Drop for ResumeFile {
 
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    // Looked at a moment ago, but another one may stand there now: no pipe keeps us waiting, no link leads us away.
+    // It was checked a moment ago and may have been replaced since: do not wait for a pipe, do not follow a link.
     options
         .read(true)
         .write(true)
@@ -193,7 +193,7 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// True when that file is what stands at the path.
+/// True when the path still names that file.
 fn is_at(file: &File, path: &Path) -> bool {
     let place = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
     let (ours, there) = (file.metadata().map(place), path.symlink_metadata().map(place));

@@ -11,7 +11,7 @@ use super::words::{Mood, duration, meaning};
 use crate::args::Global;
 use crate::output::{counted, grouped, human_size, painted, printable};
 
-/// Findings that are listed; JSON and page have the others.
+/// The most findings that are listed; JSON and HTML have the others.
 const LISTED_MAX: usize = 1_000;
 
 type Done = Result<(), Box<dyn Error>>;
@@ -75,7 +75,7 @@ fn head(report: &Report, style: Style, lines: &mut Vec<String>) {
     lines.push(format!(
         "{}: {}",
         style.paint(code, &verdict.line),
-        verdict.more.replacen("Looked", "looked", 1)
+        verdict.more.replacen("Checked", "checked", 1)
     ));
     let chosen = words::chosen(&summary.selection);
     let chosen: String = chosen
@@ -208,7 +208,7 @@ fn one(finding: &Finding) -> String {
     text
 }
 
-/// Nothing that a terminal would obey.
+/// No control characters.
 fn safe(text: &str) -> String {
     printable(text).into_owned()
 }
@@ -265,7 +265,7 @@ mod tests {
         let text = lines(&report(), Style::default()).join("\n");
         assert!(
             text.starts_with(
-                "2 errors, 1 warning: looked at 1,236 images, 1.00 TiB in 1 LSU. 2 images cannot be trusted"
+                "2 errors, 1 warning: checked 1,236 images, 1.00 TiB in 1 LSU. 2 images cannot be trusted"
             ),
             "{text}"
         );
@@ -337,7 +337,7 @@ mod tests {
         report
             .summary
             .unverified
-            .push("no image in LSU nightly is one that was asked for".into());
+            .push("no image in LSU nightly matches the selection".into());
         let lsu = LsuSummary {
             foreign_keys: 12,
             foreign_named: vec!["catalog/x\u{202e}.json".into()],
@@ -346,27 +346,22 @@ mod tests {
         report.summary.lsus.insert("nightly".into(), lsu);
         let text = lines(&report, Style::default()).join("\n");
         assert!(
-            text.starts_with("Nothing was verified: looked at no image in 1 LSU."),
+            text.starts_with("Nothing was verified: checked no image in 1 LSU."),
             "{text}"
         );
         assert!(
-            text.contains("\nnot verified: no image in LSU nightly is one that was asked for\n"),
+            text.contains("\nnot verified: no image in LSU nightly matches the selection\n"),
             "{text}"
         );
         assert!(
-            text.contains(
-                "12 keys not in the place of any image, and not looked at: catalog/x\u{fffd}.json and 11 more"
-            )
+            text.contains("12 keys not at the place of any image, and not checked: catalog/x\u{fffd}.json and 11 more")
         );
     }
 
     #[test]
     fn a_good_report_is_short() {
         let text = lines(&Report::default(), Style::default()).join("\n");
-        assert!(
-            text.starts_with("Nothing wrong: looked at no image in 0 LSUs."),
-            "{text}"
-        );
+        assert!(text.starts_with("Nothing wrong: checked no image in 0 LSUs."), "{text}");
         assert_eq!(text.lines().count(), 2);
     }
 }

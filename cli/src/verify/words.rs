@@ -12,12 +12,12 @@ pub enum Mood {
     Error,
 }
 
-/// The one thing that a reader wants to know.
+/// The verdict in one line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub mood: Mood,
     pub line: String,
-    /// What it was found in, and what it means.
+    /// Its scope and meaning.
     pub more: String,
 }
 
@@ -29,7 +29,7 @@ pub fn verdict(report: &Report) -> Verdict {
     let (mood, mut line) = match (errors, warnings) {
         (0, _) if nothing => (Mood::Warning, "Nothing was verified".to_owned()),
         (0, 0) if is_unverified => (Mood::Warning, "Not everything was verified".to_owned()),
-        (0, 0) if summary.interrupted => (Mood::Warning, "Nothing wrong in what was looked at".to_owned()),
+        (0, 0) if summary.interrupted => (Mood::Warning, "Nothing wrong in what was checked".to_owned()),
         (0, 0) => (Mood::Fine, "Nothing wrong".to_owned()),
         (0, _) => (Mood::Warning, format!("No error, {}", counted(warnings, "warning"))),
         (_, 0) => (Mood::Error, counted(errors, "error")),
@@ -51,13 +51,13 @@ pub fn verdict(report: &Report) -> Verdict {
     } else {
         counted_size(all)
     };
-    let looked = format!("Looked at {images} in {}", counted(summary.lsus.len() as u64, "LSU"));
+    let checked = format!("Checked {images} in {}", counted(summary.lsus.len() as u64, "LSU"));
     let more = match (damaged, errors) {
-        (0, 0) => format!("{looked}."),
-        (0, _) if all.images == 0 => format!("{looked}."),
-        (0, _) => format!("{looked}. No complete image is damaged; the errors are about other things."),
+        (0, 0) => format!("{checked}."),
+        (0, _) if all.images == 0 => format!("{checked}."),
+        (0, _) => format!("{checked}. No complete image is damaged; the errors are about other things."),
         _ => format!(
-            "{looked}. {} cannot be trusted: see the findings.",
+            "{checked}. {} cannot be trusted: see the findings.",
             counted(damaged, "image")
         ),
     };
@@ -112,7 +112,7 @@ pub fn chosen(selection: &Selection) -> Vec<(&'static str, String)> {
 pub fn level(level: Level) -> &'static str {
     match level {
         Level::Quick => "quick: listings against sidecars",
-        Level::Default => "default: records, part lists, metadata, debris",
+        Level::Default => "default: records, part lists, metadata, orphans",
         Level::Deep => "deep: every byte",
     }
 }
@@ -183,7 +183,7 @@ fn unrecorded(lsu: &LsuSummary) -> Option<String> {
         .then(|| format!("data and no record, perhaps a sidecar that was lost: {images}, not counted above"))
 }
 
-/// What `repair` rebuilt agrees with the bytes, and says nothing of what was written first.
+/// A sidecar that `repair` rebuilt agrees with the bytes; it does not prove what was originally written.
 fn rebuilt(lsu: &LsuSummary) -> Option<String> {
     let images = counted(lsu.rebuilt, "image");
     (lsu.rebuilt > 0)
@@ -204,7 +204,7 @@ fn foreign(lsu: &LsuSummary) -> Option<String> {
     };
     let keys = counted(lsu.foreign_keys, "key");
     Some(format!(
-        "{keys} not in the place of any image, and not looked at: {named}{more}"
+        "{keys} not at the place of any image, and not checked: {named}{more}"
     ))
 }
 
@@ -243,7 +243,7 @@ mod tests {
                 0,
                 true,
                 Mood::Warning,
-                "Nothing wrong in what was looked at; the audit is incomplete",
+                "Nothing wrong in what was checked; the audit is incomplete",
             ),
         ] {
             let verdict = verdict(&report(errors, warnings, interrupted));

@@ -99,7 +99,7 @@ fn an_interrupted_audit_goes_on_to_the_report_of_an_uninterrupted_one(wish: &Wis
         for nth in [9, 6] {
             let run = interrupt(&yard, "catalog/", nth, &args);
             assert!(state_file(&yard).exists(), "{}", run.stderr);
-            assert!(run.stderr.contains("goes on from"), "{}", run.stderr);
+            assert!(run.stderr.contains("resumes the audit from"), "{}", run.stderr);
             let (_, part) = report_of(run);
             let states = part.summary.lsus["main"].states;
             let images = states.good.images + states.damaged.images;

@@ -171,7 +171,7 @@ fn data_that_are_gone_are_told_with_a_way_on() {
     crate::foreign::Foreign::new(&site).delete(&data);
     let told = one_line(run(&site, &["get", "main/a b", "-"]));
     assert!(
-        told.contains("`vastost-s3 verify main --image a=20b` tells what is left"),
+        told.contains("`vastost-s3 verify main --image a=20b` shows what is left"),
         "{told}"
     );
     assert!(!told.contains("stsp_") && told.contains("(status 2060018)"), "{told}");

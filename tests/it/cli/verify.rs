@@ -69,7 +69,7 @@ fn an_emptied_bucket_does_not_stay_green() {
     // This host has counted one: that the LSU is meant to be empty is believed only once it was counted anew.
     let (code, report) = yard.audit(&["main", "--allow-empty"]);
     assert!(
-        code == 2 && unverified(&report).contains("`vastost-s3 usage main` counts anew"),
+        code == 2 && unverified(&report).contains("`vastost-s3 usage main` counts again"),
         "{report:?}"
     );
     yard.run(&["usage", "main"]).expect(0);
@@ -95,7 +95,7 @@ fn a_selection_that_matches_nothing_is_no_good_news() {
             let (code, report) = yard.audit(&[&["main"], typo, flags(level)].concat());
             assert_eq!(code, 2, "{typo:?} {level:?}");
             assert!(
-                unverified(&report).contains("no image in LSU main is one that was asked for"),
+                unverified(&report).contains("no image in LSU main matches the selection"),
                 "{report:?}"
             );
         }
@@ -215,7 +215,7 @@ fn sidecars_in_a_wrong_folder_are_named_in_the_table() {
     let told = yard.run(&["verify", "main"]).expect(0).text();
     assert!(
         told.contains(&format!(
-            "1 key not in the place of any image, and not looked at: {misplaced}"
+            "1 key not at the place of any image, and not checked: {misplaced}"
         )),
         "{told}"
     );

@@ -1,4 +1,4 @@
-//! What `gc` and `repair` share: an audit that finds what can be done, a list of it, and with `--yes` the doing.
+//! Shared by `gc` and `repair`: an audit finds what can be done, the command lists it, and with `--yes` does it.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use vastost::catalog::audit::{Found, Options};
 use vastost::catalog::list::Filter;
 use vastost::catalog::lsu::Lsu;
 
-use crate::args::{Global, Mending};
+use crate::args::{Global, Maintenance};
 use crate::output;
 use crate::output::{complain, hint, line};
 use crate::site::Site;
@@ -23,7 +23,7 @@ use crate::{FOUND_PROBLEMS, Outcome, interrupt};
 pub enum Done {
     Yes(String),
     NotNeeded,
-    /// It stays, for this reason.
+    /// It was kept, for this reason.
     Kept(String),
     Failed(String),
 }
@@ -33,12 +33,12 @@ pub struct Acts<'a> {
     /// What would be done, in words; None for findings that are not its own.
     pub plan: &'a dyn Fn(&Found) -> Option<&'static str>,
     pub act: &'a dyn Fn(&Lsu, &Found) -> Done,
-    /// What is said when there is nothing to do.
+    /// The message when there is nothing to do.
     pub nothing: &'a str,
 }
 
 /// Finds what can be done in the LSUs, lists it, and does it when `--yes` is given.
-pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
+pub fn run_all(global: &Global, args: &Maintenance, acts: &Acts<'_>) -> Outcome {
     let catalog = Site::open(global)?.catalog()?;
     let lsus = catalog.lsus(&args.lsus)?;
     let options = Options {
@@ -74,7 +74,7 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
         let done = if args.yes { Some((acts.act)(lsu, found)) } else { None };
         if !global.json && !deaf {
             match print(found, plan, done.as_ref()) {
-                // What was begun is finished, whether somebody reads of it or not.
+                // The remaining actions run even if nobody reads the output.
                 Err(error) if args.yes && error.is::<output::StdoutClosed>() => deaf = true,
                 other => other?,
             }
@@ -107,7 +107,7 @@ pub fn run_all(global: &Global, args: &Mending, acts: &Acts<'_>) -> Outcome {
             ));
         }
     }
-    // What was done until then has been told.
+    // The actions up to here have been reported.
     interrupt::check()?;
     if let Some(client) = unknown_client {
         return Err(nobody(&client.to_string_lossy(), &audited.report).into());
@@ -140,12 +140,12 @@ fn young(audited: &Audited) -> usize {
 fn nobody(client: &str, report: &Report) -> String {
     let lsus: Vec<_> = report.summary.lsus.keys().map(String::as_str).collect();
     format!(
-        "no image of client {client} is in LSU {}, so nothing was looked at",
+        "no image of client {client} is in LSU {}, so nothing was checked",
         lsus.join(", ")
     )
 }
 
-/// What could not be looked at. An LSU of which nothing could be listed at all is an error.
+/// What could not be checked. It is an error when no LSU could be listed.
 fn unlisted(report: &Report) -> Result<Vec<String>, Box<dyn Error>> {
     let unreadable: Vec<_> = report
         .findings
@@ -153,21 +153,21 @@ fn unlisted(report: &Report) -> Result<Vec<String>, Box<dyn Error>> {
         .filter(|f| f.class == Class::Unreadable)
         .collect();
     let lsus = report.summary.lsus.len();
-    let dead = unreadable.iter().filter(|finding| finding.image.is_none()).count();
-    let told: Vec<_> = unreadable
+    let not_listed = unreadable.iter().filter(|finding| finding.image.is_none()).count();
+    let reasons: Vec<_> = unreadable
         .iter()
         .map(|finding| format!("{}: {}", finding.lsu, finding.found))
         .collect();
-    if dead > 0 && dead == lsus {
-        return Err(format!("no LSU could be listed: {}", told.join("; ")).into());
+    if not_listed > 0 && not_listed == lsus {
+        return Err(format!("no LSU could be listed: {}", reasons.join("; ")).into());
     }
     for (name, lsu) in &report.summary.lsus {
         lsu.notes.iter().for_each(|note| complain(&format!("{name}: {note}")));
     }
-    Ok(told)
+    Ok(reasons)
 }
 
-/// True when nothing of what was asked for is there, not even debris: its name may be wrong.
+/// True when nothing matches the selection, not even an orphan: the name may be wrong.
 fn saw_nothing(report: &Report) -> bool {
     let is_empty = |states: &States| {
         [states.good, states.damaged, states.pending, states.deleting]
