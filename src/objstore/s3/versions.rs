@@ -10,7 +10,7 @@ use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, EncodingType};
 use futures::FutureExt;
 
 use super::list::{is_of, url_decode};
-use super::multipart::etag_of;
+use super::multipart::send::{escape_path, etag_of};
 use super::sdk_error;
 use super::store::{Store, path};
 use crate::clean::words;
@@ -255,7 +255,7 @@ pub fn does_not_tell(error: &Error) -> bool {
 
 fn version_source(bucket: &str, key: &str, version: &str) -> String {
     let version = percent_encoding::utf8_percent_encode(version, percent_encoding::NON_ALPHANUMERIC);
-    format!("{bucket}/{}?versionId={version}", super::multipart::escape_path(key))
+    format!("{bucket}/{}?versionId={version}", escape_path(key))
 }
 
 /// Where the next page of versions begins.
