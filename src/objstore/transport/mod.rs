@@ -7,7 +7,9 @@
 //! | [`expected`] | what belongs into the answer to a request, and how much of it |
 //! | [`answer`] | whether an answer is whole, and is the one that was asked for |
 //! | [`hedge_state`] | where the tries of one hedged request are |
-//! | [`balancer`] | how the addresses of a server are doing, and which of them a request goes to |
+//! | [`pace`] | how fast parts move, at one address and lately |
+//! | [`health`] | how one address is doing: in use, in quarantine, on trial |
+//! | [`balancer`] | which of the addresses of a server a request goes to |
 //! | [`connections`] | the connections that wait for a request, and how many there may be |
 //! | [`checkout`] | a connection with a request on it: chosen, dialled, answered, given back |
 //! | [`body`] | the body of a ranged GET, read straight into the caller's memory |
@@ -22,6 +24,8 @@ pub(crate) mod effort;
 pub(crate) mod expected;
 pub mod answer;
 pub(crate) mod hedge_state;
+pub(crate) mod pace;
+pub(crate) mod health;
 pub(crate) mod balancer;
 pub(crate) mod connections;
 pub(crate) mod checkout;

@@ -143,20 +143,10 @@ impl Store {
             }
 
             let in_time = began.elapsed() + wait < time / COMPLETE_SHARES;
-            let listed = if error.kind() == Kind::Corrupt && in_time {
-                same_parts(
-                    parts,
-                    &self
-                        .list_parts(bucket, key, upload)
-                        .await
-                        .ok()
-                        .flatten()
-                        .unwrap_or_default(),
-                )
-            } else {
-                None
+            let listed = match error.kind() {
+                Kind::Corrupt if in_time => self.listed_as(&completion, parts).await,
+                _ => None,
             };
-
             match listed {
                 // The parts are there as they were sent: a node that is back from an outage refuses a completion until it
                 // has caught up.
@@ -176,6 +166,15 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// The parts as the server lists them, if they are those that were sent.
+    async fn listed_as(&self, completion: &Completion<'_>, sent: &[SentPart]) -> Option<Vec<SentPart>> {
+        let Completion {
+            bucket, key, upload, ..
+        } = *completion;
+        let listed = self.list_parts(bucket, key, upload).await.ok().flatten();
+        same_parts(sent, &listed.unwrap_or_default())
     }
 
     /// The object, if it has appeared.
