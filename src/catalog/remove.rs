@@ -6,7 +6,8 @@
 
 use super::format::image_id::ImageId;
 use super::format::keys::Folder;
-use super::format::record::{Pending, Sidecar, parse_sidecar};
+use super::format::parse::parse_sidecar;
+use super::format::record::{Pending, Sidecar};
 use super::lsu::Lsu;
 use super::meta::Meta;
 use crate::error::{Error, Found, Kind, Result};

@@ -13,9 +13,8 @@ use super::{Found, Scope};
 use crate::catalog::audit::read::{Read, head, read_sidecar, read_sidecar_alone, unreadable};
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::keys::{Attempt, Folder};
-use crate::catalog::format::record::{
-    Closing, ImageState, LEASE_SECONDS_MAX, Pending, PendingState, parse_pending, seconds_text,
-};
+use crate::catalog::format::parse::parse_pending;
+use crate::catalog::format::record::{Closing, ImageState, LEASE_SECONDS_MAX, Pending, PendingState, seconds_text};
 use crate::catalog::format::shape;
 use crate::catalog::list::pages;
 use crate::catalog::lsu::{PendingEntry, is_of_the_future};

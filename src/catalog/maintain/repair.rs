@@ -10,9 +10,10 @@ use crate::catalog::audit::remedy::{JudgedPending, Remedy};
 use crate::catalog::format::escape::{Name, unescape};
 use crate::catalog::format::image_id::{ImageDef, ImageId};
 use crate::catalog::format::keys::{Attempt, Folder};
+use crate::catalog::format::parse::parse_sidecar;
 use crate::catalog::format::record::{
     Closing, Content, ImageState, PartRecord, Pending, PendingState, SCHEMA, Sidecar, Writer, now_text,
-    object_metadata, parse_sidecar, rewrite, seconds_text, to_bytes,
+    object_metadata, rewrite, seconds_text, to_bytes,
 };
 use crate::catalog::format::remains::Remains;
 use crate::catalog::history::last_sidecar;

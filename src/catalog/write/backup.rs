@@ -7,9 +7,10 @@ use std::sync::Arc;
 use super::lease::{Claim, lease_seconds};
 use crate::catalog::format::image_id::{ImageDef, ImageId};
 use crate::catalog::format::keys::Attempt;
+use crate::catalog::format::parse::parse_sidecar;
 use crate::catalog::format::record::{
     Closing, Content, ImageState, Pending, PendingState, SCHEMA, Sidecar, Writer, now_text, object_metadata,
-    parse_sidecar, part_records, to_bytes,
+    part_records, to_bytes,
 };
 use crate::catalog::lsu::{Lsu, PendingEntry};
 use crate::catalog::meta;
