@@ -17,7 +17,7 @@ use super::deep::Limiter;
 use super::image;
 use super::image::Checked;
 use super::orphans;
-use super::orphans::{Judged, Seen};
+use super::orphans::judged::{Judged, Seen};
 use super::read;
 use super::report::{Class, FINDINGS_MAX, Finding, Foreign, Level, LsuSummary, Report, Severity, States};
 use super::walk::{Group, Groups, Position};

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::gc::{Removed, finish_delete, take_judged};
-use crate::catalog::audit::orphans::says_complete;
+use crate::catalog::audit::orphans::closing::says_complete;
 use crate::catalog::audit::remedy::{JudgedPending, Remedy};
 use crate::catalog::format::escape::{Name, unescape};
 use crate::catalog::format::image_id::{ImageDef, ImageId};

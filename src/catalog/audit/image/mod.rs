@@ -11,7 +11,7 @@ mod object;
 mod complete;
 
 use self::complete::{Data, check_complete};
-use super::orphans;
+use super::orphans::data::{has_pending, judge_data};
 use super::read::{Read, head, read_listed, read_sidecar, read_sidecar_alone, unreadable};
 use super::report::{Class, Level};
 use super::walk::Group;
@@ -84,7 +84,7 @@ async fn check_group(scope: &Scope, group: &Group, checked: &mut Checked) -> Res
     if scope.options.leftovers {
         let is_ours = |key: &String| ours.as_ref() == Some(key);
         for (attempt, object) in group.data.iter().filter(|(_, object)| !is_ours(&object.key)) {
-            let found = orphans::judge_data(scope, &group.id, attempt, object).await?;
+            let found = judge_data(scope, &group.id, attempt, object).await?;
             checked.found.extend(found);
         }
     }
@@ -170,7 +170,7 @@ async fn is_unrecorded(scope: &Scope, group: &Group) -> Result<bool> {
 
 async fn has_any_pending(scope: &Scope, group: &Group) -> Result<bool> {
     for (attempt, _) in &group.data {
-        if orphans::has_pending(scope, &group.id, attempt).await? {
+        if has_pending(scope, &group.id, attempt).await? {
             return Ok(true);
         }
     }
