@@ -4,7 +4,7 @@
 //! is set aside under `replaced/`, and the data that it may have spoken for stay; one of a newer version is never touched.
 
 use crate::catalog::audit::remedy::{JudgedPending, Remedy};
-use crate::catalog::delete::delete_complete;
+use crate::catalog::delete::complete::delete_complete;
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::keys::{Attempt, Folder};
 use crate::catalog::format::parse::parse_pending;

@@ -4,7 +4,7 @@
 //! Delete markers are taken away; what was overwritten becomes the latest version again by a copy on the server, so that
 //! nothing is removed.
 
-use crate::catalog::delete::unmark;
+use crate::catalog::delete::mark::unmark;
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::record::{ImageState, Sidecar};
 use crate::catalog::history::latest_readable;
