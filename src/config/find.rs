@@ -1,7 +1,7 @@
 //! Where the configuration file is looked for, and how it is loaded.
 //!
-//! First match wins: the file that the caller names, `VASTOST_CONFIG`, beside the plug-in, `/etc/vastost/`. A file that is
-//! there and cannot be read is an error; it is not passed over.
+//! First match wins: the file that the caller names, `VASTOST_CONFIG`, beside the plug-in, `/etc/vastost/`. A file that
+//! is there and cannot be read is an error; it is not passed over.
 
 use std::path::{Path, PathBuf};
 

@@ -4,9 +4,10 @@
 //! and what would be valid. The file holds no secret: credentials come from NetBackup, from the AWS chain, or from a
 //! file of mode 0600 that [`credentials`] reads. Limits: 1 MiB of text, 64 servers, 1,024 LSUs per server.
 //!
-//! `value` reads a number, a size, a time with its unit; `endpoint` a URL and its addresses; [`folders`] are the names that
-//! an LSU's folders have; [`part_plan`] says how long each part of an upload is; `check` makes a file a [`Config`];
-//! [`warnings`] are about what is valid and unwise; `show` writes what is in force; `find` looks for the file and loads it.
+//! `value` reads a number, a size, a time with its unit; `endpoint` a URL and its addresses; [`folders`] are the names
+//! that an LSU's folders have; [`part_plan`] says how long each part of an upload is; `check` makes a file a
+//! [`Config`]; [`warnings`] are about what is valid and unwise; `show` writes what is in force; `find` looks for the
+//! file and loads it.
 
 mod value;
 mod endpoint;

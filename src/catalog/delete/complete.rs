@@ -92,8 +92,8 @@ async fn try_delete_complete(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], began: 
     }
 }
 
-/// Asked just before the sidecar is overwritten by its mark, or removed: this process may have been silent since it was read,
-/// and the image may have been deleted and written again meanwhile.
+/// Asked just before the sidecar is overwritten by its mark, or removed: this process may have been silent since it was
+/// read, and the image may have been deleted and written again meanwhile.
 async fn still_there(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8]) -> Result<Still> {
     let id = &sidecar.image.id;
     let key = lsu.keys().sidecar(&sidecar.image.id);
@@ -108,8 +108,8 @@ async fn still_there(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8]) -> Result<Still
     }
 }
 
-/// What an earlier image of the same name and date has left below delete markers: its older records go with the sidecar, and
-/// nothing would ever name it again. What the store locks stays.
+/// What an earlier image of the same name and date has left below delete markers: its older records go with the
+/// sidecar, and nothing would ever name it again. What the store locks stays.
 async fn remove_hidden(lsu: &Lsu, id: &ImageId) -> Result<()> {
     if lsu.versioning().await? == Versioning::Off {
         return Ok(());

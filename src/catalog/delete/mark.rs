@@ -1,7 +1,7 @@
 //! The mark that an image is being deleted: put before anything goes, taken back when the store refuses.
 //!
-//! An image that is marked is gone for whoever asks, and complete again without the mark. Of a store that takes no mark,
-//! the sidecar itself goes and is put back.
+//! An image that is marked is gone for whoever asks, and complete again without the mark. Of a store that takes no
+//! mark, the sidecar itself goes and is put back.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -15,7 +15,8 @@ use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::s3::bucket_rules::Locking;
 use crate::objstore::s3::versions::Versioning;
 
-/// Step 1: from now on the image is gone. False where the store takes no more records, for lack of space or of the right.
+/// Step 1: from now on the image is gone. False where the store takes no more records, for lack of space or of the
+/// right.
 pub(super) async fn mark(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], key: &str) -> Result<bool> {
     let marked = rewrite(sidecar, bytes, [("state", Some(Value::from("deleting")))])?;
     match lsu.put_record(key, marked, false).await {
@@ -58,8 +59,8 @@ pub(super) async fn take_back(lsu: &Lsu, id: &ImageId, began: bool, error: Error
     }
 }
 
-/// Makes an image that is marked as deleted complete again; false when it is not marked, or its data are not whole. Where
-/// nothing was removed (`untouched`) what is left of damaged data is enough.
+/// Makes an image that is marked as deleted complete again; false when it is not marked, or its data are not whole.
+/// Where nothing was removed (`untouched`) what is left of damaged data is enough.
 pub(in crate::catalog) async fn unmark(lsu: &Lsu, id: &ImageId, untouched: bool) -> Result<bool> {
     let Some((sidecar, bytes)) = lsu.sidecar(id).await? else {
         return Ok(false);
@@ -85,8 +86,8 @@ pub(in crate::catalog) async fn unmark(lsu: &Lsu, id: &ImageId, untouched: bool)
     Ok(true)
 }
 
-/// After the sidecar, which could not be marked, the data could not be removed: it is put back as it was, unless the data
-/// went all the same, or another image has come to its place.
+/// After the sidecar, which could not be marked, the data could not be removed: it is put back as it was, unless the
+/// data went all the same, or another image has come to its place.
 pub(super) async fn put_back(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], key: &str, error: Error) -> Error {
     let id = &sidecar.image.id;
     let back = async {

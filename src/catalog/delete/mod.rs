@@ -6,9 +6,9 @@
 //! | `complete` | a complete image removed, in the order that the page of [`crate::catalog`] has |
 //! | `unreadable` | an image removed whose records cannot be read |
 //!
-//! The store is asked for locks before anything is changed. What it refuses all the same, after the image was marked, is
-//! taken back: the mark goes, and the image is complete again. A store without space for the mark loses the sidecar first
-//! and the data next; data never go before the sidecar is marked or gone.
+//! The store is asked for locks before anything is changed. What it refuses all the same, after the image was marked,
+//! is taken back: the mark goes, and the image is complete again. A store without space for the mark loses the sidecar
+//! first and the data next; data never go before the sidecar is marked or gone.
 
 pub(in crate::catalog) mod mark;
 pub(in crate::catalog) mod complete;
@@ -121,8 +121,9 @@ pub async fn force_delete(lsu: &Lsu, id: &ImageId) -> Result<()> {
     }
 }
 
-/// Of an image that somebody deleted past the plug-in while the record of its writing was left: asked for by name, it goes with
-/// its hidden sidecar first, which would keep the data. A sidecar of another attempt than these stays: that image can come back.
+/// Of an image that somebody deleted past the plug-in while the record of its writing was left: asked for by name, it
+/// goes with its hidden sidecar first, which would keep the data. A sidecar of another attempt than these stays: that
+/// image can come back.
 async fn remove_hidden_sidecar(lsu: &Lsu, id: &ImageId, pendings: &[PendingEntry]) -> Result<()> {
     if pendings.is_empty() {
         return Ok(());

@@ -11,8 +11,8 @@ use crate::catalog::remove::{
 };
 use crate::error::{Error, Kind, Result};
 
-/// An image whose sidecar cannot be read goes once its data are gone: then there is nothing that the record could still be
-/// needed for. It is kept under `replaced/`.
+/// An image whose sidecar cannot be read goes once its data are gone: then there is nothing that the record could still
+/// be needed for. It is kept under `replaced/`.
 pub(super) async fn delete_unreadable(lsu: &Lsu, id: &ImageId, error: Error) -> Result<()> {
     let way_out = if lsu.has_data(id).await? {
         "its data are there; run `vastost-s3 repair` first, or `vastost-s3 rm --unreadable`"

@@ -1,9 +1,9 @@
 //! From the bytes of a record to a record that can be believed.
 //!
-//! A record speaks for its own place only. It carries absolute keys, which have a prefix and a place. The prefix is that of
-//! the LSU in which it was written; an LSU may be copied or moved by any S3 tool, so the prefix is ignored and the LSU's own
-//! taken. The place must be that of the record's own image and attempt: a record that names another one is contradictory,
-//! and nothing is read or removed on its word. Parsed records have keys of this LSU only.
+//! A record speaks for its own place only. It carries absolute keys, which have a prefix and a place. The prefix is
+//! that of the LSU in which it was written; an LSU may be copied or moved by any S3 tool, so the prefix is ignored and
+//! the LSU's own taken. The place must be that of the record's own image and attempt: a record that names another one
+//! is contradictory, and nothing is read or removed on its word. Parsed records have keys of this LSU only.
 //!
 //! How it fails: a record of a newer schema is [`Kind::Unsupported`], whatever else is in it; any other that cannot be
 //! believed is [`Kind::Corrupt`].

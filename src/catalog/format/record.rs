@@ -55,7 +55,8 @@ pub struct Writer {
     pub host: String,
     pub pid: u32,
     pub version: String,
-    /// What tells this process from every other one of its host, before and after: see [`crate::catalog::write::writer_id`].
+    /// What tells this process from every other one of its host, before and after: see
+    /// [`crate::catalog::write::writer_id`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<String>,
     /// Which copy of the plug-in of that process: each knows only what its own handles write.
@@ -143,8 +144,8 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// What no writer of ours would have put: a field that is absent looks like an empty one, so that damage to a name would
-    /// pass for an attempt that has nothing.
+    /// What no writer of ours would have put: a field that is absent looks like an empty one, so that damage to a name
+    /// would pass for an attempt that has nothing.
     pub(super) fn check(&self) -> std::result::Result<(), String> {
         if self.closing.is_some() && self.upload_id.is_some() && self.sent.is_empty() {
             return Err("it was being closed, and names an upload without parts".into());

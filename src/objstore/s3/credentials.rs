@@ -1,10 +1,12 @@
-//! Access keys for the SDK, from each source that the configuration can name, read again when they may be others by now.
+//! Access keys for the SDK, from each source that the configuration can name, read again when they may be others by
+//! now.
 //!
-//! Keys are kept until one of these: they are about to expire; the file that they came from has changed (looked at once a
-//! second, where there is one); they never expire and are five minutes old; the store has refused them. A refusal asks the
-//! source at once, one request for all, a service no more often than every [`RATE`]; a request that was refused is tried again
-//! when the source may have other keys, so that a job survives a rotation. Keys that cannot be read again stay in use until
-//! they expire. The SDK's own cache is switched off: it cannot be told that keys were refused.
+//! Keys are kept until one of these: they are about to expire; the file that they came from has changed (looked at once
+//! a second, where there is one); they never expire and are five minutes old; the store has refused them. A refusal
+//! asks the source at once, one request for all, a service no more often than every [`RATE`]; a request that was
+//! refused is tried again when the source may have other keys, so that a job survives a rotation. Keys that cannot be
+//! read again stay in use until they expire. The SDK's own cache is switched off: it cannot be told that keys were
+//! refused.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;

@@ -1,10 +1,10 @@
 //! ListObjectsV2, page by page: what a page says is checked before anybody believes it.
 //!
-//! S3 lists keys in rising order of their bytes, under the prefix that was asked for, and a page that is not the last one
-//! names the next. A page that breaks one of these rules was mixed up or cut by somebody on the way, or the server lists
-//! in another order; either way the objects that it does not show may be there. Such a page is asked for again, then it is
-//! an error. [`Course`] holds a whole listing to the same rules, and to an end: pages without keys are allowed (servers
-//! send them while they skip over removed objects), but not for ever.
+//! S3 lists keys in rising order of their bytes, under the prefix that was asked for, and a page that is not the last
+//! one names the next. A page that breaks one of these rules was mixed up or cut by somebody on the way, or the server
+//! lists in another order; either way the objects that it does not show may be there. Such a page is asked for again,
+//! then it is an error. [`Course`] holds a whole listing to the same rules, and to an end: pages without keys are
+//! allowed (servers send them while they skip over removed objects), but not for ever.
 //!
 //! Keys come percent-encoded (`encoding-type=url`) where the server knows that, since XML has no place for control
 //! characters; a server that does not says nothing of an encoding, and its keys are taken as they are.
@@ -181,7 +181,8 @@ impl Store {
     }
 }
 
-/// Refuses an answer that says itself to be of another bucket: each has the same folders, and a gateway may mix them up.
+/// Refuses an answer that says itself to be of another bucket: each has the same folders, and a gateway may mix them
+/// up.
 pub(in crate::objstore) fn is_of(bucket: &str, told: Option<&str>) -> std::result::Result<(), String> {
     match told.filter(|told| !told.is_empty() && *told != bucket) {
         Some(other) => Err(format!("it is of bucket {}", words(other))),

@@ -211,8 +211,8 @@ fn kind_of(reply: &Reply<'_>) -> Kind {
     }
 }
 
-/// A lock of the store keeps the object. Some servers have a code of their own for it, most say AccessDenied and tell in
-/// the message: AWS "because object protected by object lock", MinIO "is WORM protected and cannot be overwritten".
+/// A lock of the store keeps the object. Some servers have a code of their own for it, most say AccessDenied and tell
+/// in the message: AWS "because object protected by object lock", MinIO "is WORM protected and cannot be overwritten".
 fn is_locked(reply: &Reply<'_>) -> bool {
     let own = [
         "ObjectLocked",

@@ -1,11 +1,11 @@
 //! Which of the addresses of one server a request goes to.
 //!
-//! A request goes to the address with the fewest under way. An address is put in *quarantine* when it cannot be dialled,
-//! breaks a connection or stays silent, answers with 5xx several times in a row, or moves parts far slower than its
-//! peers: it gets nothing while another is left. After a back-off it is probed, and taken back *on trial*: one request at
-//! a time until one went well. With a single address, or when all are in quarantine, the least bad one is used all the
-//! same. One whose oldest request takes far longer than is usual is passed over while that lasts. How one address is
-//! doing is kept by [`super::health`], how fast parts move by [`super::pace`].
+//! A request goes to the address with the fewest under way. An address is put in *quarantine* when it cannot be
+//! dialled, breaks a connection or stays silent, answers with 5xx several times in a row, or moves parts far slower
+//! than its peers: it gets nothing while another is left. After a back-off it is probed, and taken back *on trial*: one
+//! request at a time until one went well. With a single address, or when all are in quarantine, the least bad one is
+//! used all the same. One whose oldest request takes far longer than is usual is passed over while that lasts. How one
+//! address is doing is kept by [`super::health`], how fast parts move by [`super::pace`].
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -125,8 +125,8 @@ impl Addresses {
         in_use.count() > 1
     }
 
-    /// True when a request could go to one of these. One whose back-off is over may be there again: where nothing else is
-    /// asked, nothing probes it, and a second try tells as well.
+    /// True when a request could go to one of these. One whose back-off is over may be there again: where nothing else
+    /// is asked, nothing probes it, and a second try tells as well.
     pub fn has_any(&self, among: &[SocketAddr]) -> bool {
         let now = Instant::now();
         let state = self.lock();
@@ -134,8 +134,8 @@ impl Addresses {
         among.iter().any(|address| !is_shut(address))
     }
 
-    /// What `bytes` take at the pace of the slowest twentieth of the last parts, None before there are enough; for little
-    /// ones the time of the slowest twentieth of those, and [`LATE`] before there are enough.
+    /// What `bytes` take at the pace of the slowest twentieth of the last parts, None before there are enough; for
+    /// little ones the time of the slowest twentieth of those, and [`LATE`] before there are enough.
     pub fn usual_time(&self, bytes: u64) -> Option<Duration> {
         let state = self.lock();
         if bytes < PACE_BYTES_MIN {

@@ -1,7 +1,7 @@
 //! How one address is doing: what is under way at it, whether it is in quarantine, and for how long.
 //!
-//! Each quarantine within [`FORGET`] of the one before is twice as long: 1 s, 2 s, 4 s, 8 s, 16 s, and 16 s from then on.
-//! An address that a probe reached is taken back on trial. Left out: which address is the best one, see
+//! Each quarantine within [`FORGET`] of the one before is twice as long: 1 s, 2 s, 4 s, 8 s, 16 s, and 16 s from then
+//! on. An address that a probe reached is taken back on trial. Left out: which address is the best one, see
 //! [`super::balancer`].
 
 use std::time::{Duration, Instant};

@@ -16,8 +16,8 @@
 //! | [`respond`] | what of an answer goes to the SDK, and what is believed of it |
 //! | [`connector`] | [`connector::Transport`]: what the SDK calls |
 //!
-//! Left out: signing, parsing and retries, which are the SDK's. How it fails: with the SDK's `ConnectorError`, which says
-//! whether the request may be sent again.
+//! Left out: signing, parsing and retries, which are the SDK's. How it fails: with the SDK's `ConnectorError`, which
+//! says whether the request may be sent again.
 
 pub(crate) mod context;
 pub(crate) mod effort;

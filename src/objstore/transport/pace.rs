@@ -1,7 +1,7 @@
 //! How fast the parts of images move: at one address, and over all of them lately.
 //!
-//! A pace is told in seconds for a mebibyte. For instance a part of 16 MiB in 0.8 s moves at 0.05 s a mebibyte; after four
-//! of those and one that takes 8 s (0.5) the address's pace is 0.05 + 0.3 * (0.5 - 0.05) = 0.185.
+//! A pace is told in seconds for a mebibyte. For instance a part of 16 MiB in 0.8 s moves at 0.05 s a mebibyte; after
+//! four of those and one that takes 8 s (0.5) the address's pace is 0.05 + 0.3 * (0.5 - 0.05) = 0.185.
 
 use std::collections::VecDeque;
 

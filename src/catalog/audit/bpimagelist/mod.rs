@@ -21,8 +21,8 @@
 //! OST image `<backupid>_C<copy>_F<fragment>` of `KB * 1024 + remainder` bytes. NetBackup keeps further images beside
 //! them, such as `<backupid>_C<copy>_HDR`, of which the catalog gives no size.
 //!
-//! Any input is either understood or refused with file, line and reason. Left out: which storage server a volume belongs
-//! to, since the lines do not tell; callers choose by the volumes' ids. Limit: lines of 64 KiB.
+//! Any input is either understood or refused with file, line and reason. Left out: which storage server a volume
+//! belongs to, since the lines do not tell; callers choose by the volumes' ids. Limit: lines of 64 KiB.
 
 mod line;
 mod fragments;

@@ -158,8 +158,8 @@ async fn check_data(scope: &Scope, group: &Group, sidecar: Box<Sidecar>, checked
     Ok(())
 }
 
-/// True when an image of which no pending record was to be found has no sidecar either. A writer puts its pending record
-/// before its data, and removes it after its sidecar.
+/// True when an image of which no pending record was to be found has no sidecar either. A writer puts its pending
+/// record before its data, and removes it after its sidecar.
 async fn is_unrecorded(scope: &Scope, group: &Group) -> Result<bool> {
     let key = scope.lsu.keys().sidecar(&group.id);
     let Some((_, object)) = group.data.first() else {

@@ -16,8 +16,8 @@ pub(super) fn archived(scope: &Scope, id: &ImageId, key: &str, object: &ObjectIn
     Some(scope.found(Class::Unreadable, Some(id), Some(key), expected, found))
 }
 
-/// Size, ETag and, where the server tells it, CRC of the object against the sidecar's. An ETag is a hint, since a copy of
-/// an LSU may bring new ones: another one is a question, and a verdict needs the bytes or the server's own CRC.
+/// Size, ETag and, where the server tells it, CRC of the object against the sidecar's. An ETag is a hint, since a copy
+/// of an LSU may bring new ones: another one is a question, and a verdict needs the bytes or the server's own CRC.
 pub(super) fn check_object(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo) -> Option<Found> {
     let id = &sidecar.image.id;
     let data = &sidecar.content.data;
@@ -53,8 +53,8 @@ pub(super) fn check_object(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo
     Some(found.with(Remedy::NewEtag(id.clone())))
 }
 
-/// The identity that the object carries itself, from which a sidecar could be rebuilt. Copies and gateways lose it, which
-/// is a warning; one that names something else is an error.
+/// The identity that the object carries itself, from which a sidecar could be rebuilt. Copies and gateways lose it,
+/// which is a warning; one that names something else is an error.
 pub(super) fn check_metadata(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo) -> Option<Found> {
     let id = &sidecar.image.id;
     let key = &sidecar.content.data.key;

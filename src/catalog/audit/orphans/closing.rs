@@ -1,7 +1,7 @@
 //! Whether the text of a pending record that cannot be used speaks of a complete image.
 //!
-//! Two questions with opposite defaults: to make an image of what is there, the text must say so; to remove what is there,
-//! it must say that it is none.
+//! Two questions with opposite defaults: to make an image of what is there, the text must say so; to remove what is
+//! there, it must say that it is none.
 
 use serde_json::{Map, Value};
 
@@ -12,8 +12,9 @@ pub fn says_complete(text: &[u8]) -> bool {
     fields_of(text).is_some_and(|fields| fields.get("closing").is_some_and(|closing| closing == "complete"))
 }
 
-/// False only for a whole JSON object that says of no closing, or of an incomplete one, and says it once: whatever breaks
-/// off, cannot be read, contradicts itself, or says `complete` by another name may have been the record of a whole image.
+/// False only for a whole JSON object that says of no closing, or of an incomplete one, and says it once: whatever
+/// breaks off, cannot be read, contradicts itself, or says `complete` by another name may have been the record of a
+/// whole image.
 pub(super) fn may_have_been_complete(text: &[u8]) -> bool {
     let Some(fields) = fields_of(text) else { return true };
     let innocent = fields

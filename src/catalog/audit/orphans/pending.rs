@@ -42,7 +42,8 @@ pub(super) async fn judge_pending(
     judged.found.extend(lease_too_long(scope, id, &entry));
     judged.found.extend(dated_ahead(scope, id, &entry));
 
-    // Without a lease no writer has it, however young it is: a close or a repair gave it back, and it waits for somebody.
+    // Without a lease no writer has it, however young it is: a close or a repair gave it back, and it waits for
+    // somebody.
     let waits = entry.pending.closing == Some(Closing::Complete) && entry.pending.lease_seconds == 0;
     let is_old = scope.is_old(entry.modified);
     if entry.is_held(scope.now()) || !(is_old || waits) {
@@ -175,7 +176,8 @@ async fn judge_left(scope: &Scope, id: &ImageId, entry: PendingEntry, is_complet
     }))
 }
 
-/// A record that cannot be read, or that contradicts its place, speaks for nothing. One of a newer version is left alone.
+/// A record that cannot be read, or that contradicts its place, speaks for nothing. One of a newer version is left
+/// alone.
 fn judge_unreadable(
     scope: &Scope,
     id: &ImageId,

@@ -8,8 +8,8 @@
 //! | `sources` | what a sidecar is made of again: identity, parts, image metadata |
 //! | `rebuild` | a sidecar made again, and what refuses that |
 //!
-//! Nothing that is good is ever overwritten, and a record that is replaced is kept under `replaced/`. How it fails: with
-//! what is missing or contradicts itself, and with the way out; nothing was changed then.
+//! Nothing that is good is ever overwritten, and a record that is replaced is kept under `replaced/`. How it fails:
+//! with what is missing or contradicts itself, and with the way out; nothing was changed then.
 
 mod replace;
 mod completion;

@@ -1,7 +1,7 @@
 //! A sidecar made again from the data object, and what refuses that.
 //!
-//! The steps: what the old record still tells; which data object is meant; whether an older version of the sidecar is that
-//! object's, and comes back, or contradicts it, and nothing is changed; at last a new sidecar from its sources.
+//! The steps: what the old record still tells; which data object is meant; whether an older version of the sidecar is
+//! that object's, and comes back, or contradicts it, and nothing is changed; at last a new sidecar from its sources.
 
 use bytes::Bytes;
 
@@ -96,8 +96,8 @@ async fn find_data(
     let now = lsu.now().await?;
     let pendings = lsu.pendings(id).await?;
 
-    // A writer that died between its sidecar and the end of its own record has left that: its data are the image's. What
-    // was closed incomplete is another attempt's.
+    // A writer that died between its sidecar and the end of its own record has left that: its data are the image's.
+    // What was closed incomplete is another attempt's.
     let closing = |entry: &PendingEntry| entry.pending.closing == Some(Closing::Complete);
     let is_of_image = |entry: &PendingEntry| {
         let dead = entry.pending.state == PendingState::Writing && !entry.is_held_by_another(now);
@@ -145,8 +145,8 @@ async fn new_sidecar(
     })
 }
 
-/// True when an older sidecar is one of this object, as far as that tells: its size, its CRC, its identity, and metadata that
-/// can be read.
+/// True when an older sidecar is one of this object, as far as that tells: its size, its CRC, its identity, and
+/// metadata that can be read.
 async fn describes(lsu: &Lsu, sidecar: &Sidecar, data: &str, object: &ObjectInfo) -> Result<bool> {
     let content = &sidecar.content;
     let is_named = object.metadata.contains_key("vastost-schema");
@@ -168,9 +168,10 @@ async fn describes(lsu: &Lsu, sidecar: &Sidecar, data: &str, object: &ObjectInfo
     }
 }
 
-/// Refuses to make a record of an object that an older version of the sidecar contradicts by size, CRC or place: somebody may
-/// have overwritten the image, and from a new record on nothing would say so. Where no unreadable sidecar lies on top, the
-/// older one may have been moved away on purpose: then it counts while the store still has data that it describes.
+/// Refuses to make a record of an object that an older version of the sidecar contradicts by size, CRC or place:
+/// somebody may have overwritten the image, and from a new record on nothing would say so. Where no unreadable sidecar
+/// lies on top, the older one may have been moved away on purpose: then it counts while the store still has data that
+/// it describes.
 async fn refuse_another(lsu: &Lsu, last: &Sidecar, data: &str, object: &ObjectInfo, is_covered: bool) -> Result<()> {
     let id = &last.image.id;
     let recorded = &last.content.data;

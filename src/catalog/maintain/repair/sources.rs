@@ -1,7 +1,7 @@
 //! What a sidecar is made of again: the identity that the object carries, its parts, the metadata of NetBackup.
 //!
-//! Each comes from the best witness that there is: the old record where it is consistent and the store agrees with it, the
-//! server's word, and with `deep` the bytes themselves. What no witness tells is an error, never a guess.
+//! Each comes from the best witness that there is: the old record where it is consistent and the store agrees with it,
+//! the server's word, and with `deep` the bytes themselves. What no witness tells is an error, never a guess.
 
 use crate::catalog::format::escape::{Name, unescape};
 use crate::catalog::format::image_id::{ImageDef, ImageId};
@@ -15,8 +15,8 @@ use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::multipart::StoredPart;
 use crate::objstore::s3::types::{ObjectInfo, SentPart};
 
-/// The identity that the object carries, which must be that of its key. An object whose metadata were lost on the way, by a
-/// copy perhaps, is what its key says; the old record tells the rest, or nobody does.
+/// The identity that the object carries, which must be that of its key. An object whose metadata were lost on the way,
+/// by a copy perhaps, is what its key says; the old record tells the rest, or nobody does.
 pub(super) fn identity(id: &ImageId, data: &str, object: &ObjectInfo, remains: &Remains) -> Result<(ImageDef, String)> {
     let field = |name: &str| object.metadata.get(name).cloned().unwrap_or_default();
     let created = || remains.created.clone().unwrap_or_else(|| seconds_text(object.modified));
@@ -59,8 +59,8 @@ pub(super) fn identity(id: &ImageId, data: &str, object: &ObjectInfo, remains: &
     Ok((def, created))
 }
 
-/// What the object consists of. The old record's own account is taken where it is consistent and the store agrees in size
-/// and ETag; with `deep` the bytes alone decide.
+/// What the object consists of. The old record's own account is taken where it is consistent and the store agrees in
+/// size and ETag; with `deep` the bytes alone decide.
 pub(super) async fn content(
     lsu: &Lsu,
     data: &str,

@@ -1,8 +1,8 @@
 //! A body is taken in to its end, piece by piece, into the memory of whoever reads.
 //!
-//! It counts as broken when no byte comes for `stall_timeout`, when fewer than `floor_rate` come over that time, and, where
-//! there is credit for that ([`crate::objstore::s3::hedge`]), when it comes far slower than is usual. For instance with 20 s
-//! and 250 kB/s: 5 MB must have come after 20 s. Left out: asking again, see [`super::range`].
+//! It counts as broken when no byte comes for `stall_timeout`, when fewer than `floor_rate` come over that time, and,
+//! where there is credit for that ([`crate::objstore::s3::hedge`]), when it comes far slower than is usual. For
+//! instance with 20 s and 250 kB/s: 5 MB must have come after 20 s. Left out: asking again, see [`super::range`].
 
 use std::time::{Duration, Instant};
 

@@ -7,11 +7,12 @@
 //! | [`range`] | the bytes from one place of an object to another, resumed where a body breaks |
 //! | `small` | an object as a whole, until something tells that no byte flipped on the way |
 //!
-//! The SDK's attempts end with the answer's head, so the bodies are minded here. One rule for all: a body that brings no
-//! byte for `stall_timeout`, or fewer than `floor_rate` over that time, is as good as broken; what broke is asked for
-//! again until `attempts` in a row bring nothing or the operation's time is over ([`crate::objstore::transport::effort`]
-//! counts). A body must have exactly the length that was asked for or announced, and the head of an answer to a range must
-//! say that it is that range, of an object of the right size ([`crate::objstore::transport::answer`]).
+//! The SDK's attempts end with the answer's head, so the bodies are minded here. One rule for all: a body that brings
+//! no byte for `stall_timeout`, or fewer than `floor_rate` over that time, is as good as broken; what broke is asked
+//! for again until `attempts` in a row bring nothing or the operation's time is over
+//! ([`crate::objstore::transport::effort`] counts). A body must have exactly the length that was asked for or
+//! announced, and the head of an answer to a range must say that it is that range, of an object of the right size
+//! ([`crate::objstore::transport::answer`]).
 
 mod request;
 pub mod drain;

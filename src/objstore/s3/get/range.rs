@@ -1,7 +1,7 @@
 //! The bytes from one place of an object to another, resumed where a body breaks.
 //!
-//! For instance 16 MiB are asked for and the body breaks after 6 MiB: the next request asks for the other 10 MiB, of the
-//! same object by its ETag. How it fails: with what went wrong last, once tries or time are used up.
+//! For instance 16 MiB are asked for and the body breaks after 6 MiB: the next request asks for the other 10 MiB, of
+//! the same object by its ETag. How it fails: with what went wrong last, once tries or time are used up.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,9 @@ use crate::objstore::s3::store::{Store, path};
 use crate::objstore::transport::answer::{ContentRange, Ranged, judge_range};
 use crate::objstore::transport::body::{Landed, Landing};
 
-/// Reads `len` bytes from `offset` on into the target and shows each piece to `seen`, in order and each byte once. A body
-/// that breaks, stalls or crawls is resumed where it broke; an answer that is not the one to the request is asked for
-/// again. All of it shares one count of tries and one deadline.
+/// Reads `len` bytes from `offset` on into the target and shows each piece to `seen`, in order and each byte once. A
+/// body that breaks, stalls or crawls is resumed where it broke; an answer that is not the one to the request is asked
+/// for again. All of it shares one count of tries and one deadline.
 pub async fn read_range(
     store: &Store,
     source: Source<'_>,
@@ -78,8 +78,8 @@ pub async fn read_range(
 }
 
 impl Store {
-    /// The size of an object whose HEAD does not tell it, as behind a proxy that takes Content-Length away. A range tells
-    /// it in a header of its own.
+    /// The size of an object whose HEAD does not tell it, as behind a proxy that takes Content-Length away. A range
+    /// tells it in a header of its own.
     pub(in crate::objstore) async fn size_by_range(&self, bucket: &str, key: &str, etag: &str) -> Result<u64> {
         let none = |why: &str| {
             let what = format!(

@@ -1,4 +1,5 @@
-//! One GetObject whose body goes past the SDK, straight into the caller's memory: see [`crate::objstore::transport::body`].
+//! One GetObject whose body goes past the SDK, straight into the caller's memory: see
+//! [`crate::objstore::transport::body`].
 //!
 //! An answer that has neither a length nor chunks is refused: cut, it would look whole.
 

@@ -1,8 +1,8 @@
 //! A small object as a whole: a record, a label, image metadata.
 //!
-//! Over plain http nothing but the ETag tells whether a byte flipped on the way, and not every ETag is an MD5. What comes
-//! twice alike, the second time in two pieces, is believed all the same. Limit: the caller's own, above which nothing is
-//! read. How it fails: with what went wrong last, once tries or time are used up.
+//! Over plain http nothing but the ETag tells whether a byte flipped on the way, and not every ETag is an MD5. What
+//! comes twice alike, the second time in two pieces, is believed all the same. Limit: the caller's own, above which
+//! nothing is read. How it fails: with what went wrong last, once tries or time are used up.
 
 use std::time::{Duration, Instant};
 
@@ -34,15 +34,15 @@ enum Small {
 }
 
 impl Store {
-    /// A small object as a whole, refused above `size_max` bytes. Its requests are counted together, those for an answer and
-    /// those for a body that broke.
+    /// A small object as a whole, refused above `size_max` bytes. Its requests are counted together, those for an
+    /// answer and those for a body that broke.
     pub async fn get_small(&self, bucket: &str, key: &str, size_max: u64) -> Result<Bytes> {
         let read = self.get_small_or_size(bucket, key, size_max).await?;
         read.map_err(|len| too_long(bucket, key, len, size_max))
     }
 
-    /// The same for a caller who has room for `size_max` bytes and can make more: of a larger object the size comes back,
-    /// and none of its bytes was read.
+    /// The same for a caller who has room for `size_max` bytes and can make more: of a larger object the size comes
+    /// back, and none of its bytes was read.
     pub async fn get_small_or_size(
         &self,
         bucket: &str,
@@ -101,8 +101,8 @@ impl Store {
         }
     }
 
-    /// One version of a small object. A body that breaks is asked for again, and so is one of which nothing tells that no
-    /// byte flipped on the way, until it comes twice alike.
+    /// One version of a small object. A body that breaks is asked for again, and so is one of which nothing tells that
+    /// no byte flipped on the way, until it comes twice alike.
     pub async fn get_version(&self, bucket: &str, key: &str, version: &str, size_max: u64) -> Result<Bytes> {
         let mut left = QUERY_ATTEMPTS_MAX;
         let mut unproven: Option<Bytes> = None;

@@ -1,10 +1,10 @@
 //! CompleteMultipartUpload, until it is clear what the store has.
 //!
 //! The answer may be lost while the server goes on putting the object together, so the object itself is asked for. For
-//! instance, with an `operation_timeout` of 600 s: an attempt at the request gets 200 s, all of them together 400 s, and the
-//! last 200 s are for HEAD, which is asked after 0.5 s, 1 s, 2 s and so on. Left out: whether ETag and CRC are those that the
-//! caller expects. How it fails: with the store's refusal of the only request that was ever sent, or with an error that
-//! says that nobody knows.
+//! instance, with an `operation_timeout` of 600 s: an attempt at the request gets 200 s, all of them together 400 s,
+//! and the last 200 s are for HEAD, which is asked after 0.5 s, 1 s, 2 s and so on. Left out: whether ETag and CRC are
+//! those that the caller expects. How it fails: with the store's refusal of the only request that was ever sent, or
+//! with an error that says that nobody knows.
 
 use std::time::{Duration, Instant};
 
@@ -42,13 +42,13 @@ struct Completion<'a> {
 }
 
 impl Store {
-    /// CompleteMultipartUpload; an answer lost on the way is settled by HEAD. The caller compares ETag and CRC, which may
-    /// be those of HEAD.
+    /// CompleteMultipartUpload; an answer lost on the way is settled by HEAD. The caller compares ETag and CRC, which
+    /// may be those of HEAD.
     ///
-    /// A server may go on putting the object together when nobody waits for it any more, and says meanwhile that there is no
-    /// such upload, or nothing at all. So an object that is not there yet is asked for until the operation's time is over; when
-    /// it still is not, nobody knows, and the error says so: [`Error::outcome_is_unknown`]. Only a refusal of the one and only
-    /// request is an end that is known.
+    /// A server may go on putting the object together when nobody waits for it any more, and says meanwhile that there
+    /// is no such upload, or nothing at all. So an object that is not there yet is asked for until the operation's time
+    /// is over; when it still is not, nobody knows, and the error says so: [`Error::outcome_is_unknown`]. Only a
+    /// refusal of the one and only request is an end that is known.
     pub async fn complete_upload(
         &self,
         bucket: &str,
@@ -67,8 +67,8 @@ impl Store {
         self.complete(completion, parts, false).await.map(|(object, _)| object)
     }
 
-    /// The same of a key that has an object already, as HEAD showed it `before` the upload was begun, or none: HEAD settles
-    /// a lost answer only when it shows another one, by version or by ETag.
+    /// The same of a key that has an object already, as HEAD showed it `before` the upload was begun, or none: HEAD
+    /// settles a lost answer only when it shows another one, by version or by ETag.
     pub async fn complete_upload_over(
         &self,
         bucket: &str,
@@ -87,9 +87,9 @@ impl Store {
         self.complete(completion, parts, false).await.map(|(object, _)| object)
     }
 
-    /// [`Store::complete_upload`] for a caller who reads parts back. A try of a part that was given up may land after the
-    /// one that was answered, with an ETag of its own. So where the server lists the same parts with other ETags, they are
-    /// what is completed: given back in place of what was sent, for the bytes to prove.
+    /// [`Store::complete_upload`] for a caller who reads parts back. A try of a part that was given up may land after
+    /// the one that was answered, with an ETag of its own. So where the server lists the same parts with other ETags,
+    /// they are what is completed: given back in place of what was sent, for the bytes to prove.
     pub(in crate::objstore) async fn complete_upload_or_doubt(
         &self,
         (bucket, key, upload): (&str, &str, &str),
@@ -136,8 +136,8 @@ impl Store {
                 Err(error) => error,
             };
 
-            // The answer may have been lost; then the upload is gone, which each server says in its own way. Nothing but
-            // its completion makes an object of this key, so the object itself tells.
+            // The answer may have been lost; then the upload is gone, which each server says in its own way. Nothing
+            // but its completion makes an object of this key, so the object itself tells.
             if let Some(found) = self.completed(&completion, size).await {
                 return Ok((found, other));
             }
@@ -148,8 +148,8 @@ impl Store {
                 _ => None,
             };
             match listed {
-                // The parts are there as they were sent: a node that is back from an outage refuses a completion until it
-                // has caught up.
+                // The parts are there as they were sent: a node that is back from an outage refuses a completion until
+                // it has caught up.
                 Some(listed) if listed == parts => {
                     tracing::warn!("the parts are there; again in {wait:?}: {error}");
                     tokio::time::sleep(wait).await;
@@ -278,8 +278,8 @@ impl Store {
     }
 }
 
-/// The parts that were sent with the ETags that the server lists, if it lists these numbers with these sizes and CRCs. It
-/// may list others too, of tries that were given up.
+/// The parts that were sent with the ETags that the server lists, if it lists these numbers with these sizes and CRCs.
+/// It may list others too, of tries that were given up.
 fn same_parts(sent: &[SentPart], listed: &[StoredPart]) -> Option<Vec<SentPart>> {
     let same = |part: &SentPart| {
         let listed = listed.iter().find(|listed| listed.number == part.number)?;

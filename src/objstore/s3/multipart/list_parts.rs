@@ -1,7 +1,7 @@
 //! The parts of an upload, and those that a finished object was made of: all pages of a list, checked and in order.
 //!
-//! Limits: [`PARTS_MAX`] parts, and the time of one operation for all pages. How it fails: a list that contradicts itself
-//! is an error; what the server does not tell is None.
+//! Limits: [`PARTS_MAX`] parts, and the time of one operation for all pages. How it fails: a list that contradicts
+//! itself is an error; what the server does not tell is None.
 
 use std::time::{Duration, Instant};
 

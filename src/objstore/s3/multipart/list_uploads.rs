@@ -1,7 +1,7 @@
 //! The uploads of a bucket that were begun and neither completed nor aborted, page by page.
 //!
-//! Uploads of one key come in any order, keys do not: a page that goes back, repeats a marker, or does not say whether it
-//! is the last one is an error. Pages without anything new are allowed, [`IDLE_PAGES_MAX`] in a row.
+//! Uploads of one key come in any order, keys do not: a page that goes back, repeats a marker, or does not say whether
+//! it is the last one is an error. Pages without anything new are allowed, [`IDLE_PAGES_MAX`] in a row.
 
 use aws_sdk_s3::operation::list_multipart_uploads::ListMultipartUploadsOutput;
 use aws_sdk_s3::types::EncodingType;
@@ -41,7 +41,8 @@ pub struct UploadPage {
 }
 
 impl Store {
-    /// One page of ListMultipartUploads of the whole bucket, at most 1,000. No prefix is sent: MinIO takes one for a key.
+    /// One page of ListMultipartUploads of the whole bucket, at most 1,000. No prefix is sent: MinIO takes one for a
+    /// key.
     pub async fn list_uploads(&self, bucket: &str, after: Option<UploadMarker>) -> Result<UploadPage> {
         let page = || async {
             let request = self.shared.client.list_multipart_uploads().bucket(bucket);

@@ -8,9 +8,9 @@
 //! | `list_parts` | the parts of an upload, and those that a finished object was made of |
 //!
 //! Left out: which parts there are to be, how many are in flight, and whether their bytes are right, see
-//! [`crate::objstore::upload`]. Limits: [`crate::config::PARTS_MAX`] parts in one upload. How it fails: with the store's
-//! own refusal; a list that contradicts itself is [`Kind::Unavailable`](crate::error::Kind::Unavailable), and a completion
-//! of which nobody knows the end says so ([`crate::error::Error::outcome_is_unknown`]).
+//! [`crate::objstore::upload`]. Limits: [`crate::config::PARTS_MAX`] parts in one upload. How it fails: with the
+//! store's own refusal; a list that contradicts itself is [`Kind::Unavailable`](crate::error::Kind::Unavailable), and a
+//! completion of which nobody knows the end says so ([`crate::error::Error::outcome_is_unknown`]).
 
 pub(in crate::objstore::s3) mod send;
 mod list_parts;

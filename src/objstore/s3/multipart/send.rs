@@ -1,7 +1,7 @@
 //! An upload is begun, its parts are sent or copied, and what is not wanted any more is aborted.
 //!
-//! A part may be sent twice at a time ([`super::super::hedge`]) where the same bytes have the same ETag twice. Left out:
-//! completion, see `complete`. How it fails: with the store's refusal, or that no upload id or ETag came back.
+//! A part may be sent twice at a time ([`super::super::hedge`]) where the same bytes have the same ETag twice. Left
+//! out: completion, see `complete`. How it fails: with the store's refusal, or that no upload id or ETag came back.
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType};

@@ -7,12 +7,12 @@
 //! | `upload` | an upload of two parts, completed |
 //!
 //! A server that ignores a header it does not know answers 200, so a capability counts only when the server *refuses*
-//! what it must refuse: a wrong checksum, a second conditional put. And only when it gets right what it says: an upload of
-//! two parts is completed, since some stores check each part and get the checksum or the ETag of several wrong. What is
-//! found is kept by [`super::capabilities`]. A refusal counts for one only where no busy store and no firewall gives it: a
-//! checksum is called wrong by status 400, a condition by 412. What met 401, 403, 409 or 5xx is not kept for long: they may
-//! have nothing to do with what was tried. The probe's objects lie under `probe/` and are removed again. Each put has
-//! Content-MD5 or a checksum, since buckets with Object Lock insist on one.
+//! what it must refuse: a wrong checksum, a second conditional put. And only when it gets right what it says: an upload
+//! of two parts is completed, since some stores check each part and get the checksum or the ETag of several wrong. What
+//! is found is kept by [`super::capabilities`]. A refusal counts for one only where no busy store and no firewall gives
+//! it: a checksum is called wrong by status 400, a condition by 412. What met 401, 403, 409 or 5xx is not kept for
+//! long: they may have nothing to do with what was tried. The probe's objects lie under `probe/` and are removed again.
+//! Each put has Content-MD5 or a checksum, since buckets with Object Lock insist on one.
 
 mod run;
 mod put;

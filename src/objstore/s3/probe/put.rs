@@ -1,5 +1,5 @@
-//! Small objects: what their ETag is, whether metadata stay, whether a wrong checksum and a second put under the condition
-//! that there be no object yet are refused.
+//! Small objects: what their ETag is, whether metadata stay, whether a wrong checksum and a second put under the
+//! condition that there be no object yet are refused.
 
 use bytes::Bytes;
 

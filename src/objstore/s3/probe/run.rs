@@ -1,7 +1,7 @@
 //! One run of the probe: the objects that it made and removes again, and what an answer says of what was tried.
 //!
-//! Refused for its checksum, a request proves that the store looks; refused for anything else, or taken, it proves nothing.
-//! An answer that a busy store or a firewall may give leaves the run unsettled.
+//! Refused for its checksum, a request proves that the store looks; refused for anything else, or taken, it proves
+//! nothing. An answer that a busy store or a firewall may give leaves the run unsettled.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};

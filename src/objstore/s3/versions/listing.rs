@@ -1,6 +1,7 @@
 //! Whether a bucket keeps versions, and which it has of a key or below a prefix.
 //!
-//! Limits: [`PAGES_MAX`] pages, and the time of one operation for all of them; a list that does not end in that is an error.
+//! Limits: [`PAGES_MAX`] pages, and the time of one operation for all of them; a list that does not end in that is an
+//! error.
 
 use std::time::Instant;
 

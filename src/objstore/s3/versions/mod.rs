@@ -6,7 +6,8 @@
 //! | `listing` | whether a bucket keeps versions, and which it has of a key or below a prefix |
 //! | `one_version` | HEAD of one version, and copies of it |
 //!
-//! Locks are the store's own truth: retention (GOVERNANCE or COMPLIANCE, both respected) and legal hold, of each version.
+//! Locks are the store's own truth: retention (GOVERNANCE or COMPLIANCE, both respected) and legal hold, of each
+//! version.
 
 mod page;
 mod listing;
@@ -48,8 +49,8 @@ pub enum Lock {
 }
 
 impl ObjectInfo {
-    /// The lock that keeps this version from being deleted at `now`, seconds since 1970. A retention whose end nobody can
-    /// tell, since the store tells no time, has not ended.
+    /// The lock that keeps this version from being deleted at `now`, seconds since 1970. A retention whose end nobody
+    /// can tell, since the store tells no time, has not ended.
     pub fn lock(&self, now: Option<u64>) -> Option<Lock> {
         if self.legal_hold {
             return Some(Lock::LegalHold);
