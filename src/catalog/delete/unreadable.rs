@@ -71,8 +71,8 @@ pub(super) async fn remove_unreadable(lsu: &Lsu, id: &ImageId) -> Result<()> {
     }
 
     for PendingEntry { pending, .. } in &entries {
-        if let Some(upload) = &pending.upload_id {
-            lsu.store().abort_upload(lsu.bucket(), &pending.key, upload).await?;
+        if let Some(upload) = pending.upload(lsu.bucket()) {
+            lsu.store().abort_upload(upload).await?;
         }
     }
 

@@ -13,6 +13,7 @@ use crate::catalog::meta::Meta;
 use crate::clean::words;
 use crate::engine::checksum::Crc64;
 use crate::error::{Kind, Result, ResultExt};
+use crate::objstore::s3::multipart::UploadRef;
 use crate::objstore::s3::types::{ObjectInfo, PartSpan, SentPart};
 
 pub const SCHEMA: u32 = 1;
@@ -144,6 +145,16 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// The upload that the record names, in the LSU's bucket.
+    pub fn upload<'a>(&'a self, bucket: &'a str) -> Option<UploadRef<'a>> {
+        let id = self.upload_id.as_deref()?;
+        Some(UploadRef {
+            bucket,
+            key: &self.key,
+            id,
+        })
+    }
+
     /// What no writer of ours would have put: a field that is absent looks like an empty one, so that damage to a name
     /// would pass for an attempt that has nothing.
     pub(super) fn check(&self) -> std::result::Result<(), String> {

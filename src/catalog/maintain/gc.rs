@@ -16,6 +16,7 @@ use crate::catalog::remove::{
 use crate::catalog::write::lease::Record;
 use crate::catalog::write::recover::{There, what_is_there};
 use crate::error::{Found, Kind, Result};
+use crate::objstore::s3::multipart::UploadRef;
 
 /// What became of one finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +95,11 @@ pub async fn remove(lsu: &Lsu, remedy: &Remedy, grace_seconds: u64) -> Result<Re
                 }
             }
             lsu.store()
-                .abort_upload(lsu.bucket(), key, upload)
+                .abort_upload(UploadRef {
+                    bucket: lsu.bucket(),
+                    key,
+                    id: upload,
+                })
                 .await
                 .map(|()| Removed::Yes)
         }
@@ -158,7 +163,7 @@ async fn set_aside(lsu: &Lsu, id: &ImageId, attempt: &Attempt, key: &str) -> Res
     // A record that cannot be read does not tell the upload's id.
     let data = lsu.keys().data(id, attempt);
     for upload in lsu.uploads_to(&data).await? {
-        lsu.store().abort_upload(lsu.bucket(), &data, &upload.id).await?;
+        lsu.store().abort_upload(upload.in_bucket(lsu.bucket())).await?;
     }
     remove_record(lsu, key).await?;
     Ok(Removed::Yes)

@@ -424,7 +424,7 @@ impl Upload {
         };
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         self.store
-            .run(async move { store.abort_upload(&spec.bucket, &spec.key, &id).await })?;
+            .run(async move { store.abort_upload(spec.upload(&id)).await })?;
         self.id = None;
         Ok(Some(failure))
     }
@@ -442,7 +442,7 @@ impl Upload {
         let Some(id) = self.id.clone() else { return Ok(()) };
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         self.store
-            .run(async move { store.abort_upload(&spec.bucket, &spec.key, &id).await })
+            .run(async move { store.abort_upload(spec.upload(&id)).await })
     }
 }
 
@@ -488,9 +488,7 @@ async fn send(
     let size = body.len() as u64;
     let check = wire_check(store, spec, &body, crc64, patience).await?;
     slot.enter_line().await;
-    let sent = store
-        .upload_part(&spec.bucket, &spec.key, id, number, body, check)
-        .await;
+    let sent = store.upload_part(spec.upload(id), number, body, check).await;
     if let Err(error) = &sent
         && spec.wire == WireMode::Crc64
         && is_refusal(error)
@@ -539,7 +537,7 @@ async fn complete_upload(
     proof: Option<Crc64>,
 ) -> Result<Completed> {
     let bucket = spec.bucket.as_str();
-    let complete = |proof| store.complete_upload_or_doubt((bucket, spec.key.as_str(), id), parts, proof);
+    let complete = |proof| store.complete_upload_or_doubt(spec.upload(id), parts, proof);
     match complete(proof).await {
         Err(error) if proof.is_some() && error.kind() == Kind::Corrupt => {
             tracing::warn!("without the CRC64NVME of the whole, and then read back: {error}");

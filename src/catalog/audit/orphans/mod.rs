@@ -111,7 +111,7 @@ pub(super) async fn uploads(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) ->
 async fn check_upload(scope: &Scope, upload: &ListedUpload, foreign: &mut Foreign) -> Result<Option<Found>> {
     let lsu = &scope.lsu;
     if scope.has_all() && lsu.keys().is_probe(&upload.key) && scope.is_old(upload.initiated) {
-        let parts = lsu.store().list_parts(lsu.bucket(), &upload.key, &upload.id);
+        let parts = lsu.store().list_parts(upload.in_bucket(lsu.bucket()));
         if !is_left_behind(scope, upload.initiated, parts).await? {
             return Ok(None);
         }

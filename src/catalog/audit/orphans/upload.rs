@@ -48,12 +48,7 @@ pub(super) async fn orphan_upload(
     why: &str,
 ) -> Result<Option<Found>> {
     let lsu = &scope.lsu;
-    if lsu
-        .store()
-        .list_parts(lsu.bucket(), &upload.key, &upload.id)
-        .await?
-        .is_none()
-    {
+    if lsu.store().list_parts(upload.in_bucket(lsu.bucket())).await?.is_none() {
         return Ok(None);
     }
 

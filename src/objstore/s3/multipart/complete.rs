@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use aws_sdk_s3::types::{ChecksumType, CompletedMultipartUpload, CompletedPart};
 use futures::FutureExt;
 
-use super::StoredPart;
 use super::send::number_i32;
+use super::{StoredPart, UploadRef};
 use crate::engine::checksum::{Crc64, bare_etag};
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::resend::resend;
@@ -33,9 +33,7 @@ const SETTLE_ASKS_MIN: u32 = 3;
 /// What is to be completed.
 #[derive(Clone, Copy)]
 struct Completion<'a> {
-    bucket: &'a str,
-    key: &'a str,
-    upload: &'a str,
+    upload: UploadRef<'a>,
     crc64: Option<Crc64>,
     /// What the key showed before the upload was begun.
     before: Option<&'a ObjectInfo>,
@@ -51,15 +49,11 @@ impl Store {
     /// refusal of the one and only request is an end that is known.
     pub async fn complete_upload(
         &self,
-        bucket: &str,
-        key: &str,
-        upload: &str,
+        upload: UploadRef<'_>,
         parts: &[SentPart],
         crc64: Option<Crc64>,
     ) -> Result<ObjectInfo> {
         let completion = Completion {
-            bucket,
-            key,
             upload,
             crc64,
             before: None,
@@ -71,15 +65,11 @@ impl Store {
     /// settles a lost answer only when it shows another one, by version or by ETag.
     pub async fn complete_upload_over(
         &self,
-        bucket: &str,
-        key: &str,
-        upload: &str,
+        upload: UploadRef<'_>,
         parts: &[SentPart],
         before: Option<&ObjectInfo>,
     ) -> Result<ObjectInfo> {
         let completion = Completion {
-            bucket,
-            key,
             upload,
             crc64: None,
             before,
@@ -92,13 +82,11 @@ impl Store {
     /// they are what is completed: given back in place of what was sent, for the bytes to prove.
     pub(in crate::objstore) async fn complete_upload_or_doubt(
         &self,
-        (bucket, key, upload): (&str, &str, &str),
+        upload: UploadRef<'_>,
         parts: &[SentPart],
         crc64: Option<Crc64>,
     ) -> Result<(ObjectInfo, Option<Vec<SentPart>>)> {
         let completion = Completion {
-            bucket,
-            key,
             upload,
             crc64,
             before: None,
@@ -112,13 +100,7 @@ impl Store {
         sent: &[SentPart],
         may_doubt: bool,
     ) -> Result<(ObjectInfo, Option<Vec<SentPart>>)> {
-        let Completion {
-            bucket,
-            key,
-            upload,
-            crc64,
-            ..
-        } = completion;
+        let Completion { upload, crc64, .. } = completion;
 
         let size: u64 = sent.iter().map(|part| part.size).sum();
         let began = Instant::now();
@@ -131,7 +113,7 @@ impl Store {
 
         loop {
             let parts = other.as_deref().unwrap_or(sent);
-            let error = match resend(|| self.try_complete_upload(bucket, key, upload, parts, crc64, &effort)).await {
+            let error = match resend(|| self.try_complete_upload(upload, parts, crc64, &effort)).await {
                 Ok(object) => return Ok((object, other)),
                 Err(error) => error,
             };
@@ -170,16 +152,13 @@ impl Store {
 
     /// The parts as the server lists them, if they are those that were sent.
     async fn listed_as(&self, completion: &Completion<'_>, sent: &[SentPart]) -> Option<Vec<SentPart>> {
-        let Completion {
-            bucket, key, upload, ..
-        } = *completion;
-        let listed = self.list_parts(bucket, key, upload).await.ok().flatten();
+        let listed = self.list_parts(completion.upload).await.ok().flatten();
         same_parts(sent, &listed.unwrap_or_default())
     }
 
     /// The object, if it has appeared.
     async fn completed(&self, completion: &Completion<'_>, size: u64) -> Option<ObjectInfo> {
-        let found = self.head(completion.bucket, completion.key).await.ok()?;
+        let found = self.head(completion.upload.bucket, completion.upload.key).await.ok()?;
         let is_new = completion.before.is_none_or(|before| is_another(before, &found));
         (found.size == size && is_new).then_some(found)
     }
@@ -213,7 +192,7 @@ impl Store {
             error.kind()
         };
 
-        let place = path(completion.bucket, completion.key);
+        let place = path(completion.upload.bucket, completion.upload.key);
         let what = format!("complete {place}: no object has appeared, but it still may");
 
         Err(error.context(what).with_kind(kind).with_unknown_outcome())
@@ -222,13 +201,12 @@ impl Store {
     /// One request to complete an upload; the answer may have no ETag.
     pub(in crate::objstore) async fn try_complete_upload(
         &self,
-        bucket: &str,
-        key: &str,
-        upload: &str,
+        upload: UploadRef<'_>,
         parts: &[SentPart],
         crc64: Option<Crc64>,
         effort: &Effort,
     ) -> Result<ObjectInfo> {
+        let UploadRef { bucket, key, id } = upload;
         let listed = parts.iter().map(|part| {
             let own = crc64.is_some().then(|| part.crc64.to_base64());
             let built = CompletedPart::builder()
@@ -246,7 +224,7 @@ impl Store {
             .complete_multipart_upload()
             .bucket(bucket)
             .key(key)
-            .upload_id(upload);
+            .upload_id(id);
 
         if let Some(crc64) = crc64 {
             request = request

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_s3::types::ObjectAttributes;
 use futures::FutureExt;
 
-use super::StoredPart;
+use super::{StoredPart, UploadRef};
 use crate::clean::words;
 use crate::config::PARTS_MAX;
 use crate::engine::checksum::{Crc64, bare_etag};
@@ -28,18 +28,13 @@ struct PartPages {
 
 impl Store {
     /// ListParts: all parts of an upload, in order; None when there is no such upload.
-    pub async fn list_parts(&self, bucket: &str, key: &str, upload: &str) -> Result<Option<Vec<StoredPart>>> {
+    pub async fn list_parts(&self, upload: UploadRef<'_>) -> Result<Option<Vec<StoredPart>>> {
+        let UploadRef { bucket, key, id } = upload;
         let what = format!("list parts of {}", path(bucket, key));
         let mut list = PartPages::new(what, self.shared.retry.operation_timeout);
         loop {
             let page = || async {
-                let request = self
-                    .shared
-                    .client
-                    .list_parts()
-                    .bucket(bucket)
-                    .key(key)
-                    .upload_id(upload);
+                let request = self.shared.client.list_parts().bucket(bucket).key(key).upload_id(id);
                 let sent = request.set_part_number_marker(list.marker()).send().boxed().await;
                 sent.map_err(|e| sdk_error::convert("list parts of", &path(bucket, key), &e))
             };
@@ -49,7 +44,7 @@ impl Store {
                 return Ok(None);
             };
 
-            let of_another = reply.upload_id().filter(|id| !id.is_empty() && *id != upload);
+            let of_another = reply.upload_id().filter(|told| !told.is_empty() && *told != id);
             let is_other = of_another.map_or(Ok(()), |id| Err(format!("it is of upload {}", words(id))));
             is_of(bucket, reply.bucket())
                 .and(is_other)

@@ -19,6 +19,14 @@ mod complete;
 
 use crate::engine::checksum::Crc64;
 
+/// One upload, as every request about it names it.
+#[derive(Clone, Copy, Debug)]
+pub struct UploadRef<'a> {
+    pub bucket: &'a str,
+    pub key: &'a str,
+    pub id: &'a str,
+}
+
 /// An upload that was begun and neither completed nor aborted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedUpload {
@@ -26,6 +34,16 @@ pub struct ListedUpload {
     pub id: String,
     /// Seconds since 1970 by the server's clock.
     pub initiated: u64,
+}
+
+impl ListedUpload {
+    pub fn in_bucket<'a>(&'a self, bucket: &'a str) -> UploadRef<'a> {
+        UploadRef {
+            bucket,
+            key: &self.key,
+            id: &self.id,
+        }
+    }
 }
 
 /// A part as the server tells of it.

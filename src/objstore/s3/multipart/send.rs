@@ -8,6 +8,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType};
 use bytes::Bytes;
 use futures::FutureExt;
 
+use super::UploadRef;
 use crate::engine::checksum::bare_etag;
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::s3::sdk_error;
@@ -64,19 +65,17 @@ impl Store {
     /// UploadPart; gives what the store tells of the part.
     pub async fn upload_part(
         &self,
-        bucket: &str,
-        key: &str,
-        upload: &str,
+        upload: UploadRef<'_>,
         number: u32,
         body: Bytes,
         check: WireCheck,
     ) -> Result<PartAnswer> {
         let hedges = &self.shared.hedges;
         let size = body.len() as u64;
-        let send = || self.try_upload_part(bucket, key, upload, number, body.clone(), check);
+        let send = || self.try_upload_part(upload, number, body.clone(), check);
 
         // Where an ETag is no MD5 each try may have its own: the loser that lands last would make ours wrong.
-        let is_same_twice = self.known(bucket).etag_is_md5;
+        let is_same_twice = self.known(upload.bucket).etag_is_md5;
         let race = || async {
             if is_same_twice {
                 hedges.race("UploadPart", size, send).await
@@ -86,7 +85,7 @@ impl Store {
         };
 
         let sent = self
-            .send_until_clear(bucket, check, |part: &PartAnswer| &part.etag, race)
+            .send_until_clear(upload.bucket, check, |part: &PartAnswer| &part.etag, race)
             .await;
 
         sent.inspect(|_| hedges.earn(size))
@@ -95,21 +94,14 @@ impl Store {
     /// [`Store::upload_part`] that takes no for an answer.
     pub(in crate::objstore) async fn try_upload_part(
         &self,
-        bucket: &str,
-        key: &str,
-        upload: &str,
+        upload: UploadRef<'_>,
         number: u32,
         body: Bytes,
         check: WireCheck,
     ) -> Result<PartAnswer> {
+        let UploadRef { bucket, key, id } = upload;
         let size = body.len() as u64;
-        let request = self
-            .shared
-            .client
-            .upload_part()
-            .bucket(bucket)
-            .key(key)
-            .upload_id(upload);
+        let request = self.shared.client.upload_part().bucket(bucket).key(key).upload_id(id);
         let request = request.part_number(number_i32(number)).content_length(len_i64(size));
         let request = match check {
             WireCheck::None => request,
@@ -133,7 +125,8 @@ impl Store {
     }
 
     /// UploadPartCopy of one part of object `from` of the same bucket, under its own number; gives the part's ETag.
-    pub async fn copy_part(&self, bucket: &str, key: &str, upload: &str, from: &str, span: PartSpan) -> Result<String> {
+    pub async fn copy_part(&self, upload: UploadRef<'_>, from: &str, span: PartSpan) -> Result<String> {
+        let UploadRef { bucket, key, id } = upload;
         let PartSpan {
             number,
             offset,
@@ -146,7 +139,7 @@ impl Store {
             .upload_part_copy()
             .bucket(bucket)
             .key(key)
-            .upload_id(upload);
+            .upload_id(id);
         let request = request
             .part_number(number_i32(number))
             .copy_source(format!("{bucket}/{}", escape_path(from)));
@@ -164,14 +157,15 @@ impl Store {
     }
 
     /// AbortMultipartUpload; aborting what is not there is no error.
-    pub async fn abort_upload(&self, bucket: &str, key: &str, upload: &str) -> Result<()> {
+    pub async fn abort_upload(&self, upload: UploadRef<'_>) -> Result<()> {
+        let UploadRef { bucket, key, id } = upload;
         let request = self
             .shared
             .client
             .abort_multipart_upload()
             .bucket(bucket)
             .key(key)
-            .upload_id(upload);
+            .upload_id(id);
         let sent = request
             .customize()
             .config_override(self.patience(0))

@@ -6,6 +6,7 @@ use super::run::{Probe, is_right};
 use crate::config::PART_SIZE_MIN;
 use crate::engine::checksum::{Crc64, Md5Sum, composite_etag};
 use crate::error::{Error, Kind, Result};
+use crate::objstore::s3::multipart::UploadRef;
 use crate::objstore::s3::resend::resend;
 use crate::objstore::s3::types::{ObjectInfo, SentPart, WireCheck};
 
@@ -26,14 +27,19 @@ impl Probe<'_> {
     /// Two parts, proven by CRC64NVME or by MD5; None when the server does not do that, or gets it wrong.
     pub(super) async fn upload(&self, key: &str, crc: bool) -> Result<Option<Seen>> {
         let begun = self.store.begin_upload(self.bucket, key, &self.metadata, crc).await;
-        let Some(upload) = self.accepted(begun)? else {
+        let Some(id) = self.accepted(begun)? else {
             return Ok(None);
         };
+        let upload = UploadRef {
+            bucket: self.bucket,
+            key,
+            id: &id,
+        };
 
-        let seen = self.upload_parts(key, &upload, crc).await;
+        let seen = self.upload_parts(upload, crc).await;
         if !matches!(seen, Ok(Some(_))) {
             // An upload that was completed is none any more: no error.
-            let aborted = self.store.abort_upload(self.bucket, key, &upload).await;
+            let aborted = self.store.abort_upload(upload).await;
             // Let the first error speak.
             return seen.and_then(|seen| aborted.map(|()| seen));
         }
@@ -41,12 +47,12 @@ impl Probe<'_> {
         seen
     }
 
-    async fn upload_parts(&self, key: &str, upload: &str, crc: bool) -> Result<Option<Seen>> {
-        let Some(SentParts { parts, etags_are_md5 }) = self.send_parts(key, upload, crc).await? else {
+    async fn upload_parts(&self, upload: UploadRef<'_>, crc: bool) -> Result<Option<Seen>> {
+        let Some(SentParts { parts, etags_are_md5 }) = self.send_parts(upload, crc).await? else {
             return Ok(None);
         };
         let whole = parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size));
-        let Some((done, seen)) = self.complete(key, upload, &parts, crc.then_some(whole)).await? else {
+        let Some((done, seen)) = self.complete(upload, &parts, crc.then_some(whole)).await? else {
             return Ok(None);
         };
 
@@ -65,12 +71,12 @@ impl Probe<'_> {
         }))
     }
 
-    async fn send_parts(&self, key: &str, upload: &str, crc: bool) -> Result<Option<SentParts>> {
+    async fn send_parts(&self, upload: UploadRef<'_>, crc: bool) -> Result<Option<SentParts>> {
         let bodies = [
             pattern(usize::try_from(PART_SIZE_MIN).unwrap_or(usize::MAX))?,
             Bytes::from_static(b"v"),
         ];
-        if crc && !self.refuses_wrong_part(key, upload, &bodies[1]).await? {
+        if crc && !self.refuses_wrong_part(upload, &bodies[1]).await? {
             return Ok(None);
         }
 
@@ -86,10 +92,7 @@ impl Probe<'_> {
                 WireCheck::Md5(md5)
             };
 
-            let send = || {
-                self.store
-                    .try_upload_part(self.bucket, key, upload, number, body.clone(), check)
-            };
+            let send = || self.store.try_upload_part(upload, number, body.clone(), check);
             let Some(sent) = self.accepted(resend(send).await)? else {
                 return Ok(None);
             };
@@ -110,46 +113,34 @@ impl Probe<'_> {
         Ok(Some(SentParts { parts, etags_are_md5 }))
     }
 
-    async fn refuses_wrong_part(&self, key: &str, upload: &str, body: &Bytes) -> Result<bool> {
+    async fn refuses_wrong_part(&self, upload: UploadRef<'_>, body: &Bytes) -> Result<bool> {
         let wrong = WireCheck::Crc64(Crc64(!Crc64::of(body).0));
-        self.is_called_wrong(
-            self.store
-                .try_upload_part(self.bucket, key, upload, 2, body.clone(), wrong)
-                .await,
-        )
+        self.is_called_wrong(self.store.try_upload_part(upload, 2, body.clone(), wrong).await)
     }
 
     /// The object as its completion and as HEAD tell of it.
     async fn complete(
         &self,
-        key: &str,
-        upload: &str,
+        upload: UploadRef<'_>,
         parts: &[SentPart],
         whole: Option<Crc64>,
     ) -> Result<Option<(ObjectInfo, ObjectInfo)>> {
         let effort = self.store.effort(self.store.retry().operation_timeout);
-        let once = self
-            .store
-            .try_complete_upload(self.bucket, key, upload, parts, whole, &effort)
-            .await;
+        let once = self.store.try_complete_upload(upload, parts, whole, &effort).await;
         let done = match self.accepted(once) {
             Ok(None) => return Ok(None),
             Ok(Some(done)) => done,
             // The answer may have been lost, which this settles.
-            Err(_) => {
-                self.store
-                    .complete_upload(self.bucket, key, upload, parts, whole)
-                    .await?
-            }
+            Err(_) => self.store.complete_upload(upload, parts, whole).await?,
         };
 
-        self.keep(key, &done);
-        let seen = self.store.head_fresh(self.bucket, key).await?;
+        self.keep(upload.key, &done);
+        let seen = self.store.head_fresh(self.bucket, upload.key).await?;
         let size: u64 = parts.iter().map(|part| part.size).sum();
         if seen.size != size {
             let what = format!(
-                "probe {}/{key}: {size} bytes were sent, {} are on the store",
-                self.bucket, seen.size
+                "probe {}/{}: {size} bytes were sent, {} are on the store",
+                self.bucket, upload.key, seen.size
             );
             return Err(Error::new(Kind::Corrupt, what));
         }

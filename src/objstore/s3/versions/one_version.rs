@@ -4,6 +4,7 @@ use aws_sdk_s3::types::ChecksumMode;
 use futures::FutureExt;
 
 use crate::error::Result;
+use crate::objstore::s3::multipart::UploadRef;
 use crate::objstore::s3::multipart::send::{escape_path, etag_of};
 use crate::objstore::s3::sdk_error;
 use crate::objstore::s3::store::{Store, path};
@@ -50,12 +51,8 @@ impl Store {
     }
 
     /// UploadPartCopy of a range of one version; gives the part's ETag.
-    pub async fn copy_version_part(
-        &self,
-        (bucket, key, upload): (&str, &str, &str),
-        version: &str,
-        span: PartSpan,
-    ) -> Result<String> {
+    pub async fn copy_version_part(&self, upload: UploadRef<'_>, version: &str, span: PartSpan) -> Result<String> {
+        let UploadRef { bucket, key, id } = upload;
         let number = i32::try_from(span.number).unwrap_or(i32::MAX);
         let request = self
             .shared
@@ -63,7 +60,7 @@ impl Store {
             .upload_part_copy()
             .bucket(bucket)
             .key(key)
-            .upload_id(upload);
+            .upload_id(id);
         let request = request
             .part_number(number)
             .copy_source(version_source(bucket, key, version));
