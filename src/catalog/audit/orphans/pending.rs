@@ -17,7 +17,7 @@ use crate::objstore::s3::types::ListedObject;
 
 /// A pending record as it was read.
 enum Record {
-    Entry(PendingEntry),
+    Entry(Box<PendingEntry>),
     /// It cannot be used; what follows from that.
     Unreadable(Judged),
     Gone,
@@ -66,7 +66,7 @@ pub(super) async fn judge_pending(
     }
 
     let is_complete = judged.pending.is_none();
-    judged.found.push(judge_left(scope, id, entry, is_complete).await);
+    judged.found.push(judge_left(scope, id, *entry, is_complete).await);
 
     Ok(judged)
 }
@@ -89,12 +89,12 @@ async fn read_record(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &Li
     drop(room);
 
     Ok(match parsed {
-        Ok(pending) => Record::Entry(PendingEntry {
+        Ok(pending) => Record::Entry(Box::new(PendingEntry {
             key: key.into(),
             modified: object.modified,
             etag: object.etag.clone(),
             pending,
-        }),
+        })),
         Err(error) => {
             let bytes = read.ok();
             Record::Unreadable(judge_unreadable(scope, id, attempt, object, &error, bytes.as_deref()))
