@@ -14,9 +14,8 @@ use md5_simd::Md5Engine;
 use vastost::catalog::format::escape::Name;
 use vastost::catalog::format::image_id::{ImageDef, ImageId};
 use vastost::catalog::format::keys::{Attempt, Keys};
-use vastost::catalog::format::record::{
-    Content, ImageState, SCHEMA, Sidecar, Writer, now_text, parse_sidecar, to_bytes,
-};
+use vastost::catalog::format::parse::parse_sidecar;
+use vastost::catalog::format::record::{Content, ImageState, SCHEMA, Sidecar, Writer, now_text, to_bytes};
 use vastost::engine::checksum::{Crc64, Crc64Hasher, Md5Sum};
 use vastost::engine::md5_lanes::{Md5Lanes, Patience};
 use vastost::engine::pool::BufferPool;

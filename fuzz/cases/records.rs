@@ -5,7 +5,8 @@ use serde::Deserialize;
 use vastost::catalog::format::escape::Name;
 use vastost::catalog::format::image_id::{ImageDef, ImageId};
 use vastost::catalog::format::keys::{Attempt, Folder, Keys};
-use vastost::catalog::format::record::{parse_pending, parse_sidecar, to_bytes};
+use vastost::catalog::format::parse::{parse_pending, parse_sidecar};
+use vastost::catalog::format::record::to_bytes;
 
 /// Whom a record says that it speaks for; where it lies is made up of that.
 #[derive(Deserialize)]

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::format::image_id::ImageId;
-use super::format::record::{RECORD_SIZE_MAX, Sidecar, parse_sidecar};
+use super::format::parse::parse_sidecar;
+use super::format::record::{RECORD_SIZE_MAX, Sidecar};
 use super::lsu::Lsu;
 use super::remove::versions;
 use crate::error::{Kind, Result};

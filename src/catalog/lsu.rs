@@ -8,10 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::format::escape::Name;
 use super::format::image_id::ImageId;
 use super::format::keys::{Folder, Keys};
-use super::format::record::{
-    ImageState, LEASE_SECONDS_MAX, Pending, PendingState, RECORD_SIZE_MAX, Sidecar, parse_pending, parse_sidecar,
-    to_bytes,
-};
+use super::format::parse::{parse_pending, parse_sidecar};
+use super::format::record::{ImageState, LEASE_SECONDS_MAX, Pending, PendingState, RECORD_SIZE_MAX, Sidecar, to_bytes};
 use super::maintain::usage::{Usage, UsageFile};
 use super::pages::Pages;
 use super::room::{Room, Taken};

@@ -6,7 +6,8 @@
 
 use super::format::image_id::ImageId;
 use super::format::keys::Folder;
-use super::format::record::{Pending, Sidecar, parse_sidecar};
+use super::format::parse::parse_sidecar;
+use super::format::record::{Pending, Sidecar};
 use super::lsu::Lsu;
 use super::meta::Meta;
 use crate::error::{Error, Found, Kind, Result};
@@ -218,8 +219,8 @@ pub(super) async fn remove_attempt(lsu: &Lsu, record_key: &str, pending: &Pendin
         return Err(Error::new(Kind::Corrupt, what));
     }
     ask_for_locks(lsu, &pending.key).await?;
-    if let Some(upload) = &pending.upload_id {
-        lsu.store().abort_upload(lsu.bucket(), &pending.key, upload).await?;
+    if let Some(upload) = pending.upload(lsu.bucket()) {
+        lsu.store().abort_upload(upload).await?;
     }
     // Put before the record could tell of it, so it may be there even when the record has none.
     let meta = match &pending.meta {

@@ -4,9 +4,10 @@
 //! and what would be valid. The file holds no secret: credentials come from NetBackup, from the AWS chain, or from a
 //! file of mode 0600 that [`credentials`] reads. Limits: 1 MiB of text, 64 servers, 1,024 LSUs per server.
 //!
-//! `value` reads a number, a size, a time with its unit; `endpoint` a URL and its addresses; [`folders`] are the names that
-//! an LSU's folders have; [`part_plan`] says how long each part of an upload is; `check` makes a file a [`Config`];
-//! [`warnings`] are about what is valid and unwise; `show` writes what is in force.
+//! `value` reads a number, a size, a time with its unit; `endpoint` a URL and its addresses; [`folders`] are the names
+//! that an LSU's folders have; [`part_plan`] says how long each part of an upload is; `check` makes a file a
+//! [`Config`]; [`warnings`] are about what is valid and unwise; `show` writes what is in force; `find` looks for the
+//! file and loads it.
 
 mod value;
 mod endpoint;
@@ -16,17 +17,18 @@ pub mod credentials;
 mod check;
 pub mod warnings;
 mod show;
+mod find;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use endpoint::{Endpoint, Target};
+pub use find::places;
 pub use show::show;
 pub use value::{parse_size, size_text};
 
-use crate::error::{Error, Kind, Result, ResultExt};
-use crate::files;
+use crate::error::{Error, Kind, Result};
 
 /// S3 allows no more parts in one upload, <https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html>.
 pub const PARTS_MAX: u32 = 10_000;
@@ -288,44 +290,9 @@ impl Server {
 }
 
 impl Config {
-    /// Reads and checks one file.
-    pub fn load(path: &Path) -> Result<Self> {
-        let read = || format!("read configuration file {}", path.display());
-        let bytes = files::read_given(path, FILE_SIZE_MAX).or_kind(Kind::Config, read)?.0;
-        Self::parse(&String::from_utf8(bytes).or_kind(Kind::Config, read)?, path)
-    }
-
     /// Checks the text of a file; `path` only names it in errors and anchors relative paths.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         check::parse(text, path)
-    }
-
-    /// Finds and loads the file: `explicit`, else `VASTOST_CONFIG`, else beside the plug-in, else `/etc/vastost/`.
-    pub fn find(explicit: Option<&Path>) -> Result<Self> {
-        if let Some(path) = explicit {
-            return Self::load(path);
-        }
-        if let Some(path) = std::env::var_os("VASTOST_CONFIG").filter(|p| !p.is_empty()) {
-            return Self::load(Path::new(&path));
-        }
-        let places = places();
-        // One that cannot be looked at is named by the error of reading it.
-        let is_missing = |place: &Path| {
-            place
-                .symlink_metadata()
-                .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-        };
-        match places.iter().find(|place| !is_missing(place)) {
-            Some(path) => Self::load(path),
-            None => {
-                let tried: Vec<_> = places.iter().map(|p| p.display().to_string()).collect();
-                let what = format!(
-                    "no configuration file: VASTOST_CONFIG is not set, and not at {}",
-                    tried.join(", ")
-                );
-                Err(Error::new(Kind::Config, what))
-            }
-        }
     }
 
     /// The server of that name, or an error that lists those there are.
@@ -346,26 +313,4 @@ impl Config {
 pub fn is_bucket_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
     (3..=63).contains(&name.len()) && name.bytes().all(fits)
-}
-
-/// Where a configuration file is looked for, first match wins.
-pub fn places() -> Vec<PathBuf> {
-    let beside = plugin_folder().map(|folder| folder.join("vastost.toml"));
-    beside
-        .into_iter()
-        .chain([PathBuf::from("/etc/vastost/vastost.toml")])
-        .collect()
-}
-
-/// The folder of the file that this code was loaded from, by the kernel's own map of the process.
-fn plugin_folder() -> Option<PathBuf> {
-    let here = plugin_folder as fn() -> Option<PathBuf> as usize;
-    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
-    let line = maps.lines().find(|line| {
-        let bounds = line.split(' ').next().and_then(|range| range.split_once('-'));
-        let bounds = bounds.map(|(a, b)| (usize::from_str_radix(a, 16), usize::from_str_radix(b, 16)));
-        matches!(bounds, Some((Ok(start), Ok(end))) if start <= here && here < end)
-    })?;
-    let path = Path::new(line.get(line.find('/')?..)?);
-    path.parent().map(Path::to_path_buf)
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use vastost::engine::checksum::Md5Sum;
 use vastost::error::{Error, Kind, Result};
+use vastost::objstore::s3::multipart::UploadRef;
 use vastost::objstore::s3::store::Store;
 use vastost::objstore::s3::types::WireCheck;
 
@@ -66,8 +67,13 @@ impl ProbeObjects {
         self.upload.1 = Some(upload.clone());
         let (store, bucket, key) = (self.store.clone(), self.bucket.clone(), self.upload.0.clone());
         self.store.run(async move {
-            let listed = store.list_parts(&bucket, &key, &upload).await;
-            store.abort_upload(&bucket, &key, &upload).await?;
+            let begun = UploadRef {
+                bucket: &bucket,
+                key: &key,
+                id: &upload,
+            };
+            let listed = store.list_parts(begun).await;
+            store.abort_upload(begun).await?;
             if listed?.is_none() {
                 let what = format!("list parts of {bucket}/{key}: the upload that was just begun is not there");
                 return Err(Error::new(Kind::Corrupt, what));
@@ -83,8 +89,13 @@ impl ProbeObjects {
         let (store, bucket, (key, upload)) = (self.store.clone(), self.bucket.clone(), self.upload.clone());
         let (small, version) = (self.small.clone(), self.version.take());
         self.store.run(async move {
-            if let Some(upload) = upload
-                && let Err(error) = store.abort_upload(&bucket, &key, &upload).await
+            let begun = upload.as_ref().map(|id| UploadRef {
+                bucket: &bucket,
+                key: &key,
+                id,
+            });
+            if let Some(begun) = begun
+                && let Err(error) = store.abort_upload(begun).await
             {
                 tracing::debug!("{error}");
             }

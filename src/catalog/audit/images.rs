@@ -10,7 +10,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use super::deep;
 use super::image;
 use super::image::Checked;
-use super::orphans::Seen;
+use super::orphans::judged::Seen;
 use super::read;
 use super::report::{Class, Foreign, Level, Severity};
 use super::run::{Audit, Event};

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::report::Class;
 use super::{Found, Scope};
 use crate::catalog::format::image_id::ImageId;
-use crate::catalog::format::record::{Sidecar, parse_sidecar};
+use crate::catalog::format::parse::parse_sidecar;
+use crate::catalog::format::record::Sidecar;
 use crate::error::{Error, Found as _, Kind, Result};
 use crate::objstore::s3::types::ObjectInfo;
 

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::deep::Limiter;
 use super::orphans;
-use super::orphans::{Judged, Seen};
+use super::orphans::judged::{Judged, Seen};
 use super::report::{Class, FINDINGS_MAX, Finding, Level, LsuSummary, Report, States};
 use super::walk::Position;
 use super::{Found, Options, Scope};

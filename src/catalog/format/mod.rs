@@ -7,6 +7,7 @@
 //! | [`keys`] | images to object keys and back; the only file that spells keys |
 //! | [`shape`] | how many values a record may have |
 //! | [`record`] | the JSON records: sidecar and pending record |
+//! | [`parse`] | from the bytes of a record to a record that can be believed |
 //! | [`remains`] | what a sidecar that cannot be used still tells |
 
 pub mod escape;
@@ -14,4 +15,5 @@ pub mod image_id;
 pub mod keys;
 pub(crate) mod shape;
 pub mod record;
+pub mod parse;
 pub(crate) mod remains;

@@ -2,21 +2,18 @@
 //!
 //! Schema 1, described by `docs/user/sidecar.schema.json`. Fields that we do not know survive a rewrite.
 //!
-//! A record speaks for its own place only. It carries absolute keys, which have a prefix and a place. The prefix is that of
-//! the LSU in which it was written; an LSU may be copied or moved by any S3 tool, so the prefix is ignored and the LSU's own
-//! taken. The place must be that of the record's own image and attempt: a record that names another one is contradictory,
-//! and nothing is read or removed on its word. Parsed records have keys of this LSU only.
+//! Left out: how the bytes of a record are read, and what of them is believed, see [`super::parse`].
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::image_id::{ImageDef, ImageId};
-use super::keys::{Attempt, Folder, Keys};
+use super::image_id::ImageDef;
+use super::keys::Attempt;
 use crate::catalog::meta::Meta;
 use crate::clean::words;
 use crate::engine::checksum::Crc64;
-use crate::error::{Error, Kind, Result, ResultExt};
+use crate::error::{Kind, Result, ResultExt};
+use crate::objstore::s3::multipart::UploadRef;
 use crate::objstore::s3::types::{ObjectInfo, PartSpan, SentPart};
 
 pub const SCHEMA: u32 = 1;
@@ -59,7 +56,8 @@ pub struct Writer {
     pub host: String,
     pub pid: u32,
     pub version: String,
-    /// What tells this process from every other one of its host, before and after: see [`crate::catalog::write::writer_id`].
+    /// What tells this process from every other one of its host, before and after: see
+    /// [`crate::catalog::write::writer_id`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<String>,
     /// Which copy of the plug-in of that process: each knows only what its own handles write.
@@ -147,12 +145,23 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// What no writer of ours would have put: a field that is absent looks like an empty one, so that damage to a name would
-    /// pass for an attempt that has nothing.
-    fn check(&self) -> std::result::Result<(), String> {
+    /// The upload that the record names, in the LSU's bucket.
+    pub fn upload<'a>(&'a self, bucket: &'a str) -> Option<UploadRef<'a>> {
+        let id = self.upload_id.as_deref()?;
+        Some(UploadRef {
+            bucket,
+            key: &self.key,
+            id,
+        })
+    }
+
+    /// What no writer of ours would have put: a field that is absent looks like an empty one, so that damage to a name
+    /// would pass for an attempt that has nothing.
+    pub(super) fn check(&self) -> std::result::Result<(), String> {
         if self.closing.is_some() && self.upload_id.is_some() && self.sent.is_empty() {
             return Err("it was being closed, and names an upload without parts".into());
         }
+
         let absent = [
             ("upload_id", self.upload_id.is_none()),
             ("sent", self.sent.is_empty()),
@@ -160,11 +169,13 @@ impl Pending {
             ("content", self.content.is_none()),
             ("meta", self.meta.is_none()),
         ];
+
         for (name, _) in absent.into_iter().filter(|(_, is_absent)| *is_absent) {
             if let Some(like) = self.other.keys().find(|key| differs_by_one(key, name)) {
                 return Err(format!("its field {} looks like a damaged {name}", words(like)));
             }
         }
+
         Ok(())
     }
 }
@@ -178,13 +189,16 @@ impl Content {
     /// The object at `key` that consists of `parts`.
     pub fn new(key: &str, object: &ObjectInfo, parts: &[SentPart]) -> Self {
         let crc64nvme = parts.iter().fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size));
-        let (size, etag, version_id) = (object.size, object.etag.clone(), object.version_id.clone());
+        let size = object.size;
+        let etag = object.etag.clone();
+        let version_id = object.version_id.clone();
         let data = DataObject {
             key: key.into(),
             size,
             etag,
             version_id,
         };
+
         Self {
             data,
             crc64nvme,
@@ -203,7 +217,7 @@ impl Content {
     }
 
     /// What no reader could work with: parts that overlap, leave gaps, or do not add up.
-    fn check(&self) -> std::result::Result<(), String> {
+    pub(super) fn check(&self) -> std::result::Result<(), String> {
         let end = check_parts(&self.parts)?;
         if end != self.data.size {
             return Err(format!("parts cover {end} bytes of {}", self.data.size));
@@ -229,6 +243,7 @@ pub fn check_parts(parts: &[PartRecord]) -> std::result::Result<u64, String> {
             .checked_add(part.size)
             .ok_or("parts are longer than 64 bits can count")?;
     }
+
     Ok(end)
 }
 
@@ -243,7 +258,9 @@ pub fn crc_of(parts: &[PartRecord]) -> Crc64 {
 pub fn part_records(parts: &[SentPart]) -> Vec<PartRecord> {
     let mut offset = 0;
     let record = |part: &SentPart| {
-        let (number, size, etag) = (part.number, part.size, part.etag.clone());
+        let number = part.number;
+        let size = part.size;
+        let etag = part.etag.clone();
         let record = PartRecord {
             number,
             offset,
@@ -254,6 +271,7 @@ pub fn part_records(parts: &[SentPart]) -> Vec<PartRecord> {
         offset += size;
         record
     };
+
     parts.iter().map(record).collect()
 }
 
@@ -277,70 +295,6 @@ pub fn unix_seconds(text: &str) -> u64 {
         .unwrap_or_default()
 }
 
-/// Parses and checks the sidecar of image `id`.
-pub fn parse_sidecar(keys: &Keys, id: &ImageId, bytes: &[u8]) -> Result<Sidecar> {
-    let key = keys.sidecar(id);
-    let mut sidecar: Sidecar = parse(&key, bytes)?;
-    let refuse = |why: String| invalid(&key, &why);
-    if sidecar.image.id != *id {
-        return Err(refuse(format!("it describes image {}", sidecar.image.id)));
-    }
-    sidecar.content.check().map_err(refuse)?;
-    own_key(keys, Folder::Data, id, &mut sidecar.content.data.key).map_err(refuse)?;
-    own_meta(keys, id, &mut sidecar.meta).map_err(refuse)?;
-    Ok(sidecar)
-}
-
-/// Parses and checks the pending record of an attempt at image `id`.
-pub fn parse_pending(keys: &Keys, id: &ImageId, attempt: &Attempt, bytes: &[u8]) -> Result<Pending> {
-    let key = keys.pending(id, attempt);
-    let mut pending: Pending = parse(&key, bytes)?;
-    let refuse = |why: String| invalid(&key, &why);
-    if pending.image.id != *id || pending.attempt != *attempt {
-        return Err(refuse(format!(
-            "it describes attempt {} at image {}",
-            pending.attempt, pending.image.id
-        )));
-    }
-    check_parts(&pending.sent).map_err(refuse)?;
-    pending.check().map_err(refuse)?;
-    let named = pending.content.as_mut().map(|content| &mut content.data.key);
-    for data in std::iter::once(&mut pending.key).chain(named) {
-        let stored = data.clone();
-        if own_key(keys, Folder::Data, id, data).map_err(refuse)? != *attempt {
-            return Err(refuse(format!("it names the data of another attempt, {stored}")));
-        }
-    }
-    if let Some(content) = &pending.content {
-        content.check().map_err(refuse)?;
-    }
-    // What goes with the attempt must be its own: another one may be the image.
-    if own_meta(keys, id, &mut pending.meta)
-        .map_err(refuse)?
-        .is_some_and(|of| of != *attempt)
-    {
-        return Err(refuse("it names the image metadata of another attempt".into()));
-    }
-    Ok(pending)
-}
-
-/// Puts this LSU's prefix before a stored key's place, which must be one of the image's own; gives the attempt.
-fn own_key(keys: &Keys, folder: Folder, id: &ImageId, key: &mut String) -> std::result::Result<Attempt, String> {
-    let (attempt, own) = keys
-        .own(folder, id, key)
-        .ok_or_else(|| format!("it names {key}, which is not of this image"))?;
-    *key = own;
-    Ok(attempt)
-}
-
-/// The same for image metadata; None where they have no object of their own.
-pub fn own_meta(keys: &Keys, id: &ImageId, meta: &mut Option<Meta>) -> std::result::Result<Option<Attempt>, String> {
-    match meta {
-        Some(Meta::Object { key, .. }) => own_key(keys, Folder::Meta, id, key).map(Some),
-        Some(Meta::Inline { .. }) | None => Ok(None),
-    }
-}
-
 /// The record of `sidecar` with some of its top-level fields replaced and this LSU's own keys; everything else stays,
 /// known or not.
 pub fn rewrite(
@@ -354,17 +308,20 @@ pub fn rewrite(
         Some(Meta::Object { key, .. }) => Some(key),
         _ => None,
     };
+
     for (field, key) in [("data", Some(&sidecar.content.data.key)), ("meta", metadata)] {
         if let (Some(Value::Object(object)), Some(key)) = (record.get_mut(field), key) {
             object.insert("key".into(), Value::from(key.as_str()));
         }
     }
+
     for (field, value) in changes {
         match value {
             Some(value) => record.insert(field.into(), value),
             None => record.remove(field),
         };
     }
+
     to_bytes(&record)
 }
 
@@ -388,29 +345,3 @@ pub fn to_bytes(record: &impl Serialize) -> Result<bytes::Bytes> {
     let bytes = serde_json::to_vec(record).or_kind(Kind::Internal, || "write a record as JSON".into())?;
     Ok(bytes.into())
 }
-
-fn parse<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T> {
-    // A newer version may have larger records and larger numbers, so this comes first; it keeps nothing of the rest.
-    #[derive(Deserialize)]
-    struct Versioned {
-        schema: serde_json::Number,
-    }
-    let Versioned { schema } = serde_json::from_slice(bytes).map_err(|e| invalid(key, &e.to_string()))?;
-    if schema.as_f64().is_some_and(|schema| schema > f64::from(SCHEMA)) {
-        let what = format!("record {key} has schema {schema}, this version reads {SCHEMA}");
-        return Err(Error::new(Kind::Unsupported, what));
-    }
-    if schema.as_u64() != Some(SCHEMA.into()) {
-        return Err(invalid(key, &format!("there is no schema {schema}")));
-    }
-    super::shape::check(bytes).map_err(|why| invalid(key, &why))?;
-    serde_json::from_slice(bytes).map_err(|e| invalid(key, &e.to_string()))
-}
-
-fn invalid(key: &str, why: &str) -> Error {
-    Error::new(Kind::Corrupt, format!("record {key} is not valid: {why}"))
-}
-
-#[cfg(test)]
-#[path = "record_tests.rs"]
-mod tests;

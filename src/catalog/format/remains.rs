@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::image_id::{ImageDef, ImageId};
 use super::keys::{Folder, Keys};
-use super::record::{Content, PartRecord, Pending, Writer, check_parts, crc_of, own_meta};
+use super::parse::own_meta;
+use super::record::{Content, PartRecord, Pending, Writer, check_parts, crc_of};
 use crate::catalog::meta::Meta;
 use crate::engine::checksum::Crc64;
 

@@ -4,10 +4,11 @@
 //! is set aside under `replaced/`, and the data that it may have spoken for stay; one of a newer version is never touched.
 
 use crate::catalog::audit::remedy::{JudgedPending, Remedy};
-use crate::catalog::delete::delete_complete;
+use crate::catalog::delete::complete::delete_complete;
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::keys::{Attempt, Folder};
-use crate::catalog::format::record::{Closing, ImageState, Pending, Writer, parse_pending};
+use crate::catalog::format::parse::parse_pending;
+use crate::catalog::format::record::{Closing, ImageState, Pending, Writer};
 use crate::catalog::lsu::{Lsu, PendingEntry, Pendings};
 use crate::catalog::remove::{
     ask_for_locks, has_hidden_data, is_hidden, is_needed, needs_meta, remove_attempt, remove_key, remove_record,
@@ -15,6 +16,7 @@ use crate::catalog::remove::{
 use crate::catalog::write::lease::Record;
 use crate::catalog::write::recover::{There, what_is_there};
 use crate::error::{Found, Kind, Result};
+use crate::objstore::s3::multipart::UploadRef;
 
 /// What became of one finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +95,11 @@ pub async fn remove(lsu: &Lsu, remedy: &Remedy, grace_seconds: u64) -> Result<Re
                 }
             }
             lsu.store()
-                .abort_upload(lsu.bucket(), key, upload)
+                .abort_upload(UploadRef {
+                    bucket: lsu.bucket(),
+                    key,
+                    id: upload,
+                })
                 .await
                 .map(|()| Removed::Yes)
         }
@@ -157,7 +163,7 @@ async fn set_aside(lsu: &Lsu, id: &ImageId, attempt: &Attempt, key: &str) -> Res
     // A record that cannot be read does not tell the upload's id.
     let data = lsu.keys().data(id, attempt);
     for upload in lsu.uploads_to(&data).await? {
-        lsu.store().abort_upload(lsu.bucket(), &data, &upload.id).await?;
+        lsu.store().abort_upload(upload.in_bucket(lsu.bucket())).await?;
     }
     remove_record(lsu, key).await?;
     Ok(Removed::Yes)

@@ -4,7 +4,7 @@
 //! Delete markers are taken away; what was overwritten becomes the latest version again by a copy on the server, so that
 //! nothing is removed.
 
-use crate::catalog::delete::unmark;
+use crate::catalog::delete::mark::unmark;
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::record::{ImageState, Sidecar};
 use crate::catalog::history::latest_readable;
@@ -15,6 +15,7 @@ use crate::catalog::write::commit::confirm_data;
 use crate::engine::checksum::Crc64;
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::s3::digest::crc_of_range;
+use crate::objstore::s3::multipart::UploadRef;
 use crate::objstore::s3::types::{ObjectInfo, SentPart};
 use crate::objstore::s3::versions::ObjectVersion;
 
@@ -273,14 +274,15 @@ async fn copy_up(lsu: &Lsu, version: &ObjectVersion, image: &Sidecar) -> Result<
     let metadata = crate::catalog::format::record::object_metadata(&image.image, &image.created);
     // What lies over the version may be as long as it.
     let before = store.head(bucket, key).await.if_found()?;
-    let upload = store.begin_upload(bucket, key, &metadata, false).await?;
+    let id = store.begin_upload(bucket, key, &metadata, false).await?;
+    let upload = UploadRef { bucket, key, id: &id };
     let mut sent = Vec::with_capacity(parts.len());
     for (part, span) in parts.iter().zip(image.content.spans()) {
-        let copied = store.copy_version_part((bucket, key, &upload), &version.id, span).await;
+        let copied = store.copy_version_part(upload, &version.id, span).await;
         let etag = match copied {
             Ok(etag) => etag,
             Err(error) => {
-                store.abort_upload(bucket, key, &upload).await?;
+                store.abort_upload(upload).await?;
                 return Err(error);
             }
         };
@@ -292,7 +294,7 @@ async fn copy_up(lsu: &Lsu, version: &ObjectVersion, image: &Sidecar) -> Result<
         });
     }
     store
-        .complete_upload_over(bucket, key, &upload, &sent, before.as_ref())
+        .complete_upload_over(upload, &sent, before.as_ref())
         .await
         .map(drop)
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::catalog::lsu::Lsu;
 use crate::engine::checksum::Md5Sum;
 use crate::error::{Error, Kind, Result};
+use crate::objstore::s3::multipart::UploadRef;
 use crate::objstore::s3::types::WireCheck;
 
 /// What the objects carry, as images do.
@@ -59,8 +60,9 @@ impl TrialObjects {
         let (store, bucket, key) = (self.lsu.store(), self.lsu.bucket(), &self.upload);
         let id = store.begin_upload(bucket, key, &metadata(), false).await?;
         self.upload_id = Some(id.clone());
-        let listed = store.list_parts(bucket, key, &id).await;
-        store.abort_upload(bucket, key, &id).await?;
+        let upload = UploadRef { bucket, key, id: &id };
+        let listed = store.list_parts(upload).await;
+        store.abort_upload(upload).await?;
         self.upload_id = None;
         if listed?.is_none() {
             let what = format!("list parts of {bucket}/{key}: the upload that was just begun is not there");
@@ -72,10 +74,15 @@ impl TrialObjects {
     /// Takes everything away; called also after failures.
     pub async fn remove(&mut self) -> Result<()> {
         let (store, bucket) = (self.lsu.store(), self.lsu.bucket());
-        if let Some(id) = self.upload_id.take()
-            && let Err(error) = store.abort_upload(bucket, &self.upload, &id).await
-        {
-            tracing::debug!("{error}");
+        if let Some(id) = self.upload_id.take() {
+            let upload = UploadRef {
+                bucket,
+                key: &self.upload,
+                id: &id,
+            };
+            if let Err(error) = store.abort_upload(upload).await {
+                tracing::debug!("{error}");
+            }
         }
         let version = self.version.take();
         store.delete(bucket, &self.small, version.as_deref()).await

@@ -1,8 +1,9 @@
 //! Steps 6 and 7: the sidecar that makes an image complete, and a look at its data behind it.
 
 use crate::catalog::format::image_id::ImageId;
+use crate::catalog::format::parse::parse_sidecar;
 use crate::catalog::format::record::{
-    Content, ImageState, Pending, RECORD_SIZE_MAX, SCHEMA, Sidecar, Writer, now_text, parse_sidecar, to_bytes,
+    Content, ImageState, Pending, RECORD_SIZE_MAX, SCHEMA, Sidecar, Writer, now_text, to_bytes,
 };
 use crate::catalog::lsu::Lsu;
 use crate::catalog::remove::{is_hidden, remove_record};

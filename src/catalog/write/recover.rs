@@ -17,7 +17,7 @@ use crate::engine::checksum::{Crc64, Md5Sum, composite_etag};
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::s3::capabilities::Capabilities;
 use crate::objstore::s3::digest::digest_range;
-use crate::objstore::s3::multipart::StoredPart;
+use crate::objstore::s3::multipart::{StoredPart, UploadRef};
 use crate::objstore::s3::types::{ObjectInfo, SentPart};
 
 /// Readings of a part at most.
@@ -106,11 +106,16 @@ pub async fn salvage(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
 /// is no verdict: of two the longer list counts, and it must have every part that the record knows.
 async fn uploaded_parts(lsu: &Lsu, pending: &Pending, upload: &str) -> Result<Option<Vec<StoredPart>>> {
     let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
-    let first = store.list_parts(bucket, key, upload).await?;
+    let begun = UploadRef {
+        bucket,
+        key,
+        id: upload,
+    };
+    let first = store.list_parts(begun).await?;
     if first.is_none() && store.head(bucket, key).await.if_found()?.is_some() {
         return Ok(None);
     }
-    let second = store.list_parts(bucket, key, upload).await?;
+    let second = store.list_parts(begun).await?;
     let gone = first.is_none() && second.is_none();
     if gone && lsu.uploads_to(key).await?.iter().all(|listed| listed.id != upload) {
         return Ok(None);
@@ -151,9 +156,9 @@ pub enum There {
 pub async fn what_is_there(lsu: &Lsu, pending: &Pending) -> Result<There> {
     let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
     let wanted: u64 = pending.sent.iter().map(|part| part.size).sum();
-    if let Some(upload) = &pending.upload_id
+    if let Some(upload) = pending.upload(bucket)
         && !pending.sent.is_empty()
-        && let Some(parts) = store.list_parts(bucket, key, upload).await?
+        && let Some(parts) = store.list_parts(upload).await?
     {
         return Ok(if has_all(&parts, &pending.sent) {
             There::All
@@ -205,6 +210,11 @@ fn has_all(listed: &[StoredPart], sent: &[PartRecord]) -> bool {
 /// is completed with exactly the parts of its record, whose CRCs prove them afterwards, or left as it is.
 async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredPart>) -> Result<Option<Unproven>> {
     let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
+    let begun = UploadRef {
+        bucket,
+        key,
+        id: upload,
+    };
     let (listed, has_first) = (parts.len(), parts.iter().any(|part| part.number == 1));
     let parts = if pending.closing.is_some() {
         if !has_all(&parts, &pending.sent) {
@@ -225,7 +235,7 @@ async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredP
             let way_out = "nothing was changed: a delete gives the image up";
             return Err(Error::new(Kind::Unavailable, format!("{what}; {way_out}")));
         }
-        store.abort_upload(bucket, key, upload).await?;
+        store.abort_upload(begun).await?;
         return Ok(None);
     }
     let crcs: Option<Vec<Crc64>> = parts.iter().map(|part| part.crc64).collect();
@@ -236,11 +246,11 @@ async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredP
     });
     let listed = parts.iter().map(|part| sent(part, part.crc64.unwrap_or(Crc64(0))));
     let listed: Vec<_> = listed.collect();
-    let done = match store.complete_upload(bucket, key, upload, &listed, whole).await {
+    let done = match store.complete_upload(begun, &listed, whole).await {
         // Some stores get the CRC of several parts wrong: without it, the bytes must tell.
         Err(error) if error.kind() == Kind::Corrupt && whole.is_some() => {
             tracing::warn!("without the CRC64NVME of the whole, and then read back: {error}");
-            let again = store.complete_upload(bucket, key, upload, &listed, None).await;
+            let again = store.complete_upload(begun, &listed, None).await;
             again.map(|object| (object, false)).map_err(|_| error)
         }
         other => other.map(|object| (object, true)),

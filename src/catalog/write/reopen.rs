@@ -204,7 +204,7 @@ async fn copy_part(
     span: PartSpan,
     etag: String,
 ) -> Result<Sent> {
-    let copied = store.copy_part(&spec.bucket, &spec.key, upload, from, span).await?;
+    let copied = store.copy_part(spec.upload(upload), from, span).await?;
     // An MD5 that is the same proves the copy; any other ETag says nothing, and the copy is read back.
     let known = store.known(&spec.bucket);
     let proven =

@@ -17,7 +17,9 @@ use crate::engine::pool::{Buffer, Promise};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Stall, Tally};
 use crate::objstore::download::spec::ReadSpec;
-use crate::objstore::s3::get::{FirstEtag, Source, Target, read_range};
+use crate::objstore::s3::get::drain::Target;
+use crate::objstore::s3::get::range::read_range;
+use crate::objstore::s3::get::{FirstEtag, Source};
 use crate::objstore::s3::store::Store;
 use crate::objstore::s3::types::PartSpan;
 

@@ -1,10 +1,12 @@
-//! Access keys for the SDK, from each source that the configuration can name, read again when they may be others by now.
+//! Access keys for the SDK, from each source that the configuration can name, read again when they may be others by
+//! now.
 //!
-//! Keys are kept until one of these: they are about to expire; the file that they came from has changed (looked at once a
-//! second, where there is one); they never expire and are five minutes old; the store has refused them. A refusal asks the
-//! source at once, one request for all, a service no more often than every [`RATE`]; a request that was refused is tried again
-//! when the source may have other keys, so that a job survives a rotation. Keys that cannot be read again stay in use until
-//! they expire. The SDK's own cache is switched off: it cannot be told that keys were refused.
+//! Keys are kept until one of these: they are about to expire; the file that they came from has changed (looked at once
+//! a second, where there is one); they never expire and are five minutes old; the store has refused them. A refusal
+//! asks the source at once, one request for all, a service no more often than every [`RATE`]; a request that was
+//! refused is tried again when the source may have other keys, so that a job survives a rotation. Keys that cannot be
+//! read again stay in use until they expire. The SDK's own cache is switched off: it cannot be told that keys were
+//! refused.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -95,6 +97,7 @@ impl Keys {
             (Source::File(path), _) => KeyPair::load(path).map(|_| None)?,
             (Source::Profile(_) | Source::Aws, _) => None,
         };
+
         let shared = Shared {
             source: server.credentials.clone(),
             given,
@@ -103,6 +106,7 @@ impl Keys {
             held: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         };
+
         Ok(Self {
             shared: Arc::new(shared),
         })
@@ -112,13 +116,17 @@ impl Keys {
         if let Some(credentials) = self.fresh() {
             return Ok(credentials);
         }
+
         let _one = self.shared.asking.lock().await;
+
         // Another request has asked meanwhile.
         if let Some(credentials) = self.fresh() {
             return Ok(credentials);
         }
+
         let stamps = self.stamps();
         let late = |_| Err(CredentialsError::provider_timed_out(ASK_MAX));
+
         match tokio::time::timeout(ASK_MAX, self.ask()).await.unwrap_or_else(late) {
             Ok(credentials) => Ok(self.keep(credentials, stamps)),
             Err(error) => self.keep_old(error),
@@ -128,14 +136,18 @@ impl Keys {
     /// The keys that are held, while nothing says that there may be others.
     fn fresh(&self) -> Option<Credentials> {
         let mut held = self.held();
-        let (credentials, read, now) = (held.credentials.clone()?, held.read?, Instant::now());
+        let credentials = held.credentials.clone()?;
+        let read = held.read?;
+        let now = Instant::now();
         let old = match credentials.expiry() {
             Some(end) => end < SystemTime::now() + BEFORE_EXPIRY && now - read > RATE,
             None => now - read > AGE_MAX,
         };
+
         if old || held.refused {
             return None;
         }
+
         if held.looked.is_none_or(|looked| now - looked > LOOK) {
             held.looked = Some(now);
             if self.stamps() != held.stamps {
@@ -144,6 +156,7 @@ impl Keys {
                 return None;
             }
         }
+
         Some(credentials)
     }
 
@@ -182,8 +195,13 @@ impl Keys {
             tracing::info!("the access key is {} from now on", credentials.access_key_id());
             held.changed = Some(now);
         }
+
         held.credentials = Some(credentials.clone());
-        (held.read, held.looked, held.stamps, held.refused) = (Some(now), Some(now), stamps, false);
+        held.read = Some(now);
+        held.looked = Some(now);
+        held.stamps = stamps;
+        held.refused = false;
+
         credentials
     }
 
@@ -195,7 +213,8 @@ impl Keys {
             return Err(error);
         };
         tracing::warn!("read access keys again: {}", crate::error::chain(&error));
-        (held.read, held.refused) = (Some(Instant::now()), false);
+        held.read = Some(Instant::now());
+        held.refused = false;
         // Looked at again, so that a file that is being replaced is taken as soon as it is whole.
         held.stamps = Vec::new();
         Ok(old)
@@ -203,19 +222,23 @@ impl Keys {
 
     /// The store has refused the keys; true when the request is worth another try.
     fn were_refused(&self) -> bool {
-        let (source, mut held) = (&self.shared.source, self.held());
+        let source = &self.shared.source;
+        let mut held = self.held();
         if *source == Source::NetBackup {
             return false;
         }
+
         let lately = |at: Option<Instant>, within| at.is_some_and(|at| at.elapsed() < within);
         if held.refused || lately(held.changed, UNDER_WAY) {
             return true;
         }
+
         // A file that has not changed has no other keys; behind a profile there may be a service that has.
         let may_be_others = match source {
             Source::File(_) => false,
             _ => !lately(held.read, RATE),
         };
+
         held.refused = may_be_others || self.stamps() != held.stamps;
         held.refused
     }
@@ -298,6 +321,7 @@ fn files(source: &Source) -> Vec<PathBuf> {
             .map(PathBuf::from);
         named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".aws").join(name)))
     };
+
     match source {
         Source::NetBackup => Vec::new(),
         Source::File(path) => vec![path.clone()],
@@ -322,15 +346,9 @@ fn from_pair(pair: KeyPair, name: &'static str) -> Credentials {
 }
 
 fn same(one: &Credentials, other: &Credentials) -> bool {
-    let parts = |keys: &Credentials| {
-        let token = keys.session_token().map(ToOwned::to_owned);
-        (
-            keys.access_key_id().to_owned(),
-            keys.secret_access_key().to_owned(),
-            token,
-        )
-    };
-    parts(one) == parts(other)
+    one.access_key_id() == other.access_key_id()
+        && one.secret_access_key() == other.secret_access_key()
+        && one.session_token() == other.session_token()
 }
 
 fn missing(server: &str) -> Error {

@@ -35,7 +35,8 @@ fn keys(path: &Path) -> Keys {
 /// As if the last time were longer ago.
 fn age(keys: &Keys, by: Duration) {
     let mut held = keys.held();
-    (held.read, held.looked) = (held.read.map(|at| at - by), held.looked.map(|at| at - by));
+    held.read = held.read.map(|at| at - by);
+    held.looked = held.looked.map(|at| at - by);
     held.changed = held.changed.map(|at| at - by);
 }
 

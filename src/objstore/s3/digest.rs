@@ -4,7 +4,9 @@ use md5::Digest as _;
 
 use crate::engine::checksum::{Crc64, Crc64Hasher, Md5Sum};
 use crate::error::{Error, Kind, Result};
-use crate::objstore::s3::get::{PIECE, Source, Target, read_range};
+use crate::objstore::s3::get::Source;
+use crate::objstore::s3::get::drain::{PIECE, Target};
+use crate::objstore::s3::get::range::read_range;
 use crate::objstore::s3::store::Store;
 
 /// The digests of `len` bytes of an object from `offset` on.

@@ -1,10 +1,10 @@
 //! ListObjectsV2, page by page: what a page says is checked before anybody believes it.
 //!
-//! S3 lists keys in rising order of their bytes, under the prefix that was asked for, and a page that is not the last one
-//! names the next. A page that breaks one of these rules was mixed up or cut by somebody on the way, or the server lists
-//! in another order; either way the objects that it does not show may be there. Such a page is asked for again, then it is
-//! an error. [`Course`] holds a whole listing to the same rules, and to an end: pages without keys are allowed (servers
-//! send them while they skip over removed objects), but not for ever.
+//! S3 lists keys in rising order of their bytes, under the prefix that was asked for, and a page that is not the last
+//! one names the next. A page that breaks one of these rules was mixed up or cut by somebody on the way, or the server
+//! lists in another order; either way the objects that it does not show may be there. Such a page is asked for again,
+//! then it is an error. [`Course`] holds a whole listing to the same rules, and to an end: pages without keys are
+//! allowed (servers send them while they skip over removed objects), but not for ever.
 //!
 //! Keys come percent-encoded (`encoding-type=url`) where the server knows that, since XML has no place for control
 //! characters; a server that does not says nothing of an encoding, and its keys are taken as they are.
@@ -43,7 +43,8 @@ pub struct Course {
 impl Course {
     /// Of a listing behind `start_after`; `store` says how long it may go on without a key.
     pub fn new(store: &Store, bucket: &str, prefix: &str, start_after: Option<&str>) -> Self {
-        let (what, last) = (path(bucket, prefix), start_after.map(|key| key.as_bytes().to_vec()));
+        let what = path(bucket, prefix);
+        let last = start_after.map(|key| key.as_bytes().to_vec());
         let silence_max = store.retry().operation_timeout;
         Self {
             what,
@@ -60,19 +61,27 @@ impl Course {
         if let (Some((first, _)), Some(last)) = (&page.bounds, &self.last)
             && first <= last
         {
-            let (first, last) = (shown(first), shown(last));
+            let first = shown(first);
+            let last = shown(last);
             return Err(self.refuse(&format!(
                 "a page begins with key {first}, the one before ended with {last}"
             )));
         }
+
         if page.next.is_some() && page.next == self.token {
             return Err(self.refuse("the server repeats a continuation token"));
         }
+
         match &page.bounds {
-            Some((_, last)) => (self.last, self.empty, self.brought) = (Some(last.clone()), 0, Instant::now()),
+            Some((_, last)) => {
+                self.last = Some(last.clone());
+                self.empty = 0;
+                self.brought = Instant::now();
+            }
             None if page.prefixes.is_empty() => self.empty += 1,
             None => self.empty = 0,
         }
+
         let endless = self.empty > EMPTY_PAGES_MAX || (self.empty > 1 && self.brought.elapsed() > self.silence_max);
         if page.next.is_some() && endless {
             let what = format!(
@@ -82,6 +91,7 @@ impl Course {
             );
             return Err(self.refuse(&what));
         }
+
         self.token.clone_from(&page.next);
         Ok(())
     }
@@ -116,9 +126,11 @@ impl Store {
                 .await;
             sent.map_err(|e| sdk_error::convert("list", &path(bucket, prefix), &e))
         };
+
         // Behind a token nothing is known of the first key but what the whole listing knows.
         let after = start_after.filter(|after| token.is_none() && !after.contains(char::REPLACEMENT_CHARACTER));
         let what = format!("list {}", path(bucket, prefix));
+
         self.ask_page("ListObjectsV2", &what, ask, |reply| {
             page_of(reply, (bucket, prefix), after)
         })
@@ -152,7 +164,8 @@ impl Store {
 
     /// The object of this very key as listings have it.
     pub async fn find(&self, bucket: &str, key: &str) -> Result<Option<ListedObject>> {
-        let (mut course, mut token) = (Course::new(self, bucket, key, None), None);
+        let mut course = Course::new(self, bucket, key, None);
+        let mut token = None;
         loop {
             let page = self.list(bucket, key, false, None, token).await?;
             course.take(&page)?;
@@ -168,7 +181,8 @@ impl Store {
     }
 }
 
-/// Refuses an answer that says itself to be of another bucket: each has the same folders, and a gateway may mix them up.
+/// Refuses an answer that says itself to be of another bucket: each has the same folders, and a gateway may mix them
+/// up.
 pub(in crate::objstore) fn is_of(bucket: &str, told: Option<&str>) -> std::result::Result<(), String> {
     match told.filter(|told| !told.is_empty() && *told != bucket) {
         Some(other) => Err(format!("it is of bucket {}", words(other))),
@@ -182,25 +196,49 @@ fn page_of(
     (bucket, prefix): (&str, &str),
     after: Option<&str>,
 ) -> std::result::Result<Page, String> {
-    let encoded = reply.encoding_type() == Some(&EncodingType::Url);
-    let decoded = |text: &str| {
-        if encoded {
-            url_decode(text)
-        } else {
-            text.as_bytes().to_vec()
-        }
-    };
-    if let Some(of) = reply
-        .prefix()
-        .filter(|of| !of.is_empty() && *of != prefix && decoded(of) != prefix.as_bytes())
-    {
+    let is_prefix = |of: &str| of == prefix || decoded(reply, of) == prefix.as_bytes();
+    if let Some(of) = reply.prefix().filter(|of| !of.is_empty() && !is_prefix(of)) {
         return Err(format!("it is of prefix {}", words(of)));
     }
     is_of(bucket, reply.name())?;
+
+    let Keyed { keys, objects } = objects_of(reply)?;
+    let after = after.map(str::as_bytes);
+    check_keys(prefix.as_bytes(), after, keys.iter().map(Vec::as_slice))?;
+
+    let prefixes = reply.common_prefixes().iter();
+    let prefixes = prefixes.map(|common| common.prefix().map(|name| decoded(reply, name)));
+    let prefixes: Option<Vec<_>> = prefixes.collect();
+    let prefixes = prefixes.ok_or("a common prefix has no name")?;
+    check_keys(prefix.as_bytes(), None, prefixes.iter().map(Vec::as_slice))?;
+
+    let came = objects.len() + prefixes.len();
+    let lacks = |count: &i32| usize::try_from(*count).is_ok_and(|count| count > came);
+    if let Some(count) = reply.key_count().filter(lacks) {
+        return Err(format!("it counts {count} keys and has {came}"));
+    }
+
+    let readable = |prefix: &Vec<u8>| String::from_utf8_lossy(prefix).into_owned();
+    Ok(Page {
+        objects,
+        prefixes: prefixes.iter().map(readable).collect(),
+        next: token_of(reply)?,
+        bounds: keys.first().cloned().zip(keys.last().cloned()),
+    })
+}
+
+/// The objects of a page with their keys as bytes, in the server's order.
+struct Keyed {
+    keys: Vec<Vec<u8>>,
+    objects: Vec<ListedObject>,
+}
+
+fn objects_of(reply: &ListObjectsV2Output) -> std::result::Result<Keyed, String> {
     let mut keys = Vec::with_capacity(reply.contents().len());
     let mut objects = Vec::with_capacity(reply.contents().len());
+
     for object in reply.contents() {
-        let raw = decoded(object.key().ok_or("an object has no key")?);
+        let raw = decoded(reply, object.key().ok_or("an object has no key")?);
         let key = String::from_utf8_lossy(&raw).into_owned();
         let size = object.size().and_then(|size| u64::try_from(size).ok());
         let size = size.ok_or_else(|| format!("key {} has no size", words(&key)))?;
@@ -209,6 +247,7 @@ fn page_of(
             // An age is counted from it: what has none would seem to be as old as can be.
             return Err(format!("key {} has no LastModified", words(&key)));
         }
+
         let etag = bare_etag(object.e_tag().unwrap_or_default()).to_owned();
         objects.push(ListedObject {
             key,
@@ -218,44 +257,26 @@ fn page_of(
         });
         keys.push(raw);
     }
-    check_keys(
-        prefix.as_bytes(),
-        after.map(str::as_bytes),
-        keys.iter().map(Vec::as_slice),
-    )?;
-    let prefixes = reply
-        .common_prefixes()
-        .iter()
-        .map(|common| common.prefix().map(decoded));
-    let prefixes = prefixes
-        .collect::<Option<Vec<_>>>()
-        .ok_or("a common prefix has no name")?;
-    check_keys(prefix.as_bytes(), None, prefixes.iter().map(Vec::as_slice))?;
-    let came = objects.len() + prefixes.len();
-    if let Some(count) = reply
-        .key_count()
-        .filter(|count| usize::try_from(*count).is_ok_and(|count| count > came))
-    {
-        return Err(format!("it counts {count} keys and has {came}"));
-    }
+
+    Ok(Keyed { keys, objects })
+}
+
+/// What the next page is asked for by; None behind the last one.
+fn token_of(reply: &ListObjectsV2Output) -> std::result::Result<Option<String>, String> {
     let token = reply.next_continuation_token().filter(|token| !token.is_empty());
-    let next = match (reply.is_truncated(), token) {
-        (Some(true), None) => return Err("it is truncated and names no next page".into()),
-        (None, None) => return Err("it does not say whether it is whole".into()),
-        (Some(false), _) => None,
-        (_, Some(token)) => Some(token.to_owned()),
-    };
-    let prefixes = prefixes
-        .iter()
-        .map(|prefix| String::from_utf8_lossy(prefix).into_owned())
-        .collect();
-    let bounds = keys.first().cloned().zip(keys.last().cloned());
-    Ok(Page {
-        objects,
-        prefixes,
-        next,
-        bounds,
-    })
+    match (reply.is_truncated(), token) {
+        (Some(true), None) => Err("it is truncated and names no next page".into()),
+        (None, None) => Err("it does not say whether it is whole".into()),
+        (Some(false), _) => Ok(None),
+        (_, Some(token)) => Ok(Some(token.to_owned())),
+    }
+}
+
+fn decoded(reply: &ListObjectsV2Output, text: &str) -> Vec<u8> {
+    match reply.encoding_type() {
+        Some(EncodingType::Url) => url_decode(text),
+        _ => text.as_bytes().to_vec(),
+    }
 }
 
 /// Keys rise strictly, from behind `after` on, and begin with `prefix`.

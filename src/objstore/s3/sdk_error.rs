@@ -28,6 +28,7 @@ where
     let Some(response) = error.raw_response() else {
         return unanswered(operation, target, error);
     };
+
     let header = |name: &str| response.headers().get(name).unwrap_or_default();
     let reply = Reply {
         status: response.status().as_u16(),
@@ -36,6 +37,7 @@ where
         request_id: header("x-amz-request-id"),
         address: header(ADDRESS_HEADER),
     };
+
     let body = response.body().bytes().unwrap_or_default();
     if response.status().is_success() && reply.code.is_empty() {
         let what = format!(
@@ -45,19 +47,23 @@ where
         );
         return Error::new(Kind::Unsupported, what);
     }
+
     // A refusal without a code is none of an S3 server; what it says instead may tell whose it is.
     let page = if reply.code.is_empty() {
         words(&String::from_utf8_lossy(body))
     } else {
         String::new()
     };
+
     let page = if page.trim().is_empty() {
         page
     } else {
         format!(", which says: {}", page.trim())
     };
+
     let hint = hint(&reply).map(|hint| format!(" ({hint})")).unwrap_or_default();
     let what = format!("{operation} {target}: {}{page}{hint}", describe(&reply));
+
     Error::new(kind_of(&reply), what).with_status(reply.status)
 }
 
@@ -73,6 +79,7 @@ where
         }
         cause = inner.source();
     }
+
     let kind = match error {
         SdkError::TimeoutError(_) => Kind::Timeout,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => Kind::Timeout,
@@ -81,8 +88,10 @@ where
         SdkError::ConstructionFailure(_) => Kind::InvalidArgument,
         _ => Kind::Network,
     };
+
     // The outermost words are the SDK's own and say nothing that the kind does not.
     let why = error.source().map_or_else(|| error.to_string(), chain);
+
     Error::new(kind, format!("{operation} {target}: {why}"))
 }
 
@@ -98,6 +107,7 @@ fn unreadable(body: &[u8], cause: &str) -> String {
         Form::Foreign if body.is_empty() => "nothing came".into(),
         Form::Foreign => format!("no XML came: {}", words(&String::from_utf8_lossy(body))),
     };
+
     match expected {
         Some(expected) => format!("but the answer is not S3's: <{}> was expected, {came}", words(expected)),
         None => format!("but the answer cannot be read ({came}): {}", words(cause)),
@@ -116,6 +126,7 @@ fn describe(reply: &Reply<'_>) -> String {
             text = format!("{text}, {label}{}", words(value));
         }
     }
+
     text
 }
 
@@ -143,6 +154,7 @@ fn kind_of(reply: &Reply<'_>) -> Kind {
     if is_locked(reply) {
         return Kind::Locked;
     }
+
     match reply.code {
         "NoSuchBucket" => Kind::LsuNotFound,
         "NoSuchKey" | "NoSuchUpload" | "NoSuchVersion" | "NotFound" => Kind::NotFound,
@@ -199,8 +211,8 @@ fn kind_of(reply: &Reply<'_>) -> Kind {
     }
 }
 
-/// A lock of the store keeps the object. Some servers have a code of their own for it, most say AccessDenied and tell in
-/// the message: AWS "because object protected by object lock", MinIO "is WORM protected and cannot be overwritten".
+/// A lock of the store keeps the object. Some servers have a code of their own for it, most say AccessDenied and tell
+/// in the message: AWS "because object protected by object lock", MinIO "is WORM protected and cannot be overwritten".
 fn is_locked(reply: &Reply<'_>) -> bool {
     let own = [
         "ObjectLocked",
@@ -209,9 +221,11 @@ fn is_locked(reply: &Reply<'_>) -> bool {
         "ObjectIsImmutable",
         "FileImmutable",
     ];
+
     if own.contains(&reply.code) {
         return true;
     }
+
     let message = reply.message.to_ascii_lowercase();
     let says = [
         "object lock",
@@ -222,7 +236,9 @@ fn is_locked(reply: &Reply<'_>) -> bool {
         "legal hold",
         "immutab",
     ];
+
     let refuses = reply.status == 403 || reply.status == 409 || reply.code == "InvalidRetentionPeriod";
+
     refuses && !reply.code.contains("Config") && says.iter().any(|word| message.contains(word))
         || reply.code == "InvalidRequest" && message.contains("worm protected")
 }
@@ -267,6 +283,7 @@ mod tests {
                 assert_ne!(kind(status, code), Kind::InvalidArgument, "{status} {code}");
             }
         }
+
         assert_eq!(
             [kind(418, ""), kind(400, "SomethingNew"), kind(429, "")],
             [Kind::Unavailable; 3]
@@ -287,6 +304,7 @@ mod tests {
                 ..Reply::default()
             })
         };
+
         for (status, code, message) in [
             (
                 403,
@@ -308,7 +326,9 @@ mod tests {
         ] {
             assert_eq!(of(status, code, message), Kind::Locked, "{code} {message}");
         }
+
         assert_eq!(of(403, "AccessDenied", "Access Denied."), Kind::AccessDenied);
+
         assert_eq!(
             of(
                 404,

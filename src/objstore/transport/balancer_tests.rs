@@ -1,3 +1,6 @@
+use std::collections::VecDeque;
+
+use super::super::pace::{RECENT, SAMPLES_MIN};
 use super::*;
 
 fn address(port: u16) -> SocketAddr {
@@ -37,7 +40,8 @@ fn is_used(addresses: &Addresses, among: &[SocketAddr], wanted: SocketAddr) -> b
 
 #[test]
 fn requests_are_spread_evenly_whatever_ends_first() {
-    let (addresses, among) = (Addresses::default(), all(4));
+    let addresses = Addresses::default();
+    let among = all(4);
     let mut tickets: VecDeque<_> = (0..16).map(|_| choose(&addresses, &among)).collect();
     let mut counts = HashMap::new();
     let mut random = 88_172_645_463_325_252_u64;
@@ -56,7 +60,8 @@ fn requests_are_spread_evenly_whatever_ends_first() {
 
 #[test]
 fn an_address_that_fails_rests_is_probed_and_comes_back_on_trial() {
-    let (addresses, among) = (Addresses::default(), all(2));
+    let addresses = Addresses::default();
+    let among = all(2);
     choose(&addresses, &[among[0]]).shut(Cause::Lost, "no route to host");
     assert!(!is_used(&addresses, &among, among[0]));
     wait_out(&addresses, among[0]);
@@ -80,7 +85,8 @@ fn an_address_that_fails_rests_is_probed_and_comes_back_on_trial() {
 
 #[test]
 fn each_quarantine_soon_after_another_is_longer() {
-    let (addresses, one) = (Addresses::default(), address(1));
+    let addresses = Addresses::default();
+    let one = address(1);
     let mut waits = Vec::new();
     for _ in 0..7 {
         addresses.shut(one, Cause::Lost, "test");
@@ -94,7 +100,8 @@ fn each_quarantine_soon_after_another_is_longer() {
 
 #[test]
 fn an_address_that_is_far_slower_than_its_peers_is_shut_and_shut_again_by_one_part_on_trial() {
-    let (addresses, among) = (Addresses::default(), all(3));
+    let addresses = Addresses::default();
+    let among = all(3);
     move_parts(&addresses, &among, SAMPLES_MIN, Some(among[1]));
     assert!(!is_used(&addresses, &among, among[1]));
     assert!(is_used(&addresses, &among, among[0]) && is_used(&addresses, &among, among[2]));
@@ -107,7 +114,8 @@ fn an_address_that_is_far_slower_than_its_peers_is_shut_and_shut_again_by_one_pa
 
 #[test]
 fn a_store_that_gets_slow_as_a_whole_loses_no_address() {
-    let (addresses, among) = (Addresses::default(), all(3));
+    let addresses = Addresses::default();
+    let among = all(3);
     move_parts(&addresses, &among, 10, None);
     for _ in 0..20 {
         for address in &among {
@@ -119,7 +127,8 @@ fn a_store_that_gets_slow_as_a_whole_loses_no_address() {
 
 #[test]
 fn errors_of_one_address_shut_it_and_errors_of_all_shut_none() {
-    let (addresses, among) = (Addresses::default(), all(2));
+    let addresses = Addresses::default();
+    let among = all(2);
     for _ in 0..2 * ERRORS_MAX {
         among
             .iter()
@@ -133,7 +142,8 @@ fn errors_of_one_address_shut_it_and_errors_of_all_shut_none() {
 
 #[test]
 fn of_addresses_in_quarantine_the_least_bad_is_used() {
-    let (addresses, among) = (Addresses::default(), all(3));
+    let addresses = Addresses::default();
+    let among = all(3);
     addresses.shut(among[0], Cause::Lost, "test");
     addresses.shut(among[1], Cause::Slow, "test");
     addresses.shut(among[2], Cause::Errors, "test");
@@ -143,7 +153,8 @@ fn of_addresses_in_quarantine_the_least_bad_is_used() {
 
 #[test]
 fn the_only_address_is_used_whatever_it_did() {
-    let (addresses, one) = (Addresses::default(), address(1));
+    let addresses = Addresses::default();
+    let one = address(1);
     addresses.shut(one, Cause::Lost, "test");
     wait_out(&addresses, one);
     let (ticket, probes) = addresses.choose(&[one]);
@@ -155,7 +166,8 @@ fn the_only_address_is_used_whatever_it_did() {
 
 #[tokio::test]
 async fn little_requests_that_may_be_hedged_have_a_usual_time_of_their_own() {
-    let (addresses, among) = (Addresses::default(), all(2));
+    let addresses = Addresses::default();
+    let among = all(2);
     assert_eq!(
         (addresses.usual_time(1), addresses.usual_time(PACE_BYTES_MIN)),
         (Some(LATE), None)
@@ -174,7 +186,9 @@ async fn little_requests_that_may_be_hedged_have_a_usual_time_of_their_own() {
 
 #[tokio::test]
 async fn a_second_try_keeps_away_from_where_the_first_one_waits() {
-    let (addresses, among, tries) = (Addresses::default(), all(2), hedge_state::Tries::default());
+    let addresses = Addresses::default();
+    let among = all(2);
+    let tries = hedge_state::Tries::default();
     let first = tries.first(async { choose(&addresses, &among) }).await;
     let other = among
         .iter()

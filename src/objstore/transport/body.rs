@@ -19,8 +19,8 @@ use hyper::body::Incoming;
 use tokio::io::AsyncReadExt;
 
 use super::answer::ContentRange;
-use super::balancer::Cause;
 use super::checkout::Lease;
+use super::health::Cause;
 use crate::error::{Error, Kind, chain};
 use crate::net::http1::{Line, Rest, Stream};
 

@@ -9,10 +9,11 @@ use aws_smithy_types::retry::ErrorKind;
 use http::header::{HeaderMap, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::balancer::{Cause, LATE, PACE_BYTES_MIN, Ticket};
+use super::balancer::{PACE_BYTES_MIN, Ticket};
 use super::connections::{BoxError, Connection, Shared};
 use super::context::{ADDRESS_HEADER, LAST_HEADER, SKEWED_HEADER};
 use super::effort::Effort;
+use super::health::{Cause, LATE};
 use crate::error::{Error, Kind, chain};
 use crate::metrics::request::RequestWatch;
 use crate::net::dialer::Origin;

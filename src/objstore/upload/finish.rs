@@ -148,7 +148,7 @@ async fn complete_upload(
     proof: Option<Crc64>,
 ) -> Result<Completed> {
     let bucket = spec.bucket.as_str();
-    let complete = |proof| store.complete_upload_or_doubt((bucket, spec.key.as_str(), id), parts, proof);
+    let complete = |proof| store.complete_upload_or_doubt(spec.upload(id), parts, proof);
     match complete(proof).await {
         Err(error) if proof.is_some() && error.kind() == Kind::Corrupt => {
             tracing::warn!("without the CRC64NVME of the whole, and then read back: {error}");

@@ -291,7 +291,7 @@ impl Upload {
         let Some(id) = self.id.clone().filter(|_| self.progress.lock().done.is_empty()) else {
             return Ok(Some(failure));
         };
-        self.store.abort_upload(&self.spec.bucket, &self.spec.key, &id).await?;
+        self.store.abort_upload(self.spec.upload(&id)).await?;
         self.id = None;
         Ok(Some(failure))
     }
@@ -307,7 +307,7 @@ impl Upload {
             .fail(Error::new(Kind::Aborted, "the upload was given up"), true);
         self.progress.wait_idle().await;
         let Some(id) = &self.id else { return Ok(()) };
-        self.store.abort_upload(&self.spec.bucket, &self.spec.key, id).await
+        self.store.abort_upload(self.spec.upload(id)).await
     }
 }
 
@@ -323,9 +323,7 @@ async fn send(
     let size = body.len() as u64;
     let check = wire_check(store, spec, &body, crc64, patience).await?;
     slot.enter_line().await;
-    let sent = store
-        .upload_part(&spec.bucket, &spec.key, id, number, body, check)
-        .await;
+    let sent = store.upload_part(spec.upload(id), number, body, check).await;
     if let Err(error) = &sent
         && spec.wire == WireMode::Crc64
         && is_refusal(error)

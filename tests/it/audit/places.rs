@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use vastost::catalog::audit::report::{Class, Level};
 use vastost::engine::checksum::{Crc64, Md5Sum};
+use vastost::objstore::s3::multipart::UploadRef;
 use vastost::objstore::s3::types::WireCheck;
 
 use super::{Kept, MD5, Yard, place};
@@ -254,15 +255,18 @@ fn closing(yard: &Yard, number: u64, sent: usize) -> (Kept, String) {
     yard.foreign.delete(&kept.data_key);
     let (bucket, data_key) = (yard.site.bucket.clone(), kept.data_key.clone());
     let begun = yard.site.with_store(move |store| async move {
-        let upload = store.begin_upload(&bucket, &data_key, &[], false).await?;
+        let id = store.begin_upload(&bucket, &data_key, &[], false).await?;
+        let upload = UploadRef {
+            bucket: &bucket,
+            key: &data_key,
+            id: &id,
+        };
         for at in 0..2 {
             let body = bytes::Bytes::from(part(at, number));
             let check = WireCheck::Md5(Md5Sum::of(&body));
-            store
-                .upload_part(&bucket, &data_key, &upload, at as u32 + 1, body, check)
-                .await?;
+            store.upload_part(upload, at as u32 + 1, body, check).await?;
         }
-        Ok(upload)
+        Ok(id)
     });
     let mut record = yard.foreign.get_json(&key);
     record["upload_id"] = begun.expect("an upload").into();

@@ -129,7 +129,7 @@ fn an_image_deleted_elsewhere_while_it_is_written_is_not_complete_without_data(w
     let (bucket, keys) = (site.bucket.clone(), site.keys_under("pending/"));
     let removed = site.with_store(move |store| async move {
         for upload in store.list_uploads(&bucket, None).await?.uploads {
-            store.abort_upload(&bucket, &upload.key, &upload.id).await?;
+            store.abort_upload(upload.in_bucket(&bucket)).await?;
         }
         store.delete(&bucket, &keys[0], None).await
     });

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use vastost::objstore::s3::multipart::UploadRef;
 use vastost::ost::abi::{
     STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_PENDING, STSP_OPEN_READ, STSP_OPEN_WRITE,
 };
@@ -42,7 +43,11 @@ pub fn parts_on(site: &Site) -> usize {
             return Ok(0);
         };
         Ok(store
-            .list_parts(&bucket, key, upload)
+            .list_parts(UploadRef {
+                bucket: &bucket,
+                key,
+                id: upload,
+            })
             .await?
             .map_or(0, |parts| parts.len()))
     });

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use serde_json::Value;
 use vastost::engine::checksum::{Crc64, Md5Sum};
+use vastost::objstore::s3::multipart::UploadRef;
 use vastost::objstore::s3::types::{SentPart, WireCheck};
 use vastost::ost::abi::{STSP_CLOSEF_COMPLETE, STSP_OPEN_WRITE};
 use vastost::ost::status::{STSP_EBUSY, STSP_ECORRUPT, STSP_ENOENT};
@@ -563,11 +564,13 @@ fn what_lay_there_before_settles_no_completion() {
             .await?;
         let before = store.head(&bucket, "k").await?;
         let (body, crc64) = (Bytes::from(vec![2; 1000]), Crc64::of(&[2; 1000]));
-        let upload = store.begin_upload(&bucket, "k", &[], false).await?;
-        let etag = store
-            .upload_part(&bucket, "k", &upload, 1, body, WireCheck::None)
-            .await?
-            .etag;
+        let id = store.begin_upload(&bucket, "k", &[], false).await?;
+        let upload = UploadRef {
+            bucket: &bucket,
+            key: "k",
+            id: &id,
+        };
+        let etag = store.upload_part(upload, 1, body, WireCheck::None).await?.etag;
         let parts = [SentPart {
             number: 1,
             size: 1000,
@@ -575,12 +578,10 @@ fn what_lay_there_before_settles_no_completion() {
             crc64,
         }];
         // By its size alone the junk would be taken for what was completed.
-        let by_size = store.complete_upload(&bucket, "k", &upload, &parts, None).await?;
+        let by_size = store.complete_upload(upload, &parts, None).await?;
         Ok((
             by_size.etag == before.etag,
-            store
-                .complete_upload_over(&bucket, "k", &upload, &parts, Some(&before))
-                .await,
+            store.complete_upload_over(upload, &parts, Some(&before)).await,
         ))
     });
     let (is_junk, over) = done.unwrap();

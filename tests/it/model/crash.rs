@@ -3,6 +3,7 @@
 use serde_json::Value;
 use vastost::catalog::format::image_id::ImageId;
 use vastost::catalog::format::keys::Folder;
+use vastost::objstore::s3::multipart::UploadRef;
 use vastost_testkit::embedded::{Fault, Trouble};
 
 use super::known::{Known, Record, State};
@@ -129,7 +130,15 @@ impl Sequence {
             return false;
         };
         let bucket = bucket.to_owned();
-        let parts = self.do_async(|store| async move { store.list_parts(&bucket, &key, &upload).await });
+        let parts = self.do_async(|store| async move {
+            store
+                .list_parts(UploadRef {
+                    bucket: &bucket,
+                    key: &key,
+                    id: &upload,
+                })
+                .await
+        });
         let parts = parts.expect("parts").unwrap_or_default();
         parts.iter().map(|part| part.size).sum::<u64>() == bytes.len() as u64
     }

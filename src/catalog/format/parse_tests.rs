@@ -1,7 +1,12 @@
+use proptest::prelude::*;
+use serde_json::{Map, Value};
+
 use super::*;
 use crate::catalog::format::escape::Name;
-use crate::catalog::format::image_id::ImageId;
-use proptest::prelude::*;
+use crate::catalog::format::image_id::ImageDef;
+use crate::catalog::format::record::*;
+use crate::engine::checksum::Crc64;
+use crate::objstore::s3::types::{ObjectInfo, SentPart};
 
 fn id() -> ImageId {
     ImageId::new(Name::new("db01_1795305600_C1_F1"), 1_795_305_600).unwrap()

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::{Integrity, Log, Metrics, Pool, Retry, Transfer};
 
 const SERVER: &str = "[server.v]\nendpoints = [\"http://127.0.0.1:9000\"]\n";
 
@@ -10,7 +11,7 @@ fn refusal(text: &str) -> String {
 
 #[test]
 fn the_documented_file_is_the_defaults_in_code() {
-    let text = include_str!("../../config/vastost.toml");
+    let text = include_str!("../../../config/vastost.toml");
     let config = parse(text, Path::new("/etc/vastost/vastost.toml")).unwrap();
     assert_eq!(config.transfer, Transfer::default());
     assert_eq!(config.pool, Pool::default());
@@ -23,14 +24,15 @@ fn the_documented_file_is_the_defaults_in_code() {
 
 #[test]
 fn the_documented_file_names_every_key() {
-    let text = include_str!("../../config/vastost.toml");
-    let keys = include_str!("check.rs").lines().filter_map(|line| {
-        let (key, kind) = line.strip_prefix("    ")?.split_once(": ")?;
+    let text = include_str!("../../../config/vastost.toml");
+    let keys = include_str!("raw.rs").lines().filter_map(|line| {
+        let (key, kind) = line.strip_prefix("    pub ")?.split_once(": ")?;
         let raw = kind.starts_with("Given<") || kind.starts_with("Spanned<");
         (raw && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')).then_some(key)
     });
     let keys: Vec<_> = keys.collect();
     assert!(keys.len() > 30, "{keys:?}");
+
     for key in keys {
         let table = format!(".{key}]");
         assert!(
@@ -91,6 +93,7 @@ fn impossible_values_are_refused_with_line_key_value_and_bounds() {
             "\"netbackup\"",
         ),
     ];
+
     for (text, key_and_value, valid) in cases {
         let error = refusal(&format!("{SERVER}{text}\n"));
         assert!(
@@ -151,11 +154,14 @@ fn an_lsu_inside_a_folder_of_another_one_is_refused() {
         );
         assert!(error.contains("begins with none of backups, catalog"), "{error}");
     }
+
     // Folders of different LSUs, and an LSU beside the folders, keep out of each other's way.
     let fine = [lsu("main", ""), lsu("a", "a"), lsu("b", "a/b"), lsu("c", "probes")].concat();
     parse(&config(&fine), Path::new("/x/vastost.toml")).unwrap();
+
     // A bucket that discovery takes is an LSU without a prefix.
     let discovered = format!("{SERVER}bucket_prefix = \"sha\"\n{}", lsu("p", "probe"));
+
     assert!(refusal(&discovered).contains("outside probe/"));
 }
 
@@ -173,10 +179,12 @@ fn only_bucket_names_are_discovered() {
         "nbu-..",
         "nbu-a.b",
     ];
+
     let found: Vec<_> = server
         .discoveries(told.map(str::to_owned).to_vec())
         .into_iter()
         .map(|lsu| lsu.name)
         .collect();
+
     assert_eq!(found, ["nbu-a", "nbu-..", "nbu-a.b"]);
 }

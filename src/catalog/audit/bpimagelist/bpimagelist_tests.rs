@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::fragments::LINE_MAX;
 use super::*;
 
 const DATE: u64 = 1_795_305_600;
@@ -35,6 +36,7 @@ fn fragments_on_disk_pools_become_ost_images_with_sizes_to_the_byte() {
             ("db01.example.com_1795305600_C1_F2".into(), 1 << 30)
         ]
     );
+
     assert_eq!(
         expected.skipped(),
         Skipped {
@@ -43,11 +45,13 @@ fn fragments_on_disk_pools_become_ost_images_with_sizes_to_the_byte() {
             not_data: 1
         }
     );
+
     let (_, first) = expected.iter().next().unwrap();
     assert_eq!(
         (first.place.volume.as_str(), first.place.host.as_str()),
         ("@aaaab", "media1")
     );
+
     assert_eq!(first.backup_time, 1_795_305_600);
 }
 
@@ -84,13 +88,15 @@ fn an_image_of_the_same_name_and_another_date_is_another_image() {
 
 #[test]
 fn a_list_that_was_cut_is_refused() {
-    let (image, lines) = (LIST.lines().next().unwrap(), LIST.lines().count());
+    let image = LIST.lines().next().unwrap();
+    let lines = LIST.lines().count();
     for cut in [LIST.len() - 1, LIST.len() - 3, LIST.find("\nFRAG 2").unwrap()] {
         assert!(
             refused(&LIST[..cut]).contains("ends within this line, so it is not whole"),
             "{cut}"
         );
     }
+
     for cut in [format!("{image}\n"), format!("{LIST}{image}\nHISTO -1 -1\n")] {
         let told = refused(&cut);
         assert!(
@@ -98,6 +104,7 @@ fn a_list_that_was_cut_is_refused() {
             "{told}"
         );
     }
+
     assert_eq!(lines, 7);
 }
 
@@ -172,10 +179,12 @@ fn lines_that_cannot_be_understood_are_named_with_file_and_number() {
         let found = refused(text);
         assert!(found.contains(&message), "{found}");
     }
+
     let wide: Vec<u8> = "\u{feff}IMAGE".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let found = Expected::read(wide.as_slice(), "list", &BTreeSet::new())
         .unwrap_err()
         .to_string();
+
     assert!(found.contains("UTF-16"), "{found}");
 }
 
