@@ -42,11 +42,11 @@ fn an_upward_arrow_and_a_circle_are_seen() {
     assert_eq!(sources["config/value.rs"].matches("crate::catalog").count(), 0);
     sources
         .entry("config/value.rs".into())
-        .and_modify(|text| text.push_str("use crate::catalog::lsu::{Image, Lsu};\n"));
+        .and_modify(|text| text.push_str("use crate::catalog::lsu::{Capabilities, Lsu};\n"));
     let upward = upward(&arrows(&sources));
     assert_eq!(
         upward,
-        ["config/value.rs -> catalog/lsu.rs (crate::catalog::lsu::Image)"]
+        ["config/value.rs -> catalog/lsu.rs (crate::catalog::lsu::Capabilities)"]
     );
     let circles = circles(&arrows(&sources));
     assert!(

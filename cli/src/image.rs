@@ -7,8 +7,9 @@ use serde_json::Value;
 use vastost::catalog::format::escape::unescape;
 use vastost::catalog::format::image_id::{ImageDef, ImageId};
 use vastost::catalog::format::record::{Content, PartRecord, Pending, PendingState, Sidecar, Writer};
-use vastost::catalog::lsu::{Described, Image, Lsu};
+use vastost::catalog::lsu::Lsu;
 use vastost::catalog::meta::Meta;
+use vastost::catalog::records::{Described, Image};
 use vastost::engine::checksum::Crc64;
 
 use crate::args::Global;

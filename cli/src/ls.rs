@@ -13,7 +13,8 @@ use std::process::ExitCode;
 use vastost::catalog::format::escape::Name;
 use vastost::catalog::format::image_id::DATE_MAX;
 use vastost::catalog::list::{Filter, Listed, Listing};
-use vastost::catalog::lsu::{Described, Lsu};
+use vastost::catalog::lsu::Lsu;
+use vastost::catalog::records::Described;
 use vastost::error::Kind;
 
 use crate::args::{Global, Ls};

@@ -6,7 +6,9 @@
 //! |---|---|
 //! | [`format`](self::format) | names, keys and records as text: pure |
 //! | `room` | memory for records that are being read and parsed |
-//! | [`lsu`] | one LSU: its records, its label, what its bucket does |
+//! | [`lsu`] | one LSU: what its bucket does, its label |
+//! | [`records`] | the records of its images |
+//! | `contents` | what it has of one image, by listing |
 //! | [`cluster`] | an open server: its buckets, its LSUs |
 //! | [`data`] | an image's bytes on their way, by S3 |
 //! | `pages` | a folder of the bucket, page by page |
@@ -81,6 +83,8 @@ pub mod format;
 
 mod room;
 pub mod lsu;
+pub mod records;
+mod contents;
 pub mod cluster;
 pub mod data;
 mod pages;

@@ -6,13 +6,13 @@ use std::time::Instant;
 use futures::future::FutureExt;
 use tracing::Span;
 
-use super::abi::to_field;
 use super::abi::{
-    STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_LOG_INFO,
-    STSP_OPEN_READ, STSP_OPEN_WRITE, stsp_image_def_t, stsp_image_info_t,
+    STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_PENDING, STSP_LOG_INFO, STSP_OPEN_READ, STSP_OPEN_WRITE,
+    stsp_image_def_t, stsp_image_info_t,
 };
 use super::bridge;
 use super::bridge::broken;
+use super::image_info::{definition_of, info, info_of};
 use super::open_images::{OpenImage, OpenImages, OpenKey, Use};
 use super::pointers::field;
 use super::server::{Child, Server};
@@ -20,7 +20,7 @@ use crate::catalog::data::{Filled, Taken};
 use crate::catalog::format::escape::Name;
 use crate::catalog::format::image_id::{ImageDef, ImageId};
 use crate::catalog::format::record::unix_seconds;
-use crate::catalog::lsu::{Image, Lsu};
+use crate::catalog::lsu::Lsu;
 use crate::catalog::restore::Restore;
 use crate::catalog::write::backup::Backup;
 use crate::catalog::{delete, meta};
@@ -344,68 +344,6 @@ pub fn check_close_flags(flags: u32) -> Result<()> {
 pub fn delete(open_images: &Arc<OpenImages>, lsu: &Lsu, def: ImageDef) -> Result<()> {
     let _entry = open_images.open(open_key(lsu, &def.id), Use::Delete)?;
     bridge::run(lsu, async move |lsu| delete::delete(&lsu, &def).await)
-}
-
-/// The properties of an image that need not be open.
-pub fn info_by_name(lsu: &Lsu, def: &ImageDef) -> Result<stsp_image_info_t> {
-    let id = def.id.clone();
-    let image = bridge::run(lsu, async move |lsu| lsu.describe(&id).await)?;
-    if !definition_of(&image).answers_to(def) {
-        let what = format!("image {} has another policy or type than asked for", def.id);
-        return Err(Error::new(Kind::NotFound, what));
-    }
-    Ok(info_of(&lsu.config().name, &image))
-}
-
-fn definition_of(image: &Image) -> &ImageDef {
-    match image {
-        Image::Complete(sidecar) => &sidecar.image,
-        Image::Pending { record, .. } => &record.image,
-    }
-}
-
-fn info_of(lsu: &str, image: &Image) -> stsp_image_info_t {
-    match image {
-        Image::Complete(sidecar) => {
-            let (created, completed) = (unix_seconds(&sidecar.created), unix_seconds(&sidecar.completed));
-            info(
-                lsu,
-                &sidecar.image,
-                STSP_II_IMAGE_CREATED,
-                sidecar.content.data.size,
-                created,
-                completed,
-            )
-        }
-        Image::Pending { record: pending, held } => {
-            let busy = if *held { STSP_II_BUSY_WRITE } else { 0 };
-            let size = pending.content.as_ref().map_or(0, |content| content.data.size);
-            info(
-                lsu,
-                &pending.image,
-                STSP_II_IMAGE_PENDING | busy,
-                size,
-                unix_seconds(&pending.created),
-                0,
-            )
-        }
-    }
-}
-
-fn info(lsu: &str, def: &ImageDef, flags: u32, size: u64, created: u64, completed: u64) -> stsp_image_info_t {
-    stsp_image_info_t {
-        struct_size: 0,
-        flags,
-        size,
-        created,
-        completed,
-        image_type: def.image_type,
-        reserved: 0,
-        date: def.id.date,
-        basename: to_field(def.id.basename.as_bytes()),
-        policy: to_field(def.policy.as_bytes()),
-        lsu: to_field(lsu.as_bytes()),
-    }
 }
 
 fn open_key(lsu: &Lsu, id: &ImageId) -> OpenKey {

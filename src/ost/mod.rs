@@ -10,7 +10,7 @@
 //! | [`process`], [`handle`] | the state of one process, and what a fork makes of it; the table of handles |
 //! | [`bridge`] | where a call waits for the catalog's work, which is async |
 //! | [`engine_slot`], [`open_images`] | of one process: its engine; its open images |
-//! | [`server`], [`lsu`], [`image`], [`image_list`], [`session`] | what handles stand for, in safe Rust |
+//! | [`server`], [`lsu`], [`image`], [`image_info`], [`image_list`], [`session`] | what handles stand for, in safe Rust |
 //!
 //! `unsafe` stands in `entry`, `guard`, `structs`, `pointers` and `callback` alone; `abi` says by an `unsafe impl` that
 //! its structs are plain data.
@@ -37,4 +37,5 @@ mod server;
 mod session;
 mod lsu;
 mod image;
+mod image_info;
 mod image_list;

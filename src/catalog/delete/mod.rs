@@ -22,7 +22,8 @@ use super::format::escape::Name;
 use super::format::image_id::{ImageDef, ImageId};
 use super::format::record::{Sidecar, Writer};
 use super::history::last_sidecar;
-use super::lsu::{Lsu, PendingEntry, Pendings};
+use super::lsu::Lsu;
+use super::records::{PendingEntry, Pendings};
 use super::remove::{OwnSidecar, ask_for_locks, remove_attempt, remove_versions};
 use crate::error::{Error, Kind, Result};
 

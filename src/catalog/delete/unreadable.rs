@@ -5,7 +5,8 @@ use bytes::Bytes;
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::keys::{Attempt, Folder};
 use crate::catalog::format::parse::parse_sidecar;
-use crate::catalog::lsu::{Lsu, PendingEntry, Pendings};
+use crate::catalog::lsu::Lsu;
+use crate::catalog::records::{PendingEntry, Pendings};
 use crate::catalog::remove::{
     OwnSidecar, ask_for_locks, has_hidden_data, keys_with_hidden, remove_key, remove_versions,
 };

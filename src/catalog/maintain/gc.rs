@@ -9,7 +9,8 @@ use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::keys::{Attempt, Folder};
 use crate::catalog::format::parse::parse_pending;
 use crate::catalog::format::record::{Closing, ImageState, Pending, Writer};
-use crate::catalog::lsu::{Lsu, PendingEntry, Pendings};
+use crate::catalog::lsu::Lsu;
+use crate::catalog::records::{PendingEntry, Pendings};
 use crate::catalog::remove::{
     ask_for_locks, has_hidden_data, is_hidden, is_needed, needs_meta, remove_attempt, remove_key, remove_record,
 };

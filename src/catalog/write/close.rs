@@ -3,8 +3,8 @@
 use super::backup::Backup;
 use super::commit::{commit, completed_elsewhere, confirm_data, sidecar};
 use crate::catalog::format::record::{Closing, Content, ImageState, Pending, PendingState, part_records};
-use crate::catalog::lsu::PendingEntry;
 use crate::catalog::meta;
+use crate::catalog::records::PendingEntry;
 use crate::catalog::remove::{is_hidden, remove_attempt, remove_record};
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::s3::resend::is_refusal;

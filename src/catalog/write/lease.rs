@@ -17,7 +17,8 @@ use super::live;
 use crate::catalog::format::keys::Attempt;
 use crate::catalog::format::parse::parse_pending;
 use crate::catalog::format::record::{Pending, PendingState, RECORD_SIZE_MAX, Writer, part_records, to_bytes};
-use crate::catalog::lsu::{Lsu, PendingEntry};
+use crate::catalog::lsu::Lsu;
+use crate::catalog::records::PendingEntry;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::upload::in_flight::Progress;
 

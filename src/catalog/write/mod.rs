@@ -9,6 +9,7 @@
 //! | [`backup`] | [`backup::Backup`]: create and write |
 //! | [`close`] | its end: complete, incomplete, given up, or kept where nobody knows |
 //! | [`reopen`] | going on with an image that was closed incomplete |
+//! | [`stored_parts`] | the parts of an object that is on the store, and what proves them |
 //! | [`recover`] | taking over what a dead writer left |
 
 pub(crate) mod writer_id;
@@ -18,4 +19,5 @@ pub(crate) mod commit;
 pub mod backup;
 pub(crate) mod close;
 pub(crate) mod reopen;
+pub(crate) mod stored_parts;
 pub(crate) mod recover;

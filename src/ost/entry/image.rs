@@ -10,7 +10,8 @@ use crate::error::{Error, Kind};
 use crate::ost::abi::{stsp_handle_t, stsp_image_def_t, stsp_image_info_t};
 use crate::ost::guard::guard;
 use crate::ost::handle::Object;
-use crate::ost::image::{ImageHandle, check_close_flags, delete, info_by_name};
+use crate::ost::image::{ImageHandle, check_close_flags, delete};
+use crate::ost::image_info::info_by_name;
 
 /// Creates an image and opens it for write; gives a handle in `image`. The image is pending until a complete close.
 /// `pending_flag` is the host's hint that it will create another image soon; any value is taken.

@@ -10,7 +10,7 @@ use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::keys::Attempt;
 use crate::catalog::format::parse::parse_pending;
 use crate::catalog::format::record::{Closing, ImageState, LEASE_SECONDS_MAX, Pending, PendingState, seconds_text};
-use crate::catalog::lsu::{PendingEntry, is_of_the_future};
+use crate::catalog::records::{PendingEntry, is_of_the_future};
 use crate::catalog::write::recover::{There, what_is_there};
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::types::ListedObject;

@@ -7,7 +7,7 @@ use crate::catalog::audit::{Found, Scope};
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::keys::Attempt;
 use crate::catalog::format::parse::parse_pending;
-use crate::catalog::lsu::PendingEntry;
+use crate::catalog::records::PendingEntry;
 use crate::error::Result;
 use crate::objstore::s3::multipart::ListedUpload;
 

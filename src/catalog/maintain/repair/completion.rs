@@ -3,8 +3,9 @@
 
 use crate::catalog::audit::remedy::JudgedPending;
 use crate::catalog::format::record::{Closing, Pending, Writer};
-use crate::catalog::lsu::{Lsu, PendingEntry};
+use crate::catalog::lsu::Lsu;
 use crate::catalog::maintain::gc::take_judged;
+use crate::catalog::records::PendingEntry;
 use crate::catalog::remove::remove_record;
 use crate::catalog::write::commit::{commit, sidecar};
 use crate::catalog::write::lease::Record;

@@ -16,8 +16,9 @@ use crate::catalog::format::record::{
 };
 use crate::catalog::format::remains::Remains;
 use crate::catalog::history::last_sidecar;
-use crate::catalog::lsu::{Lsu, PendingEntry};
+use crate::catalog::lsu::Lsu;
 use crate::catalog::meta;
+use crate::catalog::records::PendingEntry;
 use crate::catalog::remove::versions;
 use crate::engine::checksum::Crc64;
 use crate::error::{Error, Kind, Result, ResultExt};

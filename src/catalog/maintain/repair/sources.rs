@@ -9,7 +9,7 @@ use crate::catalog::format::record::{Content, PartRecord, SCHEMA, object_metadat
 use crate::catalog::format::remains::Remains;
 use crate::catalog::lsu::Lsu;
 use crate::catalog::meta::{self, META_SIZE_MAX, Meta};
-use crate::catalog::write::recover::{parts_of, prove, read_back};
+use crate::catalog::write::stored_parts::{parts_of, prove, read_back};
 use crate::engine::checksum::{Crc64, composite_etag};
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::multipart::StoredPart;
