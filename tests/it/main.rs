@@ -41,6 +41,8 @@ mod monitoring;
 mod sdk;
 /// Stores of earlier versions.
 mod stores;
+/// The store over https.
+mod tls;
 /// Two hosts at work on one image, and a clean-up beside writers of other hosts.
 mod two_hosts;
 mod writer;
