@@ -136,18 +136,17 @@ fn a_record_of_a_copied_lsu_is_read_and_rewritten_with_the_keys_of_where_it_lies
     assert_eq!(value["data"]["key"], Value::from(read.content.data.key));
 }
 
-#[test]
-fn a_pending_record_speaks_for_its_own_attempt_alone() {
-    let (keys, attempt, other) = (Keys::new(""), Attempt::new(), Attempt::new());
+/// The record of an attempt that was closed incomplete.
+fn pending(keys: &Keys, attempt: &Attempt) -> Pending {
     let whole = sidecar(&[5, 7], b"");
     let mut content = whole.content.clone();
-    content.data.key = keys.data(&id(), &attempt);
-    let pending = Pending {
+    content.data.key = keys.data(&id(), attempt);
+    Pending {
         schema: SCHEMA,
         state: PendingState::Incomplete,
         image: whole.image,
         attempt: attempt.clone(),
-        key: keys.data(&id(), &attempt),
+        key: keys.data(&id(), attempt),
         upload_id: None,
         sent: content.parts.clone(),
         closing: None,
@@ -158,38 +157,42 @@ fn a_pending_record_speaks_for_its_own_attempt_alone() {
         started: now_text(),
         writer: Writer::this(),
         other: Map::new(),
-    };
+    }
+}
+
+#[test]
+fn a_pending_record_speaks_for_its_own_attempt_alone() {
+    let keys = Keys::new("");
+    let attempt = Attempt::new();
+    let other = Attempt::new();
+    let pending = pending(&keys, &attempt);
     let good = serde_json::to_value(&pending).unwrap();
     let parse = |value: &Value, attempt: &Attempt| parse_pending(&keys, &id(), attempt, value.to_string().as_bytes());
+    let refusal = |value: &Value, attempt: &Attempt| parse(value, attempt).unwrap_err().to_string();
     assert_eq!(parse(&good, &attempt).unwrap(), pending);
-    assert!(
-        parse(&good, &other)
-            .unwrap_err()
-            .to_string()
-            .contains("it describes attempt")
-    );
+    assert!(refusal(&good, &other).contains("it describes attempt"));
+
     let foreign = Value::from(keys.data(&id(), &other));
     for pointer in ["/key", "/content/data/key"] {
         let mut bad = good.clone();
         *bad.pointer_mut(pointer).unwrap() = foreign.clone();
-        assert!(
-            parse(&bad, &attempt)
-                .unwrap_err()
-                .to_string()
-                .contains("another attempt"),
-            "{pointer}"
-        );
+        assert!(refusal(&bad, &attempt).contains("another attempt"), "{pointer}");
     }
-    let mut bad = good.clone();
+
+    let mut bad = good;
     bad["meta"] = serde_json::json!({ "key": keys.meta(&id(), &other), "size": 1, "crc64nvme": "0000000000000000" });
-    assert!(
-        parse(&bad, &attempt)
-            .unwrap_err()
-            .to_string()
-            .contains("metadata of another attempt")
-    );
+    assert!(refusal(&bad, &attempt).contains("metadata of another attempt"));
     bad["meta"]["key"] = keys.meta(&id(), &attempt).into();
     assert!(parse(&bad, &attempt).is_ok());
+}
+
+#[test]
+fn a_damaged_pending_record_is_refused_a_newer_kept() {
+    let keys = Keys::new("");
+    let attempt = Attempt::new();
+    let good = serde_json::to_value(pending(&keys, &attempt)).unwrap();
+    let parse = |value: &Value| parse_pending(&keys, &id(), &attempt, value.to_string().as_bytes());
+
     for (edit, why) in [
         (
             r#"{"closing":"complete","upload_id":"u","sent":[]}"#,
@@ -201,19 +204,17 @@ fn a_pending_record_speaks_for_its_own_attempt_alone() {
         let mut bad = good.clone();
         let edit: Map<String, Value> = serde_json::from_str(edit).unwrap();
         bad.as_object_mut().unwrap().extend(edit);
-        assert!(parse(&bad, &attempt).unwrap_err().to_string().contains(why), "{why}");
+        assert!(parse(&bad).unwrap_err().to_string().contains(why), "{why}");
     }
+
     let mut newer = good.clone();
     newer["protocol"] = "nfs".into();
-    let kept = parse(&newer, &attempt).unwrap();
-    assert_eq!(
-        serde_json::to_value(&kept).unwrap()["protocol"],
-        "nfs",
-        "what this version does not know survives"
-    );
+    let kept = serde_json::to_value(parse(&newer).unwrap()).unwrap();
+    assert_eq!(kept["protocol"], "nfs", "what this version does not know survives");
+
     let mut bad = good;
     *bad.pointer_mut("/sent/1/size").unwrap() = Value::from(u64::MAX);
-    assert!(parse(&bad, &attempt).unwrap_err().to_string().contains("64 bits"));
+    assert!(parse(&bad).unwrap_err().to_string().contains("64 bits"));
 }
 
 proptest! {
