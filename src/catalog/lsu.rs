@@ -15,7 +15,7 @@ use super::pages::Pages;
 use super::room::{Room, Taken};
 use super::write::live;
 use crate::config;
-use crate::config::{Config, Server, WireChoice};
+use crate::config::{Bucket, Config, Server, WireChoice};
 use crate::engine::checksum::{Crc64, Md5Sum};
 use crate::error::{Error, Found, Kind, Result, ResultExt};
 use crate::objstore::s3::multipart::ListedUpload;
@@ -181,7 +181,7 @@ impl Lsu {
         &self.shared.keys
     }
 
-    pub fn bucket(&self) -> &str {
+    pub fn bucket(&self) -> &Bucket {
         &self.shared.lsu.bucket
     }
 
