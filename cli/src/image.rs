@@ -162,7 +162,7 @@ fn base(
 ) -> Shown {
     Shown {
         lsu: lsu.config().name.clone(),
-        bucket: lsu.bucket().to_owned(),
+        bucket: lsu.bucket().to_string(),
         basename: def.id.basename.to_string(),
         date: def.id.date,
         state,

@@ -218,7 +218,7 @@ fn create_buckets(config: &Config, keys: &Keys) -> Result<Vec<String>, Box<dyn E
         for lsu in &server.lsus {
             let made = wait_for(&cluster, cluster.lsu(&lsu.name)?.create_bucket());
             if made.map_err(|error| error.context("the buckets are not complete, so nothing was written"))? {
-                created.push(lsu.bucket.clone());
+                created.push(lsu.bucket.to_string());
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::lsu::Lsu;
 use crate::config;
 use crate::config::credentials::KeyPair;
-use crate::config::{Config, Server};
+use crate::config::{Bucket, Config, Server};
 use crate::engine::process::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::store::Store;
@@ -79,7 +79,7 @@ impl Cluster {
     }
 
     /// Buckets that the keys may see.
-    pub async fn buckets(&self) -> Result<Vec<String>> {
+    pub async fn buckets(&self) -> Result<Vec<Bucket>> {
         self.shared.store.list_buckets().await
     }
 

@@ -57,11 +57,7 @@ async fn read_version(lsu: &Lsu, key: &str, version: &ObjectVersion) -> Result<B
     if version.size > RECORD_SIZE_MAX {
         return Ok(Bytes::new());
     }
-    let read = async || {
-        lsu.store()
-            .get_version(lsu.bucket(), key, &version.id, version.size)
-            .await
-    };
+    let read = async || lsu.store().get_version(lsu.bucket(), key, version).await;
     match read().await {
         // One answer is no verdict, and a front-end may take a moment to know.
         Err(error) if error.kind() == Kind::NotFound => {

@@ -11,7 +11,7 @@ use super::format::record::{RECORD_SIZE_MAX, to_bytes};
 use super::maintain::usage::{Usage, UsageFile};
 use super::room::Room;
 use crate::config;
-use crate::config::{Config, Server, WireChoice};
+use crate::config::{Bucket, Config, Server, WireChoice};
 use crate::error::{Error, Kind, Result, ResultExt};
 use crate::objstore::s3::store::Store;
 use crate::objstore::s3::versions::Versioning;
@@ -126,7 +126,7 @@ impl Lsu {
         &self.shared.keys
     }
 
-    pub fn bucket(&self) -> &str {
+    pub fn bucket(&self) -> &Bucket {
         &self.shared.lsu.bucket
     }
 

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Bucket;
 use crate::engine::checksum::{Crc64, Md5Sum};
 use crate::engine::memory;
 use crate::error::{Error, Kind, Result, ResultExt};
@@ -64,7 +65,7 @@ pub fn read_at(meta: &[u8], to: &mut [u8], offset: u64) -> usize {
 }
 
 /// Puts metadata where they belong; `key` is used when they are too large for the record.
-pub async fn save(store: &Store, bucket: &str, key: &str, bytes: Bytes) -> Result<Option<Meta>> {
+pub async fn save(store: &Store, bucket: &Bucket, key: &str, bytes: Bytes) -> Result<Option<Meta>> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -84,7 +85,7 @@ pub async fn save(store: &Store, bucket: &str, key: &str, bytes: Bytes) -> Resul
 }
 
 /// The metadata's bytes, checked.
-pub async fn load(store: &Store, bucket: &str, meta: Option<&Meta>) -> Result<Vec<u8>> {
+pub async fn load(store: &Store, bucket: &Bucket, meta: Option<&Meta>) -> Result<Vec<u8>> {
     match meta {
         None => Ok(Vec::new()),
         Some(Meta::Inline { inline }) => {

@@ -1,5 +1,6 @@
 //! A folder of the bucket, page by page, in the server's order; the next page is under way while one is being used.
 
+use crate::config::Bucket;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::list::Course;
 use crate::objstore::s3::store::Store;
@@ -8,7 +9,7 @@ use crate::objstore::s3::types::{ListedObject, Page};
 /// A listing under way: never more than two pages in memory.
 pub struct Pages {
     store: Store,
-    bucket: String,
+    bucket: Bucket,
     prefix: String,
     start_after: Option<String>,
     under_way: Option<tokio::task::JoinHandle<Result<Page>>>,
@@ -22,11 +23,11 @@ pub struct Pages {
 
 impl Pages {
     /// Nothing is asked for before the first [`Pages::next_page`].
-    pub fn new(store: &Store, bucket: &str, prefix: String, start_after: Option<String>) -> Self {
+    pub fn new(store: &Store, bucket: &Bucket, prefix: String, start_after: Option<String>) -> Self {
         let course = Course::new(store, bucket, &prefix, start_after.as_deref());
         Self {
             store: store.clone(),
-            bucket: bucket.into(),
+            bucket: bucket.clone(),
             prefix,
             start_after,
             under_way: None,

@@ -42,7 +42,7 @@ pub(super) async fn ask_for_locks(lsu: &Lsu, key: &str) -> Result<()> {
         };
     };
     for version in versions.iter().filter(|version| !version.is_marker) {
-        let object = unless_refused(store.head_version(bucket, key, &version.id).await.if_found())?.flatten();
+        let object = unless_refused(store.head_version(bucket, key, version).await.if_found())?.flatten();
         if let Some(lock) = object.and_then(|object| object.lock(now)) {
             return locked(lock);
         }

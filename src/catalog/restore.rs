@@ -209,7 +209,7 @@ async fn put_what_was_cleaned_up(lsu: &Lsu, place: &str, bytes: Bytes) -> Result
 }
 
 fn read_spec(lsu: &Lsu, content: Option<&Content>) -> ReadSpec {
-    let bucket = lsu.bucket().into();
+    let bucket = lsu.bucket().clone();
     let Some(content) = content else {
         return ReadSpec {
             bucket,

@@ -4,13 +4,14 @@
 //! and what would be valid. The file holds no secret: credentials come from NetBackup, from the AWS chain, or from a
 //! file of mode 0600 that [`credentials`] reads. Limits: 1 MiB of text, 64 servers, 1,024 LSUs per server.
 //!
-//! `value` reads a number, a size, a time with its unit; `endpoint` a URL and its addresses; [`folders`] are the names
-//! that an LSU's folders have; [`part_plan`] says how long each part of an upload is; `check` makes a file a
-//! [`Config`]; [`warnings`] are about what is valid and unwise; `show` writes what is in force; `find` looks for the
-//! file and loads it.
+//! `value` reads a number, a size, a time with its unit; `endpoint` a URL and its addresses; `bucket` is the name of a
+//! bucket; [`folders`] are the names that an LSU's folders have; [`part_plan`] says how long each part of an upload is;
+//! `check` makes a file a [`Config`]; [`warnings`] are about what is valid and unwise; `show` writes what is in force;
+//! `find` looks for the file and loads it.
 
 mod value;
 mod endpoint;
+mod bucket;
 pub mod folders;
 pub mod part_plan;
 pub mod credentials;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use bucket::{Bucket, is_bucket_name};
 pub use endpoint::{Endpoint, Target};
 pub use find::places;
 pub use show::show;
@@ -81,7 +83,7 @@ pub struct Tls {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lsu {
     pub name: String,
-    pub bucket: String,
+    pub bucket: Bucket,
     /// Empty, or ends with a slash.
     pub prefix: String,
     pub description: String,
@@ -279,8 +281,12 @@ impl Server {
     }
 
     /// The LSUs that discovery makes of `buckets`, without those that the file names.
-    pub fn discoveries(&self, buckets: Vec<String>) -> Vec<Lsu> {
-        let taken = |bucket: &String| self.lsus.iter().any(|lsu| lsu.name == *bucket || lsu.bucket == *bucket);
+    pub fn discoveries(&self, buckets: Vec<Bucket>) -> Vec<Lsu> {
+        let taken = |bucket: &Bucket| {
+            self.lsus
+                .iter()
+                .any(|lsu| lsu.name == **bucket || lsu.bucket == *bucket)
+        };
         buckets
             .into_iter()
             .filter(|bucket| !taken(bucket))
@@ -307,10 +313,4 @@ impl Config {
             Error::new(Kind::ServerNotFound, what)
         })
     }
-}
-
-/// What S3 allows for new buckets, but for where dots and dashes may stand.
-pub fn is_bucket_name(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
-    (3..=63).contains(&name.len()) && name.bytes().all(fits)
 }

@@ -14,6 +14,7 @@ use tracing::{Instrument, Span};
 use super::current;
 use super::registry::{DirectionLabels, ImageLabels, StallLabels, seconds};
 use super::request::ServerMetrics;
+use crate::config::Bucket;
 
 /// Shorter waits are no stalls: they are added up, but get no place in the histogram.
 const STALL_MIN: Duration = Duration::from_millis(1);
@@ -77,7 +78,7 @@ pub struct Summary {
 
 impl Tally {
     /// For the object `key`; log lines of its tasks are under the span that is entered now.
-    pub fn new(server: &Arc<ServerMetrics>, bucket: &str, key: &str, direction: Direction) -> Arc<Self> {
+    pub fn new(server: &Arc<ServerMetrics>, bucket: &Bucket, key: &str, direction: Direction) -> Arc<Self> {
         Arc::new(Self {
             lsu: server.lsu(bucket, key),
             server: Arc::clone(server),
@@ -265,7 +266,7 @@ mod tests {
         let text = "[server.v]\nendpoints = [\"http://127.0.0.1:9000\"]\n";
         let config = Config::parse(text, std::path::Path::new("/x/vastost.toml")).unwrap();
         let server = ServerMetrics::new(&Arc::new(Metrics::new()), config.server("v").unwrap());
-        Tally::new(&server, "bucket", "key", Direction::Write)
+        Tally::new(&server, &"bucket".into(), "key", Direction::Write)
     }
 
     #[test]

@@ -11,14 +11,14 @@ use percent_encoding::percent_decode_str;
 
 use super::current;
 use super::registry::{AddressLabels, AnswerLabels, HedgeLabels, Metrics, RequestLabels, seconds};
-use crate::config::Server;
+use crate::config::{Bucket, Server};
 
 /// The counters of a process, as one of its servers adds to them.
 pub struct ServerMetrics {
     pub(super) metrics: Arc<Metrics>,
     pub(super) server: Arc<str>,
     /// Bucket, prefix and name of the configured LSUs.
-    lsus: Vec<(String, String, Arc<str>)>,
+    lsus: Vec<(Bucket, String, Arc<str>)>,
 }
 
 /// One request on its way. Dropped before it was answered, it counts as a request without an answer.
@@ -32,6 +32,10 @@ pub struct RequestWatch {
     answered: bool,
     received_bytes: u64,
 }
+
+/// What stands behind the question mark of a request's URL.
+#[derive(Clone, Copy)]
+struct Query<'a>(&'a str);
 
 impl ServerMetrics {
     pub fn new(metrics: &Arc<Metrics>, server: &Server) -> Arc<Self> {
@@ -48,8 +52,8 @@ impl ServerMetrics {
 
     /// Begins with a request that is about to be sent; `is_endpoint` is false for the hosts of credential services.
     pub fn watch<B>(self: &Arc<Self>, request: &http::Request<B>, is_endpoint: bool) -> RequestWatch {
-        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
-        let (bucket, key) = split(path);
+        let query = Query(request.uri().query().unwrap_or_default());
+        let (bucket, key) = split(request.uri().path());
         let copies = request.headers().contains_key("x-amz-copy-source");
         let operation = if is_endpoint {
             operation(request.method(), &bucket, &key, query, copies)
@@ -57,7 +61,7 @@ impl ServerMetrics {
             "Other"
         };
         let place = if key.is_empty() {
-            parameter(query, "prefix").unwrap_or_default()
+            query.get("prefix").unwrap_or_default()
         } else {
             key
         };
@@ -82,13 +86,13 @@ impl ServerMetrics {
     }
 
     /// The LSU that a key belongs to: the one of that bucket with the longest fitting prefix, else the bucket's name.
-    pub fn lsu(&self, bucket: &str, key: &str) -> Arc<str> {
+    pub fn lsu(&self, bucket: &Bucket, key: &str) -> Arc<str> {
         let fitting = self
             .lsus
             .iter()
             .filter(|(of, prefix, _)| of == bucket && key.starts_with(prefix.as_str()));
         let best = fitting.max_by_key(|(_, prefix, _)| prefix.len());
-        best.map_or_else(|| bucket.into(), |(_, _, name)| Arc::clone(name))
+        best.map_or_else(|| (**bucket).into(), |(_, _, name)| Arc::clone(name))
     }
 
     /// An address is put aside for a while.
@@ -201,25 +205,25 @@ impl Drop for RequestWatch {
 }
 
 /// Bucket and key of a path-style request.
-fn split(path: &str) -> (String, String) {
+fn split(path: &str) -> (Bucket, String) {
     let path = path.strip_prefix('/').unwrap_or(path);
     let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-    (
-        bucket.to_owned(),
-        percent_decode_str(key).decode_utf8_lossy().into_owned(),
-    )
+    (bucket.into(), percent_decode_str(key).decode_utf8_lossy().into_owned())
 }
 
-/// The decoded value of a query's parameter; empty when it has none.
-fn parameter(query: &str, name: &str) -> Option<String> {
-    let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let (_, value) = pairs.find(|(key, _)| *key == name)?;
-    Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
+impl Query<'_> {
+    /// The decoded value of a parameter; empty when it has none.
+    fn get(self, name: &str) -> Option<String> {
+        let pairs = self.0.split('&');
+        let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let (_, value) = pairs.find(|(key, _)| *key == name)?;
+        Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
+    }
 }
 
 /// S3's name of the operation that a request is.
-fn operation(method: &Method, bucket: &str, key: &str, query: &str, copies: bool) -> &'static str {
-    let has = |name: &str| parameter(query, name).is_some();
+fn operation(method: &Method, bucket: &Bucket, key: &str, query: Query<'_>, copies: bool) -> &'static str {
+    let has = |name: &str| query.get(name).is_some();
     let (of_bucket, of_key) = (!bucket.is_empty() && key.is_empty(), !key.is_empty());
     match method.as_str() {
         "PUT" if of_key && has("partNumber") && copies => "UploadPartCopy",

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::catalog::format::image_id::ImageId;
+use crate::config::Bucket;
 use crate::error::{Error, Kind, Result};
 
 /// The open images of one process.
@@ -16,7 +17,7 @@ pub struct OpenImages {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct OpenKey {
     pub endpoint: String,
-    pub bucket: String,
+    pub bucket: Bucket,
     pub prefix: String,
     pub id: ImageId,
 }

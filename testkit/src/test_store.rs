@@ -11,6 +11,7 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use tempfile::TempDir;
+use vastost::config::Bucket;
 use vastost::config::credentials::KeyPair;
 use vastost::engine::process::Engine;
 use vastost::objstore::s3::store::Store;
@@ -32,7 +33,7 @@ pub struct Site {
     /// The same with the server's own address, whatever the plug-in's configuration has.
     pub direct: PathBuf,
     pub folder: TempDir,
-    pub bucket: String,
+    pub bucket: Bucket,
     pub keys: KeyPair,
     pub url: String,
     server: Option<EmbeddedServer>,
@@ -125,7 +126,7 @@ impl Site {
             config,
             direct,
             folder,
-            bucket,
+            bucket: bucket.into(),
             keys,
             url,
             at_real_server: server.is_none(),
@@ -222,7 +223,7 @@ impl Drop for Site {
         }
         let (client, bucket) = (sdk_client(&self.url, &self.keys), self.bucket.clone());
         let remove = async move {
-            let removals = [bucket.clone(), format!("{bucket}-far")].map(|bucket| {
+            let removals = [bucket.to_string(), format!("{bucket}-far")].map(|bucket| {
                 let delete = client.delete_bucket().bucket(bucket).customize();
                 let delete = delete.mutate_request(|request| {
                     request.headers_mut().insert("x-minio-force-delete", "true");

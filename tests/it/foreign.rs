@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use vastost::config::Bucket;
 use vastost_testkit::test_store::Site;
 
 /// Keys that a server gives for an hour.
@@ -17,7 +18,7 @@ pub struct SessionKeys {
 /// One bucket behind the plug-in's back.
 pub struct Foreign {
     url: String,
-    bucket: String,
+    bucket: Bucket,
     user: String,
 }
 

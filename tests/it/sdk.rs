@@ -8,6 +8,7 @@ use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use vastost::config::Bucket;
 use vastost::config::credentials::KeyPair;
 
 use vastost_testkit::test_store::{Site, current_thread_runtime, sdk_client};
@@ -16,7 +17,7 @@ use vastost_testkit::test_store::{Site, current_thread_runtime, sdk_client};
 pub struct Sdk {
     runtime: tokio::runtime::Runtime,
     pub client: Client,
-    pub bucket: String,
+    pub bucket: Bucket,
 }
 
 /// Why a store refused: status, S3 code (none of a HEAD), headers.
@@ -43,7 +44,7 @@ impl Sdk {
     /// The same client with a bucket that has Object Lock.
     pub fn with_lock(site: &Site) -> Self {
         let mut sdk = Self::new(site);
-        sdk.bucket = format!("{}-lock", site.bucket);
+        sdk.bucket = format!("{}-lock", site.bucket).into();
         sdk.create_locked_bucket();
         sdk
     }

@@ -132,7 +132,7 @@ impl Reading<'_> {
         let lsu = &self.scope.lsu;
         let data = &self.sidecar.content.data;
         let spec = ReadSpec {
-            bucket: lsu.bucket().into(),
+            bucket: lsu.bucket().clone(),
             key: data.key.clone(),
             size: data.size,
             etag: data.etag.clone(),

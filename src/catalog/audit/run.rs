@@ -151,7 +151,7 @@ impl Audit<'_> {
         }
         let config = lsu.config();
         let summary = LsuSummary {
-            bucket: config.bucket.clone(),
+            bucket: config.bucket.to_string(),
             prefix: config.prefix.clone(),
             ..Default::default()
         };

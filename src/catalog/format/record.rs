@@ -11,6 +11,7 @@ use super::image_id::ImageDef;
 use super::keys::Attempt;
 use crate::catalog::meta::Meta;
 use crate::clean::words;
+use crate::config::Bucket;
 use crate::engine::checksum::Crc64;
 use crate::error::{Kind, Result, ResultExt};
 use crate::objstore::s3::multipart::UploadRef;
@@ -146,7 +147,7 @@ pub struct Pending {
 
 impl Pending {
     /// The upload that the record names, in the LSU's bucket.
-    pub fn upload<'a>(&'a self, bucket: &'a str) -> Option<UploadRef<'a>> {
+    pub fn upload<'a>(&'a self, bucket: &'a Bucket) -> Option<UploadRef<'a>> {
         let id = self.upload_id.as_deref()?;
         Some(UploadRef {
             bucket,

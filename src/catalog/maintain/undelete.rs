@@ -56,7 +56,7 @@ async fn recover_meta(lsu: &Lsu, sidecar: &Sidecar, done: &mut Vec<String>) -> R
         .rev()
         .filter(|version| !version.is_marker && version.size == *size)
     {
-        let bytes = match lsu.store().get_version(lsu.bucket(), key, &version.id, *size).await {
+        let bytes = match lsu.store().get_version(lsu.bucket(), key, version).await {
             // An older one may be the right one: its CRC tells.
             Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::Corrupt | Kind::NotFound) => {
                 tracing::warn!("read version {} of {key}: {error}", version.id);
@@ -247,7 +247,7 @@ async fn by_crc<'a>(lsu: &Lsu, image: &Sidecar, versions: &[&'a ObjectVersion]) 
     for version in versions.iter().copied() {
         let object = lsu
             .store()
-            .head_version(lsu.bucket(), &image.content.data.key, &version.id)
+            .head_version(lsu.bucket(), &image.content.data.key, version)
             .await
             .if_found()?;
         if object
@@ -269,7 +269,7 @@ async fn copy_up(lsu: &Lsu, version: &ObjectVersion, image: &Sidecar) -> Result<
             let what = format!("bring back {bucket}/{key}: it is larger than one copy can be");
             return Err(Error::new(Kind::Unsupported, what));
         }
-        return store.copy_version(bucket, key, &version.id, version.size).await;
+        return store.copy_version(bucket, key, version).await;
     }
     let metadata = crate::catalog::format::record::object_metadata(&image.image, &image.created);
     // What lies over the version may be as long as it.
@@ -278,7 +278,7 @@ async fn copy_up(lsu: &Lsu, version: &ObjectVersion, image: &Sidecar) -> Result<
     let upload = UploadRef { bucket, key, id: &id };
     let mut sent = Vec::with_capacity(parts.len());
     for (part, span) in parts.iter().zip(image.content.spans()) {
-        let copied = store.copy_version_part(upload, &version.id, span).await;
+        let copied = store.copy_version_part(upload, version, span).await;
         let etag = match copied {
             Ok(etag) => etag,
             Err(error) => {

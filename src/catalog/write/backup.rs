@@ -60,7 +60,7 @@ impl Backup {
         let metadata = object_metadata(&def, &created);
         let probe_prefix = (lsu.wire() == WireChoice::Auto).then(|| lsu.keys().prefix().to_owned());
         let spec = UploadSpec {
-            bucket: lsu.bucket().into(),
+            bucket: lsu.bucket().clone(),
             key: key.clone(),
             metadata,
             wire,

@@ -18,6 +18,7 @@ use crate::engine::piece::piece_mut;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::capabilities::WireMode;
+use crate::objstore::s3::multipart::UploadRef;
 use crate::objstore::s3::resend::is_refusal;
 use crate::objstore::s3::store::Store;
 use crate::objstore::s3::types::{PartSpan, SentPart};
@@ -111,7 +112,7 @@ impl Backup {
         }
         if tail_fits {
             let spec = ReadSpec {
-                bucket: self.lsu.bucket().into(),
+                bucket: self.lsu.bucket().clone(),
                 key: content.data.key.clone(),
                 size: content.data.size,
                 etag: content.data.etag.clone(),
@@ -139,11 +140,12 @@ impl Backup {
         let upload = self.data.upload();
         let id = upload.id().unwrap_or_default().to_owned();
         let (store, spec, from) = (self.lsu.store(), upload.spec(), &content.data.key);
+        let to = spec.upload(&id);
         let etags = content.parts.iter().map(|part| part.etag.clone());
         let copies: Vec<_> = spans
             .iter()
             .zip(etags)
-            .map(|(span, etag)| copy_part(store, spec, from, &id, *span, etag).boxed())
+            .map(|(span, etag)| copy_part(store, spec, from, to, *span, etag).boxed())
             .collect();
         let copies = futures::stream::iter(copies).buffered(COPIES_IN_FLIGHT);
         let parts = copies.try_collect::<Vec<Sent>>().await?;
@@ -201,11 +203,11 @@ async fn copy_part(
     store: &Store,
     spec: &UploadSpec,
     from: &str,
-    upload: &str,
+    to: UploadRef<'_>,
     span: PartSpan,
     etag: String,
 ) -> Result<Sent> {
-    let copied = store.copy_part(spec.upload(upload), from, span).await?;
+    let copied = store.copy_part(to, from, span).await?;
     // An MD5 that is the same proves the copy; any other ETag says nothing, and the copy is read back.
     let known = store.known(&spec.bucket);
     let proven =

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Integrity, Log, Metrics, Pool, Retry, Transfer};
+use crate::config::{Bucket, Integrity, Log, Metrics, Pool, Retry, Transfer};
 
 const SERVER: &str = "[server.v]\nendpoints = [\"http://127.0.0.1:9000\"]\n";
 
@@ -181,7 +181,7 @@ fn only_bucket_names_are_discovered() {
     ];
 
     let found: Vec<_> = server
-        .discoveries(told.map(str::to_owned).to_vec())
+        .discoveries(told.map(Bucket::from).to_vec())
         .into_iter()
         .map(|lsu| lsu.name)
         .collect();

@@ -120,7 +120,7 @@ impl File<'_> {
 
         Ok(Lsu {
             name,
-            bucket,
+            bucket: bucket.into(),
             prefix,
             description: raw.description.map(Spanned::into_inner).unwrap_or_default(),
             capacity_bytes: raw.capacity.map_or(0, |size| size.get_ref().0),

@@ -1,5 +1,6 @@
 //! Where a reader reads.
 
+use crate::config::Bucket;
 use crate::engine::piece::piece;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::types::PartSpan;
@@ -7,7 +8,7 @@ use crate::objstore::s3::types::PartSpan;
 /// Where a reader reads.
 #[derive(Debug)]
 pub struct ReadSpec {
-    pub bucket: String,
+    pub bucket: Bucket,
     pub key: String,
     pub size: u64,
     /// As the record has it; empty where it has none. A hint: an object that was copied has another one.

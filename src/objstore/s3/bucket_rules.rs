@@ -5,6 +5,7 @@ use futures::FutureExt;
 
 use super::sdk_error;
 use super::store::{Store, path};
+use crate::config::Bucket;
 use crate::error::{Found, Kind, Result};
 
 /// How a bucket locks objects.
@@ -20,7 +21,7 @@ pub enum Locking {
 
 impl Store {
     /// GetObjectLockConfiguration.
-    pub async fn locking(&self, bucket: &str) -> Result<Locking> {
+    pub async fn locking(&self, bucket: &Bucket) -> Result<Locking> {
         let sent = self
             .shared
             .client
@@ -55,7 +56,7 @@ impl Store {
 
     /// GetObjectRetention and GetObjectLegalHold: an error says that a lock could not be seen. That there is none is said
     /// in many ways.
-    pub async fn see_locks(&self, bucket: &str, key: &str) -> Result<()> {
+    pub async fn see_locks(&self, bucket: &Bucket, key: &str) -> Result<()> {
         let sent = self
             .shared
             .client
@@ -86,7 +87,7 @@ impl Store {
     }
 
     /// How many versions and delete markers there are under a prefix, at most 1,000.
-    pub async fn count_versions(&self, bucket: &str, prefix: &str) -> Result<usize> {
+    pub async fn count_versions(&self, bucket: &Bucket, prefix: &str) -> Result<usize> {
         let sent = self
             .shared
             .client
@@ -101,7 +102,7 @@ impl Store {
     }
 
     /// Removes up to 1,000 versions and delete markers under a prefix that nobody else has.
-    pub async fn remove_versions(&self, bucket: &str, prefix: &str) -> Result<()> {
+    pub async fn remove_versions(&self, bucket: &Bucket, prefix: &str) -> Result<()> {
         let sent = self
             .shared
             .client

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::WireChoice;
+use crate::config::{Bucket, WireChoice};
 use crate::engine::checksum::Md5Sum;
 use crate::files;
 
@@ -85,12 +85,12 @@ impl WireMode {
 pub struct Buckets {
     endpoint: String,
     state_dir: PathBuf,
-    all: Mutex<HashMap<String, Arc<Bucket>>>,
+    all: Mutex<HashMap<Bucket, Arc<BucketState>>>,
 }
 
 /// What this process knows of one bucket.
 #[derive(Default)]
-pub struct Bucket {
+pub struct BucketState {
     known: Mutex<Option<Known>>,
     /// Held while it is being probed.
     pub(super) probing: tokio::sync::Mutex<()>,
@@ -127,13 +127,13 @@ impl Buckets {
         }
     }
 
-    pub(super) fn get(&self, bucket: &str) -> Arc<Bucket> {
+    pub(super) fn get(&self, bucket: &Bucket) -> Arc<BucketState> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(all.entry(bucket.to_owned()).or_default())
+        Arc::clone(all.entry(bucket.clone()).or_default())
     }
 
     /// The name tells the bucket; the digest keeps endpoints apart, and these files from those of earlier versions.
-    pub(super) fn file(&self, bucket: &str, (stem, suffix): (&str, &str)) -> PathBuf {
+    pub(super) fn file(&self, bucket: &Bucket, (stem, suffix): (&str, &str)) -> PathBuf {
         let digest = Md5Sum::of(format!("{}\n{bucket}", self.endpoint).as_bytes()).to_hex();
         let safe = |c: char| {
             if c.is_ascii_alphanumeric() || c == '-' || c == '.' {
@@ -146,10 +146,10 @@ impl Buckets {
         self.state_dir.join(format!("{stem}-{name}-{digest}.{suffix}"))
     }
 
-    pub(super) fn load(&self, bucket: &str) -> Option<Known> {
+    pub(super) fn load(&self, bucket: &Bucket) -> Option<Known> {
         let record: Record =
             serde_json::from_slice(&files::read(&self.file(bucket, RECORD), FILE_SIZE_MAX).ok()?).ok()?;
-        let ours = record.format == FORMAT && record.endpoint == self.endpoint && record.bucket == bucket;
+        let ours = record.format == FORMAT && record.endpoint == self.endpoint && record.bucket == **bucket;
         // A clock that was set back makes a file of the future: nobody knows how old that is.
         let age = now().checked_sub(record.probed)?;
         let left = VALID
@@ -159,12 +159,11 @@ impl Buckets {
     }
 
     /// A file that cannot be kept costs a probe in each process and no backup.
-    pub(super) fn save(&self, bucket: &str, capabilities: Capabilities) {
-        let (endpoint, bucket_name) = (self.endpoint.clone(), bucket.to_owned());
+    pub(super) fn save(&self, bucket: &Bucket, capabilities: Capabilities) {
         let record = Record {
             format: FORMAT,
-            endpoint,
-            bucket: bucket_name,
+            endpoint: self.endpoint.clone(),
+            bucket: bucket.into(),
             probed: now(),
             capabilities,
         };
@@ -177,7 +176,7 @@ impl Buckets {
         }
     }
 
-    pub(super) fn discard(&self, bucket: &str) {
+    pub(super) fn discard(&self, bucket: &Bucket) {
         let file = self.file(bucket, RECORD);
         match std::fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -188,7 +187,7 @@ impl Buckets {
     }
 
     /// The lock of the bucket among processes; None when it cannot be had in time, or no file can be kept at all.
-    pub(super) async fn lock(&self, bucket: &str) -> Option<Locked> {
+    pub(super) async fn lock(&self, bucket: &Bucket) -> Option<Locked> {
         let file = open_lock(&self.file(bucket, LOCK))?;
         let deadline = Instant::now() + LOCK_WAIT;
         loop {
@@ -207,7 +206,7 @@ impl Buckets {
 impl Buckets {
     /// What is known of the bucket now, without asking; nothing is proven where nothing is known. A job goes on with what
     /// it began with, however old that gets meanwhile.
-    pub fn known(&self, bucket: &str) -> Capabilities {
+    pub fn known(&self, bucket: &Bucket) -> Capabilities {
         self.get(bucket)
             .lock()
             .map(|known| known.capabilities)
@@ -216,7 +215,7 @@ impl Buckets {
 
     /// The store did something else than what is known of the bucket: `correct` says what no longer counts. The file goes,
     /// so that the next job probes.
-    pub fn contradicted(&self, bucket: &str, what: &str, correct: impl FnOnce(&mut Capabilities)) {
+    pub fn contradicted(&self, bucket: &Bucket, what: &str, correct: impl FnOnce(&mut Capabilities)) {
         let state = self.get(bucket);
         let change = |known: &mut Known| {
             let before = known.capabilities;
@@ -232,16 +231,16 @@ impl Buckets {
     }
 
     /// True when an object of the bucket was read whose ETag is not its MD5.
-    pub(in crate::objstore) fn has_other_etags(&self, bucket: &str) -> bool {
+    pub(in crate::objstore) fn has_other_etags(&self, bucket: &Bucket) -> bool {
         self.get(bucket).other_etags.load(Ordering::Relaxed)
     }
 
-    pub(in crate::objstore) fn note_other_etags(&self, bucket: &str) {
+    pub(in crate::objstore) fn note_other_etags(&self, bucket: &Bucket) {
         self.get(bucket).other_etags.store(true, Ordering::Relaxed);
     }
 
     /// Says once for each bucket that images are read back.
-    pub(in crate::objstore) fn tell_read_back(&self, bucket: &str) {
+    pub(in crate::objstore) fn tell_read_back(&self, bucket: &Bucket) {
         if !self.get(bucket).told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "bucket {bucket}: the store checks neither CRC64NVME nor Content-MD5, and its ETags are not MD5s, so \
@@ -251,7 +250,7 @@ impl Buckets {
     }
 }
 
-impl Bucket {
+impl BucketState {
     pub(super) fn lock(&self) -> MutexGuard<'_, Option<Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -27,19 +27,19 @@ fn save_at(buckets: &Buckets, probed: u64) {
         probed,
         capabilities: ALL,
     };
-    write_file(&buckets.file("one", RECORD), &record).unwrap();
+    write_file(&buckets.file(&"one".into(), RECORD), &record).unwrap();
 }
 
 #[test]
 fn what_is_known_of_a_bucket_counts_for_no_other_one() {
     let (_folder, buckets) = buckets();
-    buckets.save("one", ALL);
-    let load = |bucket| buckets.load(bucket).map(|known| known.capabilities);
+    buckets.save(&"one".into(), ALL);
+    let load = |bucket: &str| buckets.load(&bucket.into()).map(|known| known.capabilities);
     assert_eq!((load("one"), load("two")), (Some(ALL), None));
     let other = Buckets::new("http://vast:9001".into(), &buckets.state_dir);
-    assert_eq!(other.load("one"), None);
-    buckets.discard("one");
-    assert_eq!(buckets.load("one"), None);
+    assert_eq!(other.load(&"one".into()), None);
+    buckets.discard(&"one".into());
+    assert_eq!(buckets.load(&"one".into()), None);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn what_is_a_week_old_or_of_the_future_is_asked_again() {
         (u64::MAX, false),
     ] {
         save_at(&buckets, probed);
-        assert_eq!(buckets.load("one").is_some(), known, "{probed}");
+        assert_eq!(buckets.load(&"one".into()).is_some(), known, "{probed}");
     }
 }
 
@@ -60,7 +60,7 @@ fn what_is_a_week_old_or_of_the_future_is_asked_again() {
 fn a_process_that_lives_on_asks_again_when_the_week_is_over() {
     let (_folder, buckets) = buckets();
     save_at(&buckets, now() - VALID.as_secs() + 10);
-    let (loaded, bucket) = (buckets.load("one").unwrap(), Bucket::default());
+    let (loaded, bucket) = (buckets.load(&"one".into()).unwrap(), BucketState::default());
     // What came from a file is not good for another week.
     assert!(loaded.until <= Instant::now() + Duration::from_secs(10));
     for (known, valid) in [(loaded, Some(ALL)), (Known::good_for(Duration::ZERO, ALL), None)] {
@@ -72,22 +72,22 @@ fn a_process_that_lives_on_asks_again_when_the_week_is_over() {
 #[test]
 fn files_of_another_form_and_links_are_not_read() {
     let (folder, buckets) = buckets();
-    buckets.save("one", ALL);
-    let file = buckets.file("one", RECORD);
+    buckets.save(&"one".into(), ALL);
+    let file = buckets.file(&"one".into(), RECORD);
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o644);
     let old = r#"{"endpoint":"http://vast:9000","probed":1,"capabilities":{"crc64nvme":true,"etag_is_md5":true,"conditional_put":true}}"#;
     for text in [old, "", "{}", "null"] {
         std::fs::write(&file, text).unwrap();
-        assert_eq!(buckets.load("one"), None, "{text}");
+        assert_eq!(buckets.load(&"one".into()), None, "{text}");
     }
-    buckets.save("one", ALL);
+    buckets.save(&"one".into(), ALL);
     let elsewhere = folder.path().join("elsewhere");
     std::fs::rename(&file, &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
-    assert_eq!(buckets.load("one"), None);
+    assert_eq!(buckets.load(&"one".into()), None);
     // Saving leaves the link and what it names alone: each process probes for itself until somebody removes it.
-    buckets.save("one", Capabilities::default());
-    assert_eq!(buckets.load("one"), None);
+    buckets.save(&"one".into(), Capabilities::default());
+    assert_eq!(buckets.load(&"one".into()), None);
     assert!(
         std::fs::read_to_string(elsewhere)
             .unwrap()
@@ -98,10 +98,10 @@ fn files_of_another_form_and_links_are_not_read() {
 #[tokio::test]
 async fn a_bucket_is_probed_by_one_process_at_a_time() {
     let (_folder, buckets) = buckets();
-    let held = buckets.lock("one").await;
-    assert!(held.is_some() && buckets.lock("two").await.is_some());
-    let waits = tokio::time::timeout(3 * LOCK_POLL, buckets.lock("one")).await;
+    let held = buckets.lock(&"one".into()).await;
+    assert!(held.is_some() && buckets.lock(&"two".into()).await.is_some());
+    let waits = tokio::time::timeout(3 * LOCK_POLL, buckets.lock(&"one".into())).await;
     assert!(waits.is_err());
     drop(held);
-    assert!(buckets.lock("one").await.is_some());
+    assert!(buckets.lock(&"one".into()).await.is_some());
 }

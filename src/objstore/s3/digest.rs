@@ -2,6 +2,7 @@
 
 use md5::Digest as _;
 
+use crate::config::Bucket;
 use crate::engine::checksum::{Crc64, Crc64Hasher, Md5Sum};
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::get::Source;
@@ -10,7 +11,7 @@ use crate::objstore::s3::get::range::read_range;
 use crate::objstore::s3::store::Store;
 
 /// The digests of `len` bytes of an object from `offset` on.
-pub async fn digest_range(store: &Store, bucket: &str, key: &str, offset: u64, len: u64) -> Result<(Crc64, Md5Sum)> {
+pub async fn digest_range(store: &Store, bucket: &Bucket, key: &str, offset: u64, len: u64) -> Result<(Crc64, Md5Sum)> {
     let (mut crc, mut md5) = (Crc64Hasher::default(), md5::Md5::new());
     pass(store, bucket, key, None, (offset, len), |bytes| {
         crc.update(bytes);
@@ -23,7 +24,7 @@ pub async fn digest_range(store: &Store, bucket: &str, key: &str, offset: u64, l
 /// The CRC64NVME of a range (offset and length) of an object, or of the version of it that is named.
 pub async fn crc_of_range(
     store: &Store,
-    bucket: &str,
+    bucket: &Bucket,
     key: &str,
     version: Option<&str>,
     range: (u64, u64),
@@ -35,7 +36,7 @@ pub async fn crc_of_range(
 
 async fn pass(
     store: &Store,
-    bucket: &str,
+    bucket: &Bucket,
     key: &str,
     version: Option<&str>,
     range: (u64, u64),

@@ -19,6 +19,7 @@ use futures::FutureExt;
 use super::sdk_error;
 use super::store::{Store, path};
 use crate::clean::words;
+use crate::config::Bucket;
 use crate::engine::checksum::bare_etag;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::types::{ListedObject, Page, seconds};
@@ -42,7 +43,7 @@ pub struct Course {
 
 impl Course {
     /// Of a listing behind `start_after`; `store` says how long it may go on without a key.
-    pub fn new(store: &Store, bucket: &str, prefix: &str, start_after: Option<&str>) -> Self {
+    pub fn new(store: &Store, bucket: &Bucket, prefix: &str, start_after: Option<&str>) -> Self {
         let what = path(bucket, prefix);
         let last = start_after.map(|key| key.as_bytes().to_vec());
         let silence_max = store.retry().operation_timeout;
@@ -105,7 +106,7 @@ impl Store {
     /// One page of ListObjectsV2, at most 1,000 keys.
     pub async fn list(
         &self,
-        bucket: &str,
+        bucket: &Bucket,
         prefix: &str,
         delimiter: bool,
         start_after: Option<&str>,
@@ -163,7 +164,7 @@ impl Store {
     }
 
     /// The object of this very key as listings have it.
-    pub async fn find(&self, bucket: &str, key: &str) -> Result<Option<ListedObject>> {
+    pub async fn find(&self, bucket: &Bucket, key: &str) -> Result<Option<ListedObject>> {
         let mut course = Course::new(self, bucket, key, None);
         let mut token = None;
         loop {
@@ -183,8 +184,8 @@ impl Store {
 
 /// Refuses an answer that says itself to be of another bucket: each has the same folders, and a gateway may mix them
 /// up.
-pub(in crate::objstore) fn is_of(bucket: &str, told: Option<&str>) -> std::result::Result<(), String> {
-    match told.filter(|told| !told.is_empty() && *told != bucket) {
+pub(in crate::objstore) fn is_of(bucket: &Bucket, told: Option<&str>) -> std::result::Result<(), String> {
+    match told.filter(|told| !told.is_empty() && **told != **bucket) {
         Some(other) => Err(format!("it is of bucket {}", words(other))),
         None => Ok(()),
     }
@@ -193,7 +194,7 @@ pub(in crate::objstore) fn is_of(bucket: &str, told: Option<&str>) -> std::resul
 /// The page, or what is wrong with it.
 fn page_of(
     reply: &ListObjectsV2Output,
-    (bucket, prefix): (&str, &str),
+    (bucket, prefix): (&Bucket, &str),
     after: Option<&str>,
 ) -> std::result::Result<Page, String> {
     let is_prefix = |of: &str| of == prefix || decoded(reply, of) == prefix.as_bytes();

@@ -21,7 +21,7 @@ fn listing(keys: &[&str]) -> ListObjectsV2OutputBuilder {
 }
 
 fn page(builder: ListObjectsV2OutputBuilder) -> std::result::Result<Page, String> {
-    page_of(&builder.build(), ("b", "p/"), Some("p/a"))
+    page_of(&builder.build(), (&"b".into(), "p/"), Some("p/a"))
 }
 
 #[test]

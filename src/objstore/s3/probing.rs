@@ -3,6 +3,7 @@
 use super::capabilities::{Capabilities, Known, RECORD, UNSETTLED_VALID, VALID};
 use super::probe::{Probed, probe};
 use super::store::Store;
+use crate::config::Bucket;
 use crate::error::{Kind, Result};
 
 /// Probes after one whose upload a clean-up of another host took away.
@@ -10,7 +11,7 @@ const PROBES_AGAIN: u32 = 10;
 
 impl Store {
     /// What the bucket is proven to do: known to this process or this host, else probed under `prefix`.
-    pub async fn capabilities(&self, bucket: &str, prefix: &str) -> Result<Capabilities> {
+    pub async fn capabilities(&self, bucket: &Bucket, prefix: &str) -> Result<Capabilities> {
         let state = self.shared.buckets.get(bucket);
         if let Some(known) = state.valid() {
             return Ok(known);
@@ -37,7 +38,7 @@ impl Store {
 
     /// Probes whatever is known, and remembers what it finds; where this host has kept no file of the bucket and `keep`
     /// is false, no file is made.
-    pub async fn probe_again(&self, bucket: &str, prefix: &str, keep: bool) -> Result<Capabilities> {
+    pub async fn probe_again(&self, bucket: &Bucket, prefix: &str, keep: bool) -> Result<Capabilities> {
         let state = self.shared.buckets.get(bucket);
         let _one = state.probing.lock().await;
         let known = self.probe_and_save(bucket, prefix, keep).await?;
@@ -45,7 +46,7 @@ impl Store {
         Ok(known.capabilities)
     }
 
-    async fn probe_and_save(&self, bucket: &str, prefix: &str, keep: bool) -> Result<Known> {
+    async fn probe_and_save(&self, bucket: &Bucket, prefix: &str, keep: bool) -> Result<Known> {
         let mut found = probe(self, bucket, prefix).await;
         for _ in 0..PROBES_AGAIN {
             match found {

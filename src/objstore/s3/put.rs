@@ -9,6 +9,7 @@ use super::resend::{RESENDS, is_doubtful, is_proven, resend};
 use super::sdk_error;
 use super::store::{Store, len_i64, path};
 use super::types::{ObjectInfo, SentPart, WireCheck};
+use crate::config::Bucket;
 use crate::engine::checksum::{Crc64, Md5Sum, bare_etag};
 use crate::error::{Error, Kind, Result};
 
@@ -16,7 +17,7 @@ impl Store {
     /// PutObject of a body in memory. `metadata` becomes `x-amz-meta-*`; `only_new` sends `If-None-Match: *`.
     pub async fn put(
         &self,
-        bucket: &str,
+        bucket: &Bucket,
         key: &str,
         body: Bytes,
         check: WireCheck,
@@ -39,7 +40,7 @@ impl Store {
     /// [`Store::put`] that takes no for an answer.
     pub(in crate::objstore) async fn try_put(
         &self,
-        bucket: &str,
+        bucket: &Bucket,
         key: &str,
         body: Bytes,
         check: WireCheck,
@@ -83,7 +84,7 @@ impl Store {
     /// Sends until the ETag leaves no doubt, three times at most; then the bucket's ETags are no MD5s any more.
     pub(in crate::objstore) async fn send_until_clear<T, F: Future<Output = Result<T>>>(
         &self,
-        bucket: &str,
+        bucket: &Bucket,
         check: WireCheck,
         etag: impl Fn(&T) -> &str,
         mut send: impl FnMut() -> F,
@@ -105,7 +106,7 @@ impl Store {
         Ok(sent)
     }
 
-    fn etags_are_no_md5s(&self, bucket: &str) {
+    fn etags_are_no_md5s(&self, bucket: &Bucket) {
         self.contradicted(bucket, "its ETags are no MD5s any more", |known| {
             known.etag_is_md5 = false;
             known.composite_etag = false;
@@ -117,7 +118,7 @@ impl Store {
     /// the store may say 200 of its own accord; only the store can tell the body's MD5 or CRC.
     pub(in crate::objstore) async fn settle_put(
         &self,
-        bucket: &str,
+        bucket: &Bucket,
         key: &str,
         body: &Bytes,
         check: WireCheck,

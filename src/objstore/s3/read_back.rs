@@ -5,6 +5,7 @@ use futures::stream::{StreamExt, TryStreamExt};
 use super::digest::crc_of_range;
 use super::store::Store;
 use super::types::SentPart;
+use crate::config::Bucket;
 use crate::engine::checksum::Crc64;
 use crate::error::{Error, Kind, Result};
 
@@ -17,7 +18,7 @@ const READ_BACK_IN_FLIGHT: usize = 8;
 /// Reads the parts that `wanted` names and compares their CRC64NVME.
 pub async fn read_back(
     store: &Store,
-    bucket: &str,
+    bucket: &Bucket,
     key: &str,
     parts: &[SentPart],
     wanted: impl Fn(u32) -> bool,
@@ -40,7 +41,7 @@ pub async fn read_back(
         .map(drop)
 }
 
-pub async fn compare(store: &Store, bucket: &str, key: &str, part: &SentPart, offset: u64) -> Result<()> {
+pub async fn compare(store: &Store, bucket: &Bucket, key: &str, part: &SentPart, offset: u64) -> Result<()> {
     let mut seen = Crc64(0);
     for _ in 0..READINGS {
         seen = crc_of_range(store, bucket, key, None, (offset, part.size)).await?;

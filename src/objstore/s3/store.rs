@@ -23,8 +23,7 @@ use super::retry::ServerHints;
 use super::sdk_error;
 use super::types::ObjectInfo;
 use crate::config::credentials::KeyPair;
-use crate::config::{Config, QUERY_ATTEMPTS_MAX, Retry, Server, Transfer};
-use crate::engine::checksum::bare_etag;
+use crate::config::{Bucket, Config, QUERY_ATTEMPTS_MAX, Retry, Server, Transfer};
 use crate::engine::md5_lanes::Md5Lanes;
 use crate::engine::pool::BufferPool;
 use crate::engine::process::Engine;
@@ -158,12 +157,12 @@ impl Store {
 
     /// What is known of the bucket now, without asking; nothing is proven where nothing is known. A job goes on with what
     /// it began with, however old that gets meanwhile.
-    pub fn known(&self, bucket: &str) -> Capabilities {
+    pub fn known(&self, bucket: &Bucket) -> Capabilities {
         self.shared.buckets.known(bucket)
     }
 
     /// See [`Buckets::contradicted`].
-    pub fn contradicted(&self, bucket: &str, what: &str, correct: impl FnOnce(&mut Capabilities)) {
+    pub fn contradicted(&self, bucket: &Bucket, what: &str, correct: impl FnOnce(&mut Capabilities)) {
         self.shared.buckets.contradicted(bucket, what, correct);
     }
 
@@ -173,14 +172,14 @@ impl Store {
         self.shared.clock.now()
     }
 
-    pub async fn head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
+    pub async fn head(&self, bucket: &Bucket, key: &str) -> Result<ObjectInfo> {
         self.shared
             .hedges
             .ask("HeadObject", || self.try_head(bucket, key))
             .await
     }
 
-    async fn try_head(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
+    async fn try_head(&self, bucket: &Bucket, key: &str) -> Result<ObjectInfo> {
         // Without the mode a server that knows the object's checksum does not tell it.
         let request = self
             .shared
@@ -198,10 +197,7 @@ impl Store {
         let reply = sent.map_err(|e| sdk_error::convert("head", &path(bucket, key), &e))?;
         let size = match reply.content_length().and_then(|len| u64::try_from(len).ok()) {
             Some(size) => size,
-            None => {
-                let etag = bare_etag(reply.e_tag().unwrap_or_default());
-                self.size_by_range(bucket, key, etag).await?
-            }
+            None => self.size_by_range(bucket, key, reply.e_tag()).await?,
         };
         Ok(ObjectInfo {
             size,
@@ -211,7 +207,7 @@ impl Store {
 
     /// HEAD of an object that was just put. One front-end of a cluster may not know yet what another has taken, so that
     /// the object is not there is believed only when it was asked for some times and no listing has it either.
-    pub async fn head_fresh(&self, bucket: &str, key: &str) -> Result<ObjectInfo> {
+    pub async fn head_fresh(&self, bucket: &Bucket, key: &str) -> Result<ObjectInfo> {
         let mut wait = self.shared.retry.backoff_initial;
         for _ in 0..FRESH_ASKS {
             match self.head(bucket, key).await {
@@ -231,16 +227,16 @@ impl Store {
     }
 
     /// DeleteObject; deleting what is not there is no error.
-    pub async fn delete(&self, bucket: &str, key: &str, version_id: Option<&str>) -> Result<()> {
+    pub async fn delete(&self, bucket: &Bucket, key: &str, version_id: Option<&str>) -> Result<()> {
         self.try_delete(bucket, key, version_id).await.map(drop)
     }
 
     /// [`Store::delete`] of no version; true when the answer says that this made a delete marker.
-    pub async fn delete_told(&self, bucket: &str, key: &str) -> Result<bool> {
+    pub async fn delete_told(&self, bucket: &Bucket, key: &str) -> Result<bool> {
         self.try_delete(bucket, key, None).await
     }
 
-    async fn try_delete(&self, bucket: &str, key: &str, version_id: Option<&str>) -> Result<bool> {
+    async fn try_delete(&self, bucket: &Bucket, key: &str, version_id: Option<&str>) -> Result<bool> {
         let request = self.shared.client.delete_object().bucket(bucket).key(key);
         let request = request.set_version_id(version_id.map(ToOwned::to_owned));
         let sent = request
@@ -255,14 +251,14 @@ impl Store {
         Ok(reply.is_some_and(|reply| reply.delete_marker().unwrap_or_default()))
     }
 
-    pub async fn head_bucket(&self, bucket: &str) -> Result<()> {
+    pub async fn head_bucket(&self, bucket: &Bucket) -> Result<()> {
         self.shared
             .hedges
             .ask("HeadBucket", || self.try_head_bucket(bucket))
             .await
     }
 
-    async fn try_head_bucket(&self, bucket: &str) -> Result<()> {
+    async fn try_head_bucket(&self, bucket: &Bucket) -> Result<()> {
         let sent = self.shared.client.head_bucket().bucket(bucket).send().boxed().await;
         sent.map(drop)
             .map_err(|e| match sdk_error::convert("head bucket", bucket, &e) {
@@ -272,17 +268,17 @@ impl Store {
             })
     }
 
-    pub async fn create_bucket(&self, bucket: &str) -> Result<()> {
+    pub async fn create_bucket(&self, bucket: &Bucket) -> Result<()> {
         let sent = self.shared.client.create_bucket().bucket(bucket).send().boxed().await;
         sent.map(drop)
             .map_err(|e| sdk_error::convert("create bucket", bucket, &e))
     }
 
-    pub async fn list_buckets(&self) -> Result<Vec<String>> {
+    pub async fn list_buckets(&self) -> Result<Vec<Bucket>> {
         self.shared.hedges.ask("ListBuckets", || self.try_list_buckets()).await
     }
 
-    async fn try_list_buckets(&self) -> Result<Vec<String>> {
+    async fn try_list_buckets(&self) -> Result<Vec<Bucket>> {
         let (mut buckets, mut token) = (Vec::new(), None);
         for _ in 0..BUCKET_PAGES_MAX {
             let sent = self
@@ -296,7 +292,7 @@ impl Store {
             let reply = sent.map_err(|e| sdk_error::convert("list buckets of", &self.shared.endpoint, &e))?;
             for bucket in reply.buckets() {
                 let nameless = || Error::new(Kind::Unavailable, "list buckets: one has no name");
-                buckets.push(bucket.name().ok_or_else(nameless)?.to_owned());
+                buckets.push(bucket.name().ok_or_else(nameless)?.into());
             }
             token = reply
                 .continuation_token()
@@ -386,7 +382,7 @@ fn retry_partition(server: &str, retry: &Retry) -> RetryPartition {
         .build()
 }
 
-pub(in crate::objstore) fn path(bucket: &str, key: &str) -> String {
+pub(in crate::objstore) fn path(bucket: &Bucket, key: &str) -> String {
     format!("{bucket}/{key}")
 }
 

@@ -147,7 +147,7 @@ async fn complete_upload(
     parts: &[SentPart],
     proof: Option<Crc64>,
 ) -> Result<Completed> {
-    let bucket = spec.bucket.as_str();
+    let bucket = &spec.bucket;
     let complete = |proof| store.complete_upload_or_doubt(spec.upload(id), parts, proof);
     match complete(proof).await {
         Err(error) if proof.is_some() && error.kind() == Kind::Corrupt => {

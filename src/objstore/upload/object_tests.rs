@@ -44,10 +44,9 @@ fn a_write_that_waited_for_the_buffer_of_a_part_that_failed_returns_the_failure(
         session_token: None,
     };
     let store = Store::new(&engine, &config, config.server("v").unwrap(), Some(keys)).unwrap();
-    let (bucket, key) = ("b".to_owned(), "k".to_owned());
     let spec = UploadSpec {
-        bucket,
-        key,
+        bucket: "b".into(),
+        key: "k".into(),
         metadata: Vec::new(),
         wire: WireMode::None,
         probe_prefix: None,

@@ -1,12 +1,13 @@
 //! Where an upload goes.
 
+use crate::config::Bucket;
 use crate::objstore::s3::capabilities::WireMode;
 use crate::objstore::s3::multipart::UploadRef;
 
 /// Where an upload goes and how it is proven.
 #[derive(Clone, Debug)]
 pub struct UploadSpec {
-    pub bucket: String,
+    pub bucket: Bucket,
     pub key: String,
     /// `x-amz-meta-*`, at most 2 KB in all.
     pub metadata: Vec<(String, String)>,

@@ -54,7 +54,7 @@ pub async fn prove(
     parts: &[SentPart],
     unproven: &[u32],
 ) -> Result<ObjectInfo> {
-    let (bucket, key) = (spec.bucket.as_str(), spec.key.as_str());
+    let (bucket, key) = (&spec.bucket, spec.key.as_str());
     let seen = store.head_fresh(bucket, key).await?;
     let size: u64 = parts.iter().map(|part| part.size).sum();
     if seen.size != size {

@@ -118,7 +118,7 @@ fn lsus_are_listed_with_bucket_and_capacity() {
     let listed = run(&site, &["ls"]).expect(1);
     let table = listed.text();
     assert!(
-        table.contains("main") && table.contains(&site.bucket) && table.contains("931.3 GiB"),
+        table.contains("main") && table.contains(&*site.bucket) && table.contains("931.3 GiB"),
         "{table}"
     );
     assert!(

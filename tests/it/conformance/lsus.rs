@@ -24,7 +24,7 @@ fn all_lsus_are_listed_and_one_without_bucket_is_not_active(wish: &Wish) {
     let main = server.lsu("main").unwrap();
     assert_eq!(
         (main.bucket.as_str(), main.capacity_bytes),
-        (site.bucket.as_str(), 1_000_000_000_000)
+        (&*site.bucket, 1_000_000_000_000)
     );
     assert_eq!(main.flags, STSP_LSUF_DISK | STSP_LSUF_ACTIVE | STSP_LSUF_CAPACITY_KNOWN);
     assert_eq!(server.lsu("missing").unwrap_err().code, STSP_ELSU);
@@ -67,7 +67,7 @@ fn buckets_with_the_prefix_are_lsus_too(wish: &Wish) {
     std::fs::write(&site.config, without).unwrap();
     let server = site.open();
     let names: Vec<_> = server.lsus().unwrap().into_iter().map(|lsu| lsu.name).collect();
-    assert_eq!(names, std::slice::from_ref(&site.bucket));
+    assert_eq!(names, [site.bucket.to_string()]);
     let image = server.create(&site.bucket, &image("disc", 1)).unwrap();
     image.close(1).unwrap();
     assert_eq!(server.lsu("elsewhere").unwrap_err().code, STSP_ELSU);

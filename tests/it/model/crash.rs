@@ -3,6 +3,7 @@
 use serde_json::Value;
 use vastost::catalog::format::image_id::ImageId;
 use vastost::catalog::format::keys::Folder;
+use vastost::config::Bucket;
 use vastost::objstore::s3::multipart::UploadRef;
 use vastost_testkit::embedded::{Fault, Trouble};
 
@@ -112,7 +113,7 @@ impl Sequence {
         self.images.push(known);
     }
 
-    fn is_all_there(&self, bucket: &str, record: &Value, bytes: &[u8]) -> bool {
+    fn is_all_there(&self, bucket: &Bucket, record: &Value, bytes: &[u8]) -> bool {
         let key = record["key"].as_str().expect("a key").to_owned();
         let told: u64 = record["sent"]
             .as_array()
@@ -129,7 +130,7 @@ impl Sequence {
         let Some(upload) = record["upload_id"].as_str().map(ToOwned::to_owned) else {
             return false;
         };
-        let bucket = bucket.to_owned();
+        let bucket = bucket.clone();
         let parts = self.do_async(|store| async move {
             store
                 .list_parts(UploadRef {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use vastost::catalog::format::keys::Folder;
 use vastost::catalog::lsu::Lsu;
-use vastost::config::Config;
+use vastost::config::{Bucket, Config};
 use vastost::engine::checksum::Md5Sum;
 use vastost::engine::process::Engine;
 use vastost::engine::runtime::Runtime;
@@ -48,7 +48,7 @@ pub struct Sequence {
     pub seed: u64,
     pub images: Vec<Known>,
     /// What is not ours, by bucket and key.
-    pub foreign: BTreeMap<(String, String), Vec<u8>>,
+    pub foreign: BTreeMap<(Bucket, String), Vec<u8>>,
     /// Uploads that are not ours, by id.
     pub uploads: Vec<String>,
     pub count: u64,
@@ -76,7 +76,7 @@ impl World {
             self.wish.clone()
         });
         let mut sdk = Sdk::new(&site);
-        for bucket in [site.bucket.clone(), format!("{}-far", site.bucket)] {
+        for bucket in [site.bucket.clone(), format!("{}-far", site.bucket).into()] {
             sdk.bucket = bucket;
             if kind == BucketKind::Locked {
                 sdk.create_locked_bucket();
@@ -157,16 +157,16 @@ impl Sequence {
         self.engine.as_ref().expect("an engine").runtime()
     }
 
-    pub fn bucket(&self, lsu: usize) -> String {
-        self.lsus[lsu].bucket().to_owned()
+    pub fn bucket(&self, lsu: usize) -> Bucket {
+        self.lsus[lsu].bucket().clone()
     }
 
     pub fn prefix(&self, lsu: usize) -> String {
         self.lsus[lsu].keys().prefix().to_owned()
     }
 
-    pub fn get(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
-        let (bucket, owned) = (bucket.to_owned(), key.to_owned());
+    pub fn get(&self, bucket: &Bucket, key: &str) -> Option<Vec<u8>> {
+        let (bucket, owned) = (bucket.clone(), key.to_owned());
         match self.do_async(|store| async move { store.get_small(&bucket, &owned, 64 << 20).await }) {
             Ok(bytes) => Some(bytes.to_vec()),
             Err(error) if error.kind() == Kind::NotFound => None,
@@ -174,8 +174,8 @@ impl Sequence {
         }
     }
 
-    pub fn put_object(&self, bucket: &str, key: &str, body: Vec<u8>, metadata: Vec<(String, String)>) {
-        let (bucket, key, check) = (bucket.to_owned(), key.to_owned(), WireCheck::Md5(Md5Sum::of(&body)));
+    pub fn put_object(&self, bucket: &Bucket, key: &str, body: Vec<u8>, metadata: Vec<(String, String)>) {
+        let (bucket, key, check) = (bucket.clone(), key.to_owned(), WireCheck::Md5(Md5Sum::of(&body)));
         let put = |store: Store| async move {
             store
                 .put(&bucket, &key, Bytes::from(body), check, &metadata, false)
@@ -184,22 +184,22 @@ impl Sequence {
         self.do_async(put).expect("put");
     }
 
-    pub fn metadata(&self, bucket: &str, key: &str) -> Vec<(String, String)> {
-        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+    pub fn metadata(&self, bucket: &Bucket, key: &str) -> Vec<(String, String)> {
+        let (bucket, key) = (bucket.clone(), key.to_owned());
         let head = self.do_async(|store| async move { store.head(&bucket, &key).await });
         head.map(|object| object.metadata.into_iter().collect())
             .unwrap_or_default()
     }
 
     /// As any S3 tool removes an object: where the bucket keeps versions, a marker lies over them.
-    pub fn remove(&self, bucket: &str, key: &str) {
-        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+    pub fn remove(&self, bucket: &Bucket, key: &str) {
+        let (bucket, key) = (bucket.clone(), key.to_owned());
         self.do_async(|store| async move { store.delete(&bucket, &key, None).await })
             .expect("delete");
     }
 
-    pub fn keys_under(&self, bucket: &str, prefix: &str) -> Vec<String> {
-        let (bucket, prefix) = (bucket.to_owned(), prefix.to_owned());
+    pub fn keys_under(&self, bucket: &Bucket, prefix: &str) -> Vec<String> {
+        let (bucket, prefix) = (bucket.clone(), prefix.to_owned());
         let listed = self.do_async(|store| async move { store.list(&bucket, &prefix, false, None, None).await });
         listed
             .expect("list")
@@ -210,8 +210,8 @@ impl Sequence {
     }
 
     /// Versions and markers of one key.
-    pub fn versions(&self, bucket: &str, key: &str) -> usize {
-        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+    pub fn versions(&self, bucket: &Bucket, key: &str) -> usize {
+        let (bucket, key) = (bucket.clone(), key.to_owned());
         self.do_async(|store| async move { store.list_versions(&bucket, &key).await })
             .expect("versions")
             .len()
@@ -228,7 +228,7 @@ impl Sequence {
             .expect("versions")
     }
 
-    pub fn hold(&self, bucket: &str, key: &str, on: bool) {
+    pub fn hold(&self, bucket: &Bucket, key: &str, on: bool) {
         let status = if on {
             ObjectLockLegalHoldStatus::On
         } else {

@@ -21,6 +21,8 @@ mod small;
 
 use std::sync::OnceLock;
 
+use crate::config::Bucket;
+
 /// The ETag that the first answer to one reader had. Ranges of two objects do not make up one, and small ranges have no
 /// checksum that would notice.
 #[derive(Debug, Default)]
@@ -36,7 +38,7 @@ impl FirstEtag {
 /// One object, and what is known of it while it is read.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
-    pub bucket: &'a str,
+    pub bucket: &'a Bucket,
     pub key: &'a str,
     /// None for the latest.
     pub version: Option<&'a str>,

@@ -11,7 +11,7 @@ use super::Source;
 use super::drain::{Broken, Target, drain, floor_time, pause};
 use super::request::ask;
 use crate::clean::words;
-use crate::config::QUERY_ATTEMPTS_MAX;
+use crate::config::{Bucket, QUERY_ATTEMPTS_MAX};
 use crate::engine::checksum::bare_etag;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::store::{Store, path};
@@ -80,7 +80,12 @@ pub async fn read_range(
 impl Store {
     /// The size of an object whose HEAD does not tell it, as behind a proxy that takes Content-Length away. A range
     /// tells it in a header of its own.
-    pub(in crate::objstore) async fn size_by_range(&self, bucket: &str, key: &str, etag: &str) -> Result<u64> {
+    pub(in crate::objstore) async fn size_by_range(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        etag: Option<&str>,
+    ) -> Result<u64> {
         let none = |why: &str| {
             let what = format!(
                 "head {}: the answer has no Content-Length, and a range of it {why}",
@@ -106,7 +111,7 @@ impl Store {
             other => other?,
         };
 
-        if bare_etag(reply.e_tag().unwrap_or_default()) != etag {
+        if bare_etag(reply.e_tag().unwrap_or_default()) != bare_etag(etag.unwrap_or_default()) {
             return Err(none("is of another object"));
         }
 

@@ -7,6 +7,7 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use futures::FutureExt;
 
+use crate::config::Bucket;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::sdk_error;
 use crate::objstore::s3::store::path;
@@ -17,7 +18,7 @@ pub(super) async fn ask(
     request: GetObjectFluentBuilder,
     patience: aws_sdk_s3::config::Builder,
     landing: Landing,
-    bucket: &str,
+    bucket: &Bucket,
     key: &str,
 ) -> Result<(GetObjectOutput, Landed)> {
     let place = landing.clone();
@@ -30,7 +31,7 @@ pub(super) async fn ask(
     Ok((reply, body))
 }
 
-fn no_length(bucket: &str, key: &str) -> Error {
+fn no_length(bucket: &Bucket, key: &str) -> Error {
     let what = format!(
         "get {}: the answer has neither a length nor chunks, so that a cut one looks whole",
         path(bucket, key)

@@ -12,11 +12,12 @@ use super::Source;
 use super::drain::{Target, drain, pause};
 use super::range::read_range;
 use super::request::ask;
-use crate::config::QUERY_ATTEMPTS_MAX;
+use crate::config::{Bucket, QUERY_ATTEMPTS_MAX};
 use crate::engine::checksum::{Md5Sum, bare_etag};
 use crate::engine::memory;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::store::{Store, path};
+use crate::objstore::s3::versions::ObjectVersion;
 use crate::objstore::transport::body::Landing;
 use crate::objstore::transport::effort::{Effort, is_patient};
 
@@ -36,7 +37,7 @@ enum Small {
 impl Store {
     /// A small object as a whole, refused above `size_max` bytes. Its requests are counted together, those for an
     /// answer and those for a body that broke.
-    pub async fn get_small(&self, bucket: &str, key: &str, size_max: u64) -> Result<Bytes> {
+    pub async fn get_small(&self, bucket: &Bucket, key: &str, size_max: u64) -> Result<Bytes> {
         let read = self.get_small_or_size(bucket, key, size_max).await?;
         read.map_err(|len| too_long(bucket, key, len, size_max))
     }
@@ -45,7 +46,7 @@ impl Store {
     /// back, and none of its bytes was read.
     pub async fn get_small_or_size(
         &self,
-        bucket: &str,
+        bucket: &Bucket,
         key: &str,
         size_max: u64,
     ) -> Result<std::result::Result<Bytes, u64>> {
@@ -103,13 +104,14 @@ impl Store {
 
     /// One version of a small object. A body that breaks is asked for again, and so is one of which nothing tells that
     /// no byte flipped on the way, until it comes twice alike.
-    pub async fn get_version(&self, bucket: &str, key: &str, version: &str, size_max: u64) -> Result<Bytes> {
+    pub async fn get_version(&self, bucket: &Bucket, key: &str, version: &ObjectVersion) -> Result<Bytes> {
+        let size = version.size;
         let mut left = QUERY_ATTEMPTS_MAX;
         let mut unproven: Option<Bytes> = None;
         loop {
             left -= 1;
             let error = match self
-                .try_get_small(bucket, key, Some(version), size_max, self.patience(size_max))
+                .try_get_small(bucket, key, Some(&version.id), size, self.patience(size))
                 .await?
             {
                 Small::Whole { bytes, is_proven } if is_proven || unproven.as_ref() == Some(&bytes) => {
@@ -121,7 +123,7 @@ impl Store {
                     Error::new(Kind::Corrupt, what)
                 }
                 Small::Broken(error) => error,
-                Small::TooLong(len) => return Err(too_long(bucket, key, len, size_max)),
+                Small::TooLong(len) => return Err(too_long(bucket, key, len, size)),
             };
 
             if left == 0 {
@@ -135,7 +137,7 @@ impl Store {
 
     async fn try_get_small(
         &self,
-        bucket: &str,
+        bucket: &Bucket,
         key: &str,
         version: Option<&str>,
         size_max: u64,
@@ -189,7 +191,7 @@ impl Store {
     }
 
     /// Asks for an object's halves one by one: a fault that turns the same place of each answer over shows by that.
-    async fn is_same_in_pieces(&self, bucket: &str, key: &str, bytes: &[u8]) -> Result<bool> {
+    async fn is_same_in_pieces(&self, bucket: &Bucket, key: &str, bytes: &[u8]) -> Result<bool> {
         let (first, second) = bytes.split_at(bytes.len() / 2);
         for (offset, half) in [(0, first), (first.len(), second)] {
             let mut again = memory::zeroed(half.len(), || format!("get {}", path(bucket, key)))?;
@@ -214,7 +216,7 @@ impl Store {
     }
 }
 
-fn too_long(bucket: &str, key: &str, len: u64, size_max: u64) -> Error {
+fn too_long(bucket: &Bucket, key: &str, len: u64, size_max: u64) -> Error {
     let what = format!(
         "get {}: {len} bytes; at most {size_max} are read here",
         path(bucket, key)

@@ -10,7 +10,7 @@ use futures::FutureExt;
 
 use super::{StoredPart, UploadRef};
 use crate::clean::words;
-use crate::config::PARTS_MAX;
+use crate::config::{Bucket, PARTS_MAX};
 use crate::engine::checksum::{Crc64, bare_etag};
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::s3::list::is_of;
@@ -68,7 +68,7 @@ impl Store {
 
     /// GetObjectAttributes: the parts that a finished object was made of. None where the server does not tell: VAST
     /// does not document the call, Ceph RGW sends the object itself, and of an object put in one piece there are none.
-    pub async fn object_parts(&self, bucket: &str, key: &str) -> Result<Option<Vec<StoredPart>>> {
+    pub async fn object_parts(&self, bucket: &Bucket, key: &str) -> Result<Option<Vec<StoredPart>>> {
         let what = format!("get attributes of {}", path(bucket, key));
         let mut list = PartPages::new(what, self.shared.retry.operation_timeout);
         loop {

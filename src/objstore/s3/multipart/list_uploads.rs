@@ -9,6 +9,7 @@ use futures::FutureExt;
 
 use super::ListedUpload;
 use crate::clean::words;
+use crate::config::Bucket;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::list::{is_of, url_decode};
 use crate::objstore::s3::sdk_error;
@@ -43,7 +44,7 @@ pub struct UploadPage {
 impl Store {
     /// One page of ListMultipartUploads of the whole bucket, at most 1,000. No prefix is sent: MinIO takes one for a
     /// key.
-    pub async fn list_uploads(&self, bucket: &str, after: Option<UploadMarker>) -> Result<UploadPage> {
+    pub async fn list_uploads(&self, bucket: &Bucket, after: Option<UploadMarker>) -> Result<UploadPage> {
         let page = || async {
             let request = self.shared.client.list_multipart_uploads().bucket(bucket);
             let mut request = request.encoding_type(EncodingType::Url);
@@ -67,7 +68,7 @@ impl Store {
 /// The page, or what is wrong with it.
 fn page_of(
     reply: &ListMultipartUploadsOutput,
-    bucket: &str,
+    bucket: &Bucket,
     after: Option<&UploadMarker>,
 ) -> std::result::Result<UploadPage, String> {
     is_of(bucket, reply.bucket())?;

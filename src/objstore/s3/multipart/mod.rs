@@ -17,12 +17,13 @@ mod list_parts;
 mod list_uploads;
 mod complete;
 
+use crate::config::Bucket;
 use crate::engine::checksum::Crc64;
 
 /// One upload, as every request about it names it.
 #[derive(Clone, Copy, Debug)]
 pub struct UploadRef<'a> {
-    pub bucket: &'a str,
+    pub bucket: &'a Bucket,
     pub key: &'a str,
     pub id: &'a str,
 }
@@ -37,7 +38,7 @@ pub struct ListedUpload {
 }
 
 impl ListedUpload {
-    pub fn in_bucket<'a>(&'a self, bucket: &'a str) -> UploadRef<'a> {
+    pub fn in_bucket<'a>(&'a self, bucket: &'a Bucket) -> UploadRef<'a> {
         UploadRef {
             bucket,
             key: &self.key,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 
 use super::UploadRef;
+use crate::config::Bucket;
 use crate::engine::checksum::bare_etag;
 use crate::error::{Error, Found, Kind, Result};
 use crate::objstore::s3::sdk_error;
@@ -27,7 +28,7 @@ impl Store {
     /// CreateMultipartUpload; gives the upload id.
     pub async fn begin_upload(
         &self,
-        bucket: &str,
+        bucket: &Bucket,
         key: &str,
         metadata: &[(String, String)],
         crc64: bool,
@@ -178,7 +179,7 @@ impl Store {
     }
 }
 
-pub(in crate::objstore) fn etag_of(etag: Option<&str>, what: &str, bucket: &str, key: &str) -> Result<String> {
+pub(in crate::objstore) fn etag_of(etag: Option<&str>, what: &str, bucket: &Bucket, key: &str) -> Result<String> {
     let etag = bare_etag(etag.unwrap_or_default());
     if etag.is_empty() {
         return Err(Error::new(

@@ -22,6 +22,7 @@ use self::run::Probe;
 use self::upload::Seen;
 use super::capabilities::Capabilities;
 use super::store::Store;
+use crate::config::Bucket;
 use crate::error::Result;
 
 /// What a probe has found.
@@ -33,7 +34,7 @@ pub struct Probed {
 }
 
 /// Tries every capability against the server. Fails where plain requests do.
-pub async fn probe(store: &Store, bucket: &str, prefix: &str) -> Result<Probed> {
+pub async fn probe(store: &Store, bucket: &Bucket, prefix: &str) -> Result<Probed> {
     let stem = format!("{prefix}probe/{}", uuid::Uuid::new_v4().simple());
     let probe = Probe::new(store, bucket);
     let found = try_all(&probe, &stem).await;

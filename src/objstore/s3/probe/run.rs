@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::config::Bucket;
 use crate::engine::checksum::Crc64;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::resend::is_refusal;
@@ -17,7 +18,7 @@ pub(super) const METADATA: (&str, &str) = ("vastost-schema", "probe");
 
 pub(super) struct Probe<'a> {
     pub store: &'a Store,
-    pub bucket: &'a str,
+    pub bucket: &'a Bucket,
     pub metadata: Vec<(String, String)>,
     /// Keys and versions that puts have made: in a bucket that keeps versions each is removed by itself.
     versions: Mutex<Vec<(String, String)>>,
@@ -26,7 +27,7 @@ pub(super) struct Probe<'a> {
 }
 
 impl<'a> Probe<'a> {
-    pub fn new(store: &'a Store, bucket: &'a str) -> Self {
+    pub fn new(store: &'a Store, bucket: &'a Bucket) -> Self {
         Self {
             store,
             bucket,

@@ -10,6 +10,7 @@ use futures::FutureExt;
 
 use super::page::{VersionMarker, VersionPage, oldest_first, page_of};
 use super::{ObjectVersion, Versioning, does_not_tell};
+use crate::config::Bucket;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::sdk_error;
 use crate::objstore::s3::store::{Store, path};
@@ -19,7 +20,7 @@ const PAGES_MAX: usize = 1_000;
 
 impl Store {
     /// GetBucketVersioning.
-    pub async fn versioning(&self, bucket: &str) -> Result<Versioning> {
+    pub async fn versioning(&self, bucket: &Bucket) -> Result<Versioning> {
         let ask = || async {
             let sent = self
                 .shared
@@ -45,7 +46,7 @@ impl Store {
     }
 
     /// Every version and marker of exactly this key, the latest last.
-    pub async fn list_versions(&self, bucket: &str, key: &str) -> Result<Vec<ObjectVersion>> {
+    pub async fn list_versions(&self, bucket: &Bucket, key: &str) -> Result<Vec<ObjectVersion>> {
         // Longer keys that begin with this one come behind it.
         let found = self.versions_below(bucket, key, |next| next > key).await?;
         Ok(oldest_first(
@@ -58,7 +59,7 @@ impl Store {
     }
 
     /// The keys below `prefix` that have a version, though a marker may hide it, in order.
-    pub async fn list_versioned_keys(&self, bucket: &str, prefix: &str) -> Result<Vec<String>> {
+    pub async fn list_versioned_keys(&self, bucket: &Bucket, prefix: &str) -> Result<Vec<String>> {
         let found = self.versions_below(bucket, prefix, |_| false).await?;
         let mut keys: Vec<_> = found
             .into_iter()
@@ -73,7 +74,7 @@ impl Store {
     /// Versions and markers below a prefix with their keys, up to the page after which `is_past` the next key.
     async fn versions_below(
         &self,
-        bucket: &str,
+        bucket: &Bucket,
         prefix: &str,
         is_past: impl Fn(&str) -> bool,
     ) -> Result<Vec<(String, ObjectVersion)>> {
@@ -101,7 +102,7 @@ impl Store {
     }
 
     /// One page of ListObjectVersions, held to the rules of [`super::list`].
-    async fn version_page(&self, bucket: &str, prefix: &str, marker: Option<&VersionMarker>) -> Result<VersionPage> {
+    async fn version_page(&self, bucket: &Bucket, prefix: &str, marker: Option<&VersionMarker>) -> Result<VersionPage> {
         let ask = || async {
             let request = self.shared.client.list_object_versions().bucket(bucket).prefix(prefix);
             let mut request = request.encoding_type(EncodingType::Url);

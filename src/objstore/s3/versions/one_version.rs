@@ -3,6 +3,8 @@
 use aws_sdk_s3::types::ChecksumMode;
 use futures::FutureExt;
 
+use super::ObjectVersion;
+use crate::config::Bucket;
 use crate::error::Result;
 use crate::objstore::s3::multipart::UploadRef;
 use crate::objstore::s3::multipart::send::{escape_path, etag_of};
@@ -12,7 +14,7 @@ use crate::objstore::s3::types::{ObjectInfo, PartSpan};
 
 impl Store {
     /// HEAD of one version.
-    pub async fn head_version(&self, bucket: &str, key: &str, version: &str) -> Result<ObjectInfo> {
+    pub async fn head_version(&self, bucket: &Bucket, key: &str, version: &ObjectVersion) -> Result<ObjectInfo> {
         let ask = || async {
             let request = self
                 .shared
@@ -20,7 +22,7 @@ impl Store {
                 .head_object()
                 .bucket(bucket)
                 .key(key)
-                .version_id(version);
+                .version_id(&version.id);
             let request = request.checksum_mode(ChecksumMode::Enabled);
             let sent = request
                 .customize()
@@ -36,22 +38,27 @@ impl Store {
     }
 
     /// CopyObject of one version onto the key itself, which makes it the latest; at most 5 GiB by S3's rules.
-    pub async fn copy_version(&self, bucket: &str, key: &str, version: &str, size: u64) -> Result<()> {
+    pub async fn copy_version(&self, bucket: &Bucket, key: &str, version: &ObjectVersion) -> Result<()> {
         let request = self.shared.client.copy_object().bucket(bucket).key(key);
         let request = request.copy_source(version_source(bucket, key, version));
         let sent = request
             .customize()
-            .config_override(self.patience(size))
+            .config_override(self.patience(version.size))
             .send()
             .boxed()
             .await;
-        let what = format!("bring back version {version} of");
+        let what = format!("bring back version {} of", version.id);
         sent.map(drop)
             .map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))
     }
 
     /// UploadPartCopy of a range of one version; gives the part's ETag.
-    pub async fn copy_version_part(&self, upload: UploadRef<'_>, version: &str, span: PartSpan) -> Result<String> {
+    pub async fn copy_version_part(
+        &self,
+        upload: UploadRef<'_>,
+        version: &ObjectVersion,
+        span: PartSpan,
+    ) -> Result<String> {
         let UploadRef { bucket, key, id } = upload;
         let number = i32::try_from(span.number).unwrap_or(i32::MAX);
         let request = self
@@ -72,7 +79,7 @@ impl Store {
             .send()
             .boxed()
             .await;
-        let what = format!("bring back part {} of version {version} of", span.number);
+        let what = format!("bring back part {} of version {} of", span.number, version.id);
         let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
 
         etag_of(
@@ -84,7 +91,7 @@ impl Store {
     }
 }
 
-fn version_source(bucket: &str, key: &str, version: &str) -> String {
-    let version = percent_encoding::utf8_percent_encode(version, percent_encoding::NON_ALPHANUMERIC);
+fn version_source(bucket: &Bucket, key: &str, version: &ObjectVersion) -> String {
+    let version = percent_encoding::utf8_percent_encode(&version.id, percent_encoding::NON_ALPHANUMERIC);
     format!("{bucket}/{}?versionId={version}", escape_path(key))
 }

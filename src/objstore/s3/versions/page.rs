@@ -8,6 +8,7 @@ use aws_sdk_s3::types::EncodingType;
 
 use super::ObjectVersion;
 use crate::clean::words;
+use crate::config::Bucket;
 use crate::engine::checksum::bare_etag;
 use crate::objstore::s3::list::{is_of, url_decode};
 use crate::objstore::s3::types::seconds;
@@ -29,7 +30,7 @@ pub(super) struct VersionPage {
 /// The page, or what is wrong with it. Of one key there may be many versions, so keys need not rise, but never fall.
 pub(super) fn page_of(
     reply: &ListObjectVersionsOutput,
-    (bucket, prefix): (&str, &str),
+    (bucket, prefix): (&Bucket, &str),
     after: Option<&str>,
 ) -> std::result::Result<VersionPage, String> {
     let is_prefix = |of: &str| of == prefix || decoded(reply, of) == prefix.as_bytes();

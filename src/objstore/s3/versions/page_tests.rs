@@ -29,7 +29,7 @@ fn listing(versions: &[(&str, &str)]) -> ListObjectVersionsOutputBuilder {
 }
 
 fn page(builder: ListObjectVersionsOutputBuilder) -> std::result::Result<VersionPage, String> {
-    page_of(&builder.build(), ("b", "p/"), Some("p/b"))
+    page_of(&builder.build(), (&"b".into(), "p/"), Some("p/b"))
 }
 
 #[test]
