@@ -17,7 +17,7 @@ use vastost::catalog::format::keys::{Attempt, Keys};
 use vastost::catalog::format::parse::parse_sidecar;
 use vastost::catalog::format::record::{Content, ImageState, SCHEMA, Sidecar, Writer, now_text, to_bytes};
 use vastost::engine::checksum::{Crc64, Crc64Hasher, Md5Sum};
-use vastost::engine::md5_lanes::{Md5Lanes, Patience};
+use vastost::engine::md5_lanes::{Md5Lanes, Priority};
 use vastost::engine::pool::BufferPool;
 use vastost::objstore::s3::types::{ObjectInfo, SentPart};
 
@@ -75,9 +75,8 @@ fn md5(criterion: &mut Criterion) {
             &parts,
             |bencher, parts| {
                 bencher.iter(|| {
-                    let all = futures::future::join_all(
-                        parts.iter().map(|part| lanes.hash(part.clone(), Patience::Pressing)),
-                    );
+                    let all =
+                        futures::future::join_all(parts.iter().map(|part| lanes.hash(part.clone(), Priority::Urgent)));
                     futures::executor::block_on(all)
                 });
             },
@@ -89,11 +88,11 @@ fn md5(criterion: &mut Criterion) {
 
 fn pool(criterion: &mut Criterion) {
     let pool = BufferPool::new(1 << 30);
-    let promise = pool.try_promise(PART as u64).unwrap();
+    let reservation = pool.try_reserve(PART as u64).unwrap();
     let deadline = Instant::now() + Duration::from_secs(3600);
     let mut group = criterion.benchmark_group("a buffer of 16 MiB");
     group.bench_function("out of the pool and back", |bencher| {
-        bencher.iter(|| futures::executor::block_on(promise.acquire(PART as u64, deadline)).unwrap());
+        bencher.iter(|| futures::executor::block_on(reservation.acquire(PART as u64, deadline)).unwrap());
     });
     group.finish();
 }

@@ -167,7 +167,7 @@ fn watch(args: &NodesArgs, cluster: &mut Cluster, fault: Fault) -> Timeline {
                 done = 1;
             }
             1 if at_s >= 2.0 * phase => {
-                mend(cluster, fault);
+                apply(cluster, fault);
                 timeline.mended_s = began.elapsed().as_secs_f64();
                 done = 2;
             }
@@ -186,7 +186,7 @@ fn begin(cluster: &mut Cluster, fault: Fault) {
     }
 }
 
-fn mend(cluster: &mut Cluster, fault: Fault) {
+fn apply(cluster: &mut Cluster, fault: Fault) {
     match fault {
         Fault::Killed => cluster.restart(VICTIM),
         Fault::Frozen => cluster.thaw(VICTIM),

@@ -10,13 +10,13 @@ use crate::{Outcome, chain};
 pub fn run(global: &Global, args: &Gc) -> Outcome {
     let grace_seconds = args.maintenance.older_than.as_secs();
     let acts = Acts {
-        plan: &|found| found.remedy.as_ref().and_then(|remedy| plan(remedy, args.orphan_data)),
+        plan: &|found| found.fix.as_ref().and_then(|fix| plan(fix, args.orphan_data)),
         act: &|lsu, found| {
-            let Some(remedy) = found.remedy.clone() else {
+            let Some(fix) = found.fix.clone() else {
                 return Done::NotNeeded;
             };
             let key = found.finding.key.clone().unwrap_or_default();
-            match wait(lsu, remove(lsu, &remedy, grace_seconds)) {
+            match wait(lsu, remove(lsu, &fix, grace_seconds)) {
                 Ok(Removed::Yes) => {
                     tracing::info!(lsu = found.finding.lsu, key, "removed: {}", found.finding.found);
                     Done::Yes(String::new())

@@ -1,6 +1,6 @@
 //! `repair`: rebuilds records from what is still on the store.
 
-use vastost::catalog::maintain::repair::{Mended, mend, plan};
+use vastost::catalog::maintain::repair::{Repaired, apply, plan};
 
 use crate::args::{Global, Repair};
 use crate::maintenance::{Acts, Done, run_all};
@@ -10,17 +10,17 @@ use crate::{Outcome, chain};
 pub fn run(global: &Global, args: &Repair) -> Outcome {
     let deep = args.deep;
     let acts = Acts {
-        plan: &|found| found.remedy.as_ref().and_then(plan),
+        plan: &|found| found.fix.as_ref().and_then(plan),
         act: &|lsu, found| {
-            let Some(remedy) = found.remedy.clone() else {
+            let Some(fix) = found.fix.clone() else {
                 return Done::NotNeeded;
             };
-            match wait(lsu, mend(lsu, &remedy, deep)) {
-                Ok(Mended::Yes(what)) => {
+            match wait(lsu, apply(lsu, &fix, deep)) {
+                Ok(Repaired::Yes(what)) => {
                     tracing::info!(lsu = found.finding.lsu, key = found.finding.key, "repaired: {what}");
                     Done::Yes(what)
                 }
-                Ok(Mended::NotNeeded) => Done::NotNeeded,
+                Ok(Repaired::NotNeeded) => Done::NotNeeded,
                 Err(error) => Done::Failed(chain(&error)),
             }
         },

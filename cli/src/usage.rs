@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use vastost::catalog::audit::report::Count;
-use vastost::catalog::maintain::recount::{self, Census};
+use vastost::catalog::maintain::recount::{self, Recount};
 
 use crate::args::{Global, Usage};
 use crate::output;
@@ -21,7 +21,7 @@ pub fn run(global: &Global, args: &Usage) -> Outcome {
     for lsu in catalog.lsus(&args.lsus)? {
         let name = lsu.config().name.clone();
         match wait(&lsu, recount::take(&lsu)) {
-            Ok(census) => counted.push((name, lsu.config().capacity_bytes, census)),
+            Ok(recount) => counted.push((name, lsu.config().capacity_bytes, recount)),
             Err(error) => failures.push(format!("{name}: {}", chain(&error))),
         }
     }
@@ -31,7 +31,7 @@ pub fn run(global: &Global, args: &Usage) -> Outcome {
     let printed = if global.json {
         let lsus: Vec<_> = counted
             .iter()
-            .map(|(name, capacity, census)| to_json(name, *capacity, census))
+            .map(|(name, capacity, recount)| to_json(name, *capacity, recount))
             .collect();
         output::json(&output::with_error(json!({ "schema": 1, "lsus": lsus }), &failures))
     } else {
@@ -47,7 +47,7 @@ pub fn run(global: &Global, args: &Usage) -> Outcome {
     })
 }
 
-fn to_json(name: &str, capacity: u64, census: &Census) -> Value {
+fn to_json(name: &str, capacity: u64, recount: &Recount) -> Value {
     let many = |counts: &BTreeMap<String, Count>, key: &str| -> Vec<Value> {
         let one = |(name, count): (&String, &Count)| json!({ key: name, "images": count.images, "bytes": count.bytes });
         counts.iter().map(one).collect()
@@ -55,36 +55,36 @@ fn to_json(name: &str, capacity: u64, census: &Census) -> Value {
     json!({
         "name": name,
         "capacity": (capacity > 0).then_some(capacity),
-        "images": census.complete.images,
-        "bytes": census.complete.bytes,
-        "other": { "images": census.other.images, "bytes": census.other.bytes },
-        "clients": many(&census.clients, "client"),
-        "days": many(&census.days, "day"),
-        "list_requests": census.list_requests,
+        "images": recount.complete.images,
+        "bytes": recount.complete.bytes,
+        "other": { "images": recount.other.images, "bytes": recount.other.bytes },
+        "clients": many(&recount.clients, "client"),
+        "days": many(&recount.days, "day"),
+        "list_requests": recount.list_requests,
     })
 }
 
-fn table(counted: &[(String, u64, Census)], args: &Usage) -> Result<(), Box<dyn Error>> {
+fn table(counted: &[(String, u64, Recount)], args: &Usage) -> Result<(), Box<dyn Error>> {
     let width = counted.iter().map(|(name, ..)| name.len()).max().unwrap_or(0).max(6);
     line(&format!(
         "{:<width$}  {:>9}  {:>10}  {:>10}  {:>5}",
         "LSU", "IMAGES", "SIZE", "UNFINISHED", "FULL"
     ))?;
-    for (name, capacity, census) in counted {
-        let Count { images, bytes } = census.complete;
-        let full = (bytes + census.other.bytes).saturating_mul(100).checked_div(*capacity);
+    for (name, capacity, recount) in counted {
+        let Count { images, bytes } = recount.complete;
+        let full = (bytes + recount.other.bytes).saturating_mul(100).checked_div(*capacity);
         let full = full.map_or("-".to_owned(), |percent| format!("{percent} %"));
-        let (size, other) = (human_size(bytes), human_size(census.other.bytes));
+        let (size, other) = (human_size(bytes), human_size(recount.other.bytes));
         line(&format!(
             "{name:<width$}  {images:>9}  {size:>10}  {other:>10}  {full:>5}"
         ))?;
     }
-    for (name, _, census) in counted {
+    for (name, _, recount) in counted {
         if args.by_client {
-            part(name, "CLIENT", &census.clients)?;
+            part(name, "CLIENT", &recount.clients)?;
         }
         if args.by_day {
-            part(name, "DAY", &census.days)?;
+            part(name, "DAY", &recount.days)?;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::lsu::Lsu;
 use crate::error::{Error, Result};
-use crate::metrics::image::Tally;
+use crate::metrics::image::ImageStats;
 use crate::objstore::download::reader::Reader;
 use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::types::SentPart;
@@ -28,7 +28,7 @@ pub enum DataReader {
 }
 
 impl DataWriter {
-    /// A writer that has sent nothing yet; takes the stream's promise of one part.
+    /// A writer that has sent nothing yet; takes the stream's reservation of one part.
     pub async fn s3(lsu: &Lsu, spec: UploadSpec) -> Result<Self> {
         Upload::new(lsu.store(), spec).await.map(Self::S3)
     }
@@ -46,9 +46,9 @@ impl DataWriter {
     }
 
     /// What the image has done and waited for.
-    pub fn tally(&self) -> Arc<Tally> {
+    pub fn stats(&self) -> Arc<ImageStats> {
         let Self::S3(upload) = self;
-        upload.tally()
+        upload.stats()
     }
 
     /// The parts under way and done, for those who watch.
@@ -128,9 +128,9 @@ impl DataReader {
     }
 
     /// What the reader has done and waited for.
-    pub fn tally(&self) -> Arc<Tally> {
+    pub fn stats(&self) -> Arc<ImageStats> {
         let Self::S3(reader) = self;
-        reader.tally()
+        reader.stats()
     }
 
     /// See [`Reader::begin`].

@@ -15,7 +15,7 @@ use super::remove::remove_record;
 use super::write::commit::confirm_data;
 use crate::engine::memory;
 use crate::error::{Error, Kind, Result, ResultExt};
-use crate::metrics::image::Tally;
+use crate::metrics::image::ImageStats;
 use crate::objstore::download::spec::ReadSpec;
 
 /// An image open for reading.
@@ -61,8 +61,8 @@ impl Restore {
     }
 
     /// What the image's parts have done and waited for.
-    pub fn tally(&self) -> Arc<Tally> {
-        self.data.tally()
+    pub fn stats(&self) -> Arc<ImageStats> {
+        self.data.stats()
     }
 
     /// A read of `len` bytes from `offset` on begins: [`Restore::take`] until it has all.

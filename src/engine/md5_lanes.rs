@@ -4,8 +4,8 @@
 //! of equal length and hashes them side by side (16 lanes with AVX-512, 8 with AVX2). Eight parts side by side cost little
 //! more than one alone, so it waits for lanes to fill:
 //!
-//! - as long as every queued part can wait, which is while its stream has others to send ([`Patience::Waits`]);
-//! - else ([`Patience::Pressing`], or a [`Pressure`]) until none has come for twice the usual time between two, and never
+//! - as long as every queued part can wait, which is while its stream has others to send ([`Priority::Normal`]);
+//! - else ([`Priority::Urgent`], or a [`Demand`]) until none has come for twice the usual time between two, and never
 //!   longer than [`LINGER`].
 //!
 //! Without lanes, and for small bodies, it waits for nothing. Limit: one batch at a time, a part for each lane.
@@ -39,14 +39,14 @@ pub struct Md5Lanes {
 
 /// Whether somebody needs a part's digest at once.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    Pressing,
-    /// Until there is a [`Pressure`].
-    Waits,
+pub enum Priority {
+    Urgent,
+    /// Until there is a [`Demand`].
+    Normal,
 }
 
 /// While it lives, no queued part waits for longer than a moment.
-pub struct Pressure(Arc<AtomicUsize>);
+pub struct Demand(Arc<AtomicUsize>);
 
 enum Message {
     Hash(Job),
@@ -56,7 +56,7 @@ enum Message {
 
 struct Job {
     data: Bytes,
-    patience: Patience,
+    priority: Priority,
     reply: oneshot::Sender<Md5Sum>,
 }
 
@@ -79,20 +79,20 @@ impl Md5Lanes {
     }
 
     /// The MD5 of `data`, hashed beside whatever else is queued.
-    pub async fn hash(&self, data: Bytes, patience: Patience) -> Result<Md5Sum> {
+    pub async fn hash(&self, data: Bytes, priority: Priority) -> Result<Md5Sum> {
         let gone = || Error::new(Kind::Aborted, "hash a part: the plug-in was terminated");
         let (reply, answer) = oneshot::channel();
-        if !self.send(Message::Hash(Job { data, patience, reply })) {
+        if !self.send(Message::Hash(Job { data, priority, reply })) {
             return Err(gone());
         }
         answer.await.map_err(|_| gone())
     }
 
     /// Somebody waits for what is queued.
-    pub fn press(&self) -> Pressure {
+    pub fn demand(&self) -> Demand {
         self.pressing.fetch_add(1, Ordering::Relaxed);
         self.send(Message::Nudge);
-        Pressure(Arc::clone(&self.pressing))
+        Demand(Arc::clone(&self.pressing))
     }
 
     fn send(&self, message: Message) -> bool {
@@ -110,7 +110,7 @@ impl Md5Lanes {
     }
 }
 
-impl Drop for Pressure {
+impl Drop for Demand {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -163,7 +163,7 @@ impl Lanes {
         if batch.iter().any(|job| job.data.len() < LINGER_BYTES_MIN) {
             return Duration::ZERO;
         }
-        let pressing = batch.iter().any(|job| job.patience == Patience::Pressing);
+        let pressing = batch.iter().any(|job| job.priority == Priority::Urgent);
         if pressing || self.pressing.load(Ordering::Relaxed) > 0 {
             (began + LINGER)
                 .saturating_duration_since(Instant::now())
@@ -217,12 +217,12 @@ mod tests {
         let parts: Vec<Bytes> = (0..40u8)
             .map(|n| Bytes::from(vec![n; 1000 + 64 * usize::from(n % 3)]))
             .collect();
-        let all = futures::future::join_all(parts.iter().map(|part| lanes.hash(part.clone(), Patience::Pressing)));
+        let all = futures::future::join_all(parts.iter().map(|part| lanes.hash(part.clone(), Priority::Urgent)));
         let sums = futures::executor::block_on(all);
         for (part, sum) in parts.iter().zip(sums) {
             assert_eq!(sum.unwrap(), Md5Sum::of(part));
         }
         lanes.stop();
-        assert!(futures::executor::block_on(lanes.hash(Bytes::new(), Patience::Pressing)).is_err());
+        assert!(futures::executor::block_on(lanes.hash(Bytes::new(), Priority::Urgent)).is_err());
     }
 }

@@ -1,16 +1,16 @@
 //! The buffer pool: page-aligned part buffers, reused, under one byte budget for the process.
 //!
-//! Every open stream holds a *promise* of one part, taken when it is opened, so that a stream can always fill one part
-//! whatever the others do: no set of idle streams can starve it. Buffers beyond a stream's promise come from what is
+//! Every open stream holds a *reservation* of one part, taken when it is opened, so that a stream can always fill one part
+//! whatever the others do: no set of idle streams can starve it. Buffers beyond a stream's reservation come from what is
 //! left of the budget; a stream that finds nothing waits until a buffer returns. Memory is mapped when first used and
 //! kept for reuse; returned buffers of a size that nobody asks for are unmapped when another size needs the room.
 //!
-//! Parts grow with the image, and a budget that is promised to many streams has no room for promises that grow with
-//! them. What streams leave unused of their promises is lent then: at least one buffer, more up to a quarter of the
+//! Parts grow with the image, and a budget that is reserved for many streams has no room for reservations that grow with
+//! them. What streams leave unused of their reservations is lent then: at least one buffer, more up to a quarter of the
 //! budget. Who has lent is not kept waiting for it, so while buffers are lent the pool may hold that much more than the
 //! budget. An image that could not reach its end with smaller parts gets one such buffer even when all are in use.
 //!
-//! 64 streams with a budget of 1 GiB are promised 16 MiB each. One of them writes its part 1,001, of 32 MiB, and the
+//! 64 streams with a budget of 1 GiB are reserved 16 MiB each. One of them writes its part 1,001, of 32 MiB, and the
 //! others pause: it is lent 32 MiB. All of them write: it goes on with 16 MiB until that would not do any more, then it
 //! waits for the one buffer that is lent, and the pool holds up to 1 GiB and 128 MiB.
 
@@ -30,7 +30,7 @@ use crate::config::size_text;
 use crate::error::{Error, Kind, Result, ResultExt};
 
 const PAGE: usize = 4096;
-/// How long a stream waits for a buffer of the planned size before it takes one of the promised size, unless its own
+/// How long a stream waits for a buffer of the planned size before it takes one of the reserved size, unless its own
 /// lent one must come back.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -42,18 +42,18 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// The one pool of a process.
 pub struct BufferPool {
     state: Mutex<State>,
-    /// A buffer or a promise has come back, or the budget is another one.
+    /// A buffer or a reservation has come back, or the budget is another one.
     returned: Notify,
 }
 
 #[derive(Default)]
 struct State {
     budget_bytes: usize,
-    /// The sum of all promises, used or not.
-    promised_bytes: usize,
-    /// Buffers in use that no promise covers, without those that are lent.
+    /// The sum of all reservations, used or not.
+    reserved_bytes: usize,
+    /// Buffers in use that no reservation covers, without those that are lent.
     shared_bytes: usize,
-    /// Buffers in use that unused promises have lent.
+    /// Buffers in use that unused reservations have lent.
     lent_bytes: usize,
     /// Mapped buffers that wait for reuse, by size.
     idle: BTreeMap<usize, Vec<MmapMut>>,
@@ -62,15 +62,15 @@ struct State {
 }
 
 /// One stream's guarantee of one buffer; dropped when the stream is closed.
-pub struct Promise {
+pub struct Reservation {
     pool: Arc<BufferPool>,
     cover: Arc<Cover>,
 }
 
-/// What a promise and the buffer that lives on it know of each other; read and written under the pool's lock only.
+/// What a reservation and the buffer that lives on it know of each other; read and written under the pool's lock only.
 struct Cover {
-    promised_bytes: AtomicUsize,
-    /// True while a buffer of this stream lives on the promise.
+    reserved_bytes: AtomicUsize,
+    /// True while a buffer of this stream lives on the reservation.
     taken: AtomicBool,
     /// The stream is gone: a buffer that is still out was handed over to the shared budget.
     orphaned: AtomicBool,
@@ -87,9 +87,9 @@ pub struct Buffer {
 
 /// What a buffer lives on.
 enum Source {
-    Promise(Arc<Cover>),
+    Reservation(Arc<Cover>),
     Shared,
-    /// Unused promises of others; the stream's own one is free.
+    /// Unused reservations of others; the stream's own one is free.
     Lent(Arc<Cover>),
 }
 
@@ -109,17 +109,17 @@ impl BufferPool {
         self.returned.notify_waiters();
     }
 
-    /// Takes a promise of one buffer of `bytes` for a stream that is being opened. While the budget is promised, waits a
+    /// Takes a reservation of one buffer of `bytes` for a stream that is being opened. While the budget is reserved, waits a
     /// moment for a stream that is being closed: hosts open the next image when they have asked for the last one's end.
     /// Fails as [`Kind::NoMemory`] where others have the room, and as [`Kind::Config`] where no waiting would help: the
     /// whole budget is smaller.
-    pub async fn promise(self: &Arc<Self>, bytes: u64) -> Result<Promise> {
+    pub async fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation> {
         let deadline = Instant::now() + CLOSING;
         loop {
             // Enabled before the look, so that nothing that comes back in between is missed.
             let mut returned = pin!(self.returned.notified());
             returned.as_mut().enable();
-            let refused = match self.try_promise(bytes) {
+            let refused = match self.try_reserve(bytes) {
                 Err(error) if error.kind() == Kind::NoMemory => error,
                 other => return other,
             };
@@ -131,24 +131,24 @@ impl BufferPool {
     }
 
     /// The same without waiting.
-    pub fn try_promise(self: &Arc<Self>, bytes: u64) -> Result<Promise> {
+    pub fn try_reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation> {
         let bytes = page_aligned(bytes)?;
         let mut state = self.lock();
         if bytes > state.budget_bytes {
             return Err(state.too_small_for(bytes));
         }
-        if state.promised_bytes.saturating_add(bytes) > state.budget_bytes {
-            return Err(state.promised_to_others(bytes));
+        if state.reserved_bytes.saturating_add(bytes) > state.budget_bytes {
+            return Err(state.reserved_for_others(bytes));
         }
 
-        state.promised_bytes += bytes;
+        state.reserved_bytes += bytes;
         let cover = Cover {
-            promised_bytes: AtomicUsize::new(bytes),
+            reserved_bytes: AtomicUsize::new(bytes),
             taken: AtomicBool::new(false),
             orphaned: AtomicBool::new(false),
             loans: AtomicUsize::new(0),
         };
-        Ok(Promise {
+        Ok(Reservation {
             pool: Arc::clone(self),
             cover: Arc::new(cover),
         })
@@ -174,30 +174,30 @@ impl BufferPool {
     }
 }
 
-impl Promise {
+impl Reservation {
     /// A buffer of at least `bytes` for this stream; waits for one to return, up to `deadline`.
     pub async fn acquire(&self, bytes: u64, deadline: Instant) -> Result<Buffer> {
         self.acquire_up_to(bytes, deadline, |_| false, || ()).await
     }
 
-    /// Like [`Promise::acquire`], but after a while one of the promised size will do, if `will_do` says so of that: parts
-    /// have grown, and the budget has no room for promises that grow with them. What `hurry` gives lives while it waits.
+    /// Like [`Reservation::acquire`], but after a while one of the reserved size will do, if `will_do` says so of that: parts
+    /// have grown, and the budget has no room for reservations that grow with them. What `while_waiting` gives lives while it waits.
     pub async fn acquire_up_to<G>(
         &self,
         bytes: u64,
         deadline: Instant,
         will_do: impl Fn(u64) -> bool,
-        hurry: impl FnOnce() -> G,
+        while_waiting: impl FnOnce() -> G,
     ) -> Result<Buffer> {
         let settle = Instant::now() + PATIENCE;
         let bytes = page_aligned(bytes)?;
-        let mut hurry = Some(hurry);
-        let mut _hurried = None;
+        let mut while_waiting = Some(while_waiting);
+        let mut _held_while_waiting = None;
         loop {
             // Enabled before the look, so that nothing that comes back in between is missed.
             let mut returned = pin!(self.pool.returned.notified());
             returned.as_mut().enable();
-            let may_be_small = will_do(self.cover.promised_bytes.load(Relaxed) as u64);
+            let may_be_small = will_do(self.cover.reserved_bytes.load(Relaxed) as u64);
             if let Some(buffer) = self.try_acquire_up_to(bytes, may_be_small, Instant::now() < settle)? {
                 return Ok(buffer);
             }
@@ -210,23 +210,23 @@ impl Promise {
                 );
                 return Err(Error::new(Kind::Timeout, what));
             }
-            if let Some(hurry) = hurry.take() {
-                _hurried = Some(hurry());
+            if let Some(while_waiting) = while_waiting.take() {
+                _held_while_waiting = Some(while_waiting());
             }
             let wait = if may_be_small { left.min(PATIENCE) } else { left };
             let _ = timeout(wait, returned).await;
         }
     }
 
-    /// What there is for [`Promise::acquire_up_to`] now; a smaller buffer only when the stream is `patient` no more.
+    /// What there is for [`Reservation::acquire_up_to`] now; a smaller buffer only when the stream is `patient` no more.
     fn try_acquire_up_to(&self, bytes: usize, may_be_small: bool, patient: bool) -> Result<Option<Buffer>> {
         let mut state = self.pool.lock();
         self.grow(&mut state, bytes);
         if let Some(buffer) = self.take(&mut state, bytes)? {
             return Ok(Some(buffer));
         }
-        let promised = self.cover.promised_bytes.load(Relaxed);
-        if promised >= bytes {
+        let reserved = self.cover.reserved_bytes.load(Relaxed);
+        if reserved >= bytes {
             return Ok(None);
         }
         if let Some(buffer) = self.borrow(&mut state, bytes, may_be_small)? {
@@ -234,38 +234,38 @@ impl Promise {
         }
         // What was lent to this stream comes back when its part is sent.
         if may_be_small && !patient && self.cover.loans.load(Relaxed) == 0 {
-            return self.take(&mut state, promised);
+            return self.take(&mut state, reserved);
         }
         Ok(None)
     }
 
-    /// A buffer beside the promise, if one is free now, for work that may as well be left: read-ahead, caches.
+    /// A buffer beside the reservation, if one is free now, for work that may as well be left: read-ahead, caches.
     pub fn try_acquire(&self, bytes: u64) -> Option<Buffer> {
         let bytes = page_aligned(bytes).ok()?;
         let mut state = self.pool.lock();
         self.take_shared(&mut state, bytes).ok().flatten()
     }
 
-    /// Parts grow with the image: the promise follows when the budget has room, else the stream shares until it has.
+    /// Parts grow with the image: the reservation follows when the budget has room, else the stream shares until it has.
     fn grow(&self, state: &mut State, bytes: usize) {
-        let more = bytes.saturating_sub(self.cover.promised_bytes.load(Relaxed));
-        let room = state.promised_bytes + state.shared_bytes + more <= state.budget_bytes;
+        let more = bytes.saturating_sub(self.cover.reserved_bytes.load(Relaxed));
+        let room = state.reserved_bytes + state.shared_bytes + more <= state.budget_bytes;
         if more > 0 && room && !self.cover.taken.load(Relaxed) {
-            state.promised_bytes += more;
-            self.cover.promised_bytes.store(bytes, Relaxed);
+            state.reserved_bytes += more;
+            self.cover.reserved_bytes.store(bytes, Relaxed);
         }
     }
 
     fn take(&self, state: &mut State, bytes: usize) -> Result<Option<Buffer>> {
-        if bytes > self.cover.promised_bytes.load(Relaxed) || self.cover.taken.load(Relaxed) {
+        if bytes > self.cover.reserved_bytes.load(Relaxed) || self.cover.taken.load(Relaxed) {
             return self.take_shared(state, bytes);
         }
         let memory = state.memory(bytes)?;
         self.cover.taken.store(true, Relaxed);
-        Ok(Some(self.buffer(memory, Source::Promise(Arc::clone(&self.cover)))))
+        Ok(Some(self.buffer(memory, Source::Reservation(Arc::clone(&self.cover)))))
     }
 
-    /// A buffer larger than the promise, of what the promises leave unused, or of nothing where no smaller one will do.
+    /// A buffer larger than the reservation, of what the reservations leave unused, or of nothing where no smaller one will do.
     fn borrow(&self, state: &mut State, bytes: usize, may_be_small: bool) -> Result<Option<Buffer>> {
         if self.cover.taken.load(Relaxed) {
             return Ok(None);
@@ -290,7 +290,7 @@ impl Promise {
     }
 
     fn take_shared(&self, state: &mut State, bytes: usize) -> Result<Option<Buffer>> {
-        if state.promised_bytes + state.shared_bytes + bytes > state.budget_bytes {
+        if state.reserved_bytes + state.shared_bytes + bytes > state.budget_bytes {
             return Ok(None);
         }
         let memory = state.memory(bytes)?;
@@ -299,14 +299,14 @@ impl Promise {
     }
 }
 
-impl Drop for Promise {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let mut state = self.pool.lock();
-        let promised = self.cover.promised_bytes.load(Relaxed);
-        state.promised_bytes = state.promised_bytes.saturating_sub(promised);
+        let reserved = self.cover.reserved_bytes.load(Relaxed);
+        state.reserved_bytes = state.reserved_bytes.saturating_sub(reserved);
         // A buffer that outlives its stream (an upload being cut off) keeps its room until it returns.
         if self.cover.taken.load(Relaxed) {
-            state.shared_bytes += promised;
+            state.shared_bytes += reserved;
         }
         self.cover.orphaned.store(true, Relaxed);
         drop(state);
@@ -321,11 +321,11 @@ impl State {
         Error::new(Kind::Config, what)
     }
 
-    fn promised_to_others(&self, bytes: usize) -> Error {
+    fn reserved_for_others(&self, bytes: usize) -> Error {
         let (budget, part) = (size_text(self.budget_bytes as u64), size_text(bytes as u64));
-        let streams = self.promised_bytes / bytes.max(1);
+        let streams = self.reserved_bytes / bytes.max(1);
         let what = format!(
-            "pool budget {budget} is promised to about {streams} open images: no part of {part} is left; raise [pool] budget"
+            "pool budget {budget} is reserved for about {streams} open images: no part of {part} is left; raise [pool] budget"
         );
         Error::new(Kind::NoMemory, what)
     }
@@ -389,11 +389,11 @@ impl Drop for Buffer {
         let mut state = self.pool.lock();
         let bytes = memory.len();
         let shared = match &self.source {
-            Source::Promise(cover) if !cover.orphaned.load(Relaxed) => {
+            Source::Reservation(cover) if !cover.orphaned.load(Relaxed) => {
                 cover.taken.store(false, Relaxed);
                 0
             }
-            Source::Promise(cover) => cover.promised_bytes.load(Relaxed),
+            Source::Reservation(cover) => cover.reserved_bytes.load(Relaxed),
             Source::Shared => bytes,
             Source::Lent(cover) => {
                 cover.loans.fetch_sub(1, Relaxed);

@@ -1,6 +1,6 @@
 //! What one open image did and waited for: its line in NetBackup's job log, and its share of the process's counters.
 //!
-//! [`Tally`] is shared with the tasks that move its parts; [`Pace`] belongs to the handle, whose calls come one after
+//! [`ImageStats`] is shared with the tasks that move its parts; [`CallTimer`] belongs to the handle, whose calls come one after
 //! the other, so it is plain numbers. Time between calls is the host's; time that a call was blocked is the store's.
 
 use std::fmt;
@@ -39,7 +39,7 @@ pub enum Stall {
 }
 
 /// What an image's tasks add up.
-pub struct Tally {
+pub struct ImageStats {
     server: Arc<ServerMetrics>,
     lsu: Arc<str>,
     direction: Direction,
@@ -54,7 +54,7 @@ pub struct Tally {
 }
 
 /// When the calls on one handle came and went.
-pub struct Pace {
+pub struct CallTimer {
     opened: Instant,
     returned: Instant,
     host: Duration,
@@ -76,7 +76,7 @@ pub struct Summary {
     close: Duration,
 }
 
-impl Tally {
+impl ImageStats {
     /// For the object `key`; log lines of its tasks are under the span that is entered now.
     pub fn new(server: &Arc<ServerMetrics>, bucket: &Bucket, key: &str, direction: Direction) -> Arc<Self> {
         Arc::new(Self {
@@ -143,11 +143,11 @@ impl Tally {
         }
     }
 
-    /// What a close that began at `since` and ended now leaves to say; `blocked` is [`Tally::blocked`] of before it.
-    pub fn close(&self, pace: &Pace, blocked: Blocked, since: Instant, outcome: &'static str) -> Summary {
+    /// What a close that began at `since` and ended now leaves to say; `blocked` is [`ImageStats::blocked`] of before it.
+    pub fn close(&self, timer: &CallTimer, blocked: Blocked, since: Instant, outcome: &'static str) -> Summary {
         self.waited(Stall::Close, since);
         let (labels, metrics) = (self.labels(), &self.server.metrics);
-        metrics.image_bytes.get_or_create(&labels).inc_by(pace.bytes);
+        metrics.image_bytes.get_or_create(&labels).inc_by(timer.bytes);
         let DirectionLabels { server, lsu, direction } = labels;
         metrics
             .images
@@ -161,11 +161,11 @@ impl Tally {
         Summary {
             direction: self.direction,
             outcome,
-            bytes: pace.bytes,
-            took: pace.opened.elapsed(),
+            bytes: timer.bytes,
+            took: timer.opened.elapsed(),
             parts: self.parts.load(Relaxed),
             retries: self.retries.load(Relaxed),
-            host: pace.host,
+            host: timer.host,
             buffer: blocked.0,
             part: blocked.1,
             data: blocked.2,
@@ -193,7 +193,7 @@ impl Direction {
     }
 }
 
-impl Pace {
+impl CallTimer {
     pub fn new() -> Self {
         let now = Instant::now();
         Self {
@@ -219,7 +219,7 @@ impl Pace {
     }
 }
 
-impl Default for Pace {
+impl Default for CallTimer {
     fn default() -> Self {
         Self::new()
     }
@@ -262,32 +262,32 @@ mod tests {
     use crate::config::Config;
     use crate::metrics::registry::Metrics;
 
-    fn tally() -> Arc<Tally> {
+    fn stats() -> Arc<ImageStats> {
         let text = "[server.v]\nendpoints = [\"http://127.0.0.1:9000\"]\n";
         let config = Config::parse(text, std::path::Path::new("/x/vastost.toml")).unwrap();
         let server = ServerMetrics::new(&Arc::new(Metrics::new()), config.server("v").unwrap());
-        Tally::new(&server, &"bucket".into(), "key", Direction::Write)
+        ImageStats::new(&server, &"bucket".into(), "key", Direction::Write)
     }
 
     #[test]
     fn a_summary_tells_the_host_s_time_from_the_store_s() {
-        let (tally, mut pace) = (tally(), Pace::new());
+        let (stats, mut timer) = (stats(), CallTimer::new());
         std::thread::sleep(Duration::from_millis(30));
-        let written = pace.call(|| {
+        let written = timer.call(|| {
             let since = Instant::now();
             std::thread::sleep(Duration::from_millis(5));
-            tally.waited(Stall::Parts, since);
+            stats.waited(Stall::Parts, since);
             Ok::<_, ()>(1 << 20)
         });
         assert_eq!(written, Ok(1 << 20));
-        let summary = tally.close(&pace, tally.blocked(), Instant::now(), "complete");
+        let summary = stats.close(&timer, stats.blocked(), Instant::now(), "complete");
         assert!(summary.host >= Duration::from_millis(30) && summary.part >= Duration::from_millis(5));
         assert_eq!((summary.buffer, summary.bytes), (Duration::ZERO, 1 << 20));
         assert!(
             summary.to_string().starts_with("complete: 1048576 bytes in 0."),
             "{summary}"
         );
-        let text = tally.server.metrics.text();
+        let text = stats.server.metrics.text();
         assert!(
             text.contains("vastost_stall_seconds_count") && text.contains("reason=\"parts\""),
             "{text}"
@@ -297,9 +297,9 @@ mod tests {
 
     #[tokio::test]
     async fn retries_are_counted_for_the_image_that_a_task_works_for() {
-        let tally = tally();
+        let stats = stats();
         current::count_retry();
-        tally.scope(async { current::count_retry() }).await;
-        assert_eq!(tally.retries.load(Relaxed), 1);
+        stats.scope(async { current::count_retry() }).await;
+        assert_eq!(stats.retries.load(Relaxed), 1);
     }
 }

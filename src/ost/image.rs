@@ -25,7 +25,7 @@ use crate::catalog::restore::Restore;
 use crate::catalog::write::backup::Backup;
 use crate::catalog::{delete, meta};
 use crate::error::{Error, Kind, Result};
-use crate::metrics::image::{Pace, Tally};
+use crate::metrics::image::{CallTimer, ImageStats};
 
 /// What an image handle stands for. Calls on one handle run one after the other.
 pub struct ImageHandle {
@@ -46,7 +46,7 @@ enum State {
 struct Open<I> {
     /// None once a call was cut off that had it.
     image: Option<Box<I>>,
-    pace: Pace,
+    timer: CallTimer,
     entry: OpenImage,
 }
 
@@ -54,7 +54,7 @@ impl<I> Open<I> {
     fn new(image: I, entry: OpenImage) -> Self {
         Self {
             image: Some(Box::new(image)),
-            pace: Pace::new(),
+            timer: CallTimer::new(),
             entry,
         }
     }
@@ -65,7 +65,7 @@ impl<I> Open<I> {
 
     /// Runs a call of the host, which gives the bytes that it moved.
     fn call(&mut self, body: impl FnOnce(&mut Option<Box<I>>) -> Result<u64>) -> Result<u64> {
-        self.pace.call(|| body(&mut self.image))
+        self.timer.call(|| body(&mut self.image))
     }
 }
 
@@ -266,7 +266,7 @@ impl ImageHandle {
         let _entered = self.span.enter();
         let state = std::mem::replace(&mut *self.lock()?, State::Closed);
         match state {
-            State::Writing(Open { image, pace, entry }) => {
+            State::Writing(Open { image, timer, entry }) => {
                 let backup = image.ok_or_else(broken)?;
                 let complete = flags & STSP_CLOSEF_COMPLETE != 0;
                 let outcome = if complete {
@@ -274,7 +274,7 @@ impl ImageHandle {
                 } else {
                     "written incomplete"
                 };
-                self.summarise(&backup.tally(), pace, outcome, || {
+                self.summarise(&backup.stats(), timer, outcome, || {
                     let closed = bridge::run(&self.lsu, async move |_| {
                         if complete {
                             backup.complete().await
@@ -286,9 +286,9 @@ impl ImageHandle {
                     closed.map(drop)
                 })
             }
-            State::Reading(Open { image, pace, entry }) => {
+            State::Reading(Open { image, timer, entry }) => {
                 let mut restore = image.ok_or_else(broken)?;
-                self.summarise(&restore.tally(), pace, "read", || {
+                self.summarise(&restore.stats(), timer, "read", || {
                     let saved = bridge::run(&self.lsu, async move |_| restore.save_meta().await);
                     drop(entry);
                     saved
@@ -301,16 +301,16 @@ impl ImageHandle {
     /// Runs a close and tells the host and the log, in one line, what the image did and waited for.
     fn summarise(
         &self,
-        tally: &Tally,
-        mut pace: Pace,
+        stats: &ImageStats,
+        mut timer: CallTimer,
         outcome: &'static str,
         close: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        pace.begin();
-        let (blocked, since) = (tally.blocked(), Instant::now());
+        timer.begin();
+        let (blocked, since) = (stats.blocked(), Instant::now());
         let closed = close();
         let outcome = if closed.is_ok() { outcome } else { "failed" };
-        let line = format!("{}: {}", self.subject, tally.close(&pace, blocked, since, outcome));
+        let line = format!("{}: {}", self.subject, stats.close(&timer, blocked, since, outcome));
         tracing::info!("{line}");
         self.server().session.add(STSP_LOG_INFO, format!("vastost {line}"));
         closed

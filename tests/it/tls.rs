@@ -94,7 +94,11 @@ async fn relay(client: TcpStream, acceptor: TlsAcceptor, server: String, sent: A
 
 /// A site whose server is asked over https.
 fn site() -> (Site, Front) {
-    let site = Site::new(&Wish::default().small_parts().with("[server.t.tls]\nca_file = \"ca.pem\"\n"));
+    let site = Site::new(
+        &Wish::default()
+            .small_parts()
+            .with("[server.t.tls]\nca_file = \"ca.pem\"\n"),
+    );
     let front = Front::before(&site, &site.folder.path().join("ca.pem"));
     (site, front)
 }

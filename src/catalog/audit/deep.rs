@@ -151,7 +151,7 @@ impl Reading<'_> {
             let part = scan.next_part().await?;
             self.read.bytes += bytes;
             (self.progress)(bytes);
-            if let Some(found) = judge(self.scope, self.sidecar, part) {
+            if let Some(found) = evaluate(self.scope, self.sidecar, part) {
                 self.bad += 1;
                 self.read.found.extend((self.bad <= BAD_PARTS_NAMED).then_some(found));
             }
@@ -171,7 +171,7 @@ impl Reading<'_> {
 
 /// A part whose CRC is wrong. An ETag that is not its MD5 says nothing against a CRC that holds: encrypted buckets and
 /// objects that were written over NFS have such.
-fn judge(scope: &Scope, sidecar: &Sidecar, part: ScannedPart) -> Option<Found> {
+fn evaluate(scope: &Scope, sidecar: &Sidecar, part: ScannedPart) -> Option<Found> {
     let (id, key) = (&sidecar.image.id, sidecar.content.data.key.as_str());
     let record = sidecar.content.parts.get(part.index)?;
     let error = part.wrong?;

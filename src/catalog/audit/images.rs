@@ -10,7 +10,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use super::deep;
 use super::image;
 use super::image::Checked;
-use super::orphans::judged::Seen;
+use super::orphans::evaluated::Seen;
 use super::read;
 use super::report::{Class, Foreign, Level, Severity};
 use super::run::{Audit, Event};
@@ -79,8 +79,8 @@ impl Audit<'_> {
             let ended = tokio::time::timeout(PROGRESS_INTERVAL, under_way.next());
             let Ok(ended) = ended.await else {
                 // A large image is being read: its bytes are progress as well.
-                let tally = self.tally();
-                (self.tell)(Event::Progress(tally));
+                let progress = self.progress();
+                (self.tell)(Event::Progress(progress));
                 continue;
             };
             let Some(done) = ended else { break };
@@ -207,8 +207,8 @@ impl Audit<'_> {
             .filter(|found| !is_known(found))
             .for_each(|found| self.add(scope, found));
         self.state.at = Some((name.to_owned(), position));
-        let tally = self.tally();
-        (self.tell)(Event::Progress(tally));
+        let progress = self.progress();
+        (self.tell)(Event::Progress(progress));
         if self.offered.elapsed() > CHECKPOINT_INTERVAL {
             self.offered = Instant::now();
             (self.tell)(Event::Checkpoint(&self.state));

@@ -2,7 +2,7 @@
 //!
 //! It needs a reader's rights only and never changes the bucket. [`walk`] lists sidecars and data objects side by side
 //! and hands out one image after the other; [`image`] checks one by its records, which [`read`] reads; [`deep`] reads its
-//! bytes; [`orphans`] judges what is left over, and [`remedy`] is what can be done about it; [`run`] goes through the LSUs
+//! bytes; [`orphans`] judges what is left over, and [`fix`] is what can be done about it; [`run`] goes through the LSUs
 //! and [`images`] through the images, many at once; both add up the [`report`]. Memory holds a few listing pages, the images being checked and the findings,
 //! whatever the number of images. [`shard`] splits an audit and [`merge`] joins the reports; [`bpimagelist`] reads
 //! NetBackup's own list, which [`compare`] holds the store against.
@@ -19,7 +19,7 @@
 //! too; only a configuration that is wrong ends it.
 
 pub mod report;
-pub mod remedy;
+pub mod fix;
 pub mod shard;
 pub(super) mod walk;
 mod read;
@@ -86,7 +86,7 @@ pub(super) struct Scope {
 #[derive(Clone, Debug)]
 pub struct Found {
     pub finding: Finding,
-    pub remedy: Option<remedy::Remedy>,
+    pub fix: Option<fix::Fix>,
 }
 
 impl Scope {
@@ -129,7 +129,7 @@ impl Scope {
             Class::DeleteUnfinished,
         ];
         let is_usual = aged.contains(&finding.class) && finding.advice == finding.class.advice();
-        if found.remedy.is_some() && is_usual && grace < GRACE_SECONDS {
+        if found.fix.is_some() && is_usual && grace < GRACE_SECONDS {
             // Nobody is told to remove at once what may just have lost its sidecar.
             let command = if finding.class == Class::OrphanData {
                 "repair"
@@ -181,7 +181,7 @@ impl Scope {
             found: clipped(found.into()),
             advice: class.advice().into(),
         };
-        Found { finding, remedy: None }
+        Found { finding, fix: None }
     }
 }
 
@@ -196,10 +196,7 @@ fn clipped(mut text: String) -> String {
 }
 
 impl Found {
-    fn with(self, remedy: remedy::Remedy) -> Self {
-        Self {
-            remedy: Some(remedy),
-            ..self
-        }
+    fn with(self, fix: fix::Fix) -> Self {
+        Self { fix: Some(fix), ..self }
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::deep::Limiter;
 use super::orphans;
-use super::orphans::judged::{Judged, Seen};
+use super::orphans::evaluated::{Evaluated, Seen};
 use super::report::{Class, FINDINGS_MAX, Finding, Level, LsuSummary, Report, States};
 use super::walk::Position;
 use super::{Found, Options, Scope};
@@ -27,7 +27,7 @@ const DEEP_JOBS_MAX: usize = 4;
 
 /// How far an audit is; all counters of the whole run.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
+pub struct AuditProgress {
     pub images: u64,
     /// Bytes of images done; of those being read, the bytes checked so far.
     pub bytes: u64,
@@ -37,7 +37,7 @@ pub struct Tally {
 /// What an audit tells while it runs.
 pub enum Event<'a> {
     /// Some more has been done.
-    Progress(Tally),
+    Progress(AuditProgress),
     /// The audit can be resumed from this state.
     Checkpoint(&'a Checkpoint),
     /// A complete image was found, with its size where that could be read.
@@ -240,12 +240,12 @@ impl Audit<'_> {
 
     async fn pass<P>(&mut self, scope: &Arc<Scope>, pass: P) -> Result<Seen>
     where
-        P: FnOnce(Arc<Scope>, Box<dyn FnMut(Judged) + Send>) -> BoxFuture<'static, Result<Seen>>,
+        P: FnOnce(Arc<Scope>, Box<dyn FnMut(Evaluated) + Send>) -> BoxFuture<'static, Result<Seen>>,
     {
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         let each = Box::new(move |judged| drop(sender.send(judged)));
         let task = scope.lsu.runtime().spawn(pass(Arc::clone(scope), each));
-        while let Some(Judged { found, pending }) = receiver.recv().await {
+        while let Some(Evaluated { found, pending }) = receiver.recv().await {
             if let Some((id, bytes)) = pending {
                 self.day(scope, &id, |states| states.pending.add(bytes));
             }
@@ -264,13 +264,13 @@ impl Audit<'_> {
         summary.list_requests += seen.requests;
     }
 
-    pub(super) fn tally(&self) -> Tally {
+    pub(super) fn progress(&self) -> AuditProgress {
         let bytes = match self.options.level {
             Level::Deep => self.reading.load(Ordering::Relaxed),
             _ => self.state.bytes,
         };
         let summary = &self.state.report.summary;
-        Tally {
+        AuditProgress {
             images: self.state.images,
             bytes,
             findings: summary.errors.saturating_add(summary.warnings),
@@ -281,7 +281,7 @@ impl Audit<'_> {
         scope.name_age(&mut found);
         self.state.report.push(found.finding.clone());
         // No more of them than findings of both severities: the next run has what this one leaves out.
-        if found.remedy.is_some() && (self.found.len() as u64) < 2 * FINDINGS_MAX {
+        if found.fix.is_some() && (self.found.len() as u64) < 2 * FINDINGS_MAX {
             self.found.push((scope.lsu.clone(), found));
         }
     }

@@ -3,7 +3,7 @@
 //! Data go only when no sidecar of their image can need them: see [`crate::catalog::remove::is_needed`]. A record that cannot be read
 //! is set aside under `replaced/`, and the data that it may have spoken for stay; one of a newer version is never touched.
 
-use crate::catalog::audit::remedy::{JudgedPending, Remedy};
+use crate::catalog::audit::fix::{Fix, JudgedPending};
 use crate::catalog::delete::complete::delete_complete;
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::keys::{Attempt, Folder};
@@ -40,25 +40,25 @@ const COMPLETABLE: Removed = Removed::Kept("all parts of the image are there: `v
 
 /// What [`remove`] would do, in words; None for what is no orphan, and for data without a record unless they are asked
 /// for: a sidecar that was lost leaves the same picture, and the data may be the only copy of a backup.
-pub fn plan(remedy: &Remedy, orphan_data: bool) -> Option<&'static str> {
-    match remedy {
-        Remedy::OrphanData { .. } => orphan_data.then_some("remove the data object"),
-        Remedy::OrphanObject { .. } => Some("remove the object"),
-        Remedy::OrphanUpload { .. } => Some("abort the upload"),
-        Remedy::Pending(judged) if judged.is_there => None,
-        Remedy::Pending(_) => Some("remove the pending image: its upload, its data and its record"),
-        Remedy::BadPending { may_be_whole: true, .. } if !orphan_data => None,
-        Remedy::BadPending { .. } => Some("set the pending record that cannot be read aside, and abort its upload"),
-        Remedy::FinishDelete(_) => Some("finish the delete"),
-        Remedy::Rebuild(_) | Remedy::NewEtag(_) => None,
+pub fn plan(fix: &Fix, orphan_data: bool) -> Option<&'static str> {
+    match fix {
+        Fix::OrphanData { .. } => orphan_data.then_some("remove the data object"),
+        Fix::OrphanObject { .. } => Some("remove the object"),
+        Fix::OrphanUpload { .. } => Some("abort the upload"),
+        Fix::Pending(judged) if judged.is_there => None,
+        Fix::Pending(_) => Some("remove the pending image: its upload, its data and its record"),
+        Fix::BadPending { may_be_whole: true, .. } if !orphan_data => None,
+        Fix::BadPending { .. } => Some("set the pending record that cannot be read aside, and abort its upload"),
+        Fix::FinishDelete(_) => Some("finish the delete"),
+        Fix::Rebuild(_) | Fix::NewEtag(_) => None,
     }
 }
 
 /// Removes one orphan that has not been changed for `grace_seconds`.
-pub async fn remove(lsu: &Lsu, remedy: &Remedy, grace_seconds: u64) -> Result<Removed> {
-    let dated = match remedy {
-        Remedy::OrphanData { key, .. } | Remedy::OrphanObject { key } | Remedy::BadPending { key, .. } => Some(key),
-        Remedy::Pending(judged) => Some(&judged.key),
+pub async fn remove(lsu: &Lsu, fix: &Fix, grace_seconds: u64) -> Result<Removed> {
+    let dated = match fix {
+        Fix::OrphanData { key, .. } | Fix::OrphanObject { key } | Fix::BadPending { key, .. } => Some(key),
+        Fix::Pending(judged) => Some(&judged.key),
         _ => None,
     };
     if let Some(key) = dated
@@ -66,10 +66,10 @@ pub async fn remove(lsu: &Lsu, remedy: &Remedy, grace_seconds: u64) -> Result<Re
     {
         return Ok(YOUNG);
     }
-    match remedy {
-        Remedy::OrphanData { id, key } => remove_data(lsu, id, key).await,
-        Remedy::OrphanObject { key } => remove_object(lsu, key).await,
-        Remedy::OrphanUpload { key, upload } => {
+    match fix {
+        Fix::OrphanData { id, key } => remove_data(lsu, id, key).await,
+        Fix::OrphanObject { key } => remove_object(lsu, key).await,
+        Fix::OrphanUpload { key, upload } => {
             let begun = lsu
                 .uploads_to(key)
                 .await?
@@ -104,10 +104,10 @@ pub async fn remove(lsu: &Lsu, remedy: &Remedy, grace_seconds: u64) -> Result<Re
                 .await
                 .map(|()| Removed::Yes)
         }
-        Remedy::Pending(judged) => remove_pending(lsu, judged).await,
-        Remedy::BadPending { id, attempt, key, .. } => set_aside(lsu, id, attempt, key).await,
-        Remedy::FinishDelete(id) => finish_delete(lsu, id).await,
-        Remedy::Rebuild(_) | Remedy::NewEtag(_) => Ok(Removed::NotNeeded),
+        Fix::Pending(judged) => remove_pending(lsu, judged).await,
+        Fix::BadPending { id, attempt, key, .. } => set_aside(lsu, id, attempt, key).await,
+        Fix::FinishDelete(id) => finish_delete(lsu, id).await,
+        Fix::Rebuild(_) | Fix::NewEtag(_) => Ok(Removed::NotNeeded),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::error::{Kind, Result};
 
 /// The figures of one LSU.
 #[derive(Clone, Debug, Default)]
-pub struct Census {
+pub struct Recount {
     pub complete: Count,
     /// Data that no sidecar names: of images being written or closed incomplete, and debris.
     pub other: Count,
@@ -31,7 +31,7 @@ pub struct Census {
 }
 
 /// Counts a whole LSU and keeps the figure for polls; what this host completed and deleted meanwhile stays counted.
-pub async fn take(lsu: &Lsu) -> Result<Census> {
+pub async fn take(lsu: &Lsu) -> Result<Recount> {
     let options = Options {
         level: Level::Quick,
         leftovers: false,
@@ -52,18 +52,18 @@ pub async fn take(lsu: &Lsu) -> Result<Census> {
         slowest_ms: AtomicU64::default(),
     });
     let mut groups = Groups::new(&scope, &Position::default());
-    let mut census = Census::default();
+    let mut recount = Recount::default();
     while let Some((group, _)) = groups.next_group().await? {
-        census.add(lsu, group).await?;
+        recount.add(lsu, group).await?;
     }
-    census.list_requests = groups.requests();
-    let Count { bytes, images } = census.complete;
+    recount.list_requests = groups.requests();
+    let Count { bytes, images } = recount.complete;
     lsu.change_usage(move |usage| usage.counted(before, Usage { bytes, images }))
         .await;
-    Ok(census)
+    Ok(recount)
 }
 
-impl Census {
+impl Recount {
     async fn add(&mut self, lsu: &Lsu, group: Group) -> Result<()> {
         let bytes: u64 = group.data.iter().map(|(_, object)| object.size).sum();
         let known = match (&group.sidecar, group.data.as_slice()) {

@@ -79,17 +79,17 @@ impl UsageFile {
         });
     }
 
-    /// Takes over the figures of a census that began when the file had `before`: what was counted in and out since then
-    /// stays counted. An image that ended while the census ran may be in both, until the next one.
-    pub fn counted(&self, before: Usage, census: Usage) {
+    /// Takes over the figures of a recount that began when the file had `before`: what was counted in and out since then
+    /// stays counted. An image that ended while the recount ran may be in both, until the next one.
+    pub fn counted(&self, before: Usage, recount: Usage) {
         let carry = |then: u64, now: u64, counted: u64| {
             (counted + now.saturating_sub(then)).saturating_sub(then.saturating_sub(now))
         };
         self.adjust(|now| {
             let now = now.unwrap_or_default();
             Some(Usage {
-                bytes: carry(before.bytes, now.bytes, census.bytes),
-                images: carry(before.images, now.images, census.images),
+                bytes: carry(before.bytes, now.bytes, recount.bytes),
+                images: carry(before.images, now.images, recount.images),
             })
         });
     }

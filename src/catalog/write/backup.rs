@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::lease::{Claim, lease_seconds};
+use super::lease::{WriterLease, lease_seconds};
 use crate::catalog::data::{DataWriter, Filled};
 use crate::catalog::format::image_id::ImageDef;
 use crate::catalog::format::keys::Attempt;
@@ -13,7 +13,7 @@ use crate::catalog::lsu::Lsu;
 use crate::catalog::records::PendingEntry;
 use crate::config::WireChoice;
 use crate::error::{Error, Kind, Result};
-use crate::metrics::image::Tally;
+use crate::metrics::image::ImageStats;
 use crate::objstore::s3::capabilities::WireMode;
 use crate::objstore::upload::spec::UploadSpec;
 
@@ -22,7 +22,7 @@ pub struct Backup {
     pub(in crate::catalog) lsu: Lsu,
     pub(in crate::catalog) pending: Pending,
     pub(super) pending_key: String,
-    pub(super) claim: Claim,
+    pub(super) lease: WriterLease,
     pub(in crate::catalog) data: DataWriter,
     pub(in crate::catalog) meta: Vec<u8>,
     /// The earlier attempts that this one takes over; removed when it is on the store.
@@ -85,7 +85,7 @@ impl Backup {
             other: serde_json::Map::new(),
         };
         let mut data = DataWriter::s3(lsu, spec).await?;
-        let claim = Claim::take(lsu, &pending_key, &pending, data.progress()).await?;
+        let lease = WriterLease::take(lsu, &pending_key, &pending, data.progress()).await?;
         if wire == WireMode::Crc64 && lsu.wire_mode() != WireMode::Crc64 {
             // The record was refused with its CRC64NVME and taken without.
             let why = Error::new(
@@ -98,7 +98,7 @@ impl Backup {
             lsu: lsu.clone(),
             pending,
             pending_key,
-            claim,
+            lease,
             data,
             meta: Vec::new(),
             replaces: Vec::new(),
@@ -119,8 +119,8 @@ impl Backup {
     }
 
     /// What the image's parts have done and waited for.
-    pub fn tally(&self) -> Arc<Tally> {
-        self.data.tally()
+    pub fn stats(&self) -> Arc<ImageStats> {
+        self.data.stats()
     }
 
     /// Takes bytes of `data` for `offset` without waiting, up to the end of the open part; [`Backup::next_part`] where
@@ -159,7 +159,7 @@ impl Backup {
         upload.begin().await?;
         self.pending.upload_id = upload.id().map(ToOwned::to_owned);
         // Without the upload's id on the store nobody could end it after a crash.
-        let saved = self.claim.save(&self.pending).await;
+        let saved = self.lease.save(&self.pending).await;
         saved.inspect_err(|error| self.data.fail(error))
     }
 

@@ -23,7 +23,7 @@ impl Backup {
             Err(error) => return Err(self.keep(error).await),
         };
         // A writer that was silent for its lease may have a successor: its image must not be touched.
-        if let Err(error) = self.claim.confirm().await {
+        if let Err(error) = self.lease.confirm().await {
             return Err(self.keep(error).await);
         }
 
@@ -79,7 +79,7 @@ impl Backup {
         self.pending.state = PendingState::Incomplete;
         (self.pending.upload_id, self.pending.sent, self.pending.closing) = (None, Vec::new(), None);
         self.pending.content = kept.map(|uploaded| Content::new(&self.pending.key, &uploaded.object, &uploaded.parts));
-        self.claim.save(&self.pending).await?;
+        self.lease.save(&self.pending).await?;
         match self.confirm_pending().await {
             Err(error) if error.kind() == Kind::AlreadyExists => return Err(self.give_up(error).await),
             // Nobody knows whether what was taken over still is all there is: both stay.
@@ -99,9 +99,9 @@ impl Backup {
         // An object that is put in one piece is there or not: its record needs no more while its writer lives.
         if !sent.is_empty() {
             self.pending.closing = Some(closing);
-            self.claim.save(&self.pending).await?;
+            self.lease.save(&self.pending).await?;
         } else {
-            self.claim.confirm_if_late().await?;
+            self.lease.confirm_if_late().await?;
         }
         self.data.complete().await
     }
@@ -178,11 +178,11 @@ impl Backup {
     /// Puts the record without a lease, unless another process has taken it over or removed it, and ends its renewals.
     async fn release(&mut self) -> Result<()> {
         self.pending.lease_seconds = 0;
-        let released = match self.claim.confirm().await {
-            Ok(()) => self.claim.save(&self.pending).await,
+        let released = match self.lease.confirm().await {
+            Ok(()) => self.lease.save(&self.pending).await,
             Err(lost) => Err(lost),
         };
-        self.claim.end().await;
+        self.lease.end().await;
         released
     }
 
@@ -192,7 +192,7 @@ impl Backup {
             return false;
         };
         let is_ours = sidecar.content.data.key == self.pending.key && sidecar.state == ImageState::Complete;
-        is_ours && confirm_data(&self.lsu, &sidecar).await.is_ok() && self.claim.confirm().await.is_ok()
+        is_ours && confirm_data(&self.lsu, &sidecar).await.is_ok() && self.lease.confirm().await.is_ok()
     }
 
     /// True when the sidecar is on the store all the same.
@@ -222,8 +222,8 @@ impl Backup {
 
     async fn try_remove_own(self) -> Result<()> {
         // What another process has taken over is not ours to remove.
-        let ours = self.claim.confirm().await;
-        self.claim.end().await;
+        let ours = self.lease.confirm().await;
+        self.lease.end().await;
         ours?;
         self.data.abort().await?;
         let pending = Pending {
@@ -236,7 +236,7 @@ impl Backup {
 
     /// Step 8, and the attempts that this one took over. The image is safe already: failures are logged only.
     async fn remove_replaced(&self, own_record: bool) {
-        self.claim.end().await;
+        self.lease.end().await;
         if let Err(error) = self.try_remove_replaced(own_record).await {
             tracing::warn!("remove pending records of image {}: {error}", self.pending.image.id);
         }

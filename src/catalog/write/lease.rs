@@ -34,7 +34,7 @@ pub struct Record {
 }
 
 /// The record of an attempt that this process writes.
-pub struct Claim {
+pub struct WriterLease {
     attempt: Attempt,
     /// None once the attempt has ended: a renewal under way is waited for, and no other comes.
     held: Arc<Mutex<Option<(Record, Pending)>>>,
@@ -138,7 +138,7 @@ impl Record {
     }
 }
 
-impl Claim {
+impl WriterLease {
     /// Puts the record and begins to renew it, with the parts that `progress` has.
     pub async fn take(lsu: &Lsu, key: &str, pending: &Pending, progress: Arc<Progress>) -> Result<Self> {
         let record = match Record::put_first(lsu, key, pending).await {
@@ -176,7 +176,7 @@ impl Claim {
         record.confirm(pending).await
     }
 
-    /// [`Claim::confirm`] when the record was not put for a while.
+    /// [`WriterLease::confirm`] when the record was not put for a while.
     pub async fn confirm_if_late(&self) -> Result<()> {
         let mut held = self.held.lock().await;
         let (record, pending) = held.as_mut().ok_or_else(ended)?;
@@ -189,7 +189,7 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl Drop for WriterLease {
     fn drop(&mut self) {
         self.renewal.abort();
         live::end(&self.attempt);

@@ -21,7 +21,7 @@ use crate::objstore::s3::types::ObjectInfo;
 type Unproven = (ObjectInfo, Vec<StoredPart>);
 
 /// Makes `entry`, which no living writer holds, an attempt that was closed incomplete.
-pub async fn adopt(lsu: &Lsu, entry: PendingEntry) -> Result<PendingEntry> {
+pub async fn recover(lsu: &Lsu, entry: PendingEntry) -> Result<PendingEntry> {
     let Pending { image, writer, .. } = &entry.pending;
     tracing::info!(
         "image {}: taking over what {}:{} left",
@@ -31,7 +31,7 @@ pub async fn adopt(lsu: &Lsu, entry: PendingEntry) -> Result<PendingEntry> {
     );
     // From here on other processes see a living writer, and a writer that was not dead sees that it lost its claim.
     let (mut record, ours) = Record::take(&entry, lsu).await?;
-    let content = match salvage(lsu, &entry.pending).await {
+    let content = match recover_content(lsu, &entry.pending).await {
         Ok(content) => content,
         Err(error) => {
             record.give_back(&entry.pending).await;
@@ -62,7 +62,7 @@ fn incomplete(pending: Pending, content: Option<Content>) -> Pending {
 }
 
 /// The object of a dead attempt, completed if it was not, with what it consists of; None when there is nothing.
-pub async fn salvage(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
+pub async fn recover_content(lsu: &Lsu, pending: &Pending) -> Result<Option<Content>> {
     // Closed incomplete already: somebody who had taken it died before it changed anything.
     if let Some(content) = &pending.content {
         return Ok(Some(content.clone()));

@@ -4,7 +4,7 @@ use futures::future::FutureExt;
 use futures::stream::{StreamExt, TryStreamExt};
 
 use super::backup::Backup;
-use super::recover::adopt;
+use super::recover::recover;
 use crate::catalog::data::DataReader;
 use crate::catalog::format::image_id::ImageDef;
 use crate::catalog::format::record::{Content, Pending, PendingState, Writer};
@@ -192,7 +192,7 @@ async fn unheld(lsu: &Lsu, def: &ImageDef) -> Result<Vec<PendingEntry>> {
     }
     for entry in &mut pendings {
         if entry.pending.state == PendingState::Writing {
-            *entry = adopt(lsu, entry.clone()).await?;
+            *entry = recover(lsu, entry.clone()).await?;
         }
     }
     pendings.sort_by_key(|entry| progress(&entry.pending));

@@ -14,9 +14,9 @@ use crate::clean::words;
 use crate::engine::memcpy::copy;
 use crate::engine::memory;
 use crate::engine::piece::{piece, piece_mut};
-use crate::engine::pool::{Buffer, Promise};
+use crate::engine::pool::{Buffer, Reservation};
 use crate::error::{Error, Kind, Result};
-use crate::metrics::image::{Stall, Tally};
+use crate::metrics::image::{ImageStats, Stall};
 use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::get::FirstEtag;
 use crate::objstore::s3::store::Store;
@@ -28,7 +28,7 @@ const SLOTS: usize = 16;
 pub struct RandomReads {
     store: Store,
     spec: Arc<ReadSpec>,
-    tally: Arc<Tally>,
+    stats: Arc<ImageStats>,
     /// All that this reader gives out is of one object.
     etag: Arc<FirstEtag>,
     /// Another ETag than the record's came.
@@ -41,11 +41,11 @@ pub struct RandomReads {
 }
 
 impl RandomReads {
-    pub fn new(store: Store, spec: Arc<ReadSpec>, tally: Arc<Tally>) -> Self {
+    pub fn new(store: Store, spec: Arc<ReadSpec>, stats: Arc<ImageStats>) -> Self {
         Self {
             store,
             spec,
-            tally,
+            stats,
             etag: Arc::default(),
             in_doubt: false,
             cache: None,
@@ -80,7 +80,7 @@ impl RandomReads {
     }
 
     /// Fetches the blocks of a read that are not cached; or finds that the object is in doubt.
-    pub async fn fetch(&mut self, promise: &Promise, offset: u64, len: usize) -> Result<()> {
+    pub async fn fetch(&mut self, reservation: &Reservation, offset: u64, len: usize) -> Result<()> {
         let wanted = blocks_of(offset, len);
         self.touch(&wanted);
         let Some(missing) = self.missing(wanted) else {
@@ -96,7 +96,7 @@ impl RandomReads {
             (self.cache, self.blocks) = (None, Vec::new());
             return Ok(());
         }
-        self.keep(promise, *missing.start(), &bytes);
+        self.keep(reservation, *missing.start(), &bytes);
         self.fetched = Some((start, bytes));
         Ok(())
     }
@@ -115,14 +115,14 @@ impl RandomReads {
         let mut bytes = memory::zeroed(len, || format!("read offset {start}"))?;
         let since = Instant::now();
         let ranged = fetch_range(&self.store, &self.spec, start, &mut bytes, Some(&self.etag));
-        let fetched = self.tally.scope(ranged).await;
-        self.tally.waited(Stall::Data, since);
+        let fetched = self.stats.scope(ranged).await;
+        self.stats.waited(Stall::Data, since);
         fetched.map(|_| bytes)
     }
 
-    fn keep(&mut self, promise: &Promise, first: u64, bytes: &[u8]) {
+    fn keep(&mut self, reservation: &Reservation, first: u64, bytes: &[u8]) {
         if self.cache.is_none() {
-            self.cache = promise.try_acquire(BLOCK_BYTES * SLOTS as u64);
+            self.cache = reservation.try_acquire(BLOCK_BYTES * SLOTS as u64);
         }
         let Some(cache) = &mut self.cache else { return };
         for (block, data) in (first..).zip(bytes.chunks(BLOCK_BYTES as usize)) {

@@ -1,7 +1,7 @@
 //! Whole parts, fetched ahead of a sequential reader and checked before they are read.
 //!
 //! The window starts at one part, doubles whenever the reader has to wait, up to `read_ahead_parts`, and is refilled
-//! when half of it is used. The part that the reader waits for has the stream's promised buffer; parts ahead take only
+//! when half of it is used. The part that the reader waits for has the stream's reserved buffer; parts ahead take only
 //! what the pool has free. A seek out of the window drops it, which also stops what is under way.
 
 use std::collections::VecDeque;
@@ -13,9 +13,9 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::engine::checksum::{Crc64, Crc64Hasher};
 use crate::engine::piece::piece_mut;
-use crate::engine::pool::{Buffer, Promise};
+use crate::engine::pool::{Buffer, Reservation};
 use crate::error::{Error, Kind, Result};
-use crate::metrics::image::{Stall, Tally};
+use crate::metrics::image::{ImageStats, Stall};
 use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::get::drain::Target;
 use crate::objstore::s3::get::range::read_range;
@@ -27,7 +27,7 @@ use crate::objstore::s3::types::PartSpan;
 pub struct ReadAhead {
     store: Store,
     spec: Arc<ReadSpec>,
-    tally: Arc<Tally>,
+    stats: Arc<ImageStats>,
     parts: VecDeque<Fetch>,
     window: usize,
 }
@@ -52,11 +52,11 @@ impl Drop for Fetch {
 }
 
 impl ReadAhead {
-    pub fn new(store: Store, spec: Arc<ReadSpec>, tally: Arc<Tally>) -> Self {
+    pub fn new(store: Store, spec: Arc<ReadSpec>, stats: Arc<ImageStats>) -> Self {
         Self {
             store,
             spec,
-            tally,
+            stats,
             parts: VecDeque::new(),
             window: 1,
         }
@@ -74,12 +74,12 @@ impl ReadAhead {
     }
 
     /// The checked bytes of a part that has arrived; earlier parts are let go, later ones are on their way.
-    pub fn arrived(&mut self, promise: &Promise, index: usize) -> Result<Option<&Buffer>> {
+    pub fn arrived(&mut self, reservation: &Reservation, index: usize) -> Result<Option<&Buffer>> {
         if !self.holds(index) || self.is_awaited(index) {
             return Ok(None);
         }
         if self.parts.len() <= self.window / 2 {
-            self.refill(promise);
+            self.refill(reservation);
         }
         if let Some(fetch) = self.parts.front_mut()
             && let FetchState::UnderWay(task) = &mut fetch.state
@@ -93,14 +93,14 @@ impl ReadAhead {
     }
 
     /// Waits for a part, which [`ReadAhead::arrived`] gives then.
-    pub async fn fetch(&mut self, promise: &Promise, index: usize) -> Result<()> {
+    pub async fn fetch(&mut self, reservation: &Reservation, index: usize) -> Result<()> {
         if !self.holds(index) {
             self.clear();
             let since = Instant::now();
             let size = self.spec.parts.get(index).map_or(1, |part| part.size);
             let deadline = since + self.store.retry().operation_timeout;
-            let buffer = promise.acquire(size, deadline).await;
-            self.tally.waited(Stall::Buffer, since);
+            let buffer = reservation.acquire(size, deadline).await;
+            self.stats.waited(Stall::Buffer, since);
             self.start(index, buffer?);
         }
 
@@ -109,7 +109,7 @@ impl ReadAhead {
             self.window = (self.window * 2).min(self.store.transfer().read_ahead_parts + 1);
         }
         if is_awaited || self.parts.len() <= self.window / 2 {
-            self.refill(promise);
+            self.refill(reservation);
         }
 
         if let Some(fetch) = self.parts.front_mut()
@@ -117,22 +117,22 @@ impl ReadAhead {
         {
             let since = Instant::now();
             let joined = task.await;
-            self.tally.waited(Stall::Data, since);
+            self.stats.waited(Stall::Data, since);
             self.keep(joined)?;
         }
         self.front().map(drop)
     }
 
     /// The part as checked bytes, to keep; the next ones are on their way.
-    pub async fn take(&mut self, promise: &Promise, index: usize) -> Result<Buffer> {
-        self.fetch(promise, index).await?;
+    pub async fn take(&mut self, reservation: &Reservation, index: usize) -> Result<Buffer> {
+        self.fetch(reservation, index).await?;
         let taken = self
             .parts
             .front_mut()
             .map(|fetch| std::mem::replace(&mut fetch.state, FetchState::Taken));
         self.parts.pop_front();
         // The window would be empty, and the next part seem a seek.
-        self.refill(promise);
+        self.refill(reservation);
         match taken {
             Some(FetchState::Ready(buffer)) => Ok(buffer),
             _ => Err(Error::new(Kind::Internal, "take a part that is not there")),
@@ -147,11 +147,11 @@ impl ReadAhead {
         matches!(self.parts.front(), Some(Fetch { state: FetchState::UnderWay(task), .. }) if !task.is_finished())
     }
 
-    fn refill(&mut self, promise: &Promise) {
+    fn refill(&mut self, reservation: &Reservation) {
         while self.parts.len() < self.window {
             let next = self.parts.back().map_or(0, |fetch| fetch.index + 1);
             let Some(span) = self.spec.parts.get(next) else { break };
-            let Some(buffer) = promise.try_acquire(span.size) else {
+            let Some(buffer) = reservation.try_acquire(span.size) else {
                 break;
             };
             self.start(next, buffer);
@@ -163,11 +163,11 @@ impl ReadAhead {
             return;
         };
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
-        let tally = Arc::clone(&self.tally);
+        let stats = Arc::clone(&self.stats);
         let task = self
             .store
             .runtime()
-            .spawn(async move { fetch_counted(&store, &spec, &tally, span, buffer).await });
+            .spawn(async move { fetch_counted(&store, &spec, &stats, span, buffer).await });
         self.parts.push_back(Fetch {
             index,
             state: FetchState::UnderWay(task),
@@ -204,13 +204,13 @@ impl ReadAhead {
 pub async fn fetch_counted(
     store: &Store,
     spec: &ReadSpec,
-    tally: &Arc<Tally>,
+    stats: &Arc<ImageStats>,
     span: PartSpan,
     buffer: Buffer,
 ) -> Result<Buffer> {
     let since = Instant::now();
-    let fetched = tally.scope(fetch_part(store, spec, span, buffer)).await;
-    fetched.inspect(|_| tally.part(since))
+    let fetched = stats.scope(fetch_part(store, spec, span, buffer)).await;
+    fetched.inspect(|_| stats.part(since))
 }
 
 /// Fetches one part and checks its CRC; a part that arrives damaged is fetched once more.

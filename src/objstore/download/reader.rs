@@ -21,9 +21,9 @@ use super::read_ahead::ReadAhead;
 use super::spec::{ReadSpec, rest_of_part};
 use super::whole_parts::WholeParts;
 use crate::engine::memcpy::copy_some;
-use crate::engine::pool::Promise;
+use crate::engine::pool::Reservation;
 use crate::error::Result;
-use crate::metrics::image::{Direction, Tally};
+use crate::metrics::image::{Direction, ImageStats};
 use crate::objstore::s3::store::Store;
 
 /// Reads of this length and more fetch whole parts at once, and parts up to this length are never split.
@@ -35,8 +35,8 @@ const RUN_LEN: u32 = 2;
 pub struct Reader {
     store: Store,
     spec: Arc<ReadSpec>,
-    tally: Arc<Tally>,
-    promise: Option<Arc<Promise>>,
+    stats: Arc<ImageStats>,
+    reservation: Option<Arc<Reservation>>,
     ahead: ReadAhead,
     random: RandomReads,
     whole: WholeParts,
@@ -64,16 +64,16 @@ enum Way {
 
 impl Reader {
     pub fn new(store: &Store, spec: ReadSpec) -> Self {
-        let tally = Tally::new(store.metrics(), &spec.bucket, &spec.key, Direction::Read);
+        let stats = ImageStats::new(store.metrics(), &spec.bucket, &spec.key, Direction::Read);
         let spec = Arc::new(spec);
         Self {
             store: store.clone(),
             spec: Arc::clone(&spec),
-            promise: None,
-            ahead: ReadAhead::new(store.clone(), Arc::clone(&spec), Arc::clone(&tally)),
-            random: RandomReads::new(store.clone(), Arc::clone(&spec), Arc::clone(&tally)),
-            whole: WholeParts::new(store.clone(), spec, Arc::clone(&tally)),
-            tally,
+            reservation: None,
+            ahead: ReadAhead::new(store.clone(), Arc::clone(&spec), Arc::clone(&stats)),
+            random: RandomReads::new(store.clone(), Arc::clone(&spec), Arc::clone(&stats)),
+            whole: WholeParts::new(store.clone(), spec, Arc::clone(&stats)),
+            stats,
             way: Way::Sequential,
             last_end: 0,
             run: 0,
@@ -81,8 +81,8 @@ impl Reader {
     }
 
     /// What the reader has done and waited for.
-    pub fn tally(&self) -> Arc<Tally> {
-        Arc::clone(&self.tally)
+    pub fn stats(&self) -> Arc<ImageStats> {
+        Arc::clone(&self.stats)
     }
 
     /// A read of `len` bytes from `offset` on begins.
@@ -104,7 +104,7 @@ impl Reader {
         let Some(to) = to.get_mut(..len).filter(|to| !to.is_empty()) else {
             return Ok(Taken::Bytes(0));
         };
-        let Some(promise) = self.promise.clone() else {
+        let Some(reservation) = self.reservation.clone() else {
             return Ok(Taken::FetchNeeded);
         };
         if self.way() == Way::Blocks {
@@ -115,7 +115,7 @@ impl Reader {
         let index = self.spec.part_at(offset);
         let span = self.spec.part(index)?;
         let part = match self.way {
-            Way::Sequential => self.ahead.arrived(&promise, index)?,
+            Way::Sequential => self.ahead.arrived(&reservation, index)?,
             _ => self.whole.kept(index),
         };
         let copied = match part {
@@ -131,17 +131,17 @@ impl Reader {
         if len == 0 {
             return Ok(());
         }
-        let promise = self.promise().await?;
+        let reservation = self.reserve().await?;
         let index = self.spec.part_at(offset);
         match self.way() {
-            Way::Blocks => self.random.fetch(&promise, offset, len).await,
-            Way::WholeParts => self.whole.fetch(&promise, &mut self.ahead, index).await,
+            Way::Blocks => self.random.fetch(&reservation, offset, len).await,
+            Way::WholeParts => self.whole.fetch(&reservation, &mut self.ahead, index).await,
             Way::Sequential => {
                 if !self.ahead.holds(index) {
-                    // The window begins anew and needs the promised buffer.
+                    // The window begins anew and needs the reserved buffer.
                     self.whole.clear();
                 }
-                self.ahead.fetch(&promise, index).await
+                self.ahead.fetch(&reservation, index).await
             }
         }
     }
@@ -202,13 +202,13 @@ impl Reader {
         offset == 0 || short_part || len >= LONG_READ_BYTES || self.run >= RUN_LEN || self.ahead.holds(part)
     }
 
-    async fn promise(&mut self) -> Result<Arc<Promise>> {
-        if let Some(promise) = &self.promise {
-            return Ok(Arc::clone(promise));
+    async fn reserve(&mut self) -> Result<Arc<Reservation>> {
+        if let Some(reservation) = &self.reservation {
+            return Ok(Arc::clone(reservation));
         }
         let largest = self.spec.parts.iter().map(|part| part.size).max().unwrap_or_default();
-        let promise = Arc::new(self.store.pool().promise(largest).await?);
-        self.promise = Some(Arc::clone(&promise));
-        Ok(promise)
+        let reservation = Arc::new(self.store.pool().reserve(largest).await?);
+        self.reservation = Some(Arc::clone(&reservation));
+        Ok(reservation)
     }
 }

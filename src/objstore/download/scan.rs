@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::read_ahead::ReadAhead;
-use crate::engine::pool::Promise;
+use crate::engine::pool::Reservation;
 use crate::error::{Error, Kind, Result};
-use crate::metrics::image::{Direction, Tally};
+use crate::metrics::image::{Direction, ImageStats};
 use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::store::Store;
 
@@ -24,21 +24,21 @@ pub struct ScannedPart {
 /// An object being read to be checked, part by part.
 pub struct Scan {
     spec: Arc<ReadSpec>,
-    promise: Promise,
+    reservation: Reservation,
     ahead: ReadAhead,
     next: usize,
 }
 
 impl Scan {
     /// # Errors
-    /// [`Kind::NoMemory`] while the pool is promised to others.
+    /// [`Kind::NoMemory`] while the pool is reserved for others.
     pub fn new(store: &Store, spec: ReadSpec) -> Result<Self> {
         let spec = Arc::new(spec);
         let largest = spec.parts.iter().map(|part| part.size).max().unwrap_or_default();
-        let tally = Tally::new(store.metrics(), &spec.bucket, &spec.key, Direction::Read);
+        let stats = ImageStats::new(store.metrics(), &spec.bucket, &spec.key, Direction::Read);
         Ok(Self {
-            promise: store.pool().try_promise(largest)?,
-            ahead: ReadAhead::new(store.clone(), Arc::clone(&spec), tally),
+            reservation: store.pool().try_reserve(largest)?,
+            ahead: ReadAhead::new(store.clone(), Arc::clone(&spec), stats),
             spec,
             next: 0,
         })
@@ -56,7 +56,7 @@ impl Scan {
     pub async fn next_part(&mut self) -> Result<ScannedPart> {
         let index = self.next;
         self.next += 1;
-        let wrong = match self.ahead.take(&self.promise, index).await {
+        let wrong = match self.ahead.take(&self.reservation, index).await {
             Ok(_) => None,
             Err(error) if error.kind() == Kind::Corrupt => Some(error),
             Err(error) => return Err(error),

@@ -1,15 +1,15 @@
 //! Small reads over plain http: each is answered from a whole part that was checked against its CRC.
 //!
 //! A few parts are kept, since a restore of single files goes to and fro between a directory and the files. Beyond the
-//! stream's promised buffer they take only what the pool has free.
+//! stream's reserved buffer they take only what the pool has free.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::read_ahead::{ReadAhead, fetch_counted};
-use crate::engine::pool::{Buffer, Promise};
+use crate::engine::pool::{Buffer, Reservation};
 use crate::error::Result;
-use crate::metrics::image::{Stall, Tally};
+use crate::metrics::image::{ImageStats, Stall};
 use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::store::Store;
 
@@ -19,17 +19,17 @@ const PARTS_KEPT: usize = 4;
 pub struct WholeParts {
     store: Store,
     spec: Arc<ReadSpec>,
-    tally: Arc<Tally>,
+    stats: Arc<ImageStats>,
     /// Part index and bytes, least recently used first.
     parts: Vec<(usize, Buffer)>,
 }
 
 impl WholeParts {
-    pub fn new(store: Store, spec: Arc<ReadSpec>, tally: Arc<Tally>) -> Self {
+    pub fn new(store: Store, spec: Arc<ReadSpec>, stats: Arc<ImageStats>) -> Self {
         Self {
             store,
             spec,
-            tally,
+            stats,
             parts: Vec::new(),
         }
     }
@@ -48,32 +48,32 @@ impl WholeParts {
     }
 
     /// Waits for a part, which is kept then. `ahead` gives its parts up when the pool has no other buffer.
-    pub async fn fetch(&mut self, promise: &Promise, ahead: &mut ReadAhead, index: usize) -> Result<()> {
+    pub async fn fetch(&mut self, reservation: &Reservation, ahead: &mut ReadAhead, index: usize) -> Result<()> {
         let span = self.spec.part(index)?;
-        let buffer = self.buffer(promise, ahead, span.size).await?;
+        let buffer = self.buffer(reservation, ahead, span.size).await?;
         let since = Instant::now();
-        let fetched = fetch_counted(&self.store, &self.spec, &self.tally, span, buffer).await;
-        self.tally.waited(Stall::Data, since);
+        let fetched = fetch_counted(&self.store, &self.spec, &self.stats, span, buffer).await;
+        self.stats.waited(Stall::Data, since);
         self.parts.push((index, fetched?));
         Ok(())
     }
 
     /// A free buffer, else that of the part that was not used for longest.
-    async fn buffer(&mut self, promise: &Promise, ahead: &mut ReadAhead, bytes: u64) -> Result<Buffer> {
+    async fn buffer(&mut self, reservation: &Reservation, ahead: &mut ReadAhead, bytes: u64) -> Result<Buffer> {
         if self.parts.len() >= PARTS_KEPT {
             self.parts.remove(0);
         }
         loop {
-            if let Some(buffer) = promise.try_acquire(bytes) {
+            if let Some(buffer) = reservation.try_acquire(bytes) {
                 return Ok(buffer);
             }
             if self.parts.is_empty() {
-                // The promised buffer may be on this very stream's read-ahead.
+                // The reserved buffer may be on this very stream's read-ahead.
                 ahead.clear();
                 let since = Instant::now();
                 let deadline = since + self.store.retry().operation_timeout;
-                let acquired = promise.acquire(bytes, deadline).await;
-                self.tally.waited(Stall::Buffer, since);
+                let acquired = reservation.acquire(bytes, deadline).await;
+                self.stats.waited(Stall::Buffer, since);
                 return acquired;
             }
             self.parts.remove(0);

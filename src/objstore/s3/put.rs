@@ -70,7 +70,7 @@ impl Store {
             .body(ByteStream::from(body))
             .customize()
             .disable_payload_signing();
-        let sent = sent.config_override(self.patience(size)).send().boxed().await;
+        let sent = sent.config_override(self.deadlines(size)).send().boxed().await;
         let reply = sent.map_err(|e| sdk_error::convert("put", &path(bucket, key), &e))?;
         Ok(ObjectInfo {
             size,

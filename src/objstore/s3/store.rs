@@ -190,7 +190,7 @@ impl Store {
             .checksum_mode(ChecksumMode::Enabled);
         let sent = request
             .customize()
-            .config_override(self.patience(0))
+            .config_override(self.deadlines(0))
             .send()
             .boxed()
             .await;
@@ -241,7 +241,7 @@ impl Store {
         let request = request.set_version_id(version_id.map(ToOwned::to_owned));
         let sent = request
             .customize()
-            .config_override(self.patience(0))
+            .config_override(self.deadlines(0))
             .send()
             .boxed()
             .await;
@@ -308,10 +308,10 @@ impl Store {
 
     /// For requests that move or change something: each try gets the time that `bytes` need at the floor rate, refusals
     /// are counted up to `attempts`, and silence is waited out as long as `operation_timeout` lasts.
-    pub(in crate::objstore) fn patience(&self, bytes: u64) -> aws_sdk_s3::config::Builder {
+    pub(in crate::objstore) fn deadlines(&self, bytes: u64) -> aws_sdk_s3::config::Builder {
         let retry = &self.shared.retry;
         let attempt = Duration::from_secs(bytes / retry.floor_rate_bytes.max(1));
-        self.patience_within(
+        self.deadlines_within(
             attempt,
             retry.operation_timeout.max(attempt),
             &self.effort(retry.operation_timeout.max(attempt)),
@@ -324,7 +324,7 @@ impl Store {
     }
 
     /// The same for tries of at least `attempt`, all within `time`, which share the `effort` with others.
-    pub(in crate::objstore) fn patience_within(
+    pub(in crate::objstore) fn deadlines_within(
         &self,
         attempt: Duration,
         time: Duration,

@@ -77,7 +77,7 @@ pub enum Doubt<'a> {
 
 /// Looks for the end of an answer's body before anybody reads in it. Names of elements are not compared: whoever reads
 /// the document knows which it must be.
-pub fn judge_body(success: Success, status: u16, body: &[u8]) -> Result<(), Doubt<'_>> {
+pub fn evaluate_body(success: Success, status: u16, body: &[u8]) -> Result<(), Doubt<'_>> {
     let form = Form::of(body);
     match (status, success, form) {
         (200..=299, Success::Nothing | Success::Document, Form::Whole("Error")) => Err(Doubt::ErrorInside),
@@ -253,7 +253,7 @@ pub enum Ranged {
 
 /// Judges the head of an answer to a request for `len` bytes from `offset` on of an object of `size` bytes. `body` is the
 /// length that the body announces.
-pub fn judge_range(
+pub fn evaluate_range(
     status: u16,
     content_range: Option<&str>,
     body: u64,
@@ -286,7 +286,7 @@ pub fn judge_range(
     }
 }
 
-/// What the fuzzer and the replay of its corpus hold the judge of documents to.
+/// What the fuzzer and the replay of its corpus hold the evaluation of documents to.
 #[doc(hidden)]
 pub fn hold_documents_to_rules(bytes: &[u8]) {
     let Form::Whole(root) = Form::of(bytes) else { return };
@@ -299,7 +299,7 @@ pub fn hold_documents_to_rules(bytes: &[u8]) {
     ));
 }
 
-/// What the fuzzer and the replay of its corpus hold the judge of ranges to: the first line is Content-Range.
+/// What the fuzzer and the replay of its corpus hold the evaluation of ranges to: the first line is Content-Range.
 #[doc(hidden)]
 pub fn hold_ranges_to_rules(text: &str) {
     let Some(range) = ContentRange::parse(text) else { return };
@@ -309,15 +309,15 @@ pub fn hold_ranges_to_rules(text: &str) {
     );
     let wanted = (range.first, range.length());
     assert_eq!(
-        judge_range(206, Some(text), range.length(), wanted, range.total),
+        evaluate_range(206, Some(text), range.length(), wanted, range.total),
         Ranged::Right
     );
     assert_ne!(
-        judge_range(206, Some(text), range.length() - 1, wanted, range.total),
+        evaluate_range(206, Some(text), range.length() - 1, wanted, range.total),
         Ranged::Right
     );
     assert_ne!(
-        judge_range(
+        evaluate_range(
             206,
             Some(text),
             range.length(),
@@ -327,7 +327,7 @@ pub fn hold_ranges_to_rules(text: &str) {
         Ranged::Right
     );
     assert_ne!(
-        judge_range(200, Some(text), range.length(), wanted, range.total),
+        evaluate_range(200, Some(text), range.length(), wanted, range.total),
         Ranged::Right
     );
 }

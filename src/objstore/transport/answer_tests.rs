@@ -104,7 +104,7 @@ fn only_whole_answers_of_the_kind_that_belongs_here_are_believed() {
         (Success::Document, 503, b"<h1>busy", None),
     ] {
         assert_eq!(
-            judge_body(success, status, body).err(),
+            evaluate_body(success, status, body).err(),
             doubt,
             "{success:?} {status} {}",
             body.escape_ascii()
@@ -133,11 +133,11 @@ fn ranges_are_read_as_they_are_written() {
 
 #[test]
 fn an_answer_to_a_range_is_right_only_for_the_very_bytes() {
-    let judge = |status, range, body| judge_range(status, range, body, (100, 50), Some(1000));
-    assert_eq!(judge(206, Some("bytes 100-149/1000"), 50), Ranged::Right);
-    assert_eq!(judge(206, Some("bytes 100-149/*"), 50), Ranged::Right);
-    assert_eq!(judge(206, Some("bytes 100-149/900"), 50), Ranged::OtherSize(900));
-    assert_eq!(judge(200, None, 900), Ranged::OtherSize(900));
+    let evaluate = |status, range, body| evaluate_range(status, range, body, (100, 50), Some(1000));
+    assert_eq!(evaluate(206, Some("bytes 100-149/1000"), 50), Ranged::Right);
+    assert_eq!(evaluate(206, Some("bytes 100-149/*"), 50), Ranged::Right);
+    assert_eq!(evaluate(206, Some("bytes 100-149/900"), 50), Ranged::OtherSize(900));
+    assert_eq!(evaluate(200, None, 900), Ranged::OtherSize(900));
     for (status, range, body) in [
         (206, Some("bytes 0-49/1000"), 50),
         (206, Some("bytes 100-150/1000"), 50),
@@ -148,13 +148,13 @@ fn an_answer_to_a_range_is_right_only_for_the_very_bytes() {
         (204, None, 50),
     ] {
         assert!(
-            matches!(judge(status, range, body), Ranged::Wrong(_)),
+            matches!(evaluate(status, range, body), Ranged::Wrong(_)),
             "{status} {range:?} {body}"
         );
     }
     // All of an object may come as one.
-    assert_eq!(judge_range(200, None, 50, (0, 50), Some(50)), Ranged::Right);
-    assert_eq!(judge_range(200, None, 50, (0, 50), None), Ranged::Right);
+    assert_eq!(evaluate_range(200, None, 50, (0, 50), Some(50)), Ranged::Right);
+    assert_eq!(evaluate_range(200, None, 50, (0, 50), None), Ranged::Right);
 }
 
 proptest! {

@@ -44,7 +44,7 @@ struct State {
 }
 
 /// One request under way at an address; counts there until it is dropped.
-pub struct Ticket {
+pub struct InFlightGuard {
     addresses: Addresses,
     address: SocketAddr,
     began: Instant,
@@ -69,7 +69,7 @@ impl Addresses {
     /// The address for the next request, or None when there are none. Also gives those that are due for a probe, which
     /// The address for the next request, or None when there are none. Also gives those that are due for a probe, which
     /// the caller must end with [`Addresses::probed`].
-    pub fn choose(&self, among: &[SocketAddr]) -> (Option<Ticket>, Vec<SocketAddr>) {
+    pub fn choose(&self, among: &[SocketAddr]) -> (Option<InFlightGuard>, Vec<SocketAddr>) {
         let now = Instant::now();
         let mut state = self.lock();
         state.turn = state.turn.wrapping_add(1);
@@ -86,7 +86,7 @@ impl Addresses {
 
         let ticket = best.map(|address| {
             state.health.entry(address).or_default().under_way.push(now);
-            Ticket {
+            InFlightGuard {
                 addresses: self.clone(),
                 address,
                 began: now,
@@ -185,7 +185,7 @@ impl State {
     }
 }
 
-impl Ticket {
+impl InFlightGuard {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -274,7 +274,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let mut state = self.addresses.lock();
         let Some(health) = state.health.get_mut(&self.address) else {

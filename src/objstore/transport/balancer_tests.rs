@@ -11,7 +11,7 @@ fn all(count: u16) -> Vec<SocketAddr> {
     (1..=count).map(address).collect()
 }
 
-fn choose(addresses: &Addresses, among: &[SocketAddr]) -> Ticket {
+fn choose(addresses: &Addresses, among: &[SocketAddr]) -> InFlightGuard {
     addresses.choose(among).0.unwrap()
 }
 

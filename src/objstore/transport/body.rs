@@ -1,6 +1,6 @@
 //! Where the body of a ranged GET lands: in the caller's memory, not in buffers of the connection.
 //!
-//! A caller puts an empty [`Landing`] into the request's extensions; the connector leaves the answer's body in it, and the
+//! A caller puts an empty [`BodySlot`] into the request's extensions; the connector leaves the answer's body in it, and the
 //! SDK gets an empty one, which it never looks at. The body is then read piece by piece into whatever memory the caller
 //! has for it. Bodies below [`PAST_HYPER_MIN`] are not worth taking the stream from hyper; they come the same way.
 
@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use tokio::io::AsyncReadExt;
 
 use super::answer::ContentRange;
-use super::checkout::Lease;
+use super::checkout::Checkout;
 use super::health::Cause;
 use crate::error::{Error, Kind, chain};
 use crate::net::http1::{Line, Rest, Stream};
@@ -32,15 +32,15 @@ const END_WAIT: Duration = Duration::from_secs(1);
 
 /// The place in a request's extensions for the body of its answer.
 #[derive(Clone, Default)]
-pub struct Landing {
-    place: Arc<Mutex<Option<Landed>>>,
+pub struct BodySlot {
+    place: Arc<Mutex<Option<ResponseBody>>>,
     /// A chunked body that does not tell its length is taken in whole, up to so many bytes.
     chunked_max: u64,
 }
 
-/// The body of an answer, to be read by [`Landed::read`]. Dropped before its end it closes the connection.
-pub struct Landed {
-    lease: Lease,
+/// The body of an answer, to be read by [`ResponseBody::read`]. Dropped before its end it closes the connection.
+pub struct ResponseBody {
+    checkout: Checkout,
     source: Source,
     status: u16,
     /// Bytes that came before anybody had room for them.
@@ -60,7 +60,7 @@ enum Source {
     Held,
 }
 
-impl Landing {
+impl BodySlot {
     /// For an object of at most `bytes`.
     pub fn of_at_most(bytes: u64) -> Self {
         Self {
@@ -73,28 +73,28 @@ impl Landing {
         self.chunked_max
     }
 
-    pub fn put(&self, body: Landed) {
+    pub fn put(&self, body: ResponseBody) {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
     }
 
     /// The body of the last answer; None when nothing told where it ends, or it was refused.
-    pub fn take(&self) -> Option<Landed> {
+    pub fn take(&self) -> Option<ResponseBody> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-impl Landed {
+impl ResponseBody {
     /// Takes over the body of an answer whose end will be noticed: by Content-Length, or by the last chunk and either a
     /// Content-Range or the end of a small object. None for a body that ends with its connection: a cut one looks the same.
     pub async fn take(
-        lease: Lease,
+        checkout: Checkout,
         head: &Parts,
         body: Incoming,
         chunked_max: u64,
     ) -> Result<Option<Self>, ConnectorError> {
         let (status, keeps_alive) = (head.status.as_u16(), keeps_alive(head));
         if let Some(len) = body.size_hint().exact() {
-            return Ok(Some(Self::of_length(lease, body, status, len, keeps_alive).await));
+            return Ok(Some(Self::of_length(checkout, body, status, len, keeps_alive).await));
         }
         if !is_chunked(head) {
             return Ok(None);
@@ -106,7 +106,7 @@ impl Landed {
         if let Some(range) = range {
             let (source, held) = (Source::Chunks(body), VecDeque::new());
             return Ok(Some(Self {
-                lease,
+                checkout,
                 source,
                 status,
                 held,
@@ -115,15 +115,15 @@ impl Landed {
             }));
         }
         let max = usize::try_from(chunked_max).unwrap_or(usize::MAX);
-        let (lease, bytes) = collect(lease, body, max).await?;
+        let (checkout, bytes) = collect(checkout, body, max).await?;
         let (bytes, left) = match bytes {
             Some(bytes) => (bytes.clone(), bytes.len() as u64),
             // The caller finds it too long, and knows what to do.
             None if max > 0 => (Bytes::new(), chunked_max.saturating_add(1)),
-            None => return Err(too_long(&lease, max, Kind::Unavailable)),
+            None => return Err(too_long(&checkout, max, Kind::Unavailable)),
         };
         Ok(Some(Self {
-            lease,
+            checkout,
             source: Source::Held,
             status,
             held: VecDeque::from([bytes]),
@@ -133,10 +133,10 @@ impl Landed {
     }
 
     /// A body of `len` bytes, taken from hyper if it is long.
-    async fn of_length(mut lease: Lease, body: Incoming, status: u16, len: u64, keeps_alive: bool) -> Self {
+    async fn of_length(mut checkout: Checkout, body: Incoming, status: u16, len: u64, keeps_alive: bool) -> Self {
         let (mut source, mut held) = (Source::Frames(body), VecDeque::new());
         if len >= PAST_HYPER_MIN
-            && let Some(line) = lease.take_line()
+            && let Some(line) = checkout.take_line()
             && let Some(Rest { stream, read }) = line.give_up().await
             && let Source::Frames(mut body) = std::mem::replace(&mut source, Source::Stream(stream))
         {
@@ -148,7 +148,7 @@ impl Landed {
             held.push_back(read);
         }
         Self {
-            lease,
+            checkout,
             source,
             status,
             held,
@@ -179,19 +179,19 @@ impl Landed {
             match &mut self.source {
                 Source::Frames(body) | Source::Chunks(body) => match body.frame().await {
                     Some(Ok(frame)) => self.held.extend(frame.into_data()),
-                    Some(Err(error)) => return Err(broken(&self.lease, &chain(&error))),
+                    Some(Err(error)) => return Err(broken(&self.checkout, &chain(&error))),
                     None => return Err(self.ended_early()),
                 },
                 Source::Held => return Err(self.ended_early()),
                 Source::Stream(stream) => match stream.read(to).await {
                     Ok(0) => return Err(self.ended_early()),
                     Ok(len) => break len,
-                    Err(error) => return Err(broken(&self.lease, &error.to_string())),
+                    Err(error) => return Err(broken(&self.checkout, &error.to_string())),
                 },
             }
         };
         self.left -= len as u64;
-        self.lease.received(len);
+        self.checkout.received(len);
         Ok(len)
     }
 
@@ -211,13 +211,13 @@ impl Landed {
     }
 
     fn ended_early(&self) -> io::Error {
-        broken(&self.lease, &format!("it ended {} bytes early", self.left))
+        broken(&self.checkout, &format!("it ended {} bytes early", self.left))
     }
 
     /// Gives the connection back after the last byte.
     pub async fn finish(self) {
         let Self {
-            mut lease,
+            mut checkout,
             source,
             held,
             left,
@@ -238,40 +238,40 @@ impl Landed {
             }
             Source::Stream(stream) => {
                 let Ok(line) = Line::open(stream).await else { return };
-                lease.put_line(line);
+                checkout.put_line(line);
             }
         }
-        lease.give_back();
+        checkout.give_back();
     }
 }
 
 /// Takes in a body to its end; None when that is longer than `max`. What it is for is small, so that the memory grows with
 /// what comes.
 pub async fn collect(
-    mut lease: Lease,
+    mut checkout: Checkout,
     mut body: Incoming,
     max: usize,
-) -> Result<(Lease, Option<Bytes>), ConnectorError> {
+) -> Result<(Checkout, Option<Bytes>), ConnectorError> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let data = match frame {
             Ok(frame) => frame.into_data().unwrap_or_default(),
-            Err(error) => return Err(lease.cut(&format!("a body broke off: {}", chain(&error)))),
+            Err(error) => return Err(checkout.cut(&format!("a body broke off: {}", chain(&error)))),
         };
-        lease.received(data.len());
+        checkout.received(data.len());
         if data.len() > max.saturating_sub(bytes.len()) {
-            return Ok((lease, None));
+            return Ok((checkout, None));
         }
         bytes.extend_from_slice(&data);
     }
-    Ok((lease, Some(bytes.freeze())))
+    Ok((checkout, Some(bytes.freeze())))
 }
 
 /// The error of a body that is longer than what it is for can be.
-pub fn too_long(lease: &Lease, max: usize, kind: Kind) -> ConnectorError {
+pub fn too_long(checkout: &Checkout, max: usize, kind: Kind) -> ConnectorError {
     let what = format!(
         "{} sends more than the {max} bytes that such an answer has",
-        lease.place()
+        checkout.place()
     );
     ConnectorError::other(Error::new(kind, what).into(), None)
 }
@@ -300,7 +300,7 @@ fn is_chunked(head: &Parts) -> bool {
         .any(|word| word.trim().eq_ignore_ascii_case("chunked"))
 }
 
-fn broken(lease: &Lease, why: &str) -> io::Error {
-    lease.shut(Cause::Lost, &format!("a body broke off: {why}"));
+fn broken(checkout: &Checkout, why: &str) -> io::Error {
+    checkout.shut(Cause::Lost, &format!("a body broke off: {why}"));
     io::Error::other(format!("body broken off: {why}"))
 }

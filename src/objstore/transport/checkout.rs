@@ -9,7 +9,7 @@ use aws_smithy_types::retry::ErrorKind;
 use http::header::{HeaderMap, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::balancer::{PACE_BYTES_MIN, Ticket};
+use super::balancer::{InFlightGuard, PACE_BYTES_MIN};
 use super::connections::{BoxError, Connection, Shared};
 use super::context::{ADDRESS_HEADER, LAST_HEADER, SKEWED_HEADER};
 use super::effort::Effort;
@@ -23,11 +23,11 @@ use crate::net::server_clock;
 /// Servers refuse signatures 15 minutes off; the SDK corrects its time from here on.
 const SKEW_MAX_SECONDS: u64 = 4 * 60;
 
-/// A connection in use; it goes back to the pool by [`Lease::give_back`].
-pub struct Lease {
+/// A connection in use; it goes back to the pool by [`Checkout::give_back`].
+pub struct Checkout {
     pub(super) shared: Arc<Shared>,
     pub origin: Origin,
-    pub ticket: Ticket,
+    pub ticket: InFlightGuard,
     pub connection: Option<Connection>,
     /// When the connection was dialled.
     born: Instant,
@@ -68,7 +68,7 @@ pub fn unreached(effort: Option<&Effort>, error: impl Into<BoxError>) -> Connect
     ConnectorError::other(error.into(), again.then_some(ErrorKind::TransientError)).never_connected()
 }
 
-impl Lease {
+impl Checkout {
     /// Waits for the address of a request, and for a connection to it.
     pub async fn check_out(
         shared: &Arc<Shared>,
@@ -84,17 +84,17 @@ impl Lease {
             .map_err(|e| unreached(effort.as_ref(), e))?;
         let none = || unreached(effort.as_ref(), format!("{origin} resolves to no address"));
         let ticket = shared.choose(&origin, &addresses).ok_or_else(none)?;
-        let lease = Lease::new(Arc::clone(shared), origin, ticket, watch, effort, permit);
-        match shared.reuse(&lease.origin, lease.ticket.address()) {
-            Some(connection) => Ok(lease.with(connection)),
-            None => lease.dial(&addresses).await,
+        let checkout = Checkout::new(Arc::clone(shared), origin, ticket, watch, effort, permit);
+        match shared.reuse(&checkout.origin, checkout.ticket.address()) {
+            Some(connection) => Ok(checkout.with(connection)),
+            None => checkout.dial(&addresses).await,
         }
     }
 
     pub fn new(
         shared: Arc<Shared>,
         origin: Origin,
-        ticket: Ticket,
+        ticket: InFlightGuard,
         watch: RequestWatch,
         effort: Option<Effort>,
         permit: OwnedSemaphorePermit,
@@ -226,7 +226,7 @@ impl Lease {
         self.connection.take().map(|connection| connection.line)
     }
 
-    /// A line on the stream that [`Lease::take_line`] gave away.
+    /// A line on the stream that [`Checkout::take_line`] gave away.
     pub fn put_line(&mut self, line: Line) {
         self.connection = Some(Connection {
             born: self.born,
@@ -245,7 +245,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for Checkout {
     fn drop(&mut self) {
         let Some(time) = self.sending.map(|since| since.elapsed()) else {
             return;

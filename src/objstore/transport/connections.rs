@@ -9,7 +9,7 @@ use aws_smithy_types::body::SdkBody;
 use http::header::HOST;
 use tokio::sync::Semaphore;
 
-use super::balancer::{Addresses, Ticket};
+use super::balancer::{Addresses, InFlightGuard};
 use crate::config::Transfer;
 use crate::metrics::request::ServerMetrics;
 use crate::net::dialer::{Dialler, Origin};
@@ -79,7 +79,7 @@ impl Shared {
     }
 
     /// The address for a request, if there is one; those that are due are probed on the way.
-    pub fn choose(self: &Arc<Self>, origin: &Origin, addresses: &[SocketAddr]) -> Option<Ticket> {
+    pub fn choose(self: &Arc<Self>, origin: &Origin, addresses: &[SocketAddr]) -> Option<InFlightGuard> {
         let (ticket, due) = self.addresses.choose(addresses);
         for address in due {
             tokio::spawn(Arc::clone(self).probe(origin.clone(), address));

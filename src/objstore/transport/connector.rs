@@ -19,8 +19,8 @@ use aws_smithy_types::body::SdkBody;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
 
 use super::balancer::Addresses;
-use super::body::Landing;
-use super::checkout::Lease;
+use super::body::BodySlot;
+use super::checkout::Checkout;
 use super::connections::{BoxError, Shared};
 use super::effort::Effort;
 use super::expected::Asked;
@@ -56,7 +56,7 @@ impl Transport {
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
         let (origin, mut request) = to_origin_form(request).map_err(ConnectorError::user)?;
-        let landing = request.extensions_mut().remove::<Landing>();
+        let landing = request.extensions_mut().remove::<BodySlot>();
         let effort = request.extensions_mut().remove::<Effort>();
         let asked = Asked::of(&request);
         effort.iter().for_each(Effort::tried);
@@ -69,15 +69,15 @@ impl Transport {
             .shared
             .metrics
             .watch(&request, self.shared.dialler.is_endpoint(&origin));
-        let mut lease = Lease::check_out(&self.shared, origin, permit, watch, effort).await?;
-        lease.sent = request.body().content_length().unwrap_or_default();
-        lease.signed = request
+        let mut checkout = Checkout::check_out(&self.shared, origin, permit, watch, effort).await?;
+        checkout.sent = request.body().content_length().unwrap_or_default();
+        checkout.signed = request
             .headers()
             .get("x-amz-date")
             .and_then(server_clock::parse_amz_date);
         loop {
-            let Some(connection) = lease.connection.as_mut() else {
-                lease = lease.redial().await?;
+            let Some(connection) = checkout.connection.as_mut() else {
+                checkout = checkout.redial().await?;
                 continue;
             };
             let used = connection.used;
@@ -85,22 +85,22 @@ impl Transport {
             match connection.line.sender.ready().await {
                 Ok(()) => {}
                 Err(_) if used => {
-                    lease.connection = None;
+                    checkout.connection = None;
                     continue;
                 }
-                Err(error) => return Err(lease.broken(&error)),
+                Err(error) => return Err(checkout.broken(&error)),
             }
             let sent = connection.line.sender.try_send_request(request);
-            lease.begin();
+            checkout.begin();
             match sent.await {
-                Ok(response) => return lease.respond(response, asked, landing).await,
+                Ok(response) => return checkout.respond(response, asked, landing).await,
                 Err(mut error) => match error.take_message() {
                     // Nothing was sent: the server closed an idle connection. Another one costs no attempt.
                     Some(unsent) if used => {
                         request = unsent;
-                        lease.was_closed();
+                        checkout.was_closed();
                     }
-                    _ => return Err(lease.broken(error.error())),
+                    _ => return Err(checkout.broken(error.error())),
                 },
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! | what | from, to | how |
 //! |---|---|---|
-//! | where a body goes | [`crate::objstore::s3::get`] to the connector | request extension [`super::body::Landing`] |
+//! | where a body goes | [`crate::objstore::s3::get`] to the connector | request extension [`super::body::BodySlot`] |
 //! | what the operation may still cost | [`super::effort`] to the connector | request extension [`super::effort::Effort`] |
 //! | which address answered | the connector to [`crate::objstore::s3::sdk_error`] | response header [`ADDRESS_HEADER`] |
 //! | a refusal because of the signature's time | the connector to [`crate::objstore::s3::retry`] | response header [`SKEWED_HEADER`] |

@@ -2,7 +2,7 @@
 //!
 //! A request is hedged as a whole, with its retries, but whether it is late is a matter of the try that waits now: not of
 //! pauses that the server asked for, nor of tries that have ended. So the choice of an address marks it for the request
-//! that the task works for, as long as the [`super::balancer::Ticket`] lives. The second try keeps away from where the
+//! that the task works for, as long as the [`super::balancer::InFlightGuard`] lives. The second try keeps away from where the
 //! first one waits, and what is given up because the other one was faster says nothing about its address.
 
 use std::net::SocketAddr;

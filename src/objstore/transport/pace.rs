@@ -30,7 +30,7 @@ impl Pace {
         self.samples = self.samples.saturating_add(1);
     }
 
-    /// True once there are enough parts to judge by.
+    /// True once there are enough parts to evaluate by.
     pub fn is_known(&self) -> bool {
         self.samples >= SAMPLES_MIN
     }

@@ -8,21 +8,21 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use hyper::body::Incoming;
 
-use super::answer::{Doubt, Form, Success, judge_body};
-use super::body::{Landed, Landing, collect, too_long};
-use super::checkout::{Lease, Stage, count_refusal};
+use super::answer::{Doubt, Form, Success, evaluate_body};
+use super::body::{BodySlot, ResponseBody, collect, too_long};
+use super::checkout::{Checkout, Stage, count_refusal};
 use super::expected::{Asked, ERROR_BODY_MAX};
 use crate::clean::{WORDS_MAX, words};
 use crate::error::{Error, Kind};
 
-impl Lease {
+impl Checkout {
     /// The answer for the SDK. The body goes to `landing`, if there is one and nothing was refused; all others are taken in
     /// here, whole and bounded, and handed on when they are what they should be.
     pub async fn respond(
         mut self,
         response: http::Response<Incoming>,
         asked: Asked,
-        landing: Option<Landing>,
+        landing: Option<BodySlot>,
     ) -> Result<HttpResponse, ConnectorError> {
         self.stage = Stage::Receiving;
         self.watch.answered(response.status());
@@ -35,7 +35,7 @@ impl Lease {
         self.sent = if parts.status.is_success() { self.sent } else { 0 };
         let body = match landing.filter(|_| parts.status.is_success()) {
             Some(landing) => {
-                if let Some(body) = Landed::take(self, &parts, body, landing.chunked_max()).await? {
+                if let Some(body) = ResponseBody::take(self, &parts, body, landing.chunked_max()).await? {
                     landing.put(body);
                 }
                 date.into_iter().for_each(|date| shared.clock.hear(address, date));
@@ -73,20 +73,20 @@ impl Lease {
             (ERROR_BODY_MAX, Kind::Unavailable)
         };
         let is_endpoint = self.shared.dialler.is_endpoint(&self.origin);
-        let (lease, bytes) = collect(self, body, max).await?;
+        let (checkout, bytes) = collect(self, body, max).await?;
         let Some(bytes) = bytes else {
-            return Err(too_long(&lease, max, foreign));
+            return Err(too_long(&checkout, max, foreign));
         };
-        let doubt = judge_body(asked.success(), status.as_u16(), &bytes)
+        let doubt = evaluate_body(asked.success(), status.as_u16(), &bytes)
             .err()
             .filter(|_| is_endpoint);
         let Some(doubt) = doubt.filter(|_| !asked.is_head()) else {
-            lease.give_back();
+            checkout.give_back();
             return Ok(bytes);
         };
-        let what = format!("HTTP {} from {}: {doubt}", status.as_u16(), lease.place());
+        let what = format!("HTTP {} from {}: {doubt}", status.as_u16(), checkout.place());
         if let Doubt::Cut(_) = doubt {
-            return Err(lease.cut(&what));
+            return Err(checkout.cut(&what));
         }
         let words = words(&String::from_utf8_lossy(
             bytes.get(..bytes.len().min(WORDS_MAX)).unwrap_or_default(),
@@ -102,7 +102,7 @@ impl Lease {
         Err(if is_final {
             ConnectorError::other(error.into(), None)
         } else {
-            lease.doubted(error)
+            checkout.doubted(error)
         })
     }
 }

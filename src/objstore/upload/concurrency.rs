@@ -85,10 +85,10 @@ impl Concurrency {
             began: Some(now),
             ..Window::default()
         };
-        self.judge(rate, waited);
+        self.evaluate(rate, waited);
     }
 
-    fn judge(&mut self, rate: f64, waited: bool) {
+    fn evaluate(&mut self, rate: f64, waited: bool) {
         if !waited {
             self.trial = None;
             return;

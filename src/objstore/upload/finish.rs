@@ -8,7 +8,7 @@ use super::object::Upload;
 use super::spec::UploadSpec;
 use super::verify::{Finished, prove, wire_check};
 use crate::engine::checksum::Crc64;
-use crate::engine::md5_lanes::Patience;
+use crate::engine::md5_lanes::Priority;
 use crate::error::{Kind, Result};
 use crate::objstore::s3::capabilities::WireMode;
 use crate::objstore::s3::store::Store;
@@ -41,7 +41,7 @@ impl Upload {
             object,
             trusted,
             other_parts,
-        } = self.tally.scope(completed).await?;
+        } = self.stats.scope(completed).await?;
 
         // There is an object now and no upload any more that could be aborted.
         self.id = None;
@@ -60,7 +60,7 @@ impl Upload {
             is_upload: true,
         };
         let proven = prove(&self.store, &self.spec, finished, &parts, &unproven);
-        let object = self.tally.scope(proven).await?;
+        let object = self.stats.scope(proven).await?;
         Ok(Uploaded { object, parts })
     }
 
@@ -85,7 +85,7 @@ impl Upload {
             put = self.try_put_whole(body, crc64).await;
         }
         let object = put?;
-        self.tally.part(since);
+        self.stats.part(since);
         self.open_offset = size;
         let part = SentPart {
             number: 1,
@@ -108,7 +108,7 @@ impl Upload {
 
         let put = async {
             let size = body.len() as u64;
-            let check = wire_check(store, spec, &body, crc64, Patience::Pressing).await?;
+            let check = wire_check(store, spec, &body, crc64, Priority::Urgent).await?;
             let object = store
                 .put(&spec.bucket, &spec.key, body, check, &spec.metadata, false)
                 .await?;
@@ -125,7 +125,7 @@ impl Upload {
             // What the put itself has proven is not read again, unless HEAD contradicts it.
             prove(store, spec, finished, &[part], &[]).await
         };
-        self.tally.scope(put).await
+        self.stats.scope(put).await
     }
 }
 

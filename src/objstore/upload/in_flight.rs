@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::concurrency::Concurrency;
-use crate::engine::md5_lanes::{Md5Lanes, Pressure};
+use crate::engine::md5_lanes::{Demand, Md5Lanes};
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::types::SentPart;
 
@@ -40,7 +40,7 @@ pub struct State {
     /// Proven, and waiting for a place on the line.
     ready: usize,
     /// The line has room, and all that could go on it is with the hash lanes.
-    starves: Option<Pressure>,
+    starved: Option<Demand>,
     concurrency: Concurrency,
     pub done: BTreeMap<u32, SentPart>,
     /// Of these, the parts that nothing has proven on the wire.
@@ -57,7 +57,7 @@ impl Progress {
             in_flight: 0,
             on_line: 0,
             ready: 0,
-            starves: None,
+            starved: None,
             concurrency: Concurrency::new(least, most),
             done: BTreeMap::new(),
             unproven: BTreeSet::new(),
@@ -97,17 +97,17 @@ impl Progress {
             return Ok(false);
         }
         state.in_flight += 1;
-        self.judge(&mut state);
+        self.evaluate(&mut state);
         Ok(true)
     }
 
     /// Whoever proves parts must know whether one is needed at once.
-    fn judge(&self, state: &mut State) {
+    fn evaluate(&self, state: &mut State) {
         let Some(lanes) = &self.lanes else { return };
         let proving = state.in_flight.saturating_sub(state.on_line + state.ready);
-        let starves = proving > 0 && state.ready == 0 && state.on_line < state.concurrency.limit();
-        if starves != state.starves.is_some() {
-            state.starves = starves.then(|| lanes.press());
+        let starved = proving > 0 && state.ready == 0 && state.on_line < state.concurrency.limit();
+        if starved != state.starved.is_some() {
+            state.starved = starved.then(|| lanes.demand());
         }
     }
 
@@ -227,7 +227,7 @@ impl Slot {
         let mut state = progress.lock();
         let has_room = state.on_line < state.concurrency.limit();
         self.move_to(&mut state, if has_room { Stage::OnLine } else { Stage::Ready });
-        progress.judge(&mut state);
+        progress.evaluate(&mut state);
         has_room
     }
 
@@ -273,7 +273,7 @@ impl Drop for Slot {
         let mut state = self.progress.lock();
         self.leave(&mut state);
         state.in_flight = state.in_flight.saturating_sub(1);
-        self.progress.judge(&mut state);
+        self.progress.evaluate(&mut state);
         drop(state);
         self.progress.part_ended.notify_waiters();
     }

@@ -56,8 +56,8 @@ fn admitted(progress: &Arc<Progress>) -> Slot {
     Slot::of(progress, Bytes::new())
 }
 
-fn starves(progress: &Progress) -> bool {
-    progress.lock().starves.is_some()
+fn starved(progress: &Progress) -> bool {
+    progress.lock().starved.is_some()
 }
 
 #[test]
@@ -65,16 +65,16 @@ fn the_lanes_are_pressed_only_while_the_line_has_room_and_nothing_else_to_send()
     let lanes = Arc::new(Md5Lanes::start().unwrap());
     let progress = Arc::new(Progress::new(1, 1, 2, Some(Arc::clone(&lanes))));
     let mut slots: Vec<Slot> = (0..3).map(|_| admitted(&progress)).collect();
-    assert!(starves(&progress), "nothing is on the line");
+    assert!(starved(&progress), "nothing is on the line");
     assert!(slots[0].try_enter_line());
-    assert!(!starves(&progress), "the line is full");
+    assert!(!starved(&progress), "the line is full");
     assert!(!slots[1].try_enter_line(), "the line is full");
     drop(slots.remove(0));
-    assert!(!starves(&progress), "a proven part waits for the line");
+    assert!(!starved(&progress), "a proven part waits for the line");
     assert!(slots[0].try_enter_line());
     drop(slots.remove(0));
-    assert!(starves(&progress), "the line is empty and the last part with the lanes");
+    assert!(starved(&progress), "the line is empty and the last part with the lanes");
     drop(slots);
-    assert!(!starves(&progress));
+    assert!(!starved(&progress));
     lanes.stop();
 }

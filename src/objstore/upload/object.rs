@@ -10,14 +10,14 @@ use std::time::Instant;
 use super::in_flight::{Progress, Sent, Slot};
 use super::open_part::{Filled, OpenPart};
 use super::spec::UploadSpec;
-use super::verify::{judge_part, wire_check};
+use super::verify::{evaluate_part, wire_check};
 use crate::config::part_plan::PartPlan;
 use crate::config::{PARTS_MAX, WireChoice, size_text};
 use crate::engine::checksum::Crc64;
-use crate::engine::md5_lanes::{self, Patience};
-use crate::engine::pool::Promise;
+use crate::engine::md5_lanes::{self, Priority};
+use crate::engine::pool::Reservation;
 use crate::error::{Error, Kind, Result};
-use crate::metrics::image::{Direction, Stall, Tally};
+use crate::metrics::image::{Direction, ImageStats, Stall};
 use crate::objstore::s3::capabilities::WireMode;
 use crate::objstore::s3::resend::is_refusal;
 use crate::objstore::s3::store::Store;
@@ -28,7 +28,7 @@ pub struct Upload {
     pub(super) store: Store,
     pub(super) spec: Arc<UploadSpec>,
     plan: PartPlan,
-    promise: Promise,
+    reservation: Reservation,
     pub(super) open: Option<OpenPart>,
     open_number: u32,
     pub(super) open_offset: u64,
@@ -36,11 +36,11 @@ pub struct Upload {
     /// The object's one part, once it was put in one piece or may have been.
     pub(super) whole: Option<SentPart>,
     pub(super) progress: Arc<Progress>,
-    pub(super) tally: Arc<Tally>,
+    pub(super) stats: Arc<ImageStats>,
 }
 
 impl Upload {
-    /// An upload that has sent nothing yet; takes the stream's promise of one part.
+    /// An upload that has sent nothing yet; takes the stream's reservation of one part.
     pub async fn new(store: &Store, spec: UploadSpec) -> Result<Self> {
         let transfer = store.transfer();
         let plan = PartPlan::new(transfer.part_size_bytes, transfer.image_size_max_bytes);
@@ -53,11 +53,11 @@ impl Upload {
         };
         let progress = Progress::new(transfer.parts_in_flight, transfer.parts_in_flight_max, ahead, lanes);
         Ok(Self {
-            tally: Tally::new(store.metrics(), &spec.bucket, &spec.key, Direction::Write),
+            stats: ImageStats::new(store.metrics(), &spec.bucket, &spec.key, Direction::Write),
             store: store.clone(),
             spec: Arc::new(spec),
             plan,
-            promise: store.pool().promise(plan.part_bytes(1)).await?,
+            reservation: store.pool().reserve(plan.part_bytes(1)).await?,
             open: None,
             open_number: 1,
             open_offset: 0,
@@ -96,8 +96,8 @@ impl Upload {
     }
 
     /// What the upload has done and waited for.
-    pub fn tally(&self) -> Arc<Tally> {
-        Arc::clone(&self.tally)
+    pub fn stats(&self) -> Arc<ImageStats> {
+        Arc::clone(&self.stats)
     }
 
     pub fn spec(&self) -> &UploadSpec {
@@ -161,10 +161,10 @@ impl Upload {
         let until = since + self.store.retry().operation_timeout;
         // Buffers may be with the hash lanes, which wait for parts that need buffers.
         let buffer = self
-            .promise
-            .acquire_up_to(bytes, until, will_do, || self.store.md5().press())
+            .reservation
+            .acquire_up_to(bytes, until, will_do, || self.store.md5().demand())
             .await;
-        self.tally.waited(Stall::Buffer, since);
+        self.stats.waited(Stall::Buffer, since);
         let buffer = buffer?;
         // The buffer may have come from a part that failed meanwhile: nothing more is taken then.
         self.progress.check()?;
@@ -191,7 +191,7 @@ impl Upload {
             bucket, key, metadata, ..
         } = &*self.spec;
         let crc = self.spec.wire == WireMode::Crc64;
-        self.tally
+        self.stats
             .scope(self.store.begin_upload(bucket, key, metadata, crc))
             .await
     }
@@ -235,25 +235,25 @@ impl Upload {
         self.open_number += 1;
         let since = Instant::now();
         let admitted = self.progress.admit().await;
-        self.tally.waited(Stall::Parts, since);
+        self.stats.waited(Stall::Parts, since);
         admitted?;
         let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
         // Made here and not in the task: a runtime that is being stopped drops the task before it ever runs.
         let mut slot = Slot::of(&self.progress, body);
         // Without lanes of its own nobody would say when this upload needs a digest at once.
-        let patience = if self.progress.has_lanes() {
-            Patience::Waits
+        let priority = if self.progress.has_lanes() {
+            Priority::Normal
         } else {
-            Patience::Pressing
+            Priority::Urgent
         };
-        let tally = Arc::clone(&self.tally);
+        let stats = Arc::clone(&self.stats);
         self.store.runtime().spawn(async move {
             let since = Instant::now();
-            let sent = tally
-                .scope(send(&store, &spec, &id, (number, crc64), patience, &mut slot))
+            let sent = stats
+                .scope(send(&store, &spec, &id, (number, crc64), priority, &mut slot))
                 .await;
             if sent.is_ok() {
-                tally.part(since);
+                stats.part(since);
             }
             slot.finish(sent);
         });
@@ -264,7 +264,7 @@ impl Upload {
     pub async fn settle(&self) -> Result<()> {
         let since = Instant::now();
         self.progress.wait_idle().await;
-        self.tally.waited(Stall::Parts, since);
+        self.stats.waited(Stall::Parts, since);
         self.progress.check()
     }
 
@@ -316,12 +316,12 @@ async fn send(
     spec: &UploadSpec,
     id: &str,
     (number, crc64): (u32, Crc64),
-    patience: Patience,
+    priority: Priority,
     slot: &mut Slot,
 ) -> Result<Sent> {
     let body = slot.body();
     let size = body.len() as u64;
-    let check = wire_check(store, spec, &body, crc64, patience).await?;
+    let check = wire_check(store, spec, &body, crc64, priority).await?;
     slot.enter_line().await;
     let sent = store.upload_part(spec.upload(id), number, body, check).await;
     if let Err(error) = &sent
@@ -336,7 +336,7 @@ async fn send(
     }
     let sent = sent?;
     let told = sent.crc64.as_ref().is_none_or(|told| *told == crc64.to_base64());
-    let judged = judge_part(
+    let judged = evaluate_part(
         store,
         spec,
         check,

@@ -8,8 +8,8 @@ const PART: usize = 5 << 20;
 #[tokio::test]
 async fn bytes_behind_the_open_part_are_refused_and_never_left_out() {
     let pool = crate::engine::pool::BufferPool::new(2 * PART as u64);
-    let promise = pool.promise(PART as u64).await.unwrap();
-    let buffer = promise
+    let reservation = pool.reserve(PART as u64).await.unwrap();
+    let buffer = reservation
         .acquire(PART as u64, Instant::now() + Duration::from_secs(1))
         .await
         .unwrap();

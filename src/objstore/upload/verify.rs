@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::in_flight::Sent;
 use crate::engine::checksum::{Crc64, composite_etag};
-use crate::engine::md5_lanes::Patience;
+use crate::engine::md5_lanes::Priority;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::capabilities::{Capabilities, WireMode};
 use crate::objstore::s3::read_back::read_back;
@@ -23,17 +23,17 @@ pub async fn wire_check(
     spec: &UploadSpec,
     body: &Bytes,
     crc64: Crc64,
-    patience: Patience,
+    priority: Priority,
 ) -> Result<WireCheck> {
     Ok(match spec.wire {
         WireMode::None => WireCheck::None,
         WireMode::Crc64 => WireCheck::Crc64(crc64),
-        WireMode::Md5 => WireCheck::Md5(store.md5().hash(body.clone(), patience).await?),
+        WireMode::Md5 => WireCheck::Md5(store.md5().hash(body.clone(), priority).await?),
     })
 }
 
 /// What a part's answer makes of it.
-pub fn judge_part(store: &Store, spec: &UploadSpec, check: WireCheck, part: SentPart) -> Sent {
+pub fn evaluate_part(store: &Store, spec: &UploadSpec, check: WireCheck, part: SentPart) -> Sent {
     let proven = is_proven(store.known(&spec.bucket), check, &part.etag);
     Sent { part, proven }
 }
@@ -64,7 +64,7 @@ pub async fn prove(
         );
         return Err(Error::new(Kind::Corrupt, what));
     }
-    let doubt = match judge(store.known(bucket), spec.wire, &finished, &seen, parts) {
+    let doubt = match evaluate(store.known(bucket), spec.wire, &finished, &seen, parts) {
         Verdict::Proven => return Ok(merged(finished.object, seen)),
         Verdict::Open => None,
         Verdict::Doubt(why) => Some(why),
@@ -99,7 +99,13 @@ enum Verdict {
     Doubt(String),
 }
 
-fn judge(known: Capabilities, wire: WireMode, finished: &Finished, seen: &ObjectInfo, parts: &[SentPart]) -> Verdict {
+fn evaluate(
+    known: Capabilities,
+    wire: WireMode,
+    finished: &Finished,
+    seen: &ObjectInfo,
+    parts: &[SentPart],
+) -> Verdict {
     let ours = parts
         .iter()
         .fold(Crc64(0), |crc, part| crc.then(part.crc64, part.size))

@@ -21,7 +21,7 @@ use super::disk::NewFile;
 use super::errors::OrInternal;
 use super::store::lock;
 use vastost::engine::checksum::{Crc64, Crc64Hasher, Md5Sum};
-use vastost::engine::md5_lanes::{Md5Lanes, Patience};
+use vastost::engine::md5_lanes::{Md5Lanes, Priority};
 
 /// Bodies up to here are hashed side by side.
 const WHOLE_BYTES_MAX: u64 = 32 << 20;
@@ -196,7 +196,7 @@ impl Engine {
             return small(&lent.0, &hashers, file.path());
         }
         let (bytes, path) = (Bytes::from_owner(lent), file.path().to_owned());
-        let md5 = self.md5.hash(bytes.clone(), Patience::Pressing);
+        let md5 = self.md5.hash(bytes.clone(), Priority::Urgent);
         let written = tokio::task::spawn_blocking(move || std::fs::write(path, &bytes));
         let (md5, written) = tokio::join!(md5, written);
         written.or_internal("write a body")?.or_internal("write a body")?;

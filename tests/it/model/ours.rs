@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
-use vastost::catalog::audit::remedy::Remedy;
+use vastost::catalog::audit::fix::Fix;
 use vastost::catalog::audit::report::Level;
 use vastost::catalog::audit::run::{Audited, Checkpoint, run};
 use vastost::catalog::audit::{Found, Options};
@@ -314,19 +314,16 @@ impl Sequence {
         let ((told, refused), died) = self.at_risk(|sequence| {
             let (mut told, mut refused) = (Vec::new(), Vec::new());
             for (of, found) in audited.found {
-                let Found {
-                    remedy: Some(remedy), ..
-                } = found
-                else {
+                let Found { fix: Some(fix), .. } = found else {
                     continue;
                 };
-                if repair::plan(&remedy).is_some() {
-                    let delete = if let Remedy::FinishDelete(id) = &remedy {
+                if repair::plan(&fix).is_some() {
+                    let delete = if let Fix::FinishDelete(id) = &fix {
                         Some(id.clone())
                     } else {
                         None
                     };
-                    let done = sequence.do_async(|_| async move { repair::mend(&of, &remedy, true).await });
+                    let done = sequence.do_async(|_| async move { repair::apply(&of, &fix, true).await });
                     told.push(format!("  {}", in_words(&done)));
                     refused.extend(delete.filter(|_| done.is_err()));
                 }
@@ -366,14 +363,11 @@ impl Sequence {
         let (told, _) = self.at_risk(|sequence| {
             let mut told = Vec::new();
             for (of, found) in audited.found {
-                let Found {
-                    remedy: Some(remedy), ..
-                } = found
-                else {
+                let Found { fix: Some(fix), .. } = found else {
                     continue;
                 };
-                if gc::plan(&remedy, orphans).is_some() {
-                    let done = sequence.do_async(|_| async move { gc::remove(&of, &remedy, 0).await });
+                if gc::plan(&fix, orphans).is_some() {
+                    let done = sequence.do_async(|_| async move { gc::remove(&of, &fix, 0).await });
                     told.push(format!("  {}", in_words(&done)));
                 }
             }

@@ -16,7 +16,7 @@ use super::read::{Read, head, read_listed, read_sidecar, read_sidecar_alone, unr
 use super::report::{Class, Level};
 use super::walk::Group;
 use super::{Found, Scope};
-use crate::catalog::audit::remedy::Remedy;
+use crate::catalog::audit::fix::Fix;
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::record::{ImageState, Sidecar};
 use crate::error::Result;
@@ -103,7 +103,7 @@ fn note_invalid(scope: &Scope, group: &Group, why: String, advice: Option<&str>,
         found.finding.advice = advice.into();
     }
     // `repair` says of a newer one that it must be left alone.
-    checked.found.push(found.with(Remedy::Rebuild(group.id.clone())));
+    checked.found.push(found.with(Fix::Rebuild(group.id.clone())));
 }
 
 /// A sidecar that can be read: of a complete image, or of one whose delete was begun.
@@ -125,7 +125,7 @@ async fn check_sidecar(
         let found = "marked as deleted, and still there";
         let class = Class::DeleteUnfinished;
         let found = scope.found(class, Some(&group.id), Some(&key), "no sidecar", found);
-        checked.found.push(found.with(Remedy::FinishDelete(group.id.clone())));
+        checked.found.push(found.with(Fix::FinishDelete(group.id.clone())));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What HEAD tells of a data object, held against the sidecar that names it. Nothing is asked here.
 
-use crate::catalog::audit::remedy::Remedy;
+use crate::catalog::audit::fix::Fix;
 use crate::catalog::audit::report::{Class, Severity};
 use crate::catalog::audit::{Found, Scope};
 use crate::catalog::format::image_id::ImageId;
@@ -50,7 +50,7 @@ pub(super) fn check_object(scope: &Scope, sidecar: &Sidecar, object: &ObjectInfo
     let found = format!("ETag {}", object.etag);
     let found = scope.found(Class::DataEtag, Some(id), Some(&data.key), expected, found);
 
-    Some(found.with(Remedy::NewEtag(id.clone())))
+    Some(found.with(Fix::NewEtag(id.clone())))
 }
 
 /// The identity that the object carries itself, from which a sidecar could be rebuilt. Copies and gateways lose it,

@@ -1,8 +1,8 @@
 //! One data object that the sidecar of its image does not name, or one of image metadata.
 
-use crate::catalog::audit::orphans::judged::Judged;
+use crate::catalog::audit::fix::Fix;
+use crate::catalog::audit::orphans::evaluated::Evaluated;
 use crate::catalog::audit::read::{Read, head, read_sidecar, read_sidecar_alone};
-use crate::catalog::audit::remedy::Remedy;
 use crate::catalog::audit::report::Class;
 use crate::catalog::audit::{Found, Scope};
 use crate::catalog::format::image_id::ImageId;
@@ -65,7 +65,7 @@ async fn judge_data_once(
         return Ok(Some(found));
     }
 
-    Ok(Some(found.with(Remedy::OrphanData {
+    Ok(Some(found.with(Fix::OrphanData {
         id: id.clone(),
         key: object.key.clone(),
     })))
@@ -78,7 +78,7 @@ pub(super) async fn judge_meta(
     id: &ImageId,
     attempt: &Attempt,
     object: &ListedObject,
-) -> Result<Judged> {
+) -> Result<Evaluated> {
     let judged = judge_meta_once(scope, id, attempt, object).await?;
     if judged.found.is_empty() || !scope.is_just_now(object.modified) {
         return Ok(judged);
@@ -87,8 +87,8 @@ pub(super) async fn judge_meta(
     judge_meta_once(scope, id, attempt, object).await
 }
 
-async fn judge_meta_once(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &ListedObject) -> Result<Judged> {
-    let mut judged = Judged::default();
+async fn judge_meta_once(scope: &Scope, id: &ImageId, attempt: &Attempt, object: &ListedObject) -> Result<Evaluated> {
+    let mut judged = Evaluated::default();
     if !scope.is_old(object.modified) || has_pending(scope, id, attempt).await? {
         return Ok(judged);
     }
@@ -113,7 +113,7 @@ async fn judge_meta_once(scope: &Scope, id: &ImageId, attempt: &Attempt, object:
             "a record, or no object",
             found,
         );
-        judged.found.push(found.with(Remedy::OrphanObject {
+        judged.found.push(found.with(Fix::OrphanObject {
             key: object.key.clone(),
         }));
     }

@@ -11,7 +11,7 @@
 //! Here are the passes, each over one folder of the LSU. The order of questions is what makes the answers true beside
 //! living writers: see [`super`].
 
-pub mod judged;
+pub mod evaluated;
 pub mod closing;
 mod pending;
 pub(super) mod data;
@@ -22,10 +22,10 @@ use std::sync::Arc;
 use futures::stream::{FuturesOrdered, StreamExt};
 
 use self::data::judge_meta;
-use self::judged::{Judged, Seen};
+use self::evaluated::{Evaluated, Seen};
 use self::pending::judge_pending;
 use self::upload::{judge_upload, orphan_upload};
-use super::remedy::Remedy;
+use super::fix::Fix;
 use super::report::{Class, Foreign};
 use super::{Found, Scope};
 use crate::catalog::audit::read::{head, unreadable};
@@ -38,27 +38,27 @@ use crate::objstore::s3::multipart::ListedUpload;
 use crate::objstore::s3::types::ListedObject;
 
 /// Judges every pending record.
-pub(super) async fn pendings(scope: &Arc<Scope>, each: impl FnMut(Judged)) -> Result<Seen> {
-    let judge = |scope: Arc<Scope>, id, attempt, object| async move {
+pub(super) async fn pendings(scope: &Arc<Scope>, each: impl FnMut(Evaluated)) -> Result<Seen> {
+    let evaluate = |scope: Arc<Scope>, id, attempt, object| async move {
         judge_pending(&scope, &id, &attempt, &object)
             .await
             .map_err(|error| (id, error))
     };
-    judge_folder(scope, Folder::Pending, each, judge).await
+    judge_folder(scope, Folder::Pending, each, evaluate).await
 }
 
 /// Judges every object with image metadata.
-pub(super) async fn metas(scope: &Arc<Scope>, each: impl FnMut(Judged)) -> Result<Seen> {
-    let judge = |scope: Arc<Scope>, id, attempt, object| async move {
+pub(super) async fn metas(scope: &Arc<Scope>, each: impl FnMut(Evaluated)) -> Result<Seen> {
+    let evaluate = |scope: Arc<Scope>, id, attempt, object| async move {
         judge_meta(&scope, &id, &attempt, &object)
             .await
             .map_err(|error| (id, error))
     };
-    judge_folder(scope, Folder::Meta, each, judge).await
+    judge_folder(scope, Folder::Meta, each, evaluate).await
 }
 
 /// Leftovers of the capability probe.
-pub(super) async fn probes(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> Result<Seen> {
+pub(super) async fn probes(scope: &Arc<Scope>, mut each: impl FnMut(Evaluated)) -> Result<Seen> {
     let lsu = &scope.lsu;
     let mut pages = Pages::new(lsu.store(), lsu.bucket(), lsu.keys().probes(), None);
     let mut foreign = Foreign::default();
@@ -75,7 +75,7 @@ pub(super) async fn probes(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> 
             let expected = "no object";
             let found = "what a probe of the endpoint left";
             let found = scope.found(Class::OrphanData, None, Some(&object.key), expected, found);
-            each(Judged::of(found.with(Remedy::OrphanObject { key: object.key })));
+            each(Evaluated::of(found.with(Fix::OrphanObject { key: object.key })));
         }
     }
 
@@ -86,7 +86,7 @@ pub(super) async fn probes(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> 
 }
 
 /// Uploads whose attempt no pending record holds.
-pub(super) async fn uploads(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) -> Result<Seen> {
+pub(super) async fn uploads(scope: &Arc<Scope>, mut each: impl FnMut(Evaluated)) -> Result<Seen> {
     let lsu = &scope.lsu;
     let prefix = lsu.keys().prefix();
     let mut after = None;
@@ -97,7 +97,7 @@ pub(super) async fn uploads(scope: &Arc<Scope>, mut each: impl FnMut(Judged)) ->
         seen.requests += 1;
         for upload in page.uploads.iter().filter(|upload| upload.key.starts_with(prefix)) {
             if let Some(found) = check_upload(scope, upload, &mut seen.foreign).await? {
-                each(Judged::of(found));
+                each(Evaluated::of(found));
             }
         }
         match page.next {
@@ -140,16 +140,21 @@ async fn is_left_behind<T>(scope: &Scope, since: u64, again: impl Future<Output 
     Ok(again.await?.is_some())
 }
 
-async fn judge_folder<F, J>(scope: &Arc<Scope>, folder: Folder, mut each: impl FnMut(Judged), judge: J) -> Result<Seen>
+async fn judge_folder<F, J>(
+    scope: &Arc<Scope>,
+    folder: Folder,
+    mut each: impl FnMut(Evaluated),
+    evaluate: J,
+) -> Result<Seen>
 where
     J: Fn(Arc<Scope>, ImageId, Attempt, ListedObject) -> F,
-    F: Future<Output = std::result::Result<Judged, (ImageId, Error)>>,
+    F: Future<Output = std::result::Result<Evaluated, (ImageId, Error)>>,
 {
     let mut seen = Seen::default();
     let mut pages = pages(&scope.lsu, &scope.options.filter, folder);
     let mut under_way = FuturesOrdered::new();
-    let mut take = |judged: std::result::Result<Judged, (ImageId, Error)>| {
-        each(judged.unwrap_or_else(|(id, error)| Judged::of(unreadable(scope, &id, &error))));
+    let mut take = |judged: std::result::Result<Evaluated, (ImageId, Error)>| {
+        each(judged.unwrap_or_else(|(id, error)| Evaluated::of(unreadable(scope, &id, &error))));
     };
 
     while let Some(page) = pages.next_page().await? {
@@ -164,7 +169,7 @@ where
                 continue;
             }
 
-            under_way.push_back(judge(Arc::clone(scope), id, attempt, object));
+            under_way.push_back(evaluate(Arc::clone(scope), id, attempt, object));
             if under_way.len() >= scope.options.jobs
                 && let Some(judged) = under_way.next().await
             {

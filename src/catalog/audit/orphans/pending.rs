@@ -1,9 +1,9 @@
 //! One pending record: somebody's while its writer holds it; debris, or an image to be completed, once nobody does.
 
 use super::closing::may_have_been_complete;
-use super::judged::Judged;
+use super::evaluated::Evaluated;
+use crate::catalog::audit::fix::{Fix, JudgedPending};
 use crate::catalog::audit::read::{Read, read_sidecar_alone};
-use crate::catalog::audit::remedy::{JudgedPending, Remedy};
 use crate::catalog::audit::report::Class;
 use crate::catalog::audit::{Found, Scope};
 use crate::catalog::format::image_id::ImageId;
@@ -19,7 +19,7 @@ use crate::objstore::s3::types::ListedObject;
 enum Record {
     Entry(Box<PendingEntry>),
     /// It cannot be used; what follows from that.
-    Unreadable(Judged),
+    Unreadable(Evaluated),
     Gone,
 }
 
@@ -28,14 +28,14 @@ pub(super) async fn judge_pending(
     id: &ImageId,
     attempt: &Attempt,
     object: &ListedObject,
-) -> Result<Judged> {
+) -> Result<Evaluated> {
     let entry = match read_record(scope, id, attempt, object).await? {
         Record::Entry(entry) => entry,
         Record::Unreadable(judged) => return Ok(judged),
-        Record::Gone => return Ok(Judged::default()),
+        Record::Gone => return Ok(Evaluated::default()),
     };
 
-    let mut judged = Judged {
+    let mut judged = Evaluated {
         found: Vec::new(),
         pending: Some((id.clone(), size_of(&entry.pending))),
     };
@@ -167,7 +167,7 @@ async fn judge_left(scope: &Scope, id: &ImageId, entry: PendingEntry, is_complet
         return found;
     }
 
-    found.with(Remedy::Pending(JudgedPending {
+    found.with(Fix::Pending(JudgedPending {
         id: id.clone(),
         key: entry.key,
         etag: entry.etag,
@@ -185,9 +185,9 @@ fn judge_unreadable(
     object: &ListedObject,
     error: &Error,
     bytes: Option<&[u8]>,
-) -> Judged {
+) -> Evaluated {
     if !scope.is_old(object.modified) {
-        return Judged::default();
+        return Evaluated::default();
     }
 
     let key = object.key.as_str();
@@ -201,7 +201,7 @@ fn judge_unreadable(
 
     if error.kind() == Kind::Unsupported {
         found.finding.advice = "a newer version wrote it: upgrade this one; nothing is removed until then".into();
-        return Judged {
+        return Evaluated {
             found: vec![found],
             pending: None,
         };
@@ -214,15 +214,15 @@ fn judge_unreadable(
         "`vastost-s3 gc` sets it aside under replaced/; its data stay".into()
     };
 
-    let remedy = Remedy::BadPending {
+    let fix = Fix::BadPending {
         id: id.clone(),
         attempt: attempt.clone(),
         key: key.into(),
         may_be_whole,
     };
 
-    Judged {
-        found: vec![found.with(remedy)],
+    Evaluated {
+        found: vec![found.with(fix)],
         pending: None,
     }
 }

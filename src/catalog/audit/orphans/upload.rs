@@ -1,7 +1,7 @@
 //! One upload: nobody's, where no pending record of its attempt holds it.
 
+use crate::catalog::audit::fix::Fix;
 use crate::catalog::audit::read::head;
-use crate::catalog::audit::remedy::Remedy;
 use crate::catalog::audit::report::Class;
 use crate::catalog::audit::{Found, Scope};
 use crate::catalog::format::image_id::ImageId;
@@ -55,7 +55,7 @@ pub(super) async fn orphan_upload(
     let found = format!("upload {} {why}", upload.id);
     let found = scope.found(Class::OrphanUpload, id, Some(&upload.key), "no upload", found);
 
-    Ok(Some(found.with(Remedy::OrphanUpload {
+    Ok(Some(found.with(Fix::OrphanUpload {
         key: upload.key.clone(),
         upload: upload.id.clone(),
     })))

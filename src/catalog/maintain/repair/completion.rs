@@ -1,7 +1,7 @@
 //! An image whose writer ended between its last part and its sidecar is completed: all that the sidecar needs is in the
 //! pending record, which is taken over first.
 
-use crate::catalog::audit::remedy::JudgedPending;
+use crate::catalog::audit::fix::JudgedPending;
 use crate::catalog::format::record::{Closing, Pending, Writer};
 use crate::catalog::lsu::Lsu;
 use crate::catalog::maintain::gc::take_judged;
@@ -9,7 +9,7 @@ use crate::catalog::records::PendingEntry;
 use crate::catalog::remove::remove_record;
 use crate::catalog::write::commit::{commit, sidecar};
 use crate::catalog::write::lease::Record;
-use crate::catalog::write::recover::salvage;
+use crate::catalog::write::recover::recover_content;
 use crate::error::{Error, Kind, Result};
 
 /// An image whose writer ended between the last part and the sidecar: all that the sidecar needs is in the record.
@@ -57,7 +57,7 @@ async fn complete(lsu: &Lsu, entry: &PendingEntry, record: &mut Record, wanted: 
     }
 
     let capabilities = lsu.capabilities().await?;
-    let content = salvage(lsu, &entry.pending)
+    let content = recover_content(lsu, &entry.pending)
         .await?
         .filter(|content| content.data.size == wanted);
     let content = content.ok_or_else(|| {

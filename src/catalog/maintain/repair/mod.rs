@@ -21,7 +21,7 @@ use self::completion::finish_completion;
 use self::etag::record_etag;
 use self::rebuild::rebuild;
 use super::gc::{Removed, finish_delete};
-use crate::catalog::audit::remedy::Remedy;
+use crate::catalog::audit::fix::Fix;
 use crate::catalog::format::image_id::ImageId;
 use crate::catalog::format::record::{Closing, ImageState};
 use crate::catalog::lsu::Lsu;
@@ -29,7 +29,7 @@ use crate::error::Result;
 
 /// What became of one thing to mend.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mended {
+pub enum Repaired {
     /// In words.
     Yes(String),
     /// It is good now, or somebody is at work on it.
@@ -37,28 +37,28 @@ pub enum Mended {
 }
 
 /// What [`mend`] would do, in words; None for what cannot be mended.
-pub fn plan(remedy: &Remedy) -> Option<&'static str> {
-    match remedy {
-        Remedy::Rebuild(_) => Some("rebuild the sidecar, and keep the one that is there under replaced/"),
-        Remedy::OrphanData { .. } => Some("rebuild the sidecar that the data have lost"),
-        Remedy::FinishDelete(_) => Some("finish the delete"),
-        Remedy::NewEtag(_) => Some("read the image, and record the object's ETag if every byte is right (with --deep)"),
-        Remedy::Pending(judged) if judged.closing == Some(Closing::Complete) => Some("finish the completion"),
+pub fn plan(fix: &Fix) -> Option<&'static str> {
+    match fix {
+        Fix::Rebuild(_) => Some("rebuild the sidecar, and keep the one that is there under replaced/"),
+        Fix::OrphanData { .. } => Some("rebuild the sidecar that the data have lost"),
+        Fix::FinishDelete(_) => Some("finish the delete"),
+        Fix::NewEtag(_) => Some("read the image, and record the object's ETag if every byte is right (with --deep)"),
+        Fix::Pending(judged) if judged.closing == Some(Closing::Complete) => Some("finish the completion"),
         _ => None,
     }
 }
 
 /// Mends one thing. Without `deep` no image is read: what only its bytes could tell is refused, and says so.
-pub async fn mend(lsu: &Lsu, remedy: &Remedy, deep: bool) -> Result<Mended> {
-    let done = match remedy {
-        Remedy::Rebuild(id) => rebuild(lsu, id, None, deep).await?,
-        Remedy::OrphanData { id, key } => rebuild(lsu, id, Some(key), deep).await?,
-        Remedy::FinishDelete(id) => end_delete(lsu, id).await?,
-        Remedy::Pending(judged) => finish_completion(lsu, judged).await?,
-        Remedy::NewEtag(id) => record_etag(lsu, id, deep).await?,
+pub async fn apply(lsu: &Lsu, fix: &Fix, deep: bool) -> Result<Repaired> {
+    let done = match fix {
+        Fix::Rebuild(id) => rebuild(lsu, id, None, deep).await?,
+        Fix::OrphanData { id, key } => rebuild(lsu, id, Some(key), deep).await?,
+        Fix::FinishDelete(id) => end_delete(lsu, id).await?,
+        Fix::Pending(judged) => finish_completion(lsu, judged).await?,
+        Fix::NewEtag(id) => record_etag(lsu, id, deep).await?,
         _ => None,
     };
-    Ok(done.map_or(Mended::NotNeeded, Mended::Yes))
+    Ok(done.map_or(Repaired::NotNeeded, Repaired::Yes))
 }
 
 /// A delete that the store refuses is taken back. What was done in words; None where nothing was to be done.

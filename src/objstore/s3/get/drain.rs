@@ -11,7 +11,7 @@ use crate::engine::piece::{piece, piece_mut};
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::hedge::{LEAST, TICK};
 use crate::objstore::s3::store::Store;
-use crate::objstore::transport::body::Landed;
+use crate::objstore::transport::body::ResponseBody;
 
 /// Longest wait before a body that broke is asked for again.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -64,7 +64,7 @@ impl Broken {
 /// Takes a body in up to `len` bytes; `done` counts them, whatever the end.
 pub(super) async fn drain(
     store: &Store,
-    mut body: Landed,
+    mut body: ResponseBody,
     len: u64,
     done: &mut u64,
     target: &mut Target<'_>,

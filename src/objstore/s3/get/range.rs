@@ -15,8 +15,8 @@ use crate::config::{Bucket, QUERY_ATTEMPTS_MAX};
 use crate::engine::checksum::bare_etag;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::store::{Store, path};
-use crate::objstore::transport::answer::{ContentRange, Ranged, judge_range};
-use crate::objstore::transport::body::{Landed, Landing};
+use crate::objstore::transport::answer::{ContentRange, Ranged, evaluate_range};
+use crate::objstore::transport::body::{BodySlot, ResponseBody};
 
 /// Reads `len` bytes from `offset` on into the target and shows each piece to `seen`, in order and each byte once. A
 /// body that breaks, stalls or crawls is resumed where it broke; an answer that is not the one to the request is asked
@@ -41,8 +41,8 @@ pub async fn read_range(
         let hedges = &store.shared.hedges;
         let ask = || {
             let left = deadline.saturating_duration_since(Instant::now());
-            let patience = store.patience_within(Duration::ZERO, left, &effort);
-            store.get_range(source, (offset + before, len - before), patience)
+            let deadlines = store.deadlines_within(Duration::ZERO, left, &effort);
+            store.get_range(source, (offset + before, len - before), deadlines)
         };
 
         let error = match hedges.race("GetObject", len - before, ask).await {
@@ -105,7 +105,7 @@ impl Store {
             .key(key)
             .range("bytes=0-0");
 
-        let (reply, _body) = match ask(request, self.patience(0), Landing::default(), bucket, key).await {
+        let (reply, _body) = match ask(request, self.deadlines(0), BodySlot::default(), bucket, key).await {
             // There is no first byte of an empty object.
             Err(error) if error.kind() == Kind::Corrupt => return Ok(0),
             other => other?,
@@ -127,13 +127,13 @@ impl Store {
         &self,
         source: Source<'_>,
         (offset, len): (u64, u64),
-        patience: aws_sdk_s3::config::Builder,
-    ) -> Result<Landed> {
+        deadlines: aws_sdk_s3::config::Builder,
+    ) -> Result<ResponseBody> {
         let Source { bucket, key, .. } = source;
         let range = format!("bytes={offset}-{}", offset + len.saturating_sub(1));
         let request = self.shared.client.get_object().bucket(bucket).key(key).range(range);
         let request = request.set_version_id(source.version.map(ToOwned::to_owned));
-        let (reply, body) = ask(request, patience, Landing::default(), bucket, key).await?;
+        let (reply, body) = ask(request, deadlines, BodySlot::default(), bucket, key).await?;
 
         let refuse = |wrong: Wrong| Error::new(wrong.kind, format!("get {}: {}", path(bucket, key), wrong.why));
         check_range(source, (offset, len), &reply, &body).map_err(refuse)?;
@@ -153,11 +153,11 @@ fn check_range(
     source: Source<'_>,
     (offset, len): (u64, u64),
     reply: &GetObjectOutput,
-    body: &Landed,
+    body: &ResponseBody,
 ) -> std::result::Result<(), Wrong> {
     // What a CRC proves may come out of an object that is longer or shorter than it should be.
     let strict = source.size.filter(|_| source.etag.is_some());
-    let judged = judge_range(body.status(), reply.content_range(), body.left(), (offset, len), strict);
+    let judged = evaluate_range(body.status(), reply.content_range(), body.left(), (offset, len), strict);
     let range = reply.content_range().and_then(ContentRange::parse);
     let total = range.and_then(|range| range.total);
 

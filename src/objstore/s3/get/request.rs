@@ -11,21 +11,21 @@ use crate::config::Bucket;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::sdk_error;
 use crate::objstore::s3::store::path;
-use crate::objstore::transport::body::{Landed, Landing};
+use crate::objstore::transport::body::{BodySlot, ResponseBody};
 
 /// Sends a GetObject whose body goes past the SDK.
 pub(super) async fn ask(
     request: GetObjectFluentBuilder,
-    patience: aws_sdk_s3::config::Builder,
-    landing: Landing,
+    deadlines: aws_sdk_s3::config::Builder,
+    landing: BodySlot,
     bucket: &Bucket,
     key: &str,
-) -> Result<(GetObjectOutput, Landed)> {
+) -> Result<(GetObjectOutput, ResponseBody)> {
     let place = landing.clone();
     let request = request
         .customize()
         .mutate_request(move |request| request.add_extension(place.clone()));
-    let sent = request.config_override(patience).send().boxed().await;
+    let sent = request.config_override(deadlines).send().boxed().await;
     let reply = sent.map_err(|e| sdk_error::convert("get", &path(bucket, key), &e))?;
     let body = landing.take().ok_or_else(|| no_length(bucket, key))?;
     Ok((reply, body))

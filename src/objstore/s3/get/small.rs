@@ -18,7 +18,7 @@ use crate::engine::memory;
 use crate::error::{Error, Kind, Result};
 use crate::objstore::s3::store::{Store, path};
 use crate::objstore::s3::versions::ObjectVersion;
-use crate::objstore::transport::body::Landing;
+use crate::objstore::transport::body::BodySlot;
 use crate::objstore::transport::effort::{Effort, is_patient};
 
 /// What one try at a small object brought.
@@ -65,12 +65,12 @@ impl Store {
         loop {
             let left = attempts.saturating_sub(effort.tries()).max(1);
             let time = deadline.saturating_duration_since(Instant::now());
-            let patience = || match patient {
-                true => self.patience_within(Duration::ZERO, time, &effort),
+            let deadlines = || match patient {
+                true => self.deadlines_within(Duration::ZERO, time, &effort),
                 false => self.tries_within(Duration::ZERO, time, left, &effort),
             };
 
-            let ask = || self.try_get_small(bucket, key, None, size_max, patience());
+            let ask = || self.try_get_small(bucket, key, None, size_max, deadlines());
             let error = match self.shared.hedges.ask("GetObject", ask).await? {
                 Small::Whole { bytes, is_proven: true } => return Ok(Ok(bytes)),
                 Small::TooLong(len) => return Ok(Err(len)),
@@ -111,7 +111,7 @@ impl Store {
         loop {
             left -= 1;
             let error = match self
-                .try_get_small(bucket, key, Some(&version.id), size, self.patience(size))
+                .try_get_small(bucket, key, Some(&version.id), size, self.deadlines(size))
                 .await?
             {
                 Small::Whole { bytes, is_proven } if is_proven || unproven.as_ref() == Some(&bytes) => {
@@ -141,11 +141,11 @@ impl Store {
         key: &str,
         version: Option<&str>,
         size_max: u64,
-        patience: aws_sdk_s3::config::Builder,
+        deadlines: aws_sdk_s3::config::Builder,
     ) -> Result<Small> {
         let request = self.shared.client.get_object().bucket(bucket).key(key);
         let request = request.set_version_id(version.map(ToOwned::to_owned));
-        let asked = ask(request, patience, Landing::of_at_most(size_max), bucket, key).await;
+        let asked = ask(request, deadlines, BodySlot::of_at_most(size_max), bucket, key).await;
 
         // No range was asked for: whatever has gone wrong, it says nothing of the object.
         let asked = asked.map_err(|error| match error.status() {

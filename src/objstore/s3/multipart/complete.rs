@@ -235,11 +235,11 @@ impl Store {
         // Servers may put the object together before they answer; how long is not a matter of our line. A part of the
         // time is kept for those that were never asked: their address died with the request.
         let time = self.shared.retry.operation_timeout;
-        let patience = self.patience_within(time / COMPLETE_SHARES, time - time / COMPLETE_SHARES, effort);
+        let deadlines = self.deadlines_within(time / COMPLETE_SHARES, time - time / COMPLETE_SHARES, effort);
         let sent = request
             .multipart_upload(list)
             .customize()
-            .config_override(patience)
+            .config_override(deadlines)
             .send()
             .boxed()
             .await;

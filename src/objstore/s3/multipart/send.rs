@@ -46,7 +46,7 @@ impl Store {
 
         let sent = request
             .customize()
-            .config_override(self.patience(0))
+            .config_override(self.deadlines(0))
             .send()
             .boxed()
             .await;
@@ -114,7 +114,7 @@ impl Store {
             .body(ByteStream::from(body))
             .customize()
             .disable_payload_signing();
-        let sent = sent.config_override(self.patience(size)).send().boxed().await;
+        let sent = sent.config_override(self.deadlines(size)).send().boxed().await;
         let what = format!("send part {number} of");
         let reply = sent.map_err(|e| sdk_error::convert(&what, &path(bucket, key), &e))?;
         let etag = etag_of(reply.e_tag(), &what, bucket, key)?;
@@ -147,7 +147,7 @@ impl Store {
         let request = request.copy_source_range(format!("bytes={offset}-{}", offset + len.saturating_sub(1)));
         let sent = request
             .customize()
-            .config_override(self.patience(len))
+            .config_override(self.deadlines(len))
             .send()
             .boxed()
             .await;
@@ -169,7 +169,7 @@ impl Store {
             .upload_id(id);
         let sent = request
             .customize()
-            .config_override(self.patience(0))
+            .config_override(self.deadlines(0))
             .send()
             .boxed()
             .await;

@@ -26,7 +26,7 @@ impl Store {
             let request = request.checksum_mode(ChecksumMode::Enabled);
             let sent = request
                 .customize()
-                .config_override(self.patience(0))
+                .config_override(self.deadlines(0))
                 .send()
                 .boxed()
                 .await;
@@ -43,7 +43,7 @@ impl Store {
         let request = request.copy_source(version_source(bucket, key, version));
         let sent = request
             .customize()
-            .config_override(self.patience(version.size))
+            .config_override(self.deadlines(version.size))
             .send()
             .boxed()
             .await;
@@ -75,7 +75,7 @@ impl Store {
         let request = request.copy_source_range(format!("bytes={}-{last}", span.offset));
         let sent = request
             .customize()
-            .config_override(self.patience(span.size))
+            .config_override(self.deadlines(span.size))
             .send()
             .boxed()
             .await;

@@ -6,7 +6,7 @@ use crate::catalog::format::image_id::ImageId;
 
 /// What one leftover, or one pending image, tells.
 #[derive(Debug, Default)]
-pub struct Judged {
+pub struct Evaluated {
     pub found: Vec<Found>,
     /// A pending image and the bytes it keeps.
     pub pending: Option<(ImageId, u64)>,
@@ -19,7 +19,7 @@ pub struct Seen {
     pub requests: u64,
 }
 
-impl Judged {
+impl Evaluated {
     /// Of something that is no pending image.
     pub fn of(found: Found) -> Self {
         Self {

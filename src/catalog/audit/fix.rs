@@ -6,7 +6,7 @@ use crate::catalog::format::record::Closing;
 
 /// What can be done about a finding.
 #[derive(Clone, Debug)]
-pub enum Remedy {
+pub enum Fix {
     /// A data object that no record names.
     OrphanData {
         id: ImageId,
