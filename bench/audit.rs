@@ -59,24 +59,27 @@ fn main() {
 
 /// Copies one image that the plug-in wrote under other names: sidecar, data, and the data's own metadata.
 fn fill(site: &Site, images: u64) {
-    let (server, first) = (site.open(), image("scale", 0));
+    let server = site.open();
+    let first = image("scale", 0);
     backup(&server, &first, &pattern(1000, 1), CALL);
-    let (sidecar, data) = (
-        site.keys_under("catalog/")[0].clone(),
-        site.keys_under("backups/")[0].clone(),
-    );
+    let sidecar = site.keys_under("catalog/")[0].clone();
+    let data = site.keys_under("backups/")[0].clone();
     let bucket = site.bucket.clone();
     let filled = site.with_store(move |store| async move {
         let record = String::from_utf8(store.get_small(&bucket, &sidecar, 1 << 20).await?.to_vec()).unwrap();
         let metadata = store.head(&bucket, &data).await?.metadata;
         let body = Bytes::from(pattern(1000, 1));
         let puts = (1..images).map(|number| {
-            let (store, bucket, body) = (&store, &bucket, body.clone());
+            let store = &store;
+            let bucket = &bucket;
+            let body = body.clone();
             // Dates of one day each, so that keys keep their folder's day.
             let date = DATE + number % 80_000 + 86_400 * (number / 80_000);
             let rename = |text: &str| rename(text, date);
             let day = |text: &str| text.replace("20261122", &vastost::catalog::format::image_id::day_of(date));
-            let (key, data, record) = (day(&rename(&sidecar)), day(&rename(&data)), day(&rename(&record)));
+            let key = day(&rename(&sidecar));
+            let data = day(&rename(&data));
+            let record = day(&rename(&record));
             let metadata: Vec<_> = metadata
                 .iter()
                 .map(|(name, value)| (name.clone(), rename(value)))

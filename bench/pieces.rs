@@ -28,7 +28,8 @@ const PARTS: u32 = 10_000;
 
 /// What `stsp_write_image` does with a part's bytes, against the copy alone.
 fn copy(criterion: &mut Criterion) {
-    let (from, mut to) = (vec![7; CALL], vec![0; PART]);
+    let from = vec![7; CALL];
+    let mut to = vec![0; PART];
     let mut group = criterion.benchmark_group("a part of 16 MiB in calls of 256 KiB");
     group.throughput(Throughput::Bytes(PART as u64));
     group.bench_function("copied", |bencher| {
@@ -101,7 +102,8 @@ fn sidecar(criterion: &mut Criterion) {
     let bytes = to_bytes(&sidecar_of(PARTS)).unwrap();
     let mut group = criterion.benchmark_group("a sidecar of 10,000 parts");
     group.throughput(Throughput::Bytes(bytes.len() as u64));
-    let (keys, id) = (Keys::new(""), id());
+    let keys = Keys::new("");
+    let id = id();
     group.bench_function("read", |bencher| {
         bencher.iter(|| parse_sidecar(&keys, &id, black_box(&bytes)).unwrap())
     });

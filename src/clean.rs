@@ -101,7 +101,8 @@ fn cut(text: &str, max: usize) -> &str {
 
 fn without_authorization(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
-    let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
     while let Some(rest) = lower.get(at..).filter(|rest| !rest.is_empty()) {
         let found = AUTHORIZATION
             .iter()
@@ -118,13 +119,15 @@ fn without_authorization(text: &str) -> String {
             .unwrap_or(value.len());
         at += start + len + (tail.len() - value.len()) + end;
     }
+
     out.push_str(text.get(at..).unwrap_or_default());
     out
 }
 
 fn without_secrets(text: &str) -> String {
     let is_code = |c: char| c.is_ascii_alphanumeric() || "+/=_-%".contains(c);
-    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
     while !rest.is_empty() {
         let run = rest.find(|c| !is_code(c)).unwrap_or(rest.len());
         let (code, after) = rest.split_at(run);

@@ -120,7 +120,9 @@ impl Error {
     /// The same kind, one sentence further out.
     #[must_use]
     pub fn context(self, what: impl Into<String>) -> Self {
-        let (kind, outcome_unknown, status) = (self.kind, self.outcome_unknown, self.status);
+        let kind = self.kind;
+        let outcome_unknown = self.outcome_unknown;
+        let status = self.status;
         Self {
             outcome_unknown,
             status,

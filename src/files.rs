@@ -132,7 +132,8 @@ pub fn fault(path: &Path) -> Option<String> {
     if let Err(error) = check(&metadata, path) {
         return Some(error.to_string());
     }
-    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    let owner = metadata.uid();
+    let mode = metadata.mode() & 0o7777;
     if let Err(error) = OpenOptions::new().append(true).custom_flags(FLAGS).open(path) {
         return Some(format!(
             "it cannot be written: {error} (it belongs to user {owner}, mode {mode:04o})"
@@ -165,7 +166,8 @@ pub fn read_given(path: &Path, size_max: u64) -> io::Result<(Vec<u8>, Metadata)>
 
 /// Why a file that decides what we do deserves no trust: somebody else can change it.
 pub fn distrust(metadata: &Metadata) -> Option<String> {
-    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    let owner = metadata.uid();
+    let mode = metadata.mode() & 0o7777;
     if mode & 0o002 != 0 {
         return Some(format!(
             "every user can change it (mode {mode:04o}); take the right away with chmod o-w"
@@ -236,7 +238,8 @@ fn check(metadata: &Metadata, path: &Path) -> io::Result<()> {
     if metadata.nlink() > 1 {
         return Err(refused(format!("it has {} names (hard links)", metadata.nlink())));
     }
-    let (owner, this) = (metadata.uid(), geteuid().as_raw());
+    let owner = metadata.uid();
+    let this = geteuid().as_raw();
     if owner != this && owner != 0 && owner_of_folder(path) != Some(owner) {
         return Err(refused(format!(
             "it belongs to user {owner}, which is neither this user ({this}) nor root"

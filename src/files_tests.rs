@@ -82,6 +82,7 @@ fn what_lies_in_the_place_of_a_file_of_ours_is_left_alone_and_named() {
         ("folder", "a folder"),
         ("device", "a symbolic link"),
     ];
+
     for (name, what) in cases {
         let path = at(name);
         let errors = [
@@ -98,6 +99,7 @@ fn what_lies_in_the_place_of_a_file_of_ours_is_left_alone_and_named() {
         }
         assert!(fault(&path).unwrap().contains(what) && !is_ours(&path), "{name}");
     }
+
     assert!(read_given(&at("fifo"), 10).unwrap_err().to_string().contains("a FIFO"));
     assert_eq!(read_given(&at("link"), 100).unwrap().0, b"of somebody else");
     assert!(!at("nothing").exists() && fs::read(at("other")).unwrap() == b"of somebody else");

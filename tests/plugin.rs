@@ -57,10 +57,8 @@ fn plugin() -> PathBuf {
 /// Runs a command, shows its output, and gives the standard output when it succeeds.
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
         "{command:?}: {}\n{stdout}\n{stderr}",

@@ -55,8 +55,11 @@ fn block(body: &mut String, title: &str, mut rows: Vec<&Row>, mut y: f64) -> f64
     );
     y += 12.0;
     for row in rows {
-        let (spread, middle, base) = (row.cpu_s_per_gib, y + BAR / 2.0, y + BAR - 3.0);
-        let (from, to) = (LABELS + spread.min * scale, LABELS + spread.max * scale);
+        let spread = row.cpu_s_per_gib;
+        let middle = y + BAR / 2.0;
+        let base = y + BAR - 3.0;
+        let from = LABELS + spread.min * scale;
+        let to = LABELS + spread.max * scale;
         let name = format!("{}{}", row.client, if row.tls { " https" } else { "" });
         let end = WIDTH - FIGURES + 10.0;
         let _ = writeln!(

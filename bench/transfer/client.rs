@@ -157,7 +157,8 @@ impl Job {
 
     fn s5cmd(&self, site: &Site, peers: &Peers) -> Invocation {
         let program = peers.s5cmd.as_ref().expect("a client that is there");
-        let (size, many) = ((PART / MIB).to_string(), IN_FLIGHT.to_string());
+        let size = (PART / MIB).to_string();
+        let many = IN_FLIGHT.to_string();
         let mut args: Vec<String> = [
             "--endpoint-url",
             &site.url(self.place),
@@ -185,7 +186,8 @@ impl Job {
 
     fn rclone(&self, site: &Site, peers: &Peers) -> Invocation {
         let program = peers.rclone.as_ref().expect("a client that is there");
-        let (size, many) = (format!("{}Mi", PART / MIB), IN_FLIGHT.to_string());
+        let size = format!("{}Mi", PART / MIB);
+        let many = IN_FLIGHT.to_string();
         let mut args: Vec<String> =
             // Without --ignore-times the second run would find the file there and move nothing.
             ["copyto", "--ignore-times", "--s3-no-check-bucket", "--s3-chunk-size", &size, "--s3-upload-concurrency", &many]
@@ -246,10 +248,8 @@ fn invocation(program: &Path, args: &[String]) -> Invocation {
 }
 
 fn crc_of_zeros(bytes: u64) -> Crc64 {
-    let (block, mut hasher) = (
-        vec![0; usize::try_from(MIB).expect("fits memory")],
-        Crc64Hasher::default(),
-    );
+    let block = vec![0; usize::try_from(MIB).expect("fits memory")];
+    let mut hasher = Crc64Hasher::default();
     for _ in 0..bytes / MIB {
         hasher.update(&block);
     }

@@ -42,7 +42,8 @@ struct Round {
 pub fn measure(args: &Args, runner: &Runner<'_>) -> Vec<Fairness> {
     let mut all = Vec::new();
     for (processes, streams) in SHAPES {
-        let (mut up, mut down) = (Vec::new(), Vec::new());
+        let mut up = Vec::new();
+        let mut down = Vec::new();
         for _ in 0..args.runs.max(1) {
             let date = runner.site.fresh_date();
             let round = |direction| round(runner, (processes, streams), direction, date);

@@ -90,7 +90,8 @@ impl Line {
     }
 
     fn get(&mut self, work: &Work, offset: u64, len: usize) {
-        let (name, last) = (work.bytes, offset + len as u64 - 1);
+        let name = work.bytes;
+        let last = offset + len as u64 - 1;
         let head = format!(
             "GET /bench/zeros-{name} HTTP/1.1\r\nHost: {}\r\nRange: bytes={offset}-{last}\r\n\r\n",
             work.address

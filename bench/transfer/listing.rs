@@ -53,7 +53,8 @@ pub fn fill(store: &mut Store, bucket: &str, images: u64) {
     for number in 0..images {
         let id = image(number);
         for (key, size) in [(keys.sidecar(&id), SIDECAR), (keys.data(&id, &Attempt::new()), GIB)] {
-            let (etag, modified) = (format!("{number:032x}"), Timestamp::now());
+            let etag = format!("{number:032x}");
+            let modified = Timestamp::now();
             let object = Object {
                 size,
                 etag,
@@ -68,7 +69,8 @@ pub fn fill(store: &mut Store, bucket: &str, images: u64) {
 }
 
 fn image(number: u64) -> ImageId {
-    let (client, date) = (number % CLIENTS, DATE + number);
+    let client = number % CLIENTS;
+    let date = DATE + number;
     ImageId::new(Name::new(format!("client{client:02}_{date}_C1_F1")), date).expect("a name and a date of this century")
 }
 
@@ -82,7 +84,8 @@ pub fn measure(args: &Args, runner: &Runner<'_>) -> Vec<Listing> {
 }
 
 fn measure_of(args: &Args, runner: &Runner<'_>, place: Place, images: u64) -> Listing {
-    let (site, bucket) = (runner.site, format!("listed-{images}"));
+    let site = runner.site;
+    let bucket = format!("listed-{images}");
     if place == Place::Minio {
         let keys = Keys::new("");
         sdk::fill_open_bucket(
@@ -98,7 +101,8 @@ fn measure_of(args: &Args, runner: &Runner<'_>, place: Place, images: u64) -> Li
     let list = || runner.measured(&host(site, &config, "list", &[images + 1, 0, 0]), "list");
     // The first one may find out what the server can do.
     list();
-    let (mut listed, mut bare) = (Vec::new(), Vec::new());
+    let mut listed = Vec::new();
+    let mut bare = Vec::new();
     for _ in 0..args.runs.max(1) {
         bare.push(pages(site, place, &bucket, "catalog/") + pages(site, place, &bucket, "pending/"));
         listed.push(list());
@@ -124,10 +128,8 @@ fn pages(site: &Site, place: Place, bucket: &str, folder: &str) -> f64 {
     let url = site.url(place);
     let mut socket = TcpStream::connect(url.trim_start_matches("http://")).expect("connect to the server");
     socket.set_nodelay(true).expect("set TCP_NODELAY");
-    let (mut answers, began) = (
-        BufReader::new(socket.try_clone().expect("a second handle")),
-        Instant::now(),
-    );
+    let mut answers = BufReader::new(socket.try_clone().expect("a second handle"));
+    let began = Instant::now();
     let mut token = String::new();
     loop {
         let head = format!("GET /{bucket}?list-type=2&prefix={folder}{token} HTTP/1.1\r\nHost: bench\r\n\r\n");
@@ -145,7 +147,8 @@ fn pages(site: &Site, place: Place, bucket: &str, folder: &str) -> f64 {
 }
 
 fn body(answers: &mut BufReader<TcpStream>) -> String {
-    let (mut line, mut len) = (String::new(), 0);
+    let mut line = String::new();
+    let mut len = 0;
     while line != "\r\n" {
         line.clear();
         assert!(

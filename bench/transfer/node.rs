@@ -82,7 +82,8 @@ impl Board {
 /// Serves `address` by connections to `store` until standard input ends.
 pub fn run(address: &str, store: &str, board: &Path) {
     let board = Board::open(board);
-    let (pace, moved) = (AtomicU64::new(board.pace()), AtomicU64::new(board.moved()));
+    let pace = AtomicU64::new(board.pace());
+    let moved = AtomicU64::new(board.moved());
     let line = Arc::new(Line {
         pace,
         moved,

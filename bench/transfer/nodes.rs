@@ -95,7 +95,9 @@ pub fn run(args: &NodesArgs) {
     print(&outcomes);
     let targets: Vec<Verdict> = outcomes.iter().flat_map(verdicts).collect();
     targets::print(&targets);
-    let (pace_mib, streams, phase_s) = (args.pace_mib, args.streams, args.phase);
+    let pace_mib = args.pace_mib;
+    let streams = args.streams;
+    let phase_s = args.phase;
     let report = Report {
         machine: machine(),
         pace_mib,
@@ -148,16 +150,20 @@ fn start_host(args: &NodesArgs, site: &Site, config: &Path) -> Child {
 
 /// Samples three phases: healthy, with the fault, mended.
 fn watch(args: &NodesArgs, cluster: &mut Cluster, fault: Fault) -> Timeline {
-    let (began, phase) = (Instant::now(), args.phase as f64);
+    let began = Instant::now();
+    let phase = args.phase as f64;
     let mut timeline = Timeline {
         fault_s: phase,
         mended_s: 2.0 * phase,
         samples: Vec::new(),
     };
-    let (mut last, mut last_s, mut done) = (cluster.moved(), 0.0, 0);
+    let mut last = cluster.moved();
+    let mut last_s = 0.0;
+    let mut done = 0;
     for step in 1.. {
         thread::sleep((began + STEP * step).saturating_duration_since(Instant::now()));
-        let (now, at_s) = (cluster.moved(), began.elapsed().as_secs_f64());
+        let now = cluster.moved();
+        let at_s = began.elapsed().as_secs_f64();
         timeline.samples.push(Sample::between(at_s, at_s - last_s, last, now));
         (last, last_s) = (now, at_s);
         match done {
@@ -230,7 +236,8 @@ fn print(outcomes: &[Outcome]) {
     } in outcomes
     {
         let time = |seconds: Option<f64>| seconds.map_or("never".into(), |seconds| format!("{seconds:.1} s"));
-        let (again, kept) = (time(findings.share_again_s), time(findings.share_kept_s));
+        let again = time(findings.share_again_s);
+        let kept = time(findings.share_kept_s);
         println!(
             "{:<40} {:>9.0} {:>6.2} s {:>8.2} {:>8.2} {again:>12} {kept:>9} {:>8.2} {:>7} {:>7}",
             name(*fault, *hedge_percent),

@@ -49,7 +49,9 @@ fn measure_at(runner: &Runner<'_>, place: Place, reads: u64) -> Reads {
     let run = |mode: &str, numbers: &[u64]| runner.measured(&host(site, &config, mode, numbers), mode);
     run("up", &[1, IMAGE, date]);
     let random = |reads, times| run("random", &[reads, IMAGE, date, times]);
-    let (opened, once, repeated) = (random(0, 1), random(reads, 1), random(reads, TIMES));
+    let opened = random(0, 1);
+    let once = random(reads, 1);
+    let repeated = random(reads, TIMES);
     let more = |than: &Sample, sample: &Sample| sample.requests as f64 - than.requests as f64;
     let firsts: Vec<_> = (0..STARTS).map(|_| run("first", &[1, CALL, date])).collect();
     let told = |sample: &Sample| sample.calls.expect("the host's report");

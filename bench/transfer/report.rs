@@ -149,7 +149,8 @@ impl Report {
             );
         }
         for startup in &self.startup {
-            let (process, calls) = (startup.process_ms, startup.calls_ms);
+            let process = startup.process_ms;
+            let calls = startup.calls_ms;
             println!(
                 "startup{}, {} times: {:.1} ms ({:.1} to {:.1}) a process, {:.1} ms from load to terminate, {} request(s)",
                 if startup.tls { " over https" } else { "" },

@@ -48,7 +48,8 @@ impl Request {
     fn parse(head: &str) -> Option<Self> {
         let mut lines = head.split("\r\n");
         let mut first = lines.next()?.split(' ');
-        let (method, target) = (first.next()?.to_owned(), first.next()?);
+        let method = first.next()?.to_owned();
+        let target = first.next()?;
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let path = path.trim_start_matches('/');
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
@@ -59,7 +60,10 @@ impl Request {
         });
         let headers = lines.filter_map(|line| line.split_once(':'));
         let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
-        let (bucket, key, query, headers) = (unescape(bucket), unescape(key), query.collect(), headers.collect());
+        let bucket = unescape(bucket);
+        let key = unescape(key);
+        let query = query.collect();
+        let headers = headers.collect();
         Some(Self {
             method,
             bucket,

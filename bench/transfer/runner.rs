@@ -147,10 +147,8 @@ pub fn told(line: &[u8]) -> Option<Told> {
 fn finished(command: &mut Command, what: &str) -> Output {
     let output = command.output().expect("start the stop watch");
     if !output.status.success() {
-        let (told, warned) = (
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr),
-        );
+        let told = String::from_utf8_lossy(&output.stdout);
+        let warned = String::from_utf8_lossy(&output.stderr);
         panic!("{what}: {}\n{told}\n{warned}", output.status);
     }
     output

@@ -109,7 +109,8 @@ fn put(request: &Request, name: Name, store: &mut Store) -> Answer {
         return error(400, "BadDigest");
     };
     let headers = [("ETag", quoted(&etag)), (CRC, crc64.clone().unwrap_or_default())];
-    let (size, bytes) = (request.size, request.body.clone().map(Bytes::from));
+    let size = request.size;
+    let bytes = request.body.clone().map(Bytes::from);
     let object = Object {
         size,
         etag,
@@ -211,7 +212,8 @@ fn complete_upload(request: &Request, name: Name, store: &mut Store) -> Answer {
         name.1,
         quoted(&etag)
     );
-    let (metadata, modified) = (upload.metadata, Timestamp::now());
+    let metadata = upload.metadata;
+    let modified = Timestamp::now();
     store.objects.insert(
         name,
         Object {

@@ -20,7 +20,8 @@ pub struct Scale {
 
 pub fn measure(args: &Args, runner: &Runner<'_>) -> Scale {
     println!("many streams, small reads, listings");
-    let (fairness, reads) = (fairness::measure(args, runner), reads::measure(runner));
+    let fairness = fairness::measure(args, runner);
+    let reads = reads::measure(runner);
     Scale {
         fairness,
         reads,

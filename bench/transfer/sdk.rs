@@ -120,9 +120,11 @@ async fn upload(client: &Client, work: &Work) -> Result<(), Failure> {
         .send()
         .await?;
     let id = begun.upload_id().ok_or("no upload id")?;
-    let (source, shelf) = (touched(SOURCE), Arc::new(Shelf::default()));
+    let source = touched(SOURCE);
+    let shelf = Arc::new(Shelf::default());
     let sends = spans(work.bytes).zip(1..).map(|((_, len), number)| {
-        let (source, shelf) = (&source, &shelf);
+        let source = &source;
+        let shelf = &shelf;
         async move {
             let (body, crc) = shelf.fill(source, usize::try_from(len)?, work.crc);
             let request = client
@@ -167,7 +169,9 @@ async fn download(client: &Client, work: &Work) -> Result<(), Failure> {
         let request = client.get_object().bucket(BUCKET).key(&key).range(range);
         async move {
             let mut body = request.send().await?.body;
-            let (mut sink, mut done, mut hasher) = (touched(CALL), 0, Crc64Hasher::default());
+            let mut sink = touched(CALL);
+            let mut done = 0;
+            let mut hasher = Crc64Hasher::default();
             while let Some(frame) = body.try_next().await? {
                 done += frame.len() as u64;
                 for piece in frame.chunks(sink.len()) {

@@ -70,7 +70,8 @@ fn listen(server: Arc<Server>, open: impl Fn(TcpStream) -> io::Result<Box<dyn Ch
     println!("{}", listener.local_addr().expect("its address").port());
     thread::spawn(move || {
         for socket in listener.incoming().flatten() {
-            let (server, open) = (Arc::clone(&server), open.clone());
+            let server = Arc::clone(&server);
+            let open = open.clone();
             thread::spawn(move || {
                 socket.set_nodelay(true).expect("set TCP_NODELAY");
                 // Clients close connections whenever they like.

@@ -80,7 +80,8 @@ impl Site {
                 .parse::<u16>()
                 .expect("a number")
         };
-        let (http, https) = (port(), port());
+        let http = port();
+        let https = port();
         // What is written to it is gone, and a client that removes or replaces it hurts nobody.
         symlink("/dev/null", folder.path().join("null")).expect("link the sink");
         write_private(

@@ -203,7 +203,8 @@ fn scale_verdicts(report: &Report, scale: &Scale) -> Vec<Verdict> {
 
 fn cpu(report: &Report, ratio: &Ratio) -> Option<Verdict> {
     let find = |(client, direction, tls)| report.row(client, direction, tls);
-    let (of, to) = (find(ratio.of)?, find(ratio.to)?);
+    let of = find(ratio.of)?;
+    let to = find(ratio.to)?;
     let scheme = if of.tls { " https" } else { "" };
     let what = format!("CPU {}{scheme}: {} to {}", of.direction, of.client, to.client);
     Some(verdict(
@@ -214,10 +215,8 @@ fn cpu(report: &Report, ratio: &Ratio) -> Option<Verdict> {
 }
 
 fn wall(report: &Report, peer: &str, direction: Direction) -> Option<Verdict> {
-    let (ours, theirs) = (
-        report.row("vastost-crc64nvme", direction, false)?,
-        report.row(peer, direction, false)?,
-    );
+    let ours = report.row("vastost-crc64nvme", direction, false)?;
+    let theirs = report.row(peer, direction, false)?;
     let seconds = |row: &Row| 1.0 / row.gib_per_s.median;
     let what = format!("wall {}: {} to {peer}", ours.direction, ours.client);
     Some(verdict(what, seconds(ours) / seconds(theirs), 1.0))

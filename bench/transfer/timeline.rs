@@ -70,7 +70,8 @@ impl Sample {
 impl Timeline {
     /// `victim` is the node that the fault is of.
     pub fn findings(&self, victim: usize) -> Findings {
-        let (fault, mended) = (self.fault_s, self.mended_s);
+        let fault = self.fault_s;
+        let mended = self.mended_s;
         let end = self.samples.last().map_or(0.0, |sample| sample.at_s);
         let healthy = self.within(0.0, fault);
         let before = mean(healthy, Sample::total);

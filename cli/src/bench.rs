@@ -74,7 +74,8 @@ pub fn run(global: &Global, options: &Options) -> Outcome {
     agree(&lsu, options, &plan, bytes)?;
     interrupt::watch()?;
     let (mut guard, swept) = Guard::take(&lsu)?;
-    let (noise, until) = (Noise::new(), Instant::now() + options.time);
+    let noise = Noise::new();
+    let until = Instant::now() + options.time;
     let bench = Bench {
         global,
         options,
@@ -84,6 +85,7 @@ pub fn run(global: &Global, options: &Options) -> Outcome {
         bytes,
         until,
     };
+
     let mut runs = Vec::new();
     let measured = bench
         .begin(&catalog, &plan, &swept)
@@ -127,8 +129,11 @@ fn agree(lsu: &Lsu, options: &Options, plan: &Plan, bytes: u64) -> Result<(), Bo
     if !io::stdin().is_terminal() {
         return Err("bench loads the cluster: without a terminal to ask at, it needs --yes; nothing was done".into());
     }
-    let (name, at, count) = (&lsu.config().name, lsu.endpoint(), plan.combinations.len());
-    let (bytes, minutes) = (human_size(bytes), options.time.as_secs().div_ceil(60));
+    let name = &lsu.config().name;
+    let at = lsu.endpoint();
+    let count = plan.combinations.len();
+    let bytes = human_size(bytes);
+    let minutes = options.time.as_secs().div_ceil(60);
     hint(&format!(
         "{count} combinations, up to {bytes} at once in LSU {name} at {at}, as fast as they go, for up to {minutes} min.\nBegin? [y/N]"
     ));
@@ -152,6 +157,7 @@ impl Bench<'_> {
                 counted(swept.removed as u64, "image")
             ));
         }
+
         if let Some(failed) = &swept.failed {
             hint(&format!("{failed}; the next bench tries again"));
         }
@@ -165,7 +171,8 @@ impl Bench<'_> {
             return Ok(());
         }
         if !self.global.quiet {
-            let (at, cost) = (catalog.endpoint(), self.noise.cost_per_gib().as_secs_f64());
+            let at = catalog.endpoint();
+            let cost = self.noise.cost_per_gib().as_secs_f64();
             let budget = size_text(self.site.config.pool.budget_bytes);
             line(&format!(
                 "LSU {} at {at}, calls of 256 KiB, pool budget {budget}, {} processors",
@@ -176,6 +183,7 @@ impl Bench<'_> {
                 "making the random data takes {cost:.2} CPU s/GiB of each run up"
             ))?;
         }
+
         table::head()
     }
 
@@ -283,12 +291,14 @@ impl Bench<'_> {
             }))?;
             return Ok(code);
         }
+
         if not_measured > 0 {
             hint(&format!(
                 "time is up: {} not measured; a longer --time allows more",
                 counted(not_measured as u64, "run")
             ));
         }
+
         advice.map_or(Ok(()), |advice| advice.print(config))?;
         Ok(code)
     }

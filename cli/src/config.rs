@@ -60,6 +60,7 @@ fn check(global: &Global, found: Result<Config, Box<dyn Error>>) -> Outcome {
             Err(error) => complain(&chain(error.as_ref())),
         }
     }
+
     Ok(if found.is_ok() {
         ExitCode::SUCCESS
     } else {

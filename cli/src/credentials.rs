@@ -8,7 +8,8 @@ use vastost::config::credentials::{KeyPair, Source};
 /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, when both are set and not empty, with `AWS_SESSION_TOKEN` if that
 /// is.
 pub fn from_environment() -> Option<KeyPair> {
-    let (access_key_id, secret_access_key) = (variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?);
+    let access_key_id = variable("AWS_ACCESS_KEY_ID")?;
+    let secret_access_key = variable("AWS_SECRET_ACCESS_KEY")?;
     Some(KeyPair {
         access_key_id,
         secret_access_key,

@@ -171,7 +171,8 @@ fn backup(server: &HostServer, def: &Definition, number: u64, size: u64) -> Resu
 }
 
 fn restore(server: &HostServer, def: &Definition, number: u64, size: u64) -> Result<(), String> {
-    let (mut stream, mut buffer) = (Stream::new(number), vec![0; CALL]);
+    let mut stream = Stream::new(number);
+    let mut buffer = vec![0; CALL];
     let image = server.open(LSU, def, STSP_OPEN_READ).map_err(|e| e.to_string())?;
     for offset in (0..size).step_by(CALL) {
         let expected = stream.at(offset, call_len(size, offset));
@@ -202,6 +203,7 @@ fn report(global: &Global, args: &Demo, config: &Path, figures: &Figures) -> Res
         });
         return output::json(&value);
     }
+
     output::line("            wall        rate         CPU         CPU per GiB")?;
     output::line(&figures.backup.to_row("backup", bytes))?;
     output::line(&figures.restore.to_row("restore", bytes))?;

@@ -47,7 +47,8 @@ pub fn run(global: &Global, _: &args::Doctor) -> Outcome {
             "correct the file, or write one with `vastost-s3 init`",
         )?,
         Ok(config) => {
-            let (servers, path) = (config.servers.len(), config.path.display());
+            let servers = config.servers.len();
+            let path = config.path.display();
             report.pass(
                 "config",
                 format!("{path}, {servers} server{}", if servers == 1 { "" } else { "s" }),
@@ -55,6 +56,7 @@ pub fn run(global: &Global, _: &args::Doctor) -> Outcome {
             all(global, &patience(config), &mut report)?;
         }
     }
+
     let failed = report.end()?;
     Ok(if failed {
         ExitCode::from(FOUND_PROBLEMS)
@@ -125,6 +127,7 @@ fn check_server(config: &Config, server: &Server, engine: &Engine, report: &mut 
             )
         });
     };
+
     let cluster = match Cluster::open(engine, config, server, given) {
         Ok(cluster) => cluster,
         Err(error) => return report.fail("client", error.to_string(), "correct what the message names"),
@@ -205,6 +208,7 @@ fn check_signature(server: &Server, cluster: &Cluster, report: &mut Report) -> R
             return Ok(error.kind() == Kind::AccessDenied && server.lsus.len() > 1);
         }
     }
+
     Ok(true)
 }
 

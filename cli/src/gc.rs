@@ -28,5 +28,6 @@ pub fn run(global: &Global, args: &Gc) -> Outcome {
         },
         nothing: "nothing to remove",
     };
+
     run_all(global, &args.maintenance, &acts)
 }

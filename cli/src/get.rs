@@ -51,18 +51,21 @@ pub fn run(global: &Global, args: &Get) -> Outcome {
         let size = restore(global, &plugin.server, &name.lsu, &def, &target)?;
         (id, size)
     };
+
     match target {
         // Stdout is the image's.
         Target::Stdout => {}
         _ if global.json => image::print_json(global, &name.lsu, id)?,
         _ if global.quiet => {}
         _ => {
-            let (seconds, path) = (started.elapsed().as_secs_f64(), args.file.display());
+            let seconds = started.elapsed().as_secs_f64();
+            let path = args.file.display();
             let size = format!("{} ({size} bytes)", human_size(size));
             let image = full_name(&name.lsu, &name.basename, id.date);
             line(&format!("restored {image} to {path}, {size} in {seconds:.1} s"))?;
         }
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -122,7 +125,8 @@ fn restore(
 fn with_advice(error: Box<dyn Error>, lsu: &str, def: &Definition) -> Box<dyn Error> {
     match error.downcast_ref::<HostError>() {
         Some(host) if matches!(host.code, STSP_ENOENT | STSP_ECORRUPT) => {
-            let (text, name) = (host_message::text(host), escape(&def.basename));
+            let text = host_message::text(host);
+            let name = escape(&def.basename);
             format!("{text}; `vastost-s3 verify {lsu} --image {name}` shows what is left").into()
         }
         _ => error,
@@ -239,6 +243,7 @@ fn copy(
         offset += len;
         progress.set(offset);
     }
+
     let file = name(writer.end()?)?;
     if offset != size {
         return Err(format!("the image ended after {offset} bytes; its record says {size}").into());

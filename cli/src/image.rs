@@ -89,6 +89,7 @@ impl Shown {
             upload_id: None,
             part_list: content.map(|content| content.parts.clone()).unwrap_or_default(),
         };
+
         let more = match image {
             Described::Here(Image::Complete(sidecar)) | Described::Deleting(sidecar) => More {
                 rebuilt: sidecar.rebuilt.clone(),
@@ -100,6 +101,7 @@ impl Shown {
                 ..of(record.content.as_ref(), &record.meta)
             },
         };
+
         Self {
             more: Some(more),
             ..Self::new(lsu, image)

@@ -76,6 +76,7 @@ fn more(more: &More) -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     line(&format!("{:<10} {}", "parts", more.part_list.len()))?;
+
     for part in &more.part_list {
         let crc = format!("{:016x}", part.crc64nvme.0);
         line(&format!(
@@ -83,5 +84,6 @@ fn more(more: &More) -> Result<(), Box<dyn std::error::Error>> {
             part.number, part.offset, part.size, part.etag
         ))?;
     }
+
     Ok(())
 }

@@ -60,6 +60,7 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
         lsus: lsus(args)?,
         keys: keys(args)?,
     };
+
     let text = files::text(&plan)?;
     // An invalid configuration is not written.
     let config = Config::parse(&text, &args.output)?;
@@ -69,6 +70,7 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
     }
     // The files are written in any case. An image shows whether the LSUs can be used; `doctor` says why not.
     let tried = doctor::try_images(&config)?;
+
     for (lsu, outcome) in &tried {
         match outcome {
             Ok(done) if !global.quiet && !global.json => line(&format!("LSU {lsu}: {done}"))?,
@@ -78,6 +80,7 @@ pub fn run(global: &Global, args: &Init) -> Outcome {
             )),
         }
     }
+
     if global.json {
         output::json(&document(args, &written, tried))?;
     }
@@ -158,6 +161,7 @@ fn lsus(args: &Init) -> Result<Vec<(String, String)>, Box<dyn Error>> {
     } else {
         args.lsus.clone()
     };
+
     let pair = |lsu: &String| match lsu.split_once('=') {
         Some((name, bucket)) => (name.to_owned(), bucket.to_owned()),
         None => (lsu.clone(), lsu.clone()),
@@ -175,6 +179,7 @@ fn keys(args: &Init) -> Result<Keys, Box<dyn Error>> {
             return Ok(Keys::Profile(profile));
         }
     }
+
     let access_key_id = match &args.access_key {
         Some(id) => id.clone(),
         None => {
@@ -182,6 +187,7 @@ fn keys(args: &Init) -> Result<Keys, Box<dyn Error>> {
             ask::until_valid("Access key id", source, |_| Ok(()))?
         }
     };
+
     let Some(secret_access_key) = variable("AWS_SECRET_ACCESS_KEY") else {
         let secret_access_key = ask::secret("Secret access key (not shown)", "AWS_SECRET_ACCESS_KEY")?;
         return Ok(Keys::Pair(KeyPair {
@@ -190,6 +196,7 @@ fn keys(args: &Init) -> Result<Keys, Box<dyn Error>> {
             session_token: None,
         }));
     };
+
     // A token beside the secret belongs to the same keys, unless the environment names others.
     let is_same = variable("AWS_ACCESS_KEY_ID").is_none_or(|id| id == access_key_id);
     let session_token = variable("AWS_SESSION_TOKEN").filter(|_| is_same);
@@ -222,6 +229,7 @@ fn create_buckets(config: &Config, keys: &Keys) -> Result<Vec<String>, Box<dyn E
             }
         }
     }
+
     engine.stop();
     Ok(created)
 }

@@ -155,7 +155,9 @@ impl Printer {
             (_, _, true) => Form::Names(b"\n"),
             _ => Form::Table,
         };
-        let (pending, complete, quiet) = (args.pending, args.complete, global.quiet);
+        let pending = args.pending;
+        let complete = args.complete;
+        let quiet = global.quiet;
         Self {
             form,
             pending,
@@ -197,10 +199,13 @@ impl Printer {
                 if self.count == 0 {
                     line(&format!("{:<20}  {:<9}  {:>10}  BASENAME", "DATE", "STATE", "SIZE"))?;
                 }
-                let (date, state, size) = (utc(image.date), image.state, human_size(image.size));
+                let date = utc(image.date);
+                let state = image.state;
+                let size = human_size(image.size);
                 line(&format!("{date:<20}  {state:<9}  {size:>10}  {}", image.name()))?;
             }
         }
+
         self.count += 1;
         self.bytes = self.bytes.saturating_add(image.size);
         Ok(())
@@ -250,6 +255,7 @@ impl Printer {
             output::flush()?;
             output::hint(&format!("{}, {}", counted(self.count, "image"), human_size(self.bytes)));
         }
+
         Ok(if self.unreadable == 0 {
             ExitCode::SUCCESS
         } else {

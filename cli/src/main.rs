@@ -77,6 +77,7 @@ fn main() -> ExitCode {
     start_log(&cli.global);
     let outcome = run(&cli);
     warn_at_end();
+
     match outcome {
         Ok(code) => code,
         // `vastost-s3 ls | head` is no failure.

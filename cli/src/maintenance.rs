@@ -53,6 +53,7 @@ pub fn run_all(global: &Global, args: &Maintenance, acts: &Acts<'_>) -> Outcome 
         jobs: args.jobs,
         limit_rate: None,
     };
+
     interrupt::watch()?;
     let cancel = Arc::new(AtomicBool::new(false));
     let mut tell = |event: Event<'_>| {
@@ -65,7 +66,9 @@ pub fn run_all(global: &Global, args: &Maintenance, acts: &Acts<'_>) -> Outcome 
     interrupt::check()?;
     let unlisted = unlisted(&audited.report)?;
     unlisted.iter().for_each(|what| complain(what));
-    let (mut rows, mut deaf) = (Vec::new(), false);
+    let mut rows = Vec::new();
+    let mut deaf = false;
+
     for (lsu, found) in &audited.found {
         let Some(plan) = (acts.plan)(found) else { continue };
         if interrupt::check().is_err() {
@@ -81,6 +84,7 @@ pub fn run_all(global: &Global, args: &Maintenance, acts: &Acts<'_>) -> Outcome 
         }
         rows.push((found, plan, done));
     }
+
     let is_empty = rows.is_empty() && unlisted.is_empty() && saw_nothing(&audited.report);
     let unknown_client = args.client.as_ref().filter(|_| is_empty);
     if global.json {
@@ -107,6 +111,7 @@ pub fn run_all(global: &Global, args: &Maintenance, acts: &Acts<'_>) -> Outcome 
             ));
         }
     }
+
     // The actions up to here have been reported.
     interrupt::check()?;
     if let Some(client) = unknown_client {

@@ -51,6 +51,7 @@ impl ImageName {
                 show(text)
             )
         };
+
         let rest = rest
             .filter(|rest| !rest.is_empty())
             .ok_or_else(|| wrong("no image is named"))?;
@@ -64,6 +65,7 @@ impl ImageName {
             Some((_, tail)) => (rest, None, Some(String::from_utf8_lossy(tail).into_owned())),
             None => (rest, None, None),
         };
+
         if basename.is_empty() {
             return Err(wrong("the basename is empty").into());
         }
@@ -77,6 +79,7 @@ impl ImageName {
             date,
             tail,
         };
+
         if name.basename.len() >= STSP_NAME_SIZE {
             let max = basename_max(name.own_date().unwrap_or_else(now));
             return Err(wrong(&format!(
@@ -84,6 +87,7 @@ impl ImageName {
             ))
             .into());
         }
+
         Ok(name)
     }
 
@@ -134,7 +138,8 @@ impl ImageName {
     }
 
     fn dates_in(&self, lsu: &Lsu) -> Result<Vec<u64>, Box<dyn Error>> {
-        let (basename, mut dates) = (Name::new(self.basename.clone()), Vec::new());
+        let basename = Name::new(self.basename.clone());
+        let mut dates = Vec::new();
         let client = Some(Name::new(self.id(0)?.client()));
         let filter = Filter {
             client,
@@ -171,7 +176,8 @@ impl ImageName {
     /// As [`ImageName::find_in`], by the plug-in.
     pub fn find(&self, server: &HostServer, newest: bool) -> Result<ImageId, Box<dyn Error>> {
         let dates = || -> Result<Vec<u64>, Box<dyn Error>> {
-            let (client, mut dates) = (self.id(0)?.client().to_vec(), Vec::new());
+            let client = self.id(0)?.client().to_vec();
+            let mut dates = Vec::new();
             let filter = HostFilter {
                 client,
                 basename_prefix: self.basename.clone(),
@@ -182,6 +188,7 @@ impl ImageName {
             })?;
             Ok(dates)
         };
+
         let is_complete = |id: &ImageId| -> Result<bool, Box<dyn Error>> {
             match server.info(&self.lsu, &Definition::new(id.basename.as_bytes(), id.date)) {
                 Ok(info) => Ok(info.flags & STSP_II_IMAGE_CREATED != 0),
@@ -192,6 +199,7 @@ impl ImageName {
                 Err(error) => Err(error.into()),
             }
         };
+
         self.choose(newest, dates, is_complete)
     }
 
@@ -208,6 +216,7 @@ impl ImageName {
             }
             return self.id(date);
         }
+
         let mut dates = dates()?;
         dates.sort_unstable_by(|a, b| b.cmp(a));
         dates.dedup();
@@ -220,17 +229,20 @@ impl ImageName {
             several if !newest => return Err(self.ambiguous(several).into()),
             [latest, ..] => *latest,
         };
+
         for date in dates {
             let id = self.id(date)?;
             if is_complete(&id)? {
                 return Ok(id);
             }
         }
+
         self.id(latest)
     }
 
     fn ambiguous(&self, dates: &[u64]) -> String {
-        let (name, count) = (self.shown(), dates.len());
+        let name = self.shown();
+        let count = dates.len();
         let named = dates
             .iter()
             .rev()

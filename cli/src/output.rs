@@ -157,6 +157,7 @@ pub fn human_size(bytes: u64) -> String {
     #[allow(clippy::cast_precision_loss)]
     let mut value = bytes as f64;
     let mut unit = "B";
+
     for next in UNITS {
         if value < 1023.95 {
             break;
@@ -164,6 +165,7 @@ pub fn human_size(bytes: u64) -> String {
         value /= 1024.0;
         unit = next;
     }
+
     if value < 9.995 {
         format!("{value:.2} {unit}")
     } else {

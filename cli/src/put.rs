@@ -47,6 +47,7 @@ pub fn run(global: &Global, args: &Put) -> Outcome {
         let progress = Progress::new(global, "storing", source.total());
         store(&plugin.server, &name.lsu, &def, image, source, args, &progress)?
     };
+
     let id = ImageId::new(Name::new(def.basename), def.date)?;
     if global.json {
         image::print_json(global, &name.lsu, id)?;
@@ -58,6 +59,7 @@ pub fn run(global: &Global, args: &Put) -> Outcome {
             human_size(size)
         ))?;
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -129,6 +131,7 @@ fn store(
         let size = write_all(&image, &reading, progress)?;
         reading.confirm(size, args).map(|()| size)
     });
+
     match written {
         Ok(size) => match image.close(STSP_CLOSEF_COMPLETE) {
             Ok(()) => Ok(size),
@@ -175,6 +178,7 @@ fn remove(server: &HostServer, lsu: &str, def: &Definition, first: Box<dyn Error
             );
         }
     }
+
     match server.delete(lsu, def) {
         Ok(()) => nothing_stored(first),
         Err(gone) if gone.code == STSP_ENOENT => nothing_stored(first),

@@ -35,6 +35,7 @@ pub fn run(global: &Global, args: &Rm) -> Outcome {
         return Err("nothing was deleted".into());
     }
     interrupt::watch()?;
+
     if args.unreadable && !found.is_empty() {
         // By the keys of the image: no record says which objects belong to it.
         let catalog = Site::open(global)?.catalog()?;
@@ -51,6 +52,7 @@ pub fn run(global: &Global, args: &Rm) -> Outcome {
         };
         delete_all(global, &found, &by_record, &mut report)?;
     }
+
     report.end(global)
 }
 

@@ -33,6 +33,7 @@ pub fn run(global: &Global, args: &Stats) -> Outcome {
             ExitCode::from(COULD_NOT_RUN)
         });
     };
+
     loop {
         if global.json {
             painted(&output::json_text(&reading)?)?;

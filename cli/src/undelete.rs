@@ -21,7 +21,9 @@ pub fn run(global: &Global, args: &Undelete) -> Outcome {
         .map(|image| ImageName::parse(image))
         .collect::<Result<Vec<_>, _>>()?;
     let catalog = Site::open(global)?.catalog()?;
-    let (mut images, mut failed) = (Vec::new(), false);
+    let mut images = Vec::new();
+    let mut failed = false;
+
     for name in &names {
         let date = name.date.map(|date| format!(":{date}")).unwrap_or_default();
         let shown = format!("{}/{}{date}", name.lsu, shown(&name.basename));
@@ -50,6 +52,7 @@ pub fn run(global: &Global, args: &Undelete) -> Outcome {
             }
         }
     }
+
     if global.json {
         output::unread_is_fine(output::json(&json!({ "schema": 1, "images": images })))?;
     }

@@ -17,7 +17,8 @@ use crate::{COULD_NOT_RUN, Outcome, chain};
 
 pub fn run(global: &Global, args: &Usage) -> Outcome {
     let catalog = Site::open(global)?.catalog()?;
-    let (mut counted, mut failures) = (Vec::new(), Vec::new());
+    let mut counted = Vec::new();
+    let mut failures = Vec::new();
     for lsu in catalog.lsus(&args.lsus)? {
         let name = lsu.config().name.clone();
         match wait(&lsu, recount::take(&lsu)) {
@@ -25,6 +26,7 @@ pub fn run(global: &Global, args: &Usage) -> Outcome {
             Err(error) => failures.push(format!("{name}: {}", chain(&error))),
         }
     }
+
     if counted.is_empty() {
         return Err(failures.join("; ").into());
     }
@@ -37,6 +39,7 @@ pub fn run(global: &Global, args: &Usage) -> Outcome {
     } else {
         table(&counted, args)
     };
+
     output::unread_is_fine(printed)?;
     failures.iter().for_each(|failure| complain(failure));
     // The figures of the other LSUs are good, but not all that was asked for.
@@ -70,15 +73,18 @@ fn table(counted: &[(String, u64, Recount)], args: &Usage) -> Result<(), Box<dyn
         "{:<width$}  {:>9}  {:>10}  {:>10}  {:>5}",
         "LSU", "IMAGES", "SIZE", "UNFINISHED", "FULL"
     ))?;
+
     for (name, capacity, recount) in counted {
         let Count { images, bytes } = recount.complete;
         let full = (bytes + recount.other.bytes).saturating_mul(100).checked_div(*capacity);
         let full = full.map_or("-".to_owned(), |percent| format!("{percent} %"));
-        let (size, other) = (human_size(bytes), human_size(recount.other.bytes));
+        let size = human_size(bytes);
+        let other = human_size(recount.other.bytes);
         line(&format!(
             "{name:<width$}  {images:>9}  {size:>10}  {other:>10}  {full:>5}"
         ))?;
     }
+
     for (name, _, recount) in counted {
         if args.by_client {
             part(name, "CLIENT", &recount.clients)?;
@@ -87,6 +93,7 @@ fn table(counted: &[(String, u64, Recount)], args: &Usage) -> Result<(), Box<dyn
             part(name, "DAY", &recount.days)?;
         }
     }
+
     Ok(())
 }
 

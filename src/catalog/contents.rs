@@ -31,7 +31,8 @@ impl Lsu {
 
     /// Whatever is being uploaded to `key`; none where uploads cannot be listed, which the next audit says.
     pub(super) async fn uploads_to(&self, key: &str) -> Result<Vec<ListedUpload>> {
-        let (mut found, mut after) = (Vec::new(), None);
+        let mut found = Vec::new();
+        let mut after = None;
         let deadline = self.list_deadline();
         loop {
             self.in_time(deadline, || format!("list the uploads to {key}"))?;
@@ -60,10 +61,8 @@ impl Lsu {
 
     /// What an image has in a folder; few, but many longer basenames can begin as this one does.
     pub(super) async fn objects_of(&self, folder: Folder, id: &ImageId) -> Result<Vec<ListedObject>> {
-        let (mut pages, mut objects) = (
-            Pages::new(self.store(), self.bucket(), self.keys().of_image(folder, id), None),
-            Vec::new(),
-        );
+        let mut pages = Pages::new(self.store(), self.bucket(), self.keys().of_image(folder, id), None);
+        let mut objects = Vec::new();
         let deadline = self.list_deadline();
         while let Some(page) = pages.next_page().await? {
             let ours = |object: &ListedObject| self.keys().parse(folder, &object.key).is_some_and(|(of, _)| of == *id);

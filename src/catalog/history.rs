@@ -34,10 +34,8 @@ pub(super) async fn latest_readable<'a>(
         let bytes = match read_version(lsu, &key, version).await {
             Err(error) if error.kind() == Kind::Corrupt => continue,
             Err(error) if matches!(error.kind(), Kind::AccessDenied | Kind::NotFound) => {
-                let (which, is) = (
-                    &version.id,
-                    "of its sidecar is listed and cannot be read; nothing was changed",
-                );
+                let which = &version.id;
+                let is = "of its sidecar is listed and cannot be read; nothing was changed";
                 let way_out = "these keys need s3:GetObjectVersion, and an archived version must be restored first";
                 return Err(error.context(format!("image {id}: version {which} {is}: {way_out}")));
             }
@@ -50,6 +48,7 @@ pub(super) async fn latest_readable<'a>(
             Err(_) => {}
         }
     }
+
     Ok(None)
 }
 

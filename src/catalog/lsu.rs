@@ -233,6 +233,7 @@ impl Lsu {
             .and_then(|bytes| {
                 serde_json::from_slice::<LabelRecord>(&bytes).or_kind(Kind::Corrupt, || format!("read {key}"))
             });
+
         match read {
             Ok(record) => Ok(record.label),
             // Only a name for people: the LSU works without it, and the next one that is set takes its place.

@@ -35,6 +35,7 @@ pub fn write_at(meta: &mut Vec<u8>, bytes: &[u8], offset: u64) -> Result<()> {
         );
         return Err(Error::new(Kind::OffsetInvalid, what));
     }
+
     let end = at.saturating_add(bytes.len());
     if end > META_SIZE_MAX {
         return Err(Error::new(
@@ -42,6 +43,7 @@ pub fn write_at(meta: &mut Vec<u8>, bytes: &[u8], offset: u64) -> Result<()> {
             format!("image metadata of {end} bytes; {META_SIZE_MAX} are possible"),
         ));
     }
+
     if meta.len() < end {
         memory::lengthen(meta, end, || "hold image metadata".into())?;
     }
@@ -74,7 +76,8 @@ pub async fn save(store: &Store, bucket: &Bucket, key: &str, bytes: Bytes) -> Re
             inline: STANDARD.encode(bytes),
         }));
     }
-    let (size, crc64nvme) = (bytes.len() as u64, Crc64::of(&bytes));
+    let size = bytes.len() as u64;
+    let crc64nvme = Crc64::of(&bytes);
     let check = WireCheck::Md5(Md5Sum::of(&bytes));
     store.put(bucket, key, bytes, check, &[], false).await?;
     Ok(Some(Meta::Object {

@@ -52,6 +52,7 @@ impl Pages {
             .map_err(|_| Error::new(Kind::Aborted, "list images: the plug-in was terminated"))
             .flatten()?;
         self.course.take(&page)?;
+
         match page.next {
             Some(token) => {
                 self.token = Some(token);
@@ -59,6 +60,7 @@ impl Pages {
             }
             None => self.ended = true,
         }
+
         Ok(Some(page.objects))
     }
 
@@ -69,8 +71,10 @@ impl Pages {
 
     fn ask(&mut self) -> tokio::task::JoinHandle<Result<Page>> {
         self.requests += 1;
-        let (store, bucket) = (self.store.clone(), self.bucket.clone());
-        let (prefix, token) = (self.prefix.clone(), self.token.clone());
+        let store = self.store.clone();
+        let bucket = self.bucket.clone();
+        let prefix = self.prefix.clone();
+        let token = self.token.clone();
         let start = self.start_after.clone().filter(|_| token.is_none());
         self.store
             .runtime()

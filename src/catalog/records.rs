@@ -55,7 +55,8 @@ impl Lsu {
     /// checksums is noticed by the first record of an image; by MD5 where nothing is known of the bucket.
     /// Gives the record's new ETag.
     pub(super) async fn put_record(&self, key: &str, body: bytes::Bytes, only_new: bool) -> Result<String> {
-        let (store, bucket) = (self.store(), self.bucket());
+        let store = self.store();
+        let bucket = self.bucket();
         let put = |check, body| async move {
             store
                 .put(bucket, key, body, check, &[], only_new)
@@ -66,6 +67,7 @@ impl Lsu {
                     _ => error,
                 })
         };
+
         if self.wire_mode() == WireMode::Crc64 && store.known(bucket).crc64nvme {
             match put(WireCheck::Crc64(Crc64::of(&body)), body.clone()).await {
                 Err(error) if is_refusal(&error) && error.kind() != Kind::PreconditionFailed => {
@@ -80,6 +82,7 @@ impl Lsu {
                 other => return other.map(|object| object.etag),
             }
         }
+
         put(WireCheck::Md5(Md5Sum::of(&body)), body)
             .await
             .map(|object| object.etag)
@@ -186,6 +189,7 @@ impl Lsu {
                 Err(error) => found.unreadable.push((key, error)),
             }
         }
+
         Ok(found)
     }
 
@@ -232,6 +236,7 @@ impl Lsu {
                 ImageState::Complete => Described::Here(Image::Complete(sidecar)),
             });
         }
+
         // A writer of which nobody can tell is taken for alive.
         let now = if pendings.is_empty() {
             None

@@ -20,7 +20,8 @@ const NULL_VERSION: &str = "null";
 
 /// Fails with [`Kind::Locked`] while the store's own locks keep any version of the key. Changes nothing.
 pub(super) async fn ask_for_locks(lsu: &Lsu, key: &str) -> Result<()> {
-    let (store, bucket) = (lsu.store(), lsu.bucket());
+    let store = lsu.store();
+    let bucket = lsu.bucket();
     let now = lsu.now_if_told().await?;
     let locked = |lock: Lock| {
         let how = match lock {
@@ -32,6 +33,7 @@ pub(super) async fn ask_for_locks(lsu: &Lsu, key: &str) -> Result<()> {
             format!("delete {bucket}/{key}: it is locked {how}; nothing was changed"),
         ))
     };
+
     let Some(versions) = versions(lsu, key).await? else {
         return match unless_refused(store.head(bucket, key).await.if_found())?
             .flatten()
@@ -41,12 +43,14 @@ pub(super) async fn ask_for_locks(lsu: &Lsu, key: &str) -> Result<()> {
             None => Ok(()),
         };
     };
+
     for version in versions.iter().filter(|version| !version.is_marker) {
         let object = unless_refused(store.head_version(bucket, key, version).await.if_found())?.flatten();
         if let Some(lock) = object.and_then(|object| object.lock(now)) {
             return locked(lock);
         }
     }
+
     Ok(())
 }
 
@@ -95,6 +99,7 @@ pub(super) async fn remove_versions(
             Err(error) => return Err(error),
         }
     }
+
     let what = format!(
         "delete {}/{key}: answered with success, and something of it is still there",
         lsu.bucket()
@@ -144,7 +149,8 @@ enum Look {
 
 /// Removes what is told to be there; true when nothing was, or nothing can be any more.
 async fn remove_round(lsu: &Lsu, key: &str, look: Look, began: &mut bool) -> Result<bool> {
-    let (store, bucket) = (lsu.store(), lsu.bucket());
+    let store = lsu.store();
+    let bucket = lsu.bucket();
     let Some(versions) = versions(lsu, key).await? else {
         let done = store.delete_told(bucket, key).await;
         *began |= !done.as_ref().is_err_and(is_refusal);
@@ -158,6 +164,7 @@ async fn remove_round(lsu: &Lsu, key: &str, look: Look, began: &mut bool) -> Res
         }
         return Ok(unless_refused(store.head(bucket, key).await.if_found())?.is_none_or(|found| found.is_none()));
     };
+
     for version in &versions {
         let done = store.delete(bucket, key, Some(&version.id)).await;
         *began |= !done.as_ref().is_err_and(is_refusal);
@@ -169,6 +176,7 @@ async fn remove_round(lsu: &Lsu, key: &str, look: Look, began: &mut bool) -> Res
             _ => error,
         })?;
     }
+
     Ok(versions.is_empty())
 }
 
@@ -218,6 +226,7 @@ pub(super) async fn remove_attempt(lsu: &Lsu, record_key: &str, pending: &Pendin
         );
         return Err(Error::new(Kind::Corrupt, what));
     }
+
     ask_for_locks(lsu, &pending.key).await?;
     if let Some(upload) = pending.upload(lsu.bucket()) {
         lsu.store().abort_upload(upload).await?;
@@ -306,7 +315,8 @@ pub(super) async fn keys_with_hidden(lsu: &Lsu, folder: Folder, id: &ImageId) ->
 
 /// Every version of a key, the latest last; None where the bucket keeps none.
 pub(super) async fn versions(lsu: &Lsu, key: &str) -> Result<Option<Vec<ObjectVersion>>> {
-    let (store, bucket) = (lsu.store(), lsu.bucket());
+    let store = lsu.store();
+    let bucket = lsu.bucket();
     let versioning = lsu.versioning().await?;
     if versioning == Versioning::Off {
         return Ok(None);

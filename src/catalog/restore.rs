@@ -46,6 +46,7 @@ impl Restore {
             }
             Image::Pending { record, .. } => record.content.as_ref(),
         };
+
         let data = DataReader::s3(lsu, read_spec(lsu, content));
         Ok(Self {
             lsu: lsu.clone(),

@@ -63,6 +63,7 @@ impl KeyPair {
             );
             return Err(Error::new(Kind::Config, text));
         }
+
         let text = String::from_utf8(bytes).or_kind(Kind::Config, what)?;
         // The parser's own message may quote the secret, so only its place is told.
         let raw: Raw = toml::from_str(&text).map_err(|error| {
@@ -102,7 +103,8 @@ impl KeyPair {
     /// The text of a credentials file.
     pub fn to_file_text(&self) -> String {
         let quote = |text: &str| toml::Value::String(text.to_owned()).to_string();
-        let (id, secret) = (quote(&self.access_key_id), quote(&self.secret_access_key));
+        let id = quote(&self.access_key_id);
+        let secret = quote(&self.secret_access_key);
         let token = self
             .session_token
             .as_deref()
@@ -144,6 +146,7 @@ mod tests {
             let error = KeyPair::load(&path).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("HUSH"), "{error}");
         }
+
         let pair = KeyPair {
             access_key_id: "id".into(),
             secret_access_key: "HU\"S/H+".into(),

@@ -69,7 +69,8 @@ impl PartPlan {
 
     /// What the parts from `number` on hold as planned.
     fn rest_bytes(&self, number: u32) -> u64 {
-        let (mut at, mut sum) = (number.max(1), 0_u64);
+        let mut at = number.max(1);
+        let mut sum = 0_u64;
         while at <= PARTS_MAX {
             let next = (at - 1) / STEP_PARTS * STEP_PARTS + STEP_PARTS + 1;
             sum = sum.saturating_add(self.part_bytes(at).saturating_mul(u64::from(next - at)));
@@ -108,7 +109,9 @@ mod tests {
     fn an_image_of_small_parts_is_made_up_for_with_the_largest() {
         let plan = PartPlan::new(16 << 20, 1_000_000_000_000);
         assert_eq!(plan.part_bytes_at(1001, 1000 * (16 << 20)), 32 << 20);
-        let (mut number, mut offset, mut small) = (1_u32, 0_u64, 0);
+        let mut number = 1_u32;
+        let mut offset = 0_u64;
+        let mut small = 0;
         while number <= PARTS_MAX {
             // The pool never has a larger buffer, but where nothing else will do.
             let size = if plan.reaches(number + 1, offset + (16 << 20)) {

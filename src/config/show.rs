@@ -60,6 +60,7 @@ fn show_server(text: &mut String, server: &Server) {
             quote(name)
         ),
     };
+
     for lsu in &server.lsus {
         let _ = writeln!(text, "\n[[server.{}.lsu]]", quote(&server.name));
         let _ = writeln!(text, "name = {}\nbucket = {}", quote(&lsu.name), quote(&lsu.bucket));
@@ -74,13 +75,15 @@ fn show_server(text: &mut String, server: &Server) {
 }
 
 fn show_engine(text: &mut String, config: &Config) {
-    let (transfer, retry) = (&config.transfer, &config.retry);
+    let transfer = &config.transfer;
+    let retry = &config.retry;
     let wire = match config.integrity.wire {
         WireChoice::Auto => "auto",
         WireChoice::Crc64Nvme => "crc64nvme",
         WireChoice::Md5 => "md5",
         WireChoice::None => "none",
     };
+
     let _ = writeln!(text, "\n[transfer]");
     let mut line = |key: &str, value: String| {
         let _ = writeln!(text, "{key} = {value}");

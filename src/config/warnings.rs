@@ -126,6 +126,7 @@ mod tests {
         let found = warnings(&config);
         let expected = ["configuration file", "credentials file", "the log", "state file"];
         assert_eq!(found.len(), expected.len(), "{found:?}");
+
         for (text, begins) in found.iter().map(|warning| &warning.what).zip(expected) {
             assert!(
                 text.starts_with(begins) && text.contains(folder.path().to_str().unwrap()),

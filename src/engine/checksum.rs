@@ -164,7 +164,8 @@ mod tests {
         #[test]
         fn copy_and_combine_give_the_crc_of_the_whole(data in proptest::collection::vec(any::<u8>(), 0..100_000), cut in any::<prop::sample::Index>()) {
             let (head, tail) = data.split_at(if data.is_empty() { 0 } else { cut.index(data.len()) });
-            let (mut to, mut hasher) = (vec![0; data.len()], Crc64Hasher::default());
+            let mut to = vec![0; data.len()];
+            let mut hasher = Crc64Hasher::default();
             hasher.copy(&mut to, &data);
             prop_assert_eq!(&to, &data);
             prop_assert_eq!(hasher.value(), Crc64::of(&data));

@@ -20,7 +20,8 @@ pub fn combine(head: u64, tail: u64, tail_len: u64) -> u64 {
 
 /// x⁸ to the power of `bytes`.
 fn power(mut bytes: u64) -> u64 {
-    let (mut result, mut square) = (ONE, BYTE);
+    let mut result = ONE;
+    let mut square = BYTE;
     while bytes > 0 {
         if bytes & 1 == 1 {
             result = times(result, square);

@@ -141,7 +141,8 @@ impl Lanes {
     /// The part and those that are queued behind it or come soon.
     fn batch(&mut self, first: Job) -> Vec<Job> {
         self.pace.came(&first);
-        let (mut batch, began) = (vec![first], Instant::now());
+        let mut batch = vec![first];
+        let began = Instant::now();
         // More than one for each lane would be hashed in turns, and their lines push one another out of the cache: sixteen
         // parts in eight lanes take a third longer than twice eight.
         while batch.len() < self.width {

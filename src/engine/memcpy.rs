@@ -40,7 +40,8 @@ mod tests {
         #[test]
         fn the_copy_is_the_same_wherever_source_and_target_lie(from_at in 0usize..80, to_at in 0usize..80, len in 0usize..10_000) {
             let from: Vec<u8> = (0..10_100usize).map(|n| (n % 251) as u8).collect();
-            let (mut to, source) = (vec![0; 10_100], &from[from_at..from_at + len]);
+            let mut to = vec![0; 10_100];
+            let source = &from[from_at..from_at + len];
             copy(&mut to[to_at..to_at + len], source);
             prop_assert_eq!(&to[to_at..to_at + len], source);
             prop_assert!(to[..to_at].iter().chain(&to[to_at + len..]).all(|byte| *byte == 0));

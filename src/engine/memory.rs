@@ -182,6 +182,7 @@ fn group_limit(folder: &Path, version_one: bool) -> Option<Limit> {
     let number = |name: &str| read_short(&folder.join(name))?.trim().parse::<u64>().ok();
     let bytes = number(limit).filter(|bytes| *bytes < UNLIMITED)?;
     let mut left_bytes = bytes.saturating_sub(number(usage)?);
+
     if left_bytes < 2 * RESERVE {
         // Pages of files are taken back before anything fails.
         let stat = read_text(&folder.join("memory.stat"));
@@ -200,6 +201,7 @@ fn group_limit(folder: &Path, version_one: bool) -> Option<Limit> {
             .saturating_add(of("active_file "))
             .min(bytes);
     }
+
     Some(Limit {
         name: format!("the control group's limit {}", folder.join(limit).display()),
         bytes,

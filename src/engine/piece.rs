@@ -28,7 +28,8 @@ pub fn piece_mut(memory: &mut [u8], span: Range<u64>, what: impl Display) -> Res
 }
 
 fn indices(span: &Range<u64>) -> Option<Range<usize>> {
-    let (start, end) = (usize::try_from(span.start).ok()?, usize::try_from(span.end).ok()?);
+    let start = usize::try_from(span.start).ok()?;
+    let end = usize::try_from(span.end).ok()?;
     (start < end).then_some(start..end)
 }
 

@@ -316,13 +316,15 @@ impl Drop for Reservation {
 
 impl State {
     fn too_small_for(&self, bytes: usize) -> Error {
-        let (budget, part) = (size_text(self.budget_bytes as u64), size_text(bytes as u64));
+        let budget = size_text(self.budget_bytes as u64);
+        let part = size_text(bytes as u64);
         let what = format!("a part of {part} is larger than [pool] budget {budget}: raise it above the part");
         Error::new(Kind::Config, what)
     }
 
     fn reserved_for_others(&self, bytes: usize) -> Error {
-        let (budget, part) = (size_text(self.budget_bytes as u64), size_text(bytes as u64));
+        let budget = size_text(self.budget_bytes as u64);
+        let part = size_text(bytes as u64);
         let streams = self.reserved_bytes / bytes.max(1);
         let what = format!(
             "pool budget {budget} is reserved for about {streams} open images: no part of {part} is left; raise [pool] budget"
@@ -401,6 +403,7 @@ impl Drop for Buffer {
                 0
             }
         };
+
         state.shared_bytes = state.shared_bytes.saturating_sub(shared);
         if state.mapped_bytes > state.budget_bytes {
             state.mapped_bytes = state.mapped_bytes.saturating_sub(bytes);

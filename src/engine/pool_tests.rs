@@ -9,7 +9,8 @@ fn soon() -> Instant {
 #[tokio::test]
 async fn each_stream_gets_its_promised_part_when_the_rest_is_gone() {
     let pool = BufferPool::new(3 * PART);
-    let (greedy, modest) = (pool.reserve(PART).await.unwrap(), pool.reserve(PART).await.unwrap());
+    let greedy = pool.reserve(PART).await.unwrap();
+    let modest = pool.reserve(PART).await.unwrap();
     let _held = [
         greedy.acquire(PART, soon()).await.unwrap(),
         greedy.acquire(PART, soon()).await.unwrap(),
@@ -29,7 +30,8 @@ async fn more_streams_than_the_budget_holds_are_refused_by_name() {
 
 #[tokio::test]
 async fn a_part_above_the_whole_budget_is_refused_at_once() {
-    let (pool, began) = (BufferPool::new(PART), Instant::now());
+    let pool = BufferPool::new(PART);
+    let began = Instant::now();
     let error = pool.reserve(PART + 1).await.err().unwrap();
     assert_eq!(error.kind(), Kind::Config, "nobody waits for that");
     assert!(

@@ -24,7 +24,8 @@ impl Engine {
         // Joined again when the others cannot be had.
         let md5 = Arc::new(Md5Lanes::start()?);
         let runtime = Runtime::start(config.transfer.io_threads).inspect_err(|_| md5.stop())?;
-        let (pool, metrics) = (BufferPool::new(config.pool.budget_bytes), Arc::new(Metrics::new()));
+        let pool = BufferPool::new(config.pool.budget_bytes);
+        let metrics = Arc::new(Metrics::new());
         let exporter = Exporter::new(&config.metrics, &metrics);
         if let Some(exporter) = &exporter {
             runtime.handle().spawn(exporter.clone().run());

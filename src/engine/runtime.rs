@@ -120,9 +120,12 @@ fn try_threads(count: usize) -> std::io::Result<()> {
     let gate = Arc::new(RwLock::new(()));
     let ids = Arc::new(Mutex::new(Vec::with_capacity(count)));
     let closed = gate.write().unwrap_or_else(PoisonError::into_inner);
-    let (mut threads, mut failure) = (Vec::with_capacity(count), None);
+    let mut threads = Vec::with_capacity(count);
+    let mut failure = None;
+
     for _ in 0..count {
-        let (gate, ids) = (Arc::clone(&gate), Arc::clone(&ids));
+        let gate = Arc::clone(&gate);
+        let ids = Arc::clone(&ids);
         let wait = move || {
             ids.lock().unwrap_or_else(PoisonError::into_inner).push(gettid());
             drop(gate.read());
@@ -139,6 +142,7 @@ fn try_threads(count: usize) -> std::io::Result<()> {
             }
         }
     }
+
     drop(closed);
     for thread in threads {
         let _ = thread.join();

@@ -115,6 +115,7 @@ impl LogFile {
             let digits = time.bytes().filter(u8::is_ascii_digit).count();
             digits == 14 && time.ends_with('Z') && (rest.is_empty() || number)
         };
+
         let paths = fs::read_dir(folder)
             .into_iter()
             .flatten()
@@ -194,7 +195,8 @@ mod tests {
     #[test]
     fn neither_a_link_nor_a_device_is_written_or_renamed() {
         let folder = tempfile::tempdir().unwrap();
-        let (other, link) = (folder.path().join("other"), folder.path().join("vastost.log"));
+        let other = folder.path().join("other");
+        let link = folder.path().join("vastost.log");
         fs::write(&other, "of somebody else\n").unwrap();
         std::os::unix::fs::symlink(&other, &link).unwrap();
         let log = log(folder.path(), Rotation::Size(1), 2);

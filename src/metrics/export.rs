@@ -42,7 +42,8 @@ struct Shared {
 impl Exporter {
     /// None when the configuration names no folder.
     pub fn new(config: &config::Metrics, metrics: &Arc<Metrics>) -> Option<Self> {
-        let (metrics, failed) = (Arc::clone(metrics), AtomicBool::new(false));
+        let metrics = Arc::clone(metrics);
+        let failed = AtomicBool::new(false);
         let shared = Shared {
             metrics,
             dir: config.dir.clone()?,

@@ -62,7 +62,8 @@ fn parse_labels(mut rest: &str) -> Option<(BTreeMap<String, String>, &str)> {
 
 /// Up to behind the closing quote.
 fn parse_value(text: &str) -> Option<(String, &str)> {
-    let (mut value, mut chars) = (String::new(), text.char_indices());
+    let mut value = String::new();
+    let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
         match c {
             '"' => return Some((value, text.get(at + 1..)?)),
@@ -94,7 +95,8 @@ impl Buckets {
     /// the last bucket, which has no upper bound, it is the bound below. None without observations.
     pub fn quantile(&self, share: f64) -> Option<f64> {
         let total = self.0.last().map(|(_, count)| *count).filter(|total| *total > 0.0)?;
-        let (rank, mut below) = (share.clamp(0.0, 1.0) * total, (0.0, 0.0));
+        let rank = share.clamp(0.0, 1.0) * total;
+        let mut below = (0.0, 0.0);
         for (bound, count) in &self.0 {
             if *count >= rank && *count > below.1 {
                 let within = (rank - below.1) / (count - below.1);

@@ -118,6 +118,7 @@ impl ImageStats {
             Stall::Data => ("data", Some(&self.data_ns)),
             Stall::Close => ("close", None),
         };
+
         if let Some(sum) = sum {
             sum.fetch_add(ns, Relaxed);
         }
@@ -146,7 +147,8 @@ impl ImageStats {
     /// What a close that began at `since` and ended now leaves to say; `blocked` is [`ImageStats::blocked`] of before it.
     pub fn close(&self, timer: &CallTimer, blocked: Blocked, since: Instant, outcome: &'static str) -> Summary {
         self.waited(Stall::Close, since);
-        let (labels, metrics) = (self.labels(), &self.server.metrics);
+        let labels = self.labels();
+        let metrics = &self.server.metrics;
         metrics.image_bytes.get_or_create(&labels).inc_by(timer.bytes);
         let DirectionLabels { server, lsu, direction } = labels;
         metrics
@@ -241,6 +243,7 @@ impl fmt::Display for Summary {
             f,
             "{outcome}: {bytes} bytes in {took:.3} s, {rate:.1} MiB/s, parts {parts}, retries {retries}; "
         )?;
+
         match self.direction {
             Direction::Write => write!(
                 f,
@@ -271,7 +274,8 @@ mod tests {
 
     #[test]
     fn a_summary_tells_the_host_s_time_from_the_store_s() {
-        let (stats, mut timer) = (stats(), CallTimer::new());
+        let stats = stats();
+        let mut timer = CallTimer::new();
         std::thread::sleep(Duration::from_millis(30));
         let written = timer.call(|| {
             let since = Instant::now();

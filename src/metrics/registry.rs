@@ -115,6 +115,7 @@ impl Metrics {
             image_bytes: Family::default(),
             registry: Registry::default(),
         };
+
         registry.register("start_time_seconds", "When counting began, seconds since 1970", started);
         metrics.register(&mut registry);
         Self { registry, ..metrics }

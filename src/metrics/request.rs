@@ -224,7 +224,8 @@ impl Query<'_> {
 /// S3's name of the operation that a request is.
 fn operation(method: &Method, bucket: &Bucket, key: &str, query: Query<'_>, copies: bool) -> &'static str {
     let has = |name: &str| query.get(name).is_some();
-    let (of_bucket, of_key) = (!bucket.is_empty() && key.is_empty(), !key.is_empty());
+    let of_bucket = !bucket.is_empty() && key.is_empty();
+    let of_key = !key.is_empty();
     match method.as_str() {
         "PUT" if of_key && has("partNumber") && copies => "UploadPartCopy",
         "PUT" if of_key && has("partNumber") => "UploadPart",
@@ -310,7 +311,8 @@ mod tests {
 
     #[test]
     fn an_answer_a_retry_and_a_silence_are_counted_once_each() {
-        let (server, address) = (server(), SocketAddr::from(([10, 0, 0, 1], 80)));
+        let server = server();
+        let address = SocketAddr::from(([10, 0, 0, 1], 80));
         let mut answered = watch(&server, "PUT", "/shared/k");
         answered.sent(address);
         answered.sent(address);
@@ -328,6 +330,7 @@ mod tests {
                 .unwrap_or("none")
                 .to_owned()
         };
+
         assert_eq!(value("vastost_requests_total", "status=\"200\""), "1");
         assert_eq!(value("vastost_requests_total", "status=\"none\""), "1");
         assert_eq!(value("vastost_retries_total", "PutObject"), "1");

@@ -152,6 +152,7 @@ impl Dialler {
                 )
             }
         };
+
         Line::open(stream).await
     }
 
@@ -194,7 +195,8 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_is_given_up_does_not_arrive_later() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (dialler, address) = (dialler(), listener.local_addr().unwrap());
+        let dialler = dialler();
+        let address = listener.local_addr().unwrap();
         let origin = Origin::of(&format!("http://{address}").parse().unwrap()).unwrap();
         let mut line = dialler.dial(&origin, address).await.unwrap();
         let mut server = listener.accept().await.unwrap().0;
@@ -216,7 +218,8 @@ mod tests {
     #[tokio::test]
     async fn an_https_origin_is_never_spoken_to_in_clear_text() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (dialler, address) = (dialler(), listener.local_addr().unwrap());
+        let dialler = dialler();
+        let address = listener.local_addr().unwrap();
         let dial = async |scheme: &str| {
             let uri = format!("{scheme}://{address}/latest").parse().unwrap();
             dialler.dial(&Origin::of(&uri).unwrap(), address).await

@@ -101,7 +101,9 @@ impl Names {
             async move { (at, answer.await) }
         };
         let mut under_way: FuturesUnordered<_> = targets.iter().enumerate().map(each).collect();
-        let (mut answers, mut failed) = (vec![None; targets.len()], None);
+        let mut answers = vec![None; targets.len()];
+        let mut failed = None;
+
         loop {
             let known = answers.iter().flatten().any(|addresses: &Vec<_>| !addresses.is_empty());
             let wait = if known { GRACE } else { Duration::MAX };
@@ -117,6 +119,7 @@ impl Names {
                 .into_iter()
                 .for_each(|slot| *slot = Some(answer.clone()));
         }
+
         drop(under_way);
         let mut all: Vec<SocketAddr> = Vec::new();
         for (target, answer) in targets.iter().zip(answers) {
@@ -129,6 +132,7 @@ impl Names {
                     .collect::<Vec<_>>(),
             );
         }
+
         match failed {
             _ if !all.is_empty() => Ok(all),
             Some(error) => Err(error),
@@ -165,7 +169,8 @@ impl Names {
         let Ok(turn) = self.turn(target).try_lock_owned() else {
             return;
         };
-        let (names, target) = (self.clone(), target.clone());
+        let names = self.clone();
+        let target = target.clone();
         tokio::spawn(async move {
             names.ask_now(&target).await;
             drop(turn);
@@ -178,7 +183,9 @@ impl Names {
             return Ok(Vec::new());
         }
         let began = Instant::now();
-        let (names, owned, turn) = (self.clone(), target.clone(), self.turn(target));
+        let names = self.clone();
+        let owned = target.clone();
+        let turn = self.turn(target);
         // A task of its own: a resolver that hangs holds one thread for each name, however often it is given up.
         let answer = tokio::spawn(async move {
             let turn = turn.lock_owned().await;
@@ -199,6 +206,7 @@ impl Names {
                 .unwrap_or_default(),
             Err(_) => self.failed(target, "no answer in time"),
         };
+
         if known.is_empty() {
             let why = self
                 .lock()
@@ -210,6 +218,7 @@ impl Names {
                 format!("resolve {}: {why}", target.host),
             ));
         }
+
         Ok(known)
     }
 
@@ -227,7 +236,8 @@ impl Names {
 
     /// A question had no answer; gives the last one there was.
     fn failed(&self, target: &Target, why: &str) -> Vec<SocketAddr> {
-        let (now, mut names) = (Instant::now(), self.lock());
+        let now = Instant::now();
+        let mut names = self.lock();
         let name = names.entry(target.clone()).or_default();
         name.asked = Some(now);
         why.clone_into(&mut name.failure);

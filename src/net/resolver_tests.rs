@@ -25,10 +25,13 @@ struct Resolver {
 }
 
 fn resolver(works: usize, permits: usize) -> Resolver {
-    let (asked, permits) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(permits)));
-    let (count, gate) = (Arc::clone(&asked), Arc::clone(&permits));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let permits = Arc::new(Semaphore::new(permits));
+    let count = Arc::clone(&asked);
+    let gate = Arc::clone(&permits);
     let names = Names::with(PATIENCE, move |_| {
-        let (number, gate) = (count.fetch_add(1, Ordering::SeqCst), Arc::clone(&gate));
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        let gate = Arc::clone(&gate);
         Box::pin(async move {
             gate.acquire().await.unwrap().forget();
             if number < works {
@@ -130,7 +133,8 @@ async fn a_slow_name_holds_up_no_other() {
             }
         })
     });
-    let (targets, began) = ([target("slow"), target("10.0.0.1"), target("quick")], Instant::now());
+    let targets = [target("slow"), target("10.0.0.1"), target("quick")];
+    let began = Instant::now();
     assert_eq!(names.addresses(&targets).await.unwrap(), [address(1), address(7)]);
     assert!(began.elapsed() < PATIENCE / 2);
     let again = Instant::now();

@@ -89,10 +89,12 @@ mod tests {
 
     #[test]
     fn the_earliest_answer_of_an_address_tells_the_time() {
-        let (clock, mut headers) = (ServerClock::default(), HeaderMap::new());
+        let clock = ServerClock::default();
+        let mut headers = HeaderMap::new();
         let address = "192.0.2.1:80".parse().unwrap();
         assert_eq!(clock.now(), None);
         assert_eq!(date_of(&headers), None);
+
         for (date, seconds) in [
             ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
             ("nonsense", 784_111_777),
@@ -106,6 +108,7 @@ mod tests {
                 "{date}"
             );
         }
+
         // Another node at the same address, whose clock is fast, and one whose clock is slow.
         clock.hear(address, 784_115_377);
         assert!(clock.now().is_some_and(|now| now < 784_111_790));

@@ -219,7 +219,10 @@ pub fn advice(error: &std::io::Error) -> &'static str {
 fn given(file: &Path) -> Result<Given> {
     let what = || format!("read CA file {}", file.display());
     let text = files::read_given(file, CA_FILE_MAX).or_kind(Kind::Config, what)?.0;
-    let (mut roots, mut certificates, mut refused) = (RootCertStore::empty(), Vec::new(), Vec::new());
+    let mut roots = RootCertStore::empty();
+    let mut certificates = Vec::new();
+    let mut refused = Vec::new();
+
     for (number, found) in (1..).zip(CertificateDer::pem_slice_iter(&text)) {
         match found {
             Ok(certificate) => {
@@ -231,6 +234,7 @@ fn given(file: &Path) -> Result<Given> {
             Err(error) => refused.push(format!("certificate {number}: {error}")),
         }
     }
+
     if roots.is_empty() {
         let why = if refused.is_empty() {
             "no PEM certificate".to_owned()
@@ -242,6 +246,7 @@ fn given(file: &Path) -> Result<Given> {
             format!("CA file {} cannot be used: {why}", file.display()),
         ));
     }
+
     for why in refused {
         tracing::warn!("CA file {}: left out {why}", file.display());
     }
@@ -312,10 +317,8 @@ mod tests {
     #[test]
     fn the_very_certificate_that_is_presented_is_trusted_for_its_names_and_its_time() {
         let own = self_signed("vast.example", (2020, 4000));
-        let (other, ended) = (
-            self_signed("vast.example", (2020, 4000)),
-            self_signed("vast.example", (2020, 2021)),
-        );
+        let other = self_signed("vast.example", (2020, 4000));
+        let ended = self_signed("vast.example", (2020, 2021));
         assert!(check(&own.pem(), own.der(), "vast.example").is_ok());
         let name = check(&own.pem(), own.der(), "other.example").unwrap_err();
         assert!(advice_of(name.clone()).contains("tls.server_name"), "{name}");

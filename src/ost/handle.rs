@@ -221,7 +221,8 @@ mod tests {
 
     #[test]
     fn what_comes_after_the_table_was_drained_is_refused_and_the_next_table_takes_it() {
-        let (table, object) = (HandleTable::default(), server());
+        let table = HandleTable::default();
+        let object = server();
         let before = table.open(object.clone()).unwrap();
         assert_eq!(table.drain().len(), 1);
         assert_eq!(table.open(object.clone()).unwrap_err().kind(), Kind::Aborted);

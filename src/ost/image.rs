@@ -137,6 +137,7 @@ impl ImageHandle {
                 return Err(Error::new(Kind::InvalidArgument, what));
             }
         };
+
         drop(entered);
         Ok(Self {
             subject,
@@ -167,7 +168,8 @@ impl ImageHandle {
     }
 
     fn write_all(&self, image: &mut Option<Box<Backup>>, data: &[u8], offset: u64) -> Result<u64> {
-        let (mut rest, mut offset) = (data, offset);
+        let mut rest = data;
+        let mut offset = offset;
         // A write of nothing is passed on too: it brings the error of a part that failed meanwhile.
         loop {
             match image.as_mut().ok_or_else(broken)?.fill(rest, offset)? {
@@ -194,7 +196,8 @@ impl ImageHandle {
         image.as_mut().ok_or_else(broken)?.begin(offset, to.len());
         let mut done = 0;
         while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let (at, len) = (offset + done as u64, rest.len());
+            let at = offset + done as u64;
+            let len = rest.len();
             match image.as_mut().ok_or_else(broken)?.take(rest, at)? {
                 Taken::Bytes(0) => break,
                 Taken::Bytes(taken) => done += taken,
@@ -307,7 +310,8 @@ impl ImageHandle {
         close: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         timer.begin();
-        let (blocked, since) = (stats.blocked(), Instant::now());
+        let blocked = stats.blocked();
+        let since = Instant::now();
         let closed = close();
         let outcome = if closed.is_ok() { outcome } else { "failed" };
         let line = format!("{}: {}", self.subject, stats.close(&timer, blocked, since, outcome));

@@ -29,7 +29,8 @@ pub fn definition_of(image: &Image) -> &ImageDef {
 pub fn info_of(lsu: &str, image: &Image) -> stsp_image_info_t {
     match image {
         Image::Complete(sidecar) => {
-            let (created, completed) = (unix_seconds(&sidecar.created), unix_seconds(&sidecar.completed));
+            let created = unix_seconds(&sidecar.created);
+            let completed = unix_seconds(&sidecar.completed);
             info(
                 lsu,
                 &sidecar.image,

@@ -82,6 +82,7 @@ fn to_filter(given: &stsp_image_filter_t) -> Result<Filter> {
         );
         return Err(Error::new(Kind::InvalidArgument, what));
     }
+
     let flags = if given.flags == 0 { known } else { given.flags };
     let date_to = if given.date_to == 0 { DATE_MAX } else { given.date_to };
     if given.date_from > date_to {
@@ -91,6 +92,7 @@ fn to_filter(given: &stsp_image_filter_t) -> Result<Filter> {
         );
         return Err(Error::new(Kind::InvalidArgument, what));
     }
+
     let client = field(&given.client, "filter.client")?;
     Ok(Filter {
         client: (!client.is_empty()).then(|| Name::new(client)),

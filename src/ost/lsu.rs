@@ -69,7 +69,8 @@ fn label(lsu: &Lsu) -> Result<String> {
 }
 
 fn to_prop(lsu: &Lsu, label: &str, active: u32) -> stsp_lsu_prop_t {
-    let (config, usage) = (lsu.config(), lsu.usage());
+    let config = lsu.config();
+    let usage = lsu.usage();
     let capacity = if config.capacity_bytes > 0 {
         STSP_LSUF_CAPACITY_KNOWN
     } else {

@@ -59,6 +59,7 @@ impl OpenImages {
             );
             return Err(Error::new(Kind::Busy, what));
         }
+
         match purpose {
             Use::Read => count.readers += 1,
             Use::Write | Use::Delete => count.writers += 1,

@@ -73,12 +73,14 @@ impl Server {
             tracing::warn!("{warning}");
         }
         let server = config.server(name)?.clone();
+
         if server.credentials == Source::NetBackup && keys.is_none() {
             let what = format!(
                 "server {name} takes its keys from NetBackup, and the call brought none: add them with tpconfig, or set server.{name}.credentials"
             );
             return Err(Error::new(Kind::Unauthorized, what));
         }
+
         Ok(Self {
             config,
             server,

@@ -42,7 +42,8 @@ impl<T: Versioned> OutStruct<'_, T> {
         let filled = self.host_size.min(T::SIZE);
         value.set_struct_size(filled);
 
-        let (from, to) = ((&raw const value).cast::<u8>(), self.place.cast::<u8>());
+        let from = (&raw const value).cast::<u8>();
+        let to = self.place.cast::<u8>();
         // SAFETY: `filled` is at most the size of `value`, and at most what the host said that there is at `place`,
         // which `Caller::output_struct` found not NULL and which is ours to write until the call ends.
         unsafe { std::ptr::copy_nonoverlapping(from, to, filled as usize) }

@@ -163,10 +163,8 @@ pub fn terminate() {
 
 /// `stsp_open_server`.
 pub fn open_server(name: &str, config_file: &Path, keys: Option<&KeyPair>) -> HostResult<HostServer> {
-    let (name, path) = (
-        c_string(name.as_bytes())?,
-        c_string(config_file.as_os_str().as_bytes())?,
-    );
+    let name = c_string(name.as_bytes())?;
+    let path = c_string(config_file.as_os_str().as_bytes())?;
     let session = stsp_session_t {
         struct_size: <stsp_session_t as Versioned>::SIZE,
         severity_min: STSP_LOG_INFO,
@@ -174,6 +172,7 @@ pub fn open_server(name: &str, config_file: &Path, keys: Option<&KeyPair>) -> Ho
         log_context: std::ptr::null_mut(),
         config_file: path.as_ptr(),
     };
+
     let pair = keys.map(|keys| {
         Ok((
             c_string(keys.access_key_id.as_bytes())?,
@@ -227,40 +226,49 @@ impl HostServer {
     }
 
     pub fn lsu(&self, lsu: &str) -> HostResult<LsuInfo> {
-        let (lsu, mut prop) = (c_string(lsu.as_bytes())?, zeroed::<stsp_lsu_prop_t>());
+        let lsu = c_string(lsu.as_bytes())?;
+        let mut prop = zeroed::<stsp_lsu_prop_t>();
         // SAFETY: string and struct live until the call returns.
         done(unsafe { stsp_get_lsu_prop_byname(self.handle, lsu.as_ptr(), &raw mut prop) })?;
         Ok(lsu_info(&prop))
     }
 
     pub fn label(&self, lsu: &str, label: &str) -> HostResult<()> {
-        let (lsu, label) = (c_string(lsu.as_bytes())?, c_string(label.as_bytes())?);
+        let lsu = c_string(lsu.as_bytes())?;
+        let label = c_string(label.as_bytes())?;
         // SAFETY: the strings live until the call returns.
         done(unsafe { stsp_label_lsu(self.handle, lsu.as_ptr(), label.as_ptr()) })
     }
 
     pub fn create(&self, lsu: &str, def: &Definition) -> HostResult<HostImage> {
-        let (lsu, def, mut handle) = (c_string(lsu.as_bytes())?, def.to_c(), STSP_NO_HANDLE);
+        let lsu = c_string(lsu.as_bytes())?;
+        let def = def.to_c();
+        let mut handle = STSP_NO_HANDLE;
         // SAFETY: string, struct and handle live until the call returns.
         done(unsafe { stsp_create_image(self.handle, lsu.as_ptr(), &raw const def, 0, &raw mut handle) })?;
         Ok(HostImage { handle })
     }
 
     pub fn open(&self, lsu: &str, def: &Definition, mode: u32) -> HostResult<HostImage> {
-        let (lsu, def, mut handle) = (c_string(lsu.as_bytes())?, def.to_c(), STSP_NO_HANDLE);
+        let lsu = c_string(lsu.as_bytes())?;
+        let def = def.to_c();
+        let mut handle = STSP_NO_HANDLE;
         // SAFETY: string, struct and handle live until the call returns.
         done(unsafe { stsp_open_image(self.handle, lsu.as_ptr(), &raw const def, mode, &raw mut handle) })?;
         Ok(HostImage { handle })
     }
 
     pub fn delete(&self, lsu: &str, def: &Definition) -> HostResult<()> {
-        let (lsu, def) = (c_string(lsu.as_bytes())?, def.to_c());
+        let lsu = c_string(lsu.as_bytes())?;
+        let def = def.to_c();
         // SAFETY: string and struct live until the call returns.
         done(unsafe { stsp_delete_image(self.handle, lsu.as_ptr(), &raw const def, 0) })
     }
 
     pub fn info(&self, lsu: &str, def: &Definition) -> HostResult<ImageInfo> {
-        let (lsu, def, mut info) = (c_string(lsu.as_bytes())?, def.to_c(), zeroed::<stsp_image_info_t>());
+        let lsu = c_string(lsu.as_bytes())?;
+        let def = def.to_c();
+        let mut info = zeroed::<stsp_image_info_t>();
         // SAFETY: string and structs live until the call returns.
         done(unsafe { stsp_get_image_prop_byname(self.handle, lsu.as_ptr(), &raw const def, &raw mut info) })?;
         Ok(image_info(&info))
@@ -280,7 +288,9 @@ impl HostServer {
         filter: &HostFilter,
         mut each: impl FnMut(Definition, u32),
     ) -> HostResult<()> {
-        let (lsu, filter, mut list) = (c_string(lsu.as_bytes())?, filter_to_c(filter), STSP_NO_HANDLE);
+        let lsu = c_string(lsu.as_bytes())?;
+        let filter = filter_to_c(filter);
+        let mut list = STSP_NO_HANDLE;
         // SAFETY: string, struct and handle live until the call returns.
         done(unsafe { stsp_open_image_list(self.handle, lsu.as_ptr(), &raw const filter, &raw mut list) })?;
         let end = loop {
@@ -291,6 +301,7 @@ impl HostServer {
                 Err(end) => break end,
             }
         };
+
         // SAFETY: takes no pointer.
         done(unsafe { stsp_close_image_list(list) })?;
         if end.code == STSP_EOFLIST { Ok(()) } else { Err(end) }
@@ -446,7 +457,8 @@ fn text(field: &[c_char]) -> String {
 }
 
 fn image_info(info: &stsp_image_info_t) -> ImageInfo {
-    let (basename, policy) = (raw(&info.basename), raw(&info.policy));
+    let basename = raw(&info.basename);
+    let policy = raw(&info.policy);
     ImageInfo {
         def: Definition {
             basename,

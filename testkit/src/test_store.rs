@@ -132,6 +132,7 @@ impl Site {
             at_real_server: server.is_none(),
             server,
         };
+
         // A bucket with Object Lock is made by whoever wants one.
         if !wish.lock {
             site.create_bucket();
@@ -158,7 +159,8 @@ impl Site {
 
     /// Creates the bucket through our own client, which fails with what is wrong when the server is not there.
     fn create_bucket(&self) {
-        let (owned, bucket) = (self.bucket.clone(), self.url.clone());
+        let owned = self.bucket.clone();
+        let bucket = self.url.clone();
         let made = self.with_store(move |store| async move { store.create_bucket(&owned).await });
         made.unwrap_or_else(|e| panic!("no bucket could be made at {bucket}: {e}"));
     }
@@ -181,7 +183,8 @@ impl Site {
 
     /// Every key of the bucket that begins with `prefix`.
     pub fn keys_under(&self, prefix: &str) -> Vec<String> {
-        let (bucket, prefix) = (self.bucket.clone(), prefix.to_owned());
+        let bucket = self.bucket.clone();
+        let prefix = prefix.to_owned();
         let listed = self.with_store(move |store| async move { store.list(&bucket, &prefix, false, None, None).await });
         listed
             .expect("list the bucket")
@@ -221,7 +224,8 @@ impl Drop for Site {
         if !self.at_real_server || std::thread::panicking() {
             return;
         }
-        let (client, bucket) = (sdk_client(&self.url, &self.keys), self.bucket.clone());
+        let client = sdk_client(&self.url, &self.keys);
+        let bucket = self.bucket.clone();
         let remove = async move {
             let removals = [bucket.to_string(), format!("{bucket}-far")].map(|bucket| {
                 let delete = client.delete_bucket().bucket(bucket).customize();
@@ -245,7 +249,8 @@ pub fn current_thread_runtime() -> tokio::runtime::Runtime {
 
 /// The SDK as it comes: no retries, no checksums but those that a test asks for.
 pub fn sdk_client(url: &str, keys: &KeyPair) -> Client {
-    let (id, secret) = (keys.access_key_id.clone(), keys.secret_access_key.clone());
+    let id = keys.access_key_id.clone();
+    let secret = keys.secret_access_key.clone();
     // Between two calls nothing runs that would see a server close the connection: an idle one is not used again.
     let http = aws_smithy_http_client::Builder::new().pool_idle_timeout(Duration::from_secs(1));
     let settings = aws_sdk_s3::Config::builder()
@@ -356,7 +361,8 @@ pub fn backup(server: &HostServer, def: &Definition, data: &[u8], call: usize) {
 
 /// Reads a whole open image in calls of `call` bytes and closes it.
 pub fn read_all(image: &HostImage, call: usize) -> Vec<u8> {
-    let (mut data, mut buffer) = (Vec::new(), vec![0; call]);
+    let mut data = Vec::new();
+    let mut buffer = vec![0; call];
     loop {
         let len = image.read(&mut buffer, data.len() as u64).expect("read") as usize;
         data.extend_from_slice(&buffer[..len]);

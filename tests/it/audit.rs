@@ -86,7 +86,8 @@ impl Yard {
         if wish.lock {
             crate::sdk::Sdk::new(&site).create_locked_bucket();
         }
-        let (server, foreign) = (site.open(), Foreign::new(&site));
+        let server = site.open();
+        let foreign = Foreign::new(&site);
         Self { site, server, foreign }
     }
 
@@ -165,7 +166,8 @@ impl Yard {
 impl Kept {
     /// One finding about this image.
     pub fn finding(&self, class: Class, key: &str) -> Seen {
-        let (image, key) = (Some(self.name.clone()), Some(key.to_owned()));
+        let image = Some(self.name.clone());
+        let key = Some(key.to_owned());
         Seen {
             class,
             severity: class.severity(),

@@ -74,9 +74,11 @@ fn assert_figures(run: &Value, streams: u64) {
 
 fn every_combination_is_measured_and_nothing_is_left(wish: &Wish) {
     let site = site(wish);
-    let (server, data) = (site.open(), pattern(1000, 1));
+    let server = site.open();
+    let data = pattern(1000, 1);
     backup(&server, &image("db01", 0), &data, CALL);
-    let (before, temporary) = (site.keys_under(""), tempfile::tempdir().unwrap());
+    let before = site.keys_under("");
+    let temporary = tempfile::tempdir().unwrap();
     // Relative, as is the file with the keys: the settings that are measured lie elsewhere.
     let mut bench = command(Path::new("vastost.toml"));
     bench.current_dir(site.folder.path()).env("TMPDIR", temporary.path());

@@ -204,7 +204,8 @@ fn every_node_gets_its_share() {
         // Each image by a process of its own, as NetBackup has it: they know nothing of each other.
         std::thread::scope(|scope| {
             for stream in 0..STREAMS {
-                let (site, data) = (&site, &data);
+                let site = &site;
+                let data = &data;
                 scope.spawn(move || {
                     for round in 0..ROUNDS {
                         let target = format!("main/s{stream}r{round}");
@@ -248,7 +249,8 @@ fn watched(scenario: impl Fn(&Cluster, &[String]) + Send + 'static) {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let Some((cluster, urls)) = Cluster::up() else { return };
     let cluster = Arc::new(cluster);
-    let (done, owned) = (channel(), Arc::clone(&cluster));
+    let done = channel();
+    let owned = Arc::clone(&cluster);
     let thread = std::thread::spawn(move || {
         scenario(&owned, &urls);
         let _ = done.0.send(());
@@ -311,7 +313,9 @@ fn start_stream(
     stage: &Arc<AtomicUsize>,
     ended: &Sender<(Job, HostResult<()>)>,
 ) -> std::thread::JoinHandle<()> {
-    let (server, stage, ended) = (Arc::clone(server), Arc::clone(stage), ended.clone());
+    let server = Arc::clone(server);
+    let stage = Arc::clone(stage);
+    let ended = ended.clone();
     std::thread::spawn(move || {
         for round in 0.. {
             let stage = stage.load(Ordering::SeqCst);
@@ -371,7 +375,8 @@ fn only_debris_is_left(site: &Site, complete: usize) {
         assert!(began.elapsed() < CLEAN_UP_MAX, "orphans are left: {told:#?}");
     }
     assert_eq!(findings(&[]), [Value::Null; 0], "after gc");
-    let (images, data) = (site.keys_under("catalog/").len(), site.keys_under("backups/").len());
+    let images = site.keys_under("catalog/").len();
+    let data = site.keys_under("backups/").len();
     assert!(
         images >= complete && images == data,
         "{images} records, {data} objects of data"

@@ -35,12 +35,15 @@ const FROZEN: usize = usize::MAX;
 impl Relay {
     fn to(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, counts) = (listener.local_addr().unwrap(), Arc::new(Counts::default()));
-        let (server, shared) = (server.trim_start_matches("http://").to_owned(), Arc::clone(&counts));
+        let address = listener.local_addr().unwrap();
+        let counts = Arc::new(Counts::default());
+        let server = server.trim_start_matches("http://").to_owned();
+        let shared = Arc::clone(&counts);
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 shared.connections.fetch_add(1, Ordering::Relaxed);
-                let (client, upstream) = (client.unwrap(), TcpStream::connect(&server).unwrap());
+                let client = client.unwrap();
+                let upstream = TcpStream::connect(&server).unwrap();
                 for (from, to) in [
                     (client.try_clone().unwrap(), upstream.try_clone().unwrap()),
                     (upstream, client),
@@ -101,10 +104,12 @@ fn connections_use_every_address() {
     let site = Site::new(&Wish::default().small_parts());
     let relays = [0; 3].map(|_| Relay::to(&site.url));
     point_at(&site, &relays.each_ref().map(|relay| relay.address));
-    let (server, data) = (site.open(), pattern(6 * PART, 1));
+    let server = site.open();
+    let data = pattern(6 * PART, 1);
     std::thread::scope(|scope| {
         for number in 0..4 {
-            let (server, data) = (&server, &data);
+            let server = &server;
+            let data = &data;
             scope.spawn(move || {
                 backup(server, &image("spread", number), data, CALL);
                 assert!(restore(server, &image("spread", number), CALL) == *data);
@@ -121,7 +126,8 @@ fn an_address_that_nobody_answers_on_is_passed_over() {
     let dead = "127.0.0.1:1".parse().unwrap();
     let relay = Relay::to(&site.url);
     point_at(&site, &[dead, relay.address]);
-    let (server, data) = (site.open(), pattern(2 * PART + 1, 1));
+    let server = site.open();
+    let data = pattern(2 * PART + 1, 1);
     for number in 0..4 {
         backup(&server, &image("dead", number), &data, CALL);
         assert!(restore(&server, &image("dead", number), CALL) == data);
@@ -142,10 +148,12 @@ fn requests_in_a_row_share_one_connection() {
 
 /// Several streams store and restore an image each.
 fn streams(site: &Site, count: u64, len: usize) {
-    let (server, data) = (site.open(), pattern(len, 5));
+    let server = site.open();
+    let data = pattern(len, 5);
     std::thread::scope(|scope| {
         for number in 0..count {
-            let (server, data) = (&server, &data);
+            let server = &server;
+            let data = &data;
             scope.spawn(move || {
                 backup(server, &image("stream", number), data, CALL);
                 assert!(restore(server, &image("stream", number), CALL) == *data);
@@ -181,7 +189,8 @@ fn parts_on_their_way_to_a_node_that_freezes_go_to_another() {
         }
         frozen.wait.store(FROZEN, Ordering::Relaxed);
     });
-    let (server, data) = (site.open(), pattern(30 * PART + 1, 6));
+    let server = site.open();
+    let data = pattern(30 * PART + 1, 6);
     backup(&server, &image("frozen", 1), &data, CALL);
     relays[1].wait(0);
     assert!(restore(&server, &image("frozen", 1), CALL) == data);
@@ -251,7 +260,8 @@ fn is_little_part(request: &Request) -> bool {
 #[test]
 fn a_last_part_of_one_byte_on_its_way_to_a_silent_node_goes_to_the_other() {
     let nodes = Nodes::new(PATIENT);
-    let (server, data) = (nodes.site.open(), pattern(2 * PART + 1, 7));
+    let server = nodes.site.open();
+    let data = pattern(2 * PART + 1, 7);
     nodes.silence_one(is_little_part);
     let began = Instant::now();
     backup(&server, &image("little", 1), &data, CALL);
@@ -263,7 +273,8 @@ fn a_last_part_of_one_byte_on_its_way_to_a_silent_node_goes_to_the_other() {
 #[test]
 fn questions_that_a_node_leaves_unanswered_are_asked_of_the_other() {
     let nodes = Nodes::new(PATIENT);
-    let (server, data) = (nodes.site.open(), pattern(1000, 8));
+    let server = nodes.site.open();
+    let data = pattern(1000, 8);
     nodes.outlasts(
         |r| r.operation() == "HeadObject",
         || backup(&server, &image("asked", 1), &data, CALL),

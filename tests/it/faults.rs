@@ -86,7 +86,8 @@ impl Field {
     /// A restore that may fail.
     fn try_restore(&self, def: &Definition, call: usize) -> HostResult<Vec<u8>> {
         let image = self.server.open("main", def, STSP_OPEN_READ)?;
-        let (mut data, mut buffer) = (Vec::new(), vec![0; call]);
+        let mut data = Vec::new();
+        let mut buffer = vec![0; call];
         let read = loop {
             match image.read(&mut buffer, data.len() as u64) {
                 Ok(0) => break Ok(data),
@@ -101,7 +102,8 @@ impl Field {
     /// Backs up under a script that lets it succeed, and restores without one.
     fn survives(&self, def: &Definition, data: &[u8], what: &str) {
         let done = self.try_backup(def, data);
-        let (faults, seen) = (self.proxy.faults(), self.proxy.recent());
+        let faults = self.proxy.faults();
+        let seen = self.proxy.recent();
         self.proxy.forward_all();
         assert!(done.is_ok(), "{what}: {done:?}\n{}", trace(&seen));
         assert!(faults > 0, "{what}: the fault never met its request\n{}", trace(&seen));
@@ -194,10 +196,8 @@ struct Limit {
 impl Limit {
     fn of(time: Duration) -> Self {
         let (running, receiver) = std::sync::mpsc::channel::<()>();
-        let (name, start) = (
-            std::thread::current().name().unwrap_or_default().to_owned(),
-            Instant::now(),
-        );
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        let start = Instant::now();
         std::thread::spawn(move || {
             if receiver.recv_timeout(time) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 println!("{name} hangs: {:?} have passed", start.elapsed());

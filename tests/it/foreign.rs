@@ -104,7 +104,8 @@ impl Foreign {
 
     /// Every key that begins with `prefix`, with what changes when the object does.
     pub fn list(&self, prefix: &str) -> BTreeMap<String, String> {
-        let (mut found, mut after) = (BTreeMap::new(), String::new());
+        let mut found = BTreeMap::new();
+        let mut after = String::new();
         loop {
             // curl signs the query in the order that it is given: by name.
             let query = format!(
@@ -188,7 +189,8 @@ impl Foreign {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = curl.spawn().expect("curl is installed");
-        let (mut stdin, owned) = (child.stdin.take().expect("stdin"), body.unwrap_or_default().to_vec());
+        let mut stdin = child.stdin.take().expect("stdin");
+        let owned = body.unwrap_or_default().to_vec();
         let feeder = std::thread::spawn(move || drop(stdin.write_all(&owned)));
         let output = child.wait_with_output().expect("curl ends");
         feeder.join().expect("feeder");
@@ -241,7 +243,8 @@ impl Reply {
 
 /// What lies between the tags of that name.
 fn between(xml: &str, tag: &str) -> Vec<String> {
-    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+    let open = format!("<{tag}>");
+    let close = format!("</{tag}>");
     let rest = xml.split(&open).skip(1);
     rest.filter_map(|rest| rest.split_once(&close))
         .map(|(text, _)| text.replace("&#34;", "\""))

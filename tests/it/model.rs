@@ -72,10 +72,8 @@ fn number(name: &str, usual: u64) -> u64 {
 }
 
 fn run(wish: &Wish, usual: u64) {
-    let (first, count) = (
-        number("VASTOST_MODEL_SEED", 0),
-        number("VASTOST_MODEL_SEQUENCES", usual),
-    );
+    let first = number("VASTOST_MODEL_SEED", 0);
+    let count = number("VASTOST_MODEL_SEQUENCES", usual);
     let world = World::new(wish);
     for seed in first..first + count {
         let mut sequence = world.sequence(seed);

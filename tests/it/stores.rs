@@ -119,7 +119,8 @@ fn assert_serves(store: &Store, wish: &Wish) {
         .server
         .open("main", &def, STSP_OPEN_WRITE)
         .expect("go on with the pending image");
-    let (kept, more) = (content.bytes(), pattern(500, 10));
+    let kept = content.bytes();
+    let more = pattern(500, 10);
     write_all(&open, &more, kept.len() as u64, CALL);
     open.close(STSP_CLOSEF_COMPLETE).expect("close");
     assert!(vastost_testkit::test_store::restore(&yard.server, &def, CALL) == [kept, more].concat());

@@ -48,7 +48,8 @@ impl Front {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let sent = Arc::<AtomicUsize>::default();
-        let (server, counted) = (site.url.trim_start_matches("http://").to_owned(), Arc::clone(&sent));
+        let server = site.url.trim_start_matches("http://").to_owned();
+        let counted = Arc::clone(&sent);
         runtime.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(relay(client, acceptor.clone(), server.clone(), Arc::clone(&counted)));

@@ -61,7 +61,8 @@ fn two_writers_meet(wish: &Wish, folder: &'static str) {
         2 * PART + 99,
     ]) {
         // Both write pending records, so both came past the check in `create`.
-        let (at_pending, then) = (meeting("pending"), meeting(folder));
+        let at_pending = meeting("pending");
+        let then = meeting(folder);
         proxy.script(move |request| {
             at_pending(request);
             then(request);
@@ -104,11 +105,13 @@ fn two_writers_meet(wish: &Wish, folder: &'static str) {
 
 fn a_reader_beside_a_delete_reads_what_was_written_or_is_told_that_it_is_gone(wish: &Wish) {
     let site = Site::new(&wish.small_parts());
-    let (server, len) = (site.open(), 8 * PART + 1234);
+    let server = site.open();
+    let len = 8 * PART + 1234;
     for seed in 1..=4 {
         backup(&server, &def(), &pattern(len, seed), CALL);
         let image = server.open("main", &def(), STSP_OPEN_READ).unwrap();
-        let (mut buffer, mut expected) = (vec![0; CALL], vec![0; CALL]);
+        let mut buffer = vec![0; CALL];
+        let mut expected = vec![0; CALL];
         let mut reads_right = |offset: usize| match image.read(&mut buffer, offset as u64) {
             Ok(read) => {
                 assert_eq!(read as usize, CALL.min(len - offset), "at {offset}");
@@ -218,7 +221,8 @@ fn a_clean_up_amid_a_write_of_metadata_takes_none_of_them(wish: &Wish) {
     let site = Site::new(wish);
     let proxy = Proxy::start(&site.url);
     site.point_at(&[proxy.url()]);
-    let (server, mut meta) = (site.open(), vec![0; 200_000]);
+    let server = site.open();
+    let mut meta = vec![0; 200_000];
     backup(&server, &def(), b"x", CALL);
     let image = server.open("main", &def(), STSP_OPEN_READ).unwrap();
     image.write_meta(&pattern(meta.len(), 5), 0).unwrap();

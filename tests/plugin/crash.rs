@@ -153,7 +153,8 @@ fn a_repair_dies_after_every_even_request() {
 fn repair_dies(way: Way, first: usize) {
     let mut rig = Rig::new();
     for number in (first..REQUESTS_MAX).step_by(2) {
-        let (lost, damaged) = (rig.image(&["many-parts"]), rig.image(&["one"]));
+        let lost = rig.image(&["many-parts"]);
+        let damaged = rig.image(&["one"]);
         rig.spoil(&rig.key_of("catalog/", lost), None);
         rig.spoil(&rig.key_of("catalog/", damaged), Some("{\"schema\":1,"));
         let unfinished = rig.image_dead_at("many-parts", "CompleteMultipartUpload", Way::AfterEffect);
@@ -310,7 +311,8 @@ impl Rig {
 
     fn arm(&self, number: usize, way: Way) -> Arc<AtomicU32> {
         let pid = Arc::new(AtomicU32::new(0));
-        let (owned, before) = (Arc::clone(&pid), self.proxy.requests().len());
+        let owned = Arc::clone(&pid);
+        let before = self.proxy.requests().len();
         self.proxy
             .script(move |request| match request.number == before + number {
                 true => lethal(&owned, way),
@@ -414,7 +416,8 @@ impl Rig {
         let mut keep = BTreeSet::new();
         for image in BYSTANDERS.iter().chain(whole) {
             let key = self.key_of("catalog/", *image);
-            let (bucket, owned) = (self.site.bucket.clone(), key.clone());
+            let bucket = self.site.bucket.clone();
+            let owned = key.clone();
             let bytes = self
                 .site
                 .with_store(move |store| async move { store.get_small(&bucket, &owned, 1 << 24).await });
@@ -454,7 +457,8 @@ impl Rig {
     /// Removes an object or overwrites it, behind the plug-in's back.
     fn spoil(&self, key: &str, with: Option<&str>) {
         use vastost::objstore::s3::types::WireCheck;
-        let (bucket, key) = (self.site.bucket.clone(), key.to_owned());
+        let bucket = self.site.bucket.clone();
+        let key = key.to_owned();
         let body = with.map(|text| bytes::Bytes::from(text.to_owned()));
         let done = self.site.with_store(move |store| async move {
             match body {
@@ -471,10 +475,8 @@ impl Rig {
 
 /// True when a finding stands for a thing: the thing itself, or all that belongs to its attempt or its deleted image.
 fn names(finding: &Value, thing: &str) -> bool {
-    let (key, image) = (
-        finding["key"].as_str().unwrap_or_default(),
-        finding["image"].as_str().unwrap_or_default(),
-    );
+    let key = finding["key"].as_str().unwrap_or_default();
+    let image = finding["image"].as_str().unwrap_or_default();
     let stem = |key: &str| {
         key.rsplit('/')
             .next()

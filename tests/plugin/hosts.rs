@@ -22,7 +22,8 @@ pub fn host() -> &'static PathBuf {
     static HOST: OnceLock<PathBuf> = OnceLock::new();
     HOST.get_or_init(|| {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-        let (program, fresh) = (folder.join("host"), folder.join(format!("host-{}", std::process::id())));
+        let program = folder.join("host");
+        let fresh = folder.join(format!("host-{}", std::process::id()));
         let files = ["host", "life", "wrong", "hostile", "crash", "limits"]
             .map(|name| repository(&format!("tests/plugin/{name}.c")));
         let flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-I"];
@@ -173,7 +174,8 @@ fn behind_a_proxy(site: &Site, on_part: OnPart) {
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let upstream = TcpStream::connect(&upstream).unwrap();
-            let (answers, to) = (upstream.try_clone().unwrap(), client.try_clone().unwrap());
+            let answers = upstream.try_clone().unwrap();
+            let to = client.try_clone().unwrap();
             std::thread::spawn(move || pass(answers, to, None));
             std::thread::spawn(move || pass(client, upstream, Some(on_part)));
         }

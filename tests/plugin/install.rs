@@ -32,10 +32,8 @@ fn install_puts_all_that_is_needed_in_place_and_may_be_repeated() {
     let so = plugin();
     let install = ["install", so.to_str().unwrap(), TOOL];
     let plugins = root.path().join("usr/openv/lib/ost-plugins");
-    let (tool, state) = (
-        root.path().join("usr/bin/vastost-s3"),
-        root.path().join("var/lib/vastost"),
-    );
+    let tool = root.path().join("usr/bin/vastost-s3");
+    let state = root.path().join("var/lib/vastost");
     let config = root.path().join("etc/vastost/vastost.toml");
     for _ in 0..2 {
         run(&mut installer(root.path(), &install));

@@ -40,7 +40,8 @@ fn of_two_hosts_that_finish_one_image_at_once_one_wins_and_nothing_else_is_left(
     for (number, folder) in (1..).zip(["pending", "catalog"].repeat(4)) {
         proxy.forward_all();
         run(&site, "incomplete", number);
-        let (at_pending, then) = (meeting("pending"), meeting(folder));
+        let at_pending = meeting("pending");
+        let then = meeting(folder);
         proxy.script(move |request| {
             at_pending(request);
             then(request);

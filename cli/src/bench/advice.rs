@@ -86,7 +86,8 @@ impl<'a> Advice<'a> {
         if self.connections != config.transfer.connections {
             line(&format!("connections = {}", self.connections))?;
         }
-        let (rate, direction) = (self.chosen.rate(), self.chosen.direction.name());
+        let rate = self.chosen.rate();
+        let direction = self.chosen.direction.name();
         let plural = if streams == 1 { "" } else { "s" };
         line("")?;
         line(&format!(
@@ -121,10 +122,8 @@ impl Limit {
 /// Backups decide if any were measured, and modes with an integrity check if any were measured.
 fn candidates(runs: &[Run]) -> Vec<&Run> {
     let any = |wanted: fn(&Run) -> bool| runs.iter().any(wanted);
-    let (up, proven) = (
-        any(|run| run.direction == Direction::Up),
-        any(|run| run.combination.wire != Wire::None),
-    );
+    let up = any(|run| run.direction == Direction::Up);
+    let proven = any(|run| run.combination.wire != Wire::None);
     let fits = |run: &&Run| (!up || run.direction == Direction::Up) && (!proven || run.combination.wire != Wire::None);
     runs.iter().filter(fits).collect()
 }
@@ -157,7 +156,8 @@ fn limit(fastest: &Run, candidates: &[&Run], io_threads: usize, cpus: usize) -> 
     // The same with fewer in flight shows what concurrency gains.
     let at_once = |run: &Run| run.combination.streams * run.combination.parts_in_flight;
     let like = |run: &&&Run| {
-        let (a, b) = (run.combination, fastest.combination);
+        let a = run.combination;
+        let b = fastest.combination;
         (a.wire, a.part_size, run.direction) == (b.wire, b.part_size, fastest.direction)
     };
     let family: Vec<_> = candidates.iter().filter(like).collect();

@@ -15,8 +15,12 @@ fn run(streams: usize, parts_in_flight: usize, mib_per_s: u64) -> Run {
         parts_in_flight,
         streams,
     };
-    let (bytes, wall) = (mib_per_s << 20, Duration::from_secs(1));
-    let (cpu, rates, calls) = (Costs::default(), vec![1.0; streams], Histogram::new(3).unwrap());
+
+    let bytes = mib_per_s << 20;
+    let wall = Duration::from_secs(1);
+    let cpu = Costs::default();
+    let rates = vec![1.0; streams];
+    let calls = Histogram::new(3).unwrap();
     Run {
         direction: Direction::Up,
         combination,
@@ -105,7 +109,8 @@ fn busy_processors_and_threads_are_named_before_what_is_behind_them() {
 #[test]
 fn connections_are_raised_to_what_was_measured() {
     let config = config();
-    let (few, many) = ([run(4, 4, 100)], [run(32, 4, 100)]);
+    let few = [run(4, 4, 100)];
+    let many = [run(32, 4, 100)];
     assert_eq!(Advice::of(&few, &config, 8).unwrap().to_json()["connections"], 64);
     assert_eq!(Advice::of(&many, &config, 8).unwrap().to_json()["connections"], 128);
 }

@@ -167,9 +167,11 @@ fn list(lsu: &Lsu, only: Option<&Run>) -> Result<BTreeMap<Run, Vec<ImageId>>, Bo
 
 /// Removes as much as it can, the guard last; the error names how many are left, and why the first.
 fn remove(lsu: &Lsu, run: &Run, mut images: Vec<ImageId>) -> Result<usize, Box<dyn Error>> {
-    let (guard, count) = (run.image(GUARD)?, images.len());
+    let guard = run.image(GUARD)?;
+    let count = images.len();
     images.sort_by_key(|id| *id == guard);
     let mut failure = String::new();
+
     for round in 0..ROUNDS {
         if round > 0 {
             std::thread::sleep(Duration::from_secs(1));
@@ -190,6 +192,7 @@ fn remove(lsu: &Lsu, run: &Run, mut images: Vec<ImageId>) -> Result<usize, Box<d
         }
         images = left;
     }
+
     Err(format!(
         "{} of client {CLIENT} could not be removed: {failure}",
         crate::output::counted(images.len() as u64, "image")

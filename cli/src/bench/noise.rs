@@ -48,7 +48,8 @@ impl Noise {
 
     /// CPU time to make one GiB of data: it is in the figures and is not the plug-in's.
     pub fn cost_per_gib(&self) -> Duration {
-        let (mut source, before) = (self.source(), cpu_time());
+        let mut source = self.source();
+        let before = cpu_time();
         for _ in 0..TRIALS {
             std::hint::black_box(source.next_call());
         }
@@ -60,7 +61,8 @@ impl Noise {
 impl Source<'_> {
     /// The bytes of the next call.
     pub fn next_call(&mut self) -> &[u8] {
-        let (place, mask) = (self.random.next(), self.random.next());
+        let place = self.random.next();
+        let mask = self.random.next();
         let start = usize::try_from(place).unwrap_or_default() % (PATTERN_BYTES / WORD);
         let words = self.noise.words.iter().skip(start);
         for (to, word) in self.block.chunks_exact_mut(WORD).zip(words) {

@@ -72,11 +72,15 @@ impl Plan {
             .max()
             .unwrap_or_default();
         let needed = needed.unwrap_or(parts);
+
         if needed > room {
-            let (name, needed, room) = (&lsu.config().name, human_size(needed), human_size(room));
+            let name = &lsu.config().name;
+            let needed = human_size(needed);
+            let room = human_size(room);
             let advice = "measure with a smaller --size or fewer --streams";
             return Err(format!("LSU {name} has room for {room}, and the bench needs {needed}; {advice}").into());
         }
+
         Ok(if options.size.is_some() {
             needed
         } else {
@@ -133,10 +137,13 @@ impl Combination {
     }
 
     fn fits(&self, config: &Config) -> Result<(), String> {
-        let (budget, part_size) = (config.pool.budget_bytes, size_text(self.part_size));
+        let budget = config.pool.budget_bytes;
+        let part_size = size_text(self.part_size);
         let needed = self.part_size * self.streams as u64;
         if needed > budget {
-            let (streams, needed, budget) = (self.streams, human_size(needed), size_text(budget));
+            let streams = self.streams;
+            let needed = human_size(needed);
+            let budget = size_text(budget);
             return Err(format!(
                 "{streams} streams with parts of {part_size} need {needed}; [pool] budget is {budget}"
             ));
@@ -156,6 +163,7 @@ fn all(config: &Config, options: &Options, wires: &[Wire]) -> Vec<Combination> {
         &options.in_flight
     };
     let mut all = Vec::new();
+
     for wire in wires {
         for part_size in &options.part_size {
             for parts_in_flight in in_flight {
@@ -168,6 +176,7 @@ fn all(config: &Config, options: &Options, wires: &[Wire]) -> Vec<Combination> {
             }
         }
     }
+
     all
 }
 
@@ -210,6 +219,7 @@ mod tests {
             parts_in_flight: 8,
             streams: 16,
         };
+
         let folder = TemporaryFolder::new("bench").unwrap();
         let path = setting.write_config(&config, &folder).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);

@@ -70,7 +70,9 @@ impl Run {
             .iter()
             .map(|stream| mib(stream.bytes) / seconds(stream.ended - began))
             .collect();
-        let (bytes, wall, peak_rss_bytes) = (sizes.iter().sum(), ended - began, peak_rss_bytes());
+        let bytes = sizes.iter().sum();
+        let wall = ended - began;
+        let peak_rss_bytes = peak_rss_bytes();
         Ok((
             Self {
                 direction,

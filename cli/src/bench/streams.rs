@@ -70,7 +70,8 @@ pub fn write(
 ) -> Result<(Instant, Vec<Stream>), Box<dyn Error>> {
     let images = open_all(defs, |def| server.create(lsu, def))?;
     let work = |image: &HostImage, _| {
-        let (mut source, mut stream) = (noise.source(), Stream::new()?);
+        let mut source = noise.source();
+        let mut stream = Stream::new()?;
         while stream.bytes < size && watch.goes_on()? {
             let len = call_len(size, stream.bytes);
             let data = source.next_call().get(..len).unwrap_or_default();
@@ -91,7 +92,8 @@ pub fn read(
 ) -> Result<(Instant, Vec<Stream>), Box<dyn Error>> {
     let images = open_all(defs, |def| server.open(lsu, def, STSP_OPEN_READ))?;
     let work = |image: &HostImage, size| {
-        let (mut buffer, mut stream) = (vec![0; CALL], Stream::new()?);
+        let mut buffer = vec![0; CALL];
+        let mut stream = Stream::new()?;
         while stream.bytes < size && watch.goes_on()? {
             if stream.call(watch, |offset| image.read(&mut buffer, offset))? == 0 {
                 return Err(Some(format!(
@@ -102,6 +104,7 @@ pub fn read(
         }
         Ok(stream)
     };
+
     in_parallel(&images, sizes, 0, watch, work)
 }
 
@@ -175,13 +178,16 @@ fn in_parallel(
             .map(|thread| thread.join().unwrap_or_else(died))
             .collect()
     });
-    let (mut streams, mut failures) = (Vec::new(), Vec::new());
+    let mut streams = Vec::new();
+    let mut failures = Vec::new();
+
     for result in results {
         match result {
             Ok(stream) => streams.push(stream),
             Err(failed) => failures.extend(failed),
         }
     }
+
     match failures.into_iter().next() {
         None => Ok((began, streams)),
         Some(first) => Err(first.into()),

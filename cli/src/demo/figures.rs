@@ -25,7 +25,8 @@ pub struct Span {
 
 impl Span {
     pub fn of<E>(work: impl FnOnce() -> Result<(), E>) -> Result<Self, E> {
-        let (started, before) = (Instant::now(), cpu_time());
+        let started = Instant::now();
+        let before = cpu_time();
         work()?;
         Ok(Self {
             wall: started.elapsed(),
@@ -34,7 +35,9 @@ impl Span {
     }
 
     pub fn to_row(&self, name: &str, bytes: u64) -> String {
-        let (wall, cpu, gib) = (self.wall.as_secs_f64(), self.cpu.as_secs_f64(), gib(bytes));
+        let wall = self.wall.as_secs_f64();
+        let cpu = self.cpu.as_secs_f64();
+        let gib = gib(bytes);
         format!(
             "{name:<9}{wall:>7.2} s{:>8.2} GiB/s{cpu:>8.2} s{:>12.2} s",
             gib / wall,
@@ -43,7 +46,9 @@ impl Span {
     }
 
     pub fn to_json(&self, bytes: u64) -> Value {
-        let (wall, cpu, gib) = (self.wall.as_secs_f64(), self.cpu.as_secs_f64(), gib(bytes));
+        let wall = self.wall.as_secs_f64();
+        let cpu = self.cpu.as_secs_f64();
+        let gib = gib(bytes);
         json!({ "wall_s": wall, "cpu_s": cpu, "gib_per_s": gib / wall, "cpu_s_per_gib": cpu / gib })
     }
 }

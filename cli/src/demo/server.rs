@@ -59,6 +59,7 @@ impl Server {
             )
             .into());
         }
+
         std::fs::create_dir_all(folder.join("store").join(LSU))
             .map_err(|e| format!("create {}: {e}", folder.display()))?;
         let mut command = Command::new(std::env::current_exe()?);

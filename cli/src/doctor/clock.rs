@@ -67,6 +67,7 @@ pub fn check(
             return Ok(false);
         }
     };
+
     let mut date = None;
     for address in addresses {
         match ask(config, server, engine, *address, tls.clone())? {
@@ -79,6 +80,7 @@ pub fn check(
             }
         }
     }
+
     let Some((address, head)) = date else { return Ok(false) };
     skew(address, head, report)?;
     Ok(true)
@@ -105,6 +107,7 @@ fn skew(address: SocketAddr, head: Result<String, String>, report: &mut Report) 
             );
         }
     };
+
     let field = head
         .lines()
         .filter_map(|line| line.split_once(':'))
@@ -121,6 +124,7 @@ fn skew(address: SocketAddr, head: Result<String, String>, report: &mut Report) 
             "compare the clocks by hand",
         );
     };
+
     let off = theirs.as_second() - jiff::Timestamp::now().as_second();
     let seen = match off {
         0 => "the server's is ours to the second".to_owned(),
@@ -130,6 +134,7 @@ fn skew(address: SocketAddr, head: Result<String, String>, report: &mut Report) 
             if off > 0 { "ahead of" } else { "behind" }
         ),
     };
+
     let advice = "set the clocks of this host and the cluster by NTP; signatures 15 min off are refused";
     match off.abs() {
         SKEW_FAIL.. => report.fail("clock", seen, advice),
@@ -146,10 +151,8 @@ fn ask(
     address: SocketAddr,
     tls: Option<TlsSetup>,
 ) -> Result<Result<Answer, Refused>, Box<dyn Error>> {
-    let (host, limit) = (
-        server.endpoint.authority(),
-        config.transfer.connect_timeout + ANSWER_TIMEOUT,
-    );
+    let host = server.endpoint.authority();
+    let limit = config.transfer.connect_timeout + ANSWER_TIMEOUT;
     Ok(engine.runtime().run(async move {
         let asked = tokio::time::timeout(limit, talk(address, tls, &host)).await;
         Ok::<_, LibraryError>(asked.unwrap_or_else(|_| Err(format!("no answer within {limit:?}").into())))
@@ -164,6 +167,7 @@ async fn talk(address: SocketAddr, tls: Option<TlsSetup>, host: &str) -> Result<
             head: head_of(tcp, host).await,
         });
     };
+
     let connector = TlsConnector::from(Arc::clone(&tls.config));
     let refused = |error: std::io::Error| Refused {
         advice: advice(&error),

@@ -58,11 +58,13 @@ fn memory(budget: u64, report: &mut Report) -> Done {
             "compare with [pool] budget",
         );
     };
+
     let seen = format!(
         "{} available, pool budget {} for each process",
         human_size(available),
         size_text(budget)
     );
+
     if available < budget {
         return report.warn(
             "memory",
@@ -70,6 +72,7 @@ fn memory(budget: u64, report: &mut Report) -> Done {
             "lower [pool] budget, or give the host more memory, before it swaps",
         );
     }
+
     report.pass("memory", seen)
 }
 
@@ -82,7 +85,8 @@ fn meminfo(field: &str) -> Option<u64> {
 /// Memory allowed by the limits of the process and of its control group, against part buffers and the rest.
 fn limits(budget: u64, report: &mut Report) -> Done {
     for limit in memory::limits() {
-        let (needed, left) = (budget + BESIDE_POOL, human_size(limit.left_bytes));
+        let needed = budget + BESIDE_POOL;
+        let left = human_size(limit.left_bytes);
         let seen = format!("{} is {}, {left} left", limit.name, human_size(limit.bytes));
         if limit.left_bytes >= needed {
             report.pass("memory limit", format!("{seen}, up to {} needed", human_size(needed)))?;

@@ -60,6 +60,7 @@ fn list(server: &Server, lsu: &Lsu, report: &mut Report) -> std::result::Result<
             return Ok(false);
         }
     }
+
     Ok(true)
 }
 
@@ -89,6 +90,7 @@ fn locking(lsu: &Lsu, report: &mut Report) -> std::result::Result<Option<Locking
         // Many stores have no locks and do not know the request.
         Err(error) => report.pass(&check, format!("the store does not report locks ({:?})", error.kind()))?,
     }
+
     Ok(Some(Locking::Off))
 }
 
@@ -113,6 +115,7 @@ fn single_requests(
             "retention and legal hold can be read",
         )?;
     }
+
     tell(
         report,
         lsu,
@@ -209,6 +212,7 @@ fn capabilities(config: &Config, lsu: &Lsu, report: &mut Report) -> std::result:
             return Ok(false);
         }
     };
+
     let conditional = name(lsu, "conditional write");
     if found.conditional_put {
         report.pass(&conditional, "If-None-Match is honoured".into())?;
@@ -216,6 +220,7 @@ fn capabilities(config: &Config, lsu: &Lsu, report: &mut Report) -> std::result:
         let advice = "nothing to do: when two hosts write one image at once, the later record wins";
         report.warn(&conditional, "If-None-Match is not honoured".into(), advice)?;
     }
+
     if !found.user_metadata {
         let advice =
             "let x-amz-meta-* pass: without it verify warns of every image, and a lost sidecar cannot be rebuilt";
@@ -225,6 +230,7 @@ fn capabilities(config: &Config, lsu: &Lsu, report: &mut Report) -> std::result:
             advice,
         )?;
     }
+
     checksums(config, lsu, found, report)?;
     Ok(true)
 }
@@ -237,6 +243,7 @@ fn checksums(config: &Config, lsu: &Lsu, found: Capabilities, report: &mut Repor
         "ETags are not MD5"
     };
     let wire = WireMode::choose(config.integrity.wire, found);
+
     if wire == WireMode::Crc64 && !found.crc64nvme {
         let advice = "set [integrity] wire = \"auto\": the server does not check what is asked of it";
         report.fail(
@@ -271,6 +278,7 @@ fn checksums(config: &Config, lsu: &Lsu, found: Capabilities, report: &mut Repor
         };
         report.pass(&check, format!("{crc}{how}; {etag}"))?;
     }
+
     if found.etag_is_md5 && found.composite_etag {
         return Ok(());
     }

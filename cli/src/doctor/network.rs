@@ -27,6 +27,7 @@ pub fn check(
             }
         }
     }
+
     let mut reached = Vec::new();
     for address in addresses {
         if connect(address, limit, engine, report)? {
@@ -55,6 +56,7 @@ fn resolve(
             Err(_) => Err(format!("no answer within {limit:?}")),
         })
     })?;
+
     match answer {
         Ok(found) if !found.is_empty() => {
             let ips: Vec<_> = found.iter().map(|address| address.ip().to_string()).collect();
@@ -82,6 +84,7 @@ fn connect(address: SocketAddr, limit: Duration, engine: &Engine, report: &mut R
             Err(_) => Err(format!("no connection within {limit:?}")),
         })
     })?;
+
     match answer {
         Ok(()) => {
             let took = started.elapsed().as_secs_f64() * 1000.0;

@@ -99,7 +99,8 @@ impl Report {
         } else {
             word.to_owned()
         };
-        let (name, seen) = (printable(&check.check), printable(&check.seen));
+        let name = printable(&check.check);
+        let seen = printable(&check.seen);
         painted(&format!("{word}  {name:<28}  {seen}"))?;
         check
             .advice
@@ -111,7 +112,9 @@ impl Report {
     /// Prints the rest; true when any check failed.
     pub fn end(self) -> Result<bool, Box<dyn std::error::Error>> {
         let count = |status| self.checks.iter().filter(|check| check.status == status).count();
-        let (passed, warned, failed) = (count(Status::Pass), count(Status::Warn), count(Status::Fail));
+        let passed = count(Status::Pass);
+        let warned = count(Status::Warn);
+        let failed = count(Status::Fail);
         if self.json {
             unread_is_fine(output::json(&Document {
                 schema: 1,

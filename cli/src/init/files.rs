@@ -61,6 +61,7 @@ pub fn keep_old(path: &Path, text: &str) -> Result<Option<PathBuf>, Box<dyn Erro
     }
     let wrong = |error: io::Error| format!("keep a copy of {}: {error}", path.display());
     let bytes = std::fs::read(&old).map_err(wrong)?;
+
     for number in 0..COPIES_MAX {
         let mut copy = path.as_os_str().to_owned();
         copy.push(if number == 0 {
@@ -81,6 +82,7 @@ pub fn keep_old(path: &Path, text: &str) -> Result<Option<PathBuf>, Box<dyn Erro
             other => return Ok(other.map(|_| Some(copy)).map_err(wrong)?),
         }
     }
+
     Err(format!("{} has {COPIES_MAX} old copies beside it; remove some", path.display()).into())
 }
 
@@ -139,6 +141,7 @@ pub(super) fn text(plan: &Plan<'_>) -> Result<String, Box<dyn Error>> {
             quote(&keys_name(args))
         ),
     };
+
     for (name, bucket) in &plan.lsus {
         text += &format!(
             "\n[[server.{server}.lsu]]\nname = {}\nbucket = {}\n",
@@ -147,6 +150,7 @@ pub(super) fn text(plan: &Plan<'_>) -> Result<String, Box<dyn Error>> {
         );
         text += "# The capacity reported to NetBackup, such as \"100 TB\"; unknown when left out.\n# capacity = \"100 TB\"\n";
     }
+
     Ok(text)
 }
 

@@ -47,6 +47,7 @@ pub fn run(global: &Global, args: &Ls) -> Outcome {
     } else {
         output::unread_is_fine(table(&rows))?;
     }
+
     let faults: Vec<_> = rows
         .iter()
         .filter_map(|row| Some((&row.info.name, row.fault.as_ref()?)))
@@ -120,7 +121,8 @@ impl Row {
 
 fn table(rows: &[Row]) -> Done {
     let width = |name: fn(&LsuInfo) -> &str| rows.iter().map(|row| name(&row.info).len()).max().unwrap_or(0).max(6);
-    let (name_width, bucket_width) = (width(|lsu| &lsu.name), width(|lsu| &lsu.bucket));
+    let name_width = width(|lsu| &lsu.name);
+    let bucket_width = width(|lsu| &lsu.bucket);
     let print = |name: &str, bucket: &str, used: &str, capacity: &str, label: &str| {
         let text = format!("{name:<name_width$}  {bucket:<bucket_width$}  {used:>10}  {capacity:>10}  {label}");
         line(text.trim_end())
@@ -128,7 +130,9 @@ fn table(rows: &[Row]) -> Done {
     print("LSU", "BUCKET", "USED", "CAPACITY", "LABEL")?;
     rows.iter().try_for_each(|row| {
         let shown = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), human_size);
-        let (lsu, used, capacity) = (&row.info, shown(row.used(row.info.used_bytes)), shown(row.capacity()));
+        let lsu = &row.info;
+        let used = shown(row.used(row.info.used_bytes));
+        let capacity = shown(row.capacity());
         let label = row.fault.as_ref().map_or(lsu.label.as_str(), |fault| fault.word);
         print(&lsu.name, &lsu.bucket, &used, &capacity, label)
     })

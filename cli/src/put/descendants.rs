@@ -21,7 +21,8 @@ pub struct Process {
 /// that it waits for would start the next one.
 pub fn of(root: i32) -> Vec<Process> {
     let all = all();
-    let (mut found, mut parents) = (Vec::new(), vec![root]);
+    let mut found = Vec::new();
+    let mut parents = vec![root];
     while !parents.is_empty() {
         let is_new = |process: &&Process| parents.contains(&process.parent) && !found.contains(*process);
         let children: Vec<_> = all.iter().filter(is_new).copied().collect();
@@ -62,7 +63,8 @@ fn read(pid: i32) -> Option<Process> {
     let text = String::from_utf8_lossy(&bytes);
     let fields: Vec<_> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let state = *fields.first()?;
-    let (parent, started) = (fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?);
+    let parent = fields.get(1)?.parse().ok()?;
+    let started = fields.get(19)?.parse().ok()?;
     (!matches!(state, "Z" | "X")).then_some(Process { pid, parent, started })
 }
 
@@ -84,8 +86,10 @@ mod tests {
         while of(root).len() < 2 {
             std::thread::yield_now();
         }
-        let (found, children) = (of(i32::try_from(std::process::id()).unwrap()), of(root));
+        let found = of(i32::try_from(std::process::id()).unwrap());
+        let children = of(root);
         let place = |pid: i32| found.iter().position(|process| process.pid() == pid).unwrap();
+
         for child in &children {
             assert!(child.is_alive() && place(root) < place(child.pid()), "{found:?}");
             assert!(
@@ -96,6 +100,7 @@ mod tests {
                 .is_alive()
             );
         }
+
         shell.kill().unwrap();
         children.iter().for_each(|child| child.send(Signal::SIGKILL));
         shell.wait().unwrap();

@@ -153,7 +153,8 @@ impl Source {
                 match output.and_then(|output| read_ahead(output, &name)) {
                     // From here on dropping this value always ends the command.
                     Ok(buffers) => {
-                        let (before, again) = (None, None);
+                        let before = None;
+                        let again = None;
                         Ok(Reading {
                             buffers,
                             name,
@@ -199,6 +200,7 @@ impl Reading {
                 ));
             }
         }
+
         self.same_as_before(size)?;
         let name = if self.is_unmeasured && size == 0 {
             &self.name
@@ -235,17 +237,16 @@ impl Reading {
         let expected = before.len().saturating_sub(*from);
         let times = |metadata: &Metadata| (metadata.mtime(), metadata.mtime_nsec());
         let what = if size != expected || now.len() != before.len() {
-            let (was, read, is) = (
-                grouped(expected),
-                grouped(size),
-                grouped(now.len().saturating_sub(*from)),
-            );
+            let was = grouped(expected);
+            let read = grouped(size);
+            let is = grouped(now.len().saturating_sub(*from));
             format!("it had {was} bytes, {read} were read, and it has {is} now")
         } else if times(&now) != times(before) {
             "it was written to".to_owned()
         } else {
             return Ok(());
         };
+
         problem(format!(
             "{name} changed while it was read: {what}; nothing was stored, so put a copy or a snapshot of it"
         ))

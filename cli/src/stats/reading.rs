@@ -138,6 +138,7 @@ impl Reading {
                 .find(|other| other.process == process)
                 .map(|process| process.written_seconds)
         };
+
         let earlier: BTreeMap<_, _> = before
             .operations
             .iter()
@@ -151,6 +152,7 @@ impl Reading {
                 Some((now.process.clone(), now.written_seconds - then))
             })
             .collect();
+
         for operation in &mut self.operations {
             let Some(time) = times.get(&operation.key.process).copied() else {
                 continue;
@@ -164,6 +166,7 @@ impl Reading {
                 ),
             };
         }
+
         self
     }
 
@@ -201,7 +204,9 @@ impl Reading {
     /// The same for second tries.
     fn hedges(&mut self, sample: &Sample) -> &mut Hedges {
         let label = |name: &str| sample.label(name).to_owned();
-        let (process, server, operation) = (label("process"), label("server"), label("operation"));
+        let process = label("process");
+        let server = label("server");
+        let operation = label("operation");
         let same = |it: &Hedges| (&it.process, &it.server, &it.operation) == (&process, &server, &operation);
         let at = self.hedges.iter().position(same).unwrap_or_else(|| {
             self.hedges.push(Hedges {
@@ -217,12 +222,16 @@ impl Reading {
 
     fn add_counts(&mut self, sample: &Sample) {
         let label = |name: &str| sample.label(name).to_owned();
-        let (process, server, lsu) = (label("process"), label("server"), label("lsu"));
+        let process = label("process");
+        let server = label("server");
+        let lsu = label("lsu");
+
         match sample.name.as_str() {
             "vastost_stall_seconds_count" => self.stall(sample).count = whole(sample.value),
             "vastost_stall_seconds_sum" => self.stall(sample).seconds = sample.value,
             "vastost_address_quarantines_total" => {
-                let (address, count) = (label("address"), whole(sample.value));
+                let address = label("address");
+                let count = whole(sample.value);
                 self.quarantines.push(Quarantine {
                     process,
                     server,
@@ -233,7 +242,9 @@ impl Reading {
             "vastost_hedges_total" => self.hedges(sample).count = whole(sample.value),
             "vastost_hedges_won_total" => self.hedges(sample).won = whole(sample.value),
             "vastost_images_total" => {
-                let (direction, outcome, count) = (label("direction"), label("outcome"), whole(sample.value));
+                let direction = label("direction");
+                let outcome = label("outcome");
+                let count = whole(sample.value);
                 self.images.push(Images {
                     process,
                     server,
@@ -251,7 +262,10 @@ impl Reading {
 impl Stall {
     fn of(sample: &Sample) -> Self {
         let label = |name: &str| sample.label(name).to_owned();
-        let (process, server, lsu, reason) = (label("process"), label("server"), label("lsu"), label("reason"));
+        let process = label("process");
+        let server = label("server");
+        let lsu = label("lsu");
+        let reason = label("reason");
         Self {
             process,
             server,
@@ -272,10 +286,8 @@ impl Process {
         let find = |name: &str| samples.iter().find(|sample| sample.name == name);
         let value = |name: &str| find(name).map_or(0.0, |sample| sample.value);
         let process = find("vastost_start_time_seconds").map(|sample| sample.label("process").to_owned());
-        let (started, written) = (
-            value("vastost_start_time_seconds"),
-            value("vastost_written_time_seconds"),
-        );
+        let started = value("vastost_start_time_seconds");
+        let written = value("vastost_written_time_seconds");
         Self {
             process: process.unwrap_or_default(),
             started: utc(whole(started)),
@@ -388,7 +400,8 @@ mod tests {
 
     #[test]
     fn a_further_reading_has_the_rate_since_the_one_before() {
-        let (first, second) = (reading(4000, 140), reading(14_000, 150));
+        let first = reading(4000, 140);
+        let second = reading(14_000, 150);
         let second = second.since(&first);
         assert_eq!(second.operations[0].bytes_per_second, 1000.0);
         // Nothing was written meanwhile: the rate stays.

@@ -42,6 +42,7 @@ pub fn print(reading: &Reading) -> Result<(), Box<dyn Error>> {
     let mut rows = vec![titles.map(ToOwned::to_owned).to_vec()];
     rows.extend(reading.operations.iter().map(operation));
     print_rows(4, &rows)?;
+
     if !reading.stalls.is_empty() {
         line("")?;
         let mut rows = vec![
@@ -50,7 +51,8 @@ pub fn print(reading: &Reading) -> Result<(), Box<dyn Error>> {
                 .to_vec(),
         ];
         rows.extend(reading.stalls.iter().map(|stall| {
-            let (process, lsu) = (stall.process.clone(), place(&stall.server, &stall.lsu));
+            let process = stall.process.clone();
+            let lsu = place(&stall.server, &stall.lsu);
             vec![
                 process,
                 lsu,
@@ -61,6 +63,7 @@ pub fn print(reading: &Reading) -> Result<(), Box<dyn Error>> {
         }));
         print_rows(3, &rows)?;
     }
+
     if !reading.quarantines.is_empty() {
         line("")?;
         let mut rows = vec![
@@ -69,7 +72,8 @@ pub fn print(reading: &Reading) -> Result<(), Box<dyn Error>> {
                 .to_vec(),
         ];
         rows.extend(reading.quarantines.iter().map(|quarantine| {
-            let (process, server) = (quarantine.process.clone(), quarantine.server.clone());
+            let process = quarantine.process.clone();
+            let server = quarantine.server.clone();
             vec![
                 process,
                 server,
@@ -79,6 +83,7 @@ pub fn print(reading: &Reading) -> Result<(), Box<dyn Error>> {
         }));
         print_rows(3, &rows)?;
     }
+
     if !reading.hedges.is_empty() {
         line("")?;
         let mut rows = vec![
@@ -87,12 +92,15 @@ pub fn print(reading: &Reading) -> Result<(), Box<dyn Error>> {
                 .to_vec(),
         ];
         rows.extend(reading.hedges.iter().map(|hedges| {
-            let (process, server, operation) = (&hedges.process, &hedges.server, &hedges.operation);
+            let process = &hedges.process;
+            let server = &hedges.server;
+            let operation = &hedges.operation;
             let names = [process, server, operation].map(Clone::clone);
             [&names[..], &[hedges.count.to_string(), hedges.won.to_string()]].concat()
         }));
         print_rows(3, &rows)?;
     }
+
     Ok(())
 }
 

@@ -61,12 +61,14 @@ pub fn audit(global: &Global, args: &VerifyAudit) -> Result<Ended, Box<dyn Error
         file,
         state,
     };
+
     let mut tell = |event: Event<'_>| {
         watcher.take(event);
         if interrupt::check().is_err() {
             cancel.store(true, Ordering::Relaxed);
         }
     };
+
     let mut audited = wait_for(catalog.cluster(), run(&lsus, &options, from, &cancel, &mut tell))?;
     let Watcher {
         comparison,
@@ -76,6 +78,7 @@ pub fn audit(global: &Global, args: &VerifyAudit) -> Result<Ended, Box<dyn Error
     } = watcher;
     let report = &mut audited.report;
     report.summary.unverified.clear();
+
     if let Some(comparison) = comparison {
         let complete = !report.summary.interrupted;
         let nothing = || (!comparison.has_any(&options.filter)).then(|| NOTHING_EXPECTED.to_owned());
@@ -84,6 +87,7 @@ pub fn audit(global: &Global, args: &VerifyAudit) -> Result<Ended, Box<dyn Error
             report.push(finding);
         }
     }
+
     report.summary.finished = now_text();
     report.summary.seconds = earlier_seconds + began.elapsed().as_secs_f64();
     report.seal();
@@ -105,6 +109,7 @@ fn end(lsus: &[Lsu], report: Report, mut file: Option<ResumeFile>, mut state: St
             complain(&error.to_string());
         }
     }
+
     if report.summary.interrupted
         && let Some(name) = file.as_ref().and_then(ResumeFile::noted)
     {
@@ -136,6 +141,7 @@ fn options(args: &VerifyAudit) -> Options {
         date_to: args.until.unwrap_or(DATE_MAX),
         ..Filter::default()
     };
+
     Options {
         level,
         leftovers: level > Level::Quick,
@@ -180,6 +186,7 @@ fn expected(file: &Path, args: &VerifyAudit) -> Result<(Comparison, Option<Strin
     } else {
         None
     };
+
     Ok((Comparison::new(expected), why))
 }
 
@@ -194,6 +201,7 @@ fn fresh(catalog: &Catalog, args: &VerifyAudit, lsus: &[Lsu], level: Level) -> S
         shard: args.shard.map(|shard| format!("{}/{}", shard.number, shard.of)),
         against: args.against.as_ref().map(|file| file.display().to_string()),
     };
+
     let mut checkpoint = Checkpoint::default();
     let summary = &mut checkpoint.report.summary;
     summary.tool = format!("vastost-s3 {}", env!("CARGO_PKG_VERSION"));

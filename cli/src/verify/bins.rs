@@ -114,7 +114,8 @@ impl Bins {
                 words::add(days.entry(day).or_default(), states);
             }
         }
-        let (first, last) = (*days.first_key_value()?.0, *days.last_key_value()?.0);
+        let first = *days.first_key_value()?.0;
+        let last = *days.last_key_value()?.0;
         let span = first.duration_until(last).as_hours() / 24 + 1;
         let unit = Unit::ALL
             .into_iter()

@@ -85,6 +85,7 @@ pub fn svg(bins: &Bins, measure: Measure) -> String {
             .map(|(name, _)| measure.of(count(&bin.states, name)))
             .fold(0, u64::saturating_add)
     };
+
     let max = bins.bins.iter().map(total).max().unwrap_or(0).max(1);
     let step = measure.step(max);
     let top = max.div_ceil(step).saturating_mul(step);
@@ -112,7 +113,8 @@ fn grid(svg: &mut String, measure: Measure, step: u64, top: u64) {
         let value = tick.saturating_mul(step);
         let y = HEIGHT - BOTTOM - height(value, top);
         let class = if tick == 0 { "axis" } else { "grid" };
-        let (x, below) = (LEFT - 8.0, y + 4.0);
+        let x = LEFT - 8.0;
+        let below = y + 4.0;
         svg.push_str(&format!(
             "<line class=\"{class}\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
              <text x=\"{x}\" y=\"{below:.1}\" text-anchor=\"end\">{}</text>\n",
@@ -136,6 +138,7 @@ fn draw_bin(svg: &mut String, bin: &Bin, measure: Measure, left: f64, slot: f64,
     let x = left + (slot - width) / 2.0;
     let mut bottom = HEIGHT - BOTTOM;
     let mut title = bin.label.clone();
+
     for (name, label) in STATES {
         let value = measure.of(count(&bin.states, name));
         // An image of no bytes has no height, and none is invented for it.
@@ -149,6 +152,7 @@ fn draw_bin(svg: &mut String, bin: &Bin, measure: Measure, left: f64, slot: f64,
             "<rect class=\"{name}\" x=\"{x:.2}\" y=\"{bottom:.2}\" width=\"{width:.2}\" height=\"{tall:.2}\"/>"
         ));
     }
+
     if bottom < HEIGHT - BOTTOM {
         let tall = HEIGHT - BOTTOM - TOP;
         svg.push_str(&format!(
@@ -161,7 +165,8 @@ fn dates(svg: &mut String, bins: &Bins, slot: f64) {
     let every = bins.bins.len().div_ceil(LABELS_MAX).max(1);
     for (index, bin) in bins.bins.iter().enumerate().step_by(every) {
         let x = LEFT + slot * (fraction(index as u64, 1) + 0.5);
-        let (axis, y) = (HEIGHT - BOTTOM, HEIGHT - BOTTOM + 19.0);
+        let axis = HEIGHT - BOTTOM;
+        let y = HEIGHT - BOTTOM + 19.0;
         let tick = axis + 5.0;
         svg.push_str(&format!(
             "<line class=\"axis\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{axis}\" y2=\"{tick}\"/>\

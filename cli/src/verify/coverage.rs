@@ -17,6 +17,7 @@ pub fn unverified(report: &Report, lsus: &[Lsu], allow_empty: bool) -> Vec<Strin
         .clone()
         .filter_map(|(name, lsu)| lost_records(name, lsu))
         .collect();
+
     if selects(&summary.selection) {
         if listed.clone().all(|(name, lsu)| !has_any(report, name, lsu)) && listed.clone().next().is_some() {
             let names: Vec<_> = listed.map(|(name, _)| name.as_str()).collect();
@@ -28,6 +29,7 @@ pub fn unverified(report: &Report, lsus: &[Lsu], allow_empty: bool) -> Vec<Strin
         }
         return sentences;
     }
+
     for (name, lsu) in listed.filter(|(_, lsu)| complete(lsu) == 0 && lsu.unrecorded == 0 && !lsu.elsewhere) {
         let counted_before = lsus.iter().find(|lsu| lsu.config().name == *name).and_then(Lsu::usage);
         match counted_before.map_or(0, |usage| usage.images) {
@@ -39,6 +41,7 @@ pub fn unverified(report: &Report, lsus: &[Lsu], allow_empty: bool) -> Vec<Strin
             )),
         }
     }
+
     sentences
 }
 

@@ -103,7 +103,8 @@ fn notes(report: &Report) -> String {
 fn figures(report: &Report) -> String {
     let total = total(report);
     let figure = |class: &str, label: &str, count: Count| {
-        let (images, bytes) = (grouped(count.images), human_size(count.bytes));
+        let images = grouped(count.images);
+        let bytes = human_size(count.bytes);
         format!("<li class=\"{class}\"><b>{images}</b><span>{label}<br>{bytes}</span></li>\n")
     };
     let mut text = figure("", "images in all", all(&total));
@@ -147,7 +148,8 @@ fn classes(report: &Report) -> String {
         return String::new();
     }
     let row = |(class, number): (&Class, &u64)| {
-        let (name, severity) = (class.name(), words::severity(report.severity(*class)));
+        let name = class.name();
+        let severity = words::severity(report.severity(*class));
         format!(
             "<tr><td><span class=\"tag {severity}\">{severity}</span></td>\
              <td><button type=\"button\" class=\"link\" data-class=\"{name}\">{name}</button></td>\
@@ -156,6 +158,7 @@ fn classes(report: &Report) -> String {
             meaning(*class)
         )
     };
+
     let mut ordered: Vec<_> = found.iter().collect();
     ordered.sort_by_key(|(class, _)| (report.severity(**class), **class));
     format!(
@@ -194,6 +197,7 @@ fn lsus(report: &Report) -> String {
         .iter()
         .map(|head| format!("<th scope=\"col\" class=\"number\">{head}</th>"))
         .collect();
+
     format!(
         "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">LSU</th><th scope=\"col\">Bucket</th>{heads}</tr></thead>\n\
          <tbody>{rows}</tbody></table></div>"
@@ -219,6 +223,7 @@ fn lsu_row(name: &str, lsu: &LsuSummary, findings: Option<u64>) -> String {
         };
         format!("<td class=\"{class}\">{}{bytes}</td>", grouped(count.images))
     };
+
     let number = |text: String| format!("<td class=\"number\">{text}</td>");
     let states = &lsu.states;
     [
@@ -247,7 +252,8 @@ fn charts(report: &Report) -> String {
         .collect();
     let mut text = format!("<ul class=\"legend\">{legend}</ul>\n");
     for measure in [Measure::Images, Measure::Bytes] {
-        let (name, picture) = (measure.name(), chart::svg(&bins, measure));
+        let name = measure.name();
+        let picture = chart::svg(&bins, measure);
         text.push_str(&format!(
             "<h3>{name} by {unit}</h3>\n<div class=\"chart scroll\">{picture}</div>\n"
         ));
@@ -278,12 +284,14 @@ fn figures_by_date(bins: &Bins) -> String {
             cells.collect::<String>()
         )
     };
+
     let rows: String = bins
         .bins
         .iter()
         .filter(|bin| all(&bin.states).images > 0)
         .map(row)
         .collect();
+
     format!(
         "<details><summary>The figures as a table</summary><div class=\"scroll\"><table>\
          <thead><tr><th scope=\"col\">From</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div></details>"
@@ -323,6 +331,7 @@ fn findings(report: &Report) -> String {
              <button type=\"button\">{label}</button></th>"
         )
     };
+
     let columns: String = columns.into_iter().map(column).collect();
     let any = option("", "any");
     format!(
@@ -356,6 +365,7 @@ fn data(report: &Report) -> String {
     let mut advice: Vec<&str> = Vec::new();
     let mut known: BTreeMap<&str, usize> = BTreeMap::new();
     let mut rows = Vec::with_capacity(report.findings.len());
+
     for finding in &report.findings {
         let number = *known.entry(finding.advice.as_str()).or_insert_with(|| {
             advice.push(&finding.advice);
@@ -373,6 +383,7 @@ fn data(report: &Report) -> String {
             number
         ]));
     }
+
     let classes = Class::ALL.map(|class| [class.name(), words::severity(class.severity())]);
     let document = json!({ "classes": classes, "lsus": lsus, "advice": advice, "rows": rows });
     script_safe(&document.to_string())

@@ -6,7 +6,8 @@ const NASTY: &str = "</script><script>alert('1')</script>{{js}}&\"\u{2028}";
 
 fn finding(class: Class, lsu: &str, text: &str) -> Finding {
     let text = || text.to_owned();
-    let (severity, lsu) = (class.severity(), lsu.to_owned());
+    let severity = class.severity();
+    let lsu = lsu.to_owned();
     Finding {
         class,
         severity,
@@ -60,8 +61,10 @@ fn text_of_the_report_never_becomes_markup() {
     ] {
         *text = NASTY.into();
     }
+
     summary.selection.client = Some(NASTY.into());
-    let (bucket, notes) = (NASTY.to_owned(), vec![NASTY.to_owned()]);
+    let bucket = NASTY.to_owned();
+    let notes = vec![NASTY.to_owned()];
     summary.lsus.insert(
         NASTY.into(),
         LsuSummary {
@@ -107,6 +110,7 @@ fn the_page_names_nothing_that_lies_elsewhere() {
         },
     );
     let page = page(&report);
+
     for elsewhere in [
         "http:",
         "https:",
@@ -119,6 +123,7 @@ fn the_page_names_nothing_that_lies_elsewhere() {
     ] {
         assert!(!page.contains(elsewhere), "{elsewhere}");
     }
+
     assert!(page.contains("default-src 'none'"));
 }
 

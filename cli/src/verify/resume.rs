@@ -96,6 +96,7 @@ impl ResumeFile {
                 });
             }
         }
+
         Err(format!("{name} is being replaced again and again by somebody else").into())
     }
 
@@ -196,7 +197,8 @@ fn open(path: &Path) -> io::Result<File> {
 /// True when the path still names that file.
 fn is_at(file: &File, path: &Path) -> bool {
     let place = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-    let (ours, there) = (file.metadata().map(place), path.symlink_metadata().map(place));
+    let ours = file.metadata().map(place);
+    let there = path.symlink_metadata().map(place);
     matches!((ours, there), (Ok(ours), Ok(there)) if ours == there)
 }
 
@@ -205,7 +207,8 @@ mod tests {
     use super::*;
 
     fn state() -> State {
-        let (server, lsus) = ("vast1".into(), vec!["nightly".into()]);
+        let server = "vast1".into();
+        let lsus = vec!["nightly".into()];
         State {
             schema: 1,
             server,
@@ -226,7 +229,8 @@ mod tests {
     #[test]
     fn one_audit_at_a_time_has_the_file_and_its_neighbours_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let (file, neighbour) = (folder.path().join("st.1"), folder.path().join("st.tmp"));
+        let file = folder.path().join("st.1");
+        let neighbour = folder.path().join("st.tmp");
         std::fs::write(&neighbour, "precious").unwrap();
         let mut first = ResumeFile::open(&file).unwrap();
         assert!(first.load(&state()).unwrap().is_none());

@@ -66,7 +66,8 @@ fn lines(report: &Report, style: Style) -> Vec<String> {
 }
 
 fn head(report: &Report, style: Style, lines: &mut Vec<String>) {
-    let (verdict, summary) = (words::verdict(report), &report.summary);
+    let verdict = words::verdict(report);
+    let summary = &report.summary;
     let code = match verdict.mood {
         Mood::Fine => "1;32",
         Mood::Warning => "1;33",
@@ -82,7 +83,8 @@ fn head(report: &Report, style: Style, lines: &mut Vec<String>) {
         .iter()
         .map(|(name, value)| format!(", {} {}", name.to_lowercase(), safe(value)))
         .collect();
-    let (server, took) = (safe(&summary.server), duration(summary.seconds));
+    let server = safe(&summary.server);
+    let took = duration(summary.seconds);
     lines.push(format!(
         "{server}, level {}{chosen}, {took}",
         words::level(summary.level)
@@ -109,6 +111,7 @@ fn lsus(report: &Report, style: Style, lines: &mut Vec<String>) {
         "{:<name_width$}  {:<place_width$}  {:>9}  {:>10}  {:>7}  {:>7}  {:>8}  {:>10}",
         "LSU", "BUCKET", "GOOD", "SIZE", "DAMAGED", "PENDING", "DELETING", "READ"
     ));
+
     for (name, lsu) in lsus {
         let states = &lsu.states;
         let damaged = format!("{:>7}", grouped(states.damaged.images));
@@ -141,6 +144,7 @@ fn classes(report: &Report, style: Style, lines: &mut Vec<String>) {
         "{:<8}  {:<17}  {:>8}  MEANING",
         "SEVERITY", "CLASS", "FINDINGS"
     ));
+
     for (class, number) in classes {
         let worst = report.severity(*class);
         let severity = style.severity(worst, &format!("{:<8}", words::severity(worst)));
@@ -163,6 +167,7 @@ fn findings(report: &Report, style: Style, lines: &mut Vec<String>) {
             .or_default()
             .push(finding);
     }
+
     let share = LISTED_MAX / groups.len().max(1);
     let mut unlisted = 0;
     for ((severity, class, advice), findings) in groups {
@@ -185,6 +190,7 @@ fn findings(report: &Report, style: Style, lines: &mut Vec<String>) {
             lines.push(format!("  and {} more", grouped(more as u64)));
         }
     }
+
     if unlisted > 0 {
         let all = counted(unlisted as u64, "more finding");
         lines.push(format!("and {all}; --json and --html list them"));
@@ -230,6 +236,7 @@ mod tests {
             found: "12 bytes\x1b[2J".into(),
             advice: advice.into(),
         };
+
         let states = States {
             good: Count {
                 images: 1234,
@@ -238,6 +245,7 @@ mod tests {
             damaged: Count { images: 2, bytes: 1 },
             ..States::default()
         };
+
         let findings = vec![
             finding(Class::OrphanData, "c", "remove it"),
             finding(Class::DataSize, "a", "back up again"),

@@ -23,7 +23,8 @@ pub struct Verdict {
 
 pub fn verdict(report: &Report) -> Verdict {
     let summary = &report.summary;
-    let (errors, warnings) = (summary.errors, summary.warnings);
+    let errors = summary.errors;
+    let warnings = summary.warnings;
     let is_unverified = !summary.unverified.is_empty();
     let nothing = is_unverified && all(&total(report)).images == 0;
     let (mood, mut line) = match (errors, warnings) {
@@ -38,6 +39,7 @@ pub fn verdict(report: &Report) -> Verdict {
             format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),
         ),
     };
+
     if summary.interrupted {
         line.push_str("; the audit is incomplete");
     } else if is_unverified && errors + warnings > 0 && !(nothing && errors == 0) {
@@ -61,6 +63,7 @@ pub fn verdict(report: &Report) -> Verdict {
             counted(damaged, "image")
         ),
     };
+
     Verdict { mood, line, more }
 }
 
@@ -157,22 +160,26 @@ pub fn notes(report: &Report) -> Vec<String> {
         .iter()
         .map(|sentence| format!("not verified: {sentence}"))
         .collect();
+
     for (name, lsu) in &summary.lsus {
         notes.extend(lsu.notes.iter().map(|note| format!("{name}: {note}")));
         notes.extend(unrecorded(lsu).map(|note| format!("{name}: {note}")));
         notes.extend(rebuilt(lsu).map(|note| format!("{name}: {note}")));
         notes.extend(foreign(lsu).map(|note| format!("{name}: {note}")));
     }
+
     let left_out: u64 = summary
         .left_out
         .values()
         .fold(0, |sum, number| sum.saturating_add(*number));
+
     if left_out > 0 {
         notes.push(format!(
             "{} are counted and not listed: there are too many of them",
             counted(left_out, "finding")
         ));
     }
+
     notes
 }
 

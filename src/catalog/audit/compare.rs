@@ -48,7 +48,9 @@ impl Comparison {
                 (Class::StoreOnly, expected, format!("{size} on the store"))
             }
         };
-        let (image, key) = (Some(id.to_string()), Some(lsu.keys().sidecar(id)));
+
+        let image = Some(id.to_string());
+        let key = Some(lsu.keys().sidecar(id));
         self.findings
             .push(finding(class, &lsu.config().name, image, key, expected, found));
     }
@@ -84,6 +86,7 @@ impl Comparison {
             self.findings
                 .push(finding(Class::NetbackupOnly, "", Some(name), None, expected, found));
         }
+
         self.findings
     }
 }
@@ -100,7 +103,8 @@ fn finding(
     expected: String,
     found: String,
 ) -> Finding {
-    let (severity, advice) = (class.severity(), class.advice().to_owned());
+    let severity = class.severity();
+    let advice = class.advice().to_owned();
     Finding {
         class,
         severity,

@@ -138,6 +138,7 @@ impl Reading<'_> {
             etag: data.etag.clone(),
             parts: self.sidecar.content.spans(),
         };
+
         let mut scan = Scan::new(lsu.store(), spec)?;
         while let Some(bytes) = scan.next_size() {
             let may_go_on = match &self.scope.limiter {
@@ -156,6 +157,7 @@ impl Reading<'_> {
                 self.read.found.extend((self.bad <= BAD_PARTS_NAMED).then_some(found));
             }
         }
+
         Ok(())
     }
 
@@ -172,7 +174,8 @@ impl Reading<'_> {
 /// A part whose CRC is wrong. An ETag that is not its MD5 says nothing against a CRC that holds: encrypted buckets and
 /// objects that were written over NFS have such.
 fn evaluate(scope: &Scope, sidecar: &Sidecar, part: ScannedPart) -> Option<Found> {
-    let (id, key) = (&sidecar.image.id, sidecar.content.data.key.as_str());
+    let id = &sidecar.image.id;
+    let key = sidecar.content.data.key.as_str();
     let record = sidecar.content.parts.get(part.index)?;
     let error = part.wrong?;
     let expected = format!(

@@ -50,8 +50,11 @@ impl Audit<'_> {
         self.state.at = Some((name.to_owned(), from.clone()));
         let mut groups = Groups::new(scope, &from);
         let mut under_way = FuturesUnordered::new();
-        let (mut waiting, mut next, mut started) = (BTreeMap::new(), 0u64, 0u64);
+        let mut waiting = BTreeMap::new();
+        let mut next = 0u64;
+        let mut started = 0u64;
         let mut listing = Ok(true);
+
         loop {
             while matches!(listing, Ok(true))
                 && under_way.len() < self.options.jobs
@@ -94,7 +97,14 @@ impl Audit<'_> {
                 next += 1;
             }
         }
+
+        self.end_of_walk(scope, groups);
+        listing.map(drop)
+    }
+
+    fn end_of_walk(&mut self, scope: &Scope, mut groups: Groups) {
         let cancelled = self.cancel.load(Ordering::Relaxed);
+        let requests = groups.requests();
         // What a resumed audit will pass again is counted by that one.
         let rest = groups.take_foreign();
         let foreign = if scope.has_all() && !cancelled {
@@ -102,27 +112,24 @@ impl Audit<'_> {
         } else {
             Foreign::default()
         };
-        self.count(
-            scope,
-            Seen {
-                foreign,
-                requests: groups.requests(),
-            },
-        );
+        self.count(scope, Seen { foreign, requests });
         self.summary(scope).elsewhere |= groups.elsewhere();
-        if !cancelled {
-            self.state.at = None;
-        } else {
+
+        if cancelled {
             (self.tell)(Event::Checkpoint(&self.state));
+        } else {
+            self.state.at = None;
         }
-        listing.map(drop)
     }
 
     fn start(&self, scope: &Arc<Scope>, number: u64, passed: Passed) -> tokio::task::JoinHandle<(u64, Done)> {
-        let (scope, deep, reading) = (Arc::clone(scope), Arc::clone(&self.deep), Arc::clone(&self.reading));
+        let scope = Arc::clone(scope);
+        let deep = Arc::clone(&self.deep);
+        let reading = Arc::clone(&self.reading);
         scope.clone().lsu.runtime().spawn(async move {
             let mut checked = image::check(&scope, &passed.group).await;
-            let (mut bytes_read, mut cut) = (0, false);
+            let mut bytes_read = 0;
+            let mut cut = false;
             if scope.options.level == Level::Deep
                 && let Some(sidecar) = checked.sidecar.take()
             {
@@ -175,6 +182,7 @@ impl Audit<'_> {
         let is_half = checked.unlisted || (group.sidecar.is_some() && group.data.is_empty() && !lacks_data);
         let is_again = is_half && !checked.gone && !self.halves.insert((name.to_owned(), group.id.clone()));
         let is_image = (group.sidecar.is_some() || checked.unlisted) && !checked.gone && !is_again;
+
         if is_image {
             self.day(scope, &group.id, |states| match (checked.deleting, damaged) {
                 (true, _) => states.deleting.add(checked.bytes),
@@ -185,6 +193,7 @@ impl Audit<'_> {
             self.state.images += 1;
             self.state.bytes += checked.bytes;
         }
+
         if is_image && !checked.deleting {
             let bytes = checked.known.then_some(checked.bytes);
             (self.tell)(Event::Image {
@@ -193,6 +202,7 @@ impl Audit<'_> {
                 bytes,
             });
         }
+
         let summary = self.summary(scope);
         summary.bytes_read = summary.bytes_read.saturating_add(bytes_read);
         summary.unrecorded += u64::from(checked.unrecorded);

@@ -26,6 +26,7 @@ pub fn merge(reports: Vec<(String, Report)>) -> Result<Report> {
             return Err(Error::new(Kind::Unsupported, what));
         }
     }
+
     let missing = match reports.as_slice() {
         [(_, report)] if report.summary.selection.shard.is_none() => Vec::new(),
         all => {
@@ -33,6 +34,7 @@ pub fn merge(reports: Vec<(String, Report)>) -> Result<Report> {
             missing(all)?
         }
     };
+
     let stale = stale(&reports);
     let mut reports = reports.into_iter().map(|(_, report)| report);
     let Some(mut joined) = reports.next() else {
@@ -60,7 +62,8 @@ fn check(reports: &[(String, Report)]) -> Result<()> {
         return Ok(());
     };
     for (file, report) in reports {
-        let (here, there) = (&report.summary, &first.summary);
+        let here = &report.summary;
+        let there = &first.summary;
         let differs = [
             ("servers", here.server != there.server),
             ("endpoints", here.endpoint != there.endpoint),
@@ -77,6 +80,7 @@ fn check(reports: &[(String, Report)]) -> Result<()> {
             )));
         }
     }
+
     Ok(())
 }
 
@@ -98,7 +102,8 @@ fn same_lsus(a: &Summary, b: &Summary) -> bool {
             .map(|(name, lsu)| (name.clone(), place(lsu)))
             .collect()
     };
-    let (a_places, b_places) = (places(a), places(b));
+    let a_places = places(a);
+    let b_places = places(b);
     if a.interrupted || b.interrupted {
         return a_places
             .iter()
@@ -130,6 +135,7 @@ fn missing(reports: &[(String, Report)]) -> Result<Vec<Shard>> {
             return Err(refuse(&format!("{file} and {other} are both of shard {text}")));
         }
     }
+
     let count = of.map_or(0, |(count, _)| count);
     let absent = (1..=count).filter(|number| !found.contains_key(number));
     Ok(absent.map(|number| Shard { number, of: count }).collect())
@@ -142,23 +148,24 @@ fn stale(reports: &[(String, Report)]) -> Vec<String> {
     let span = |summary: &Summary| time(&summary.started).zip(time(&summary.finished));
     let mut spans: Vec<_> = reports.iter().filter_map(|(_, report)| span(&report.summary)).collect();
     spans.sort_unstable();
-    let (mut ended, mut gap) = (None, None);
+    let mut ended = None;
+    let mut gap = None;
+
     for (started, finished) in spans {
         if ended.is_some_and(|ended| started.duration_since(ended) > APART_MAX) {
             gap = Some(started);
         }
         ended = ended.max(Some(finished));
     }
+
     let is_stale = |report: &Report| {
         span(&report.summary)
             .zip(gap)
             .is_some_and(|((started, _), gap)| started < gap)
     };
     let sentence = |(file, report): &(String, Report)| {
-        let (finished, shard) = (
-            &report.summary.finished,
-            report.summary.selection.shard.as_deref().unwrap_or("?"),
-        );
+        let finished = &report.summary.finished;
+        let shard = report.summary.selection.shard.as_deref().unwrap_or("?");
         format!("shard {shard} ({file}) is of {finished}, a day and more before the others: audit its images again")
     };
     reports
@@ -169,7 +176,8 @@ fn stale(reports: &[(String, Report)]) -> Vec<String> {
 }
 
 fn add(joined: &mut Report, report: Report) {
-    let (into, from) = (&mut joined.summary, report.summary);
+    let into = &mut joined.summary;
+    let from = report.summary;
     into.seconds = into.seconds.max(from.seconds);
     into.started = std::mem::take(&mut into.started).min(from.started);
     into.finished = std::mem::take(&mut into.finished).max(from.finished);
@@ -190,15 +198,14 @@ fn add(joined: &mut Report, report: Report) {
             None => drop(into.lsus.insert(name, lsu)),
         }
     }
+
     joined.findings.extend(report.findings);
 }
 
 /// From the first shard's start to the last one's end: shards may have run one after the other.
 fn span(started: &str, finished: &str) -> Option<f64> {
-    let (started, finished) = (
-        started.parse::<jiff::Timestamp>().ok()?,
-        finished.parse::<jiff::Timestamp>().ok()?,
-    );
+    let started = started.parse::<jiff::Timestamp>().ok()?;
+    let finished = finished.parse::<jiff::Timestamp>().ok()?;
     Some(finished.duration_since(started).as_secs_f64())
 }
 

@@ -18,6 +18,7 @@ fn shard(number: u32, of: u32) -> (String, Report) {
         notes: vec!["uploads may not be listed".into()],
         ..LsuSummary::default()
     };
+
     let summary = Summary {
         tool: "vastost-s3 0.1.0".into(),
         server: "vast1".into(),
@@ -31,6 +32,7 @@ fn shard(number: u32, of: u32) -> (String, Report) {
         lsus: BTreeMap::from([("nightly".into(), lsu)]),
         ..Summary::default()
     };
+
     let mut report = Report {
         summary,
         findings: vec![finding(Class::OrphanData, &format!("backups/{number}"))],
@@ -136,12 +138,14 @@ fn what_does_not_belong_together_is_refused_by_the_name_of_the_file() {
         (|r| r.summary.selection.shard = None, "2.json is not of a shard"),
         (|r| r.schema = 2, "2.json has schema 2, this version reads 1"),
     ];
+
     for (change, message) in cases {
         let (file, mut other) = shard(2, 2);
         change(&mut other);
         let found = refused(vec![shard(1, 2), (file, other)]);
         assert!(found.contains(message), "{found}");
     }
+
     assert_eq!(refused(Vec::new()), "no reports to join");
 }
 

@@ -121,7 +121,8 @@ impl Scope {
 
     /// `repair` and `gc` leave alone what is younger than a day, unless they are told an age as this audit was.
     fn name_age(&self, found: &mut Found) {
-        let (grace, finding) = (self.options.grace_seconds, &mut found.finding);
+        let grace = self.options.grace_seconds;
+        let finding = &mut found.finding;
         let aged = [
             Class::OrphanData,
             Class::OrphanUpload,

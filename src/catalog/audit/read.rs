@@ -52,6 +52,7 @@ pub(super) async fn read_listed(scope: &Scope, id: &ImageId) -> Result<Read> {
         read => return Ok(read),
     }
     let key = scope.lsu.keys().sidecar(id);
+
     if scope
         .lsu
         .store()

@@ -10,6 +10,7 @@ fn full() -> Report {
         pending: count,
         deleting: count,
     };
+
     let lsu = LsuSummary {
         bucket: "nightly".into(),
         prefix: "site/".into(),
@@ -24,6 +25,7 @@ fn full() -> Report {
         days: BTreeMap::from([("20261122".into(), states)]),
         notes: vec!["uploads may not be listed".into()],
     };
+
     let selection = Selection {
         client: Some("db01".into()),
         image: Some("db01_".into()),
@@ -32,6 +34,7 @@ fn full() -> Report {
         shard: Some("1/2".into()),
         against: Some("images.txt".into()),
     };
+
     let summary = Summary {
         tool: "vastost-s3 0.1.0".into(),
         server: "vast1".into(),
@@ -44,6 +47,7 @@ fn full() -> Report {
         lsus: BTreeMap::from([("nightly".into(), lsu)]),
         ..Summary::default()
     };
+
     let finding = |class: Class| Finding {
         class,
         severity: class.severity(),
@@ -54,6 +58,7 @@ fn full() -> Report {
         found: "nothing".into(),
         advice: "look".into(),
     };
+
     let mut report = Report {
         schema: 0,
         summary,
@@ -117,6 +122,7 @@ fn the_schema_refuses_what_is_no_report() {
         *bad.pointer_mut(path).unwrap() = value;
         assert!(!validator.is_valid(&bad), "{path}");
     }
+
     for (object, field) in [
         ("", "findings"),
         ("/summary", "lsus"),
@@ -145,7 +151,8 @@ fn classes_have_one_name_in_text_and_json() {
 fn every_class_has_a_section_in_the_handbook() {
     let handbook = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/user/verify.md")).unwrap();
     for class in Class::ALL {
-        let (heading, severity) = (format!("\n### {}\n", class.name()), class.severity());
+        let heading = format!("\n### {}\n", class.name());
+        let severity = class.severity();
         let (_, section) = handbook
             .split_once(&heading)
             .unwrap_or_else(|| panic!("no section {}", class.name()));

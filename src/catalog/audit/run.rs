@@ -103,6 +103,7 @@ pub async fn run(
         offered: Instant::now(),
         tell,
     };
+
     // The LSU that was under way comes first: there is room for one position.
     let at = audit.state.at.as_ref().map(|(name, _)| name.clone());
     let (under_way, others): (Vec<_>, Vec<_>) = lsus.iter().partition(|lsu| at.as_ref() == Some(&lsu.config().name));
@@ -146,6 +147,7 @@ impl Audit<'_> {
             _ if self.state.report.summary.lsus.contains_key(&name) => return,
             _ => None,
         };
+
         if self.cancel.load(Ordering::Relaxed) {
             return;
         }
@@ -156,6 +158,7 @@ impl Audit<'_> {
             ..Default::default()
         };
         self.state.report.summary.lsus.entry(name.clone()).or_insert(summary);
+
         if let Err(error) = self.try_audit_lsu(lsu, &name, from).await {
             self.state.report.summary.interrupted = true;
             self.state.at = None;
@@ -168,7 +171,9 @@ impl Audit<'_> {
     }
 
     fn scope(&self, lsu: &Lsu, began: u64) -> Scope {
-        let (options, cancel, limiter) = (self.options.clone(), Arc::clone(&self.cancel), self.limiter.clone());
+        let options = self.options.clone();
+        let cancel = Arc::clone(&self.cancel);
+        let limiter = self.limiter.clone();
         Scope {
             lsu: lsu.clone(),
             options,
@@ -204,6 +209,7 @@ impl Audit<'_> {
         let uploads = self.pass(scope, |scope, each| {
             async move { orphans::uploads(&scope, each).await }.boxed()
         });
+
         match uploads.await {
             Ok(seen) => self.count(scope, seen),
             // A reader's keys may not list uploads, and some servers cannot.
@@ -221,12 +227,14 @@ impl Audit<'_> {
             }
             Err(error) => return Err(error),
         }
+
         let seen = self
             .pass(scope, |scope, each| {
                 async move { orphans::metas(&scope, each).await }.boxed()
             })
             .await?;
         self.count(scope, seen);
+
         if scope.has_all() {
             let seen = self
                 .pass(scope, |scope, each| {
@@ -235,6 +243,7 @@ impl Audit<'_> {
                 .await?;
             self.count(scope, seen);
         }
+
         Ok(())
     }
 

@@ -60,10 +60,8 @@ impl Groups {
     /// Begins behind `position`.
     pub fn new(scope: &Arc<Scope>, position: &Position) -> Self {
         let cursor = |folder, from: &Option<String>| Cursor::new(scope, folder, from.clone());
-        let (catalog, data) = (
-            cursor(Folder::Catalog, &position.catalog),
-            cursor(Folder::Data, &position.data),
-        );
+        let catalog = cursor(Folder::Catalog, &position.catalog);
+        let data = cursor(Folder::Data, &position.data);
         Self {
             scope: Arc::clone(scope),
             catalog,
@@ -75,10 +73,8 @@ impl Groups {
     /// The next image that was asked for, with the position behind it.
     pub async fn next_group(&mut self) -> Result<Option<(Group, Position)>> {
         loop {
-            let (catalog, data) = (
-                self.catalog.peek(&self.scope).await?,
-                self.data.peek(&self.scope).await?,
-            );
+            let catalog = self.catalog.peek(&self.scope).await?;
+            let data = self.data.peek(&self.scope).await?;
             let first = match (&catalog, &data) {
                 (None, None) => return Ok(None),
                 (Some(only), None) | (None, Some(only)) => only,
@@ -90,7 +86,8 @@ impl Groups {
                     }
                 }
             };
-            let (place, id) = (first.place.clone(), first.id.clone());
+            let place = first.place.clone();
+            let id = first.id.clone();
             let group = self.take(&place, id).await?;
             if self.scope.has(&group.id) {
                 return Ok(Some((group, self.position())));

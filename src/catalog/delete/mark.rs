@@ -106,6 +106,7 @@ pub(super) async fn put_back(lsu: &Lsu, sidecar: &Sidecar, bytes: &[u8], key: &s
         }
         Ok(there)
     };
+
     match back.await {
         Ok(true) => error.context(format!("delete image {id}: refused, and its sidecar is put back")),
         Ok(false) => error.context(format!("delete image {id}")),

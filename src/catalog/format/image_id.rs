@@ -80,7 +80,9 @@ pub fn day_of(date: u64) -> String {
 /// Client and ctime of a basename such as `db01_1699999999_C1_F1`; clients may hold underscores themselves.
 pub fn parse_basename(basename: &[u8]) -> Option<(&[u8], u64)> {
     let mut fields = basename.rsplitn(4, |byte| *byte == b'_');
-    let (_kind, copy, ctime) = (fields.next()?, fields.next()?, fields.next()?);
+    let _kind = fields.next()?;
+    let copy = fields.next()?;
+    let ctime = fields.next()?;
     let client = fields.next().filter(|client| !client.is_empty())?;
     let digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     if !copy.strip_prefix(b"C").is_some_and(digits) || !digits(ctime) || !(9..=11).contains(&ctime.len()) {

@@ -65,7 +65,8 @@ impl Keys {
 
     /// Refuses an image whose keys would not fit a path component.
     pub fn check(&self, id: &ImageId) -> Result<()> {
-        let (len, max) = (escape(id.basename.as_bytes()).len(), basename_max(id.date));
+        let len = escape(id.basename.as_bytes()).len();
+        let max = basename_max(id.date);
         if len > max {
             let what = format!(
                 "image name {id} is too long: its basename has {len} bytes after escaping, with this date at most {max} are possible"
@@ -151,6 +152,7 @@ impl Keys {
             let (stem, attempt) = stem.rsplit_once('.')?;
             (stem, Some(Attempt::parse(attempt)?))
         };
+
         let (basename, date) = stem.rsplit_once('.')?;
         let canonical = date == "0" || !date.starts_with('0');
         let date = date
@@ -232,7 +234,8 @@ mod tests {
     #[test]
     fn keys_are_as_documented() {
         let id = ImageId::new(Name::new("db01_1795305600_C1_F1"), 1_795_305_600).unwrap();
-        let (keys, attempt) = (Keys::new("site/"), Attempt::parse("00112233445566ff").unwrap());
+        let keys = Keys::new("site/");
+        let attempt = Attempt::parse("00112233445566ff").unwrap();
         assert_eq!(
             keys.sidecar(&id),
             "site/catalog/db01/20261122/db01_1795305600_C1_F1.1795305600.json"
@@ -262,7 +265,8 @@ mod tests {
     fn a_stored_key_is_ours_at_its_own_place_alone_whatever_its_prefix() {
         let id = ImageId::new(Name::new("db01_1795305600_C1_F1"), 1_795_305_600).unwrap();
         let other = ImageId::new(Name::new("db01_1795305600_C1_F1"), 1_795_305_601).unwrap();
-        let (here, attempt) = (Keys::new("test/"), Attempt::parse("00112233445566ff").unwrap());
+        let here = Keys::new("test/");
+        let attempt = Attempt::parse("00112233445566ff").unwrap();
         for prefix in ["", "prod/", "a/b/", "test/"] {
             let key = Keys::new(prefix).data(&id, &attempt);
             let own = here.own(Folder::Data, &id, &key).unwrap();
@@ -295,7 +299,8 @@ mod tests {
     proptest! {
         #[test]
         fn keys_parse_back(basename in proptest::collection::vec(1u8.., 1..60), date in 0..=DATE_MAX, prefix in "([a-z]{1,4}/){0,2}") {
-            let (keys, attempt) = (Keys::new(&prefix), Attempt::new());
+            let keys = Keys::new(&prefix);
+            let attempt = Attempt::new();
             let id = ImageId::new(Name::new(basename), date).unwrap();
             prop_assert_eq!(keys.parse(Folder::Catalog, &keys.sidecar(&id)), Some((id.clone(), None)));
             let with_attempt = Some((id.clone(), Some(attempt.clone())));

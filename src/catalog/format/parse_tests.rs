@@ -77,12 +77,14 @@ fn records_that_no_reader_could_work_with_are_refused() {
             "not of this image",
         ),
     ];
+
     for (pointer, value, why) in damage {
         let mut bad = good.clone();
         *bad.pointer_mut(pointer).unwrap() = value;
         let error = read(bad.to_string().as_bytes()).unwrap_err().to_string();
         assert!(error.contains(&key) && error.contains(why), "{pointer}: {error}");
     }
+
     assert_eq!(read(b"{\"schema\":1").unwrap_err().kind(), Kind::Corrupt);
 }
 
@@ -103,6 +105,7 @@ fn a_record_of_a_newer_version_is_one_whatever_else_is_in_it() {
             text
         );
     }
+
     for text in [
         "{\"schema\":0}",
         "{\"schema\":-1}",
@@ -112,6 +115,7 @@ fn a_record_of_a_newer_version_is_one_whatever_else_is_in_it() {
     ] {
         assert_eq!(read(text.as_bytes()).unwrap_err().kind(), Kind::Corrupt, "{text}");
     }
+
     assert_eq!(
         read(format!("{{\"schema\":1,\"many\":[{values}0]}}").as_bytes())
             .unwrap_err()

@@ -95,7 +95,8 @@ impl Remains {
 
     /// What it says of the data as a whole, when that is consistent.
     pub fn whole(&self) -> Option<(u64, &[PartRecord])> {
-        let (size, parts) = (self.size?, self.parts.as_deref()?);
+        let size = self.size?;
+        let parts = self.parts.as_deref()?;
         let sound = check_parts(parts) == Ok(size) && Some(crc_of(parts)) == self.crc64nvme;
         sound.then_some((size, parts))
     }
@@ -119,6 +120,7 @@ impl Remains {
                 content.data.size
             )
         };
+
         match self.size {
             Some(other) if other != size => Err(told(other)),
             _ if by_crc == Some(false) || by_parts == Some(false) => {
@@ -183,6 +185,7 @@ mod tests {
             // The size is the damaged field.
             assert!(remains.agrees_with(&content(9, 0xaa)).is_ok(), "{told}");
         }
+
         assert!(read("junk").agrees_with(&content(1, 1)).is_ok());
         let other = r#"{"image":{"basename":"y","date":1},"data":{"size":10}}"#;
         assert!(

@@ -84,7 +84,8 @@ pub async fn remove(lsu: &Lsu, fix: &Fix, grace_seconds: u64) -> Result<Removed>
                 return Ok(YOUNG);
             }
             if let Some((id, attempt)) = lsu.keys().parse(Folder::Data, key) {
-                let (now, pendings) = (lsu.now().await?, lsu.pendings(&id).await?);
+                let now = lsu.now().await?;
+                let pendings = lsu.pendings(&id).await?;
                 // A record that a close has kept speaks for no writer, and its upload is the image.
                 let of_writer = |entry: &PendingEntry| {
                     let named = entry.pending.upload_id.as_ref() == Some(upload);
@@ -186,7 +187,9 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
     let Some((mut record, entry)) = take_judged(lsu, judged).await? else {
         return Ok(Removed::NotNeeded);
     };
-    let (id, pending) = (&entry.pending.image.id, &entry.pending);
+    let id = &entry.pending.image.id;
+    let pending = &entry.pending;
+
     if lsu
         .sidecar(id)
         .await
@@ -210,7 +213,8 @@ async fn remove_pending(lsu: &Lsu, judged: &JudgedPending) -> Result<Removed> {
 
 /// What speaks for an attempt once its record is ours; None when it may go.
 async fn stays_after_all(lsu: &Lsu, entry: &PendingEntry, record: Option<&mut Record>) -> Result<Option<Removed>> {
-    let (id, pending) = (&entry.pending.image.id, &entry.pending);
+    let id = &entry.pending.image.id;
+    let pending = &entry.pending;
     if let Some(kept) = why_kept(lsu, pending).await? {
         return Ok(Some(kept));
     }
@@ -238,6 +242,7 @@ async fn stays_after_all(lsu: &Lsu, entry: &PendingEntry, record: Option<&mut Re
             return Ok(Some(Removed::NotNeeded));
         }
     }
+
     Ok(None)
 }
 
@@ -272,7 +277,8 @@ pub(in crate::catalog) async fn take_judged(
     lsu: &Lsu,
     judged: &JudgedPending,
 ) -> Result<Option<(Option<Record>, PendingEntry)>> {
-    let (now, entries) = (lsu.now().await?, lsu.pendings(&judged.id).await?);
+    let now = lsu.now().await?;
+    let entries = lsu.pendings(&judged.id).await?;
     if entries.iter().any(|entry| entry.is_held_by_another(now)) {
         return Ok(None);
     }
@@ -324,5 +330,6 @@ async fn remove_object(lsu: &Lsu, key: &str) -> Result<Removed> {
     } else if !lsu.keys().is_probe(key) {
         return Ok(Removed::NotNeeded);
     }
+
     remove_key(lsu, key).await.map(|()| Removed::Yes)
 }

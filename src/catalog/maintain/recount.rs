@@ -41,6 +41,7 @@ pub async fn take(lsu: &Lsu) -> Result<Recount> {
         jobs: 1,
         limit_rate: None,
     };
+
     let before = lsu.usage().unwrap_or_default();
     let cancel = Arc::new(AtomicBool::new(false));
     let scope = Arc::new(Scope {

@@ -51,6 +51,7 @@ async fn recover_meta(lsu: &Lsu, sidecar: &Sidecar, done: &mut Vec<String>) -> R
         Err(error) => return Err(error),
     };
     let versions = versions(lsu, key).await?.unwrap_or_default();
+
     for version in versions
         .iter()
         .rev()
@@ -73,6 +74,7 @@ async fn recover_meta(lsu: &Lsu, sidecar: &Sidecar, done: &mut Vec<String>) -> R
             return Ok(());
         }
     }
+
     let id = &sidecar.image.id;
     Err(lost.context(format!(
         "the data of image {id} are there, and no version of its metadata is right"
@@ -115,12 +117,14 @@ async fn recover_sidecar(lsu: &Lsu, id: &ImageId, done: &mut Vec<String>) -> Res
             "it has no sidecar, and the bucket keeps no versions",
         ));
     };
+
     let Some((version, sidecar, bytes)) = latest_readable(lsu, id, &versions).await? else {
         if lsu.has_data(id).await? {
             return Err(rebuildable(lsu, id));
         }
         return Err(final_delete(lsu, id, "no version of its sidecar can be read"));
     };
+
     if !uncover(lsu, &key, &versions, version).await? {
         lsu.put_record(&key, bytes, false).await?;
     }
@@ -142,8 +146,11 @@ async fn uncover(lsu: &Lsu, key: &str, versions: &[ObjectVersion], version: &Obj
 
 /// The image's data: as they are, or a version of them made current.
 async fn recover_object(lsu: &Lsu, image: &Sidecar, done: &mut Vec<String>) -> Result<()> {
-    let (store, bucket, data) = (lsu.store(), lsu.bucket(), &image.content.data);
-    let (key, size) = (data.key.as_str(), data.size);
+    let store = lsu.store();
+    let bucket = lsu.bucket();
+    let data = &image.content.data;
+    let key = data.key.as_str();
+    let size = data.size;
     let now = store.head(bucket, key).await.if_found()?;
     let versions = versions(lsu, key).await?.unwrap_or_default();
     let fits: Vec<_> = versions
@@ -166,6 +173,7 @@ async fn recover_object(lsu: &Lsu, image: &Sidecar, done: &mut Vec<String>) -> R
             found => found,
         },
     };
+
     let Some(version) = found else {
         let what = match versions.as_slice() {
             [] => {
@@ -176,12 +184,14 @@ async fn recover_object(lsu: &Lsu, image: &Sidecar, done: &mut Vec<String>) -> R
         let way_out = "a snapshot or a replica may have it";
         return Err(Error::new(Kind::NotFound, format!("undelete: {what}; {way_out}")));
     };
+
     let is_copy = !uncover(lsu, key, &versions, version).await?;
     if is_copy {
         copy_up(lsu, version, image).await?;
     }
     let seen = store.head_fresh(bucket, key).await?;
     let is_unchanged = now.is_some_and(|now| now.etag == seen.etag && now.version_id == seen.version_id);
+
     if seen.size != size || is_unchanged {
         let what = format!(
             "bring back {bucket}/{key}: answered with success, and it has {} bytes as before",
@@ -189,6 +199,7 @@ async fn recover_object(lsu: &Lsu, image: &Sidecar, done: &mut Vec<String>) -> R
         );
         return Err(Error::new(Kind::Unavailable, what));
     }
+
     // Of an older version it was proven; of a copy of it only its own ETag or CRC64NVME, or its bytes.
     let has_crc = seen.crc64.as_deref() == Some(image.content.crc64nvme.to_base64().as_str());
     if is_copy && seen.etag != data.etag && !has_crc && !has_bytes(lsu, image).await? {
@@ -238,6 +249,7 @@ async fn by_bytes<'a>(
             Err(error) => return Err(error),
         }
     }
+
     unread.map_or(Ok(None), Err)
 }
 
@@ -262,8 +274,11 @@ async fn by_crc<'a>(lsu: &Lsu, image: &Sidecar, versions: &[&'a ObjectVersion]) 
 
 /// Makes an older version the latest one by a copy on the server, in the parts that the image was written in.
 async fn copy_up(lsu: &Lsu, version: &ObjectVersion, image: &Sidecar) -> Result<()> {
-    let (store, bucket, key) = (lsu.store(), lsu.bucket(), image.content.data.key.as_str());
+    let store = lsu.store();
+    let bucket = lsu.bucket();
+    let key = image.content.data.key.as_str();
     let parts = image.content.parts.as_slice();
+
     if parts.len() <= 1 {
         if version.size > COPY_MAX {
             let what = format!("bring back {bucket}/{key}: it is larger than one copy can be");
@@ -271,12 +286,14 @@ async fn copy_up(lsu: &Lsu, version: &ObjectVersion, image: &Sidecar) -> Result<
         }
         return store.copy_version(bucket, key, version).await;
     }
+
     let metadata = crate::catalog::format::record::object_metadata(&image.image, &image.created);
     // What lies over the version may be as long as it.
     let before = store.head(bucket, key).await.if_found()?;
     let id = store.begin_upload(bucket, key, &metadata, false).await?;
     let upload = UploadRef { bucket, key, id: &id };
     let mut sent = Vec::with_capacity(parts.len());
+
     for (part, span) in parts.iter().zip(image.content.spans()) {
         let copied = store.copy_version_part(upload, version, span).await;
         let etag = match copied {
@@ -293,6 +310,7 @@ async fn copy_up(lsu: &Lsu, version: &ObjectVersion, image: &Sidecar) -> Result<
             crc64: part.crc64nvme,
         });
     }
+
     store
         .complete_upload_over(upload, &sent, before.as_ref())
         .await

@@ -96,7 +96,9 @@ impl TrialImage {
     /// Deleted as NetBackup does it; nothing of it may be left.
     pub async fn delete(&self) -> Result<()> {
         delete::delete(&self.lsu, &self.def).await?;
-        let (store, bucket, prefix) = (self.lsu.store(), self.lsu.bucket(), self.lsu.keys().prefix());
+        let store = self.lsu.store();
+        let bucket = self.lsu.bucket();
+        let prefix = self.lsu.keys().prefix();
         let left = store.list(bucket, prefix, false, None, None).await?.objects;
         if let Some(object) = left.first() {
             let what = format!("{bucket}/{} is still there after the image was deleted", object.key);
@@ -122,7 +124,10 @@ impl TrialImage {
             Err(error) if error.kind() != Kind::NotFound => tracing::debug!("{error}"),
             _ => {}
         }
-        let (store, bucket, prefix) = (self.lsu.store(), self.lsu.bucket(), self.lsu.keys().prefix());
+        let store = self.lsu.store();
+        let bucket = self.lsu.bucket();
+        let prefix = self.lsu.keys().prefix();
+
         for _ in 0..SWEEPS {
             let left = store.list(bucket, prefix, false, None, None).await?.objects;
             if left.is_empty() {
@@ -132,6 +137,7 @@ impl TrialImage {
                 store.delete(bucket, &object.key, None).await?;
             }
         }
+
         // What a bucket keeps of them; a store without versions does not know the request.
         if let Err(error) = store.remove_versions(bucket, prefix).await {
             tracing::debug!("{error}");

@@ -34,7 +34,8 @@ impl TrialObjects {
 
     /// PutObject, and what HEAD says of it.
     pub async fn put(&mut self) -> Result<()> {
-        let (store, bucket) = (self.lsu.store(), self.lsu.bucket());
+        let store = self.lsu.store();
+        let bucket = self.lsu.bucket();
         let body = Bytes::from_static(b"vastost doctor");
         let size = body.len() as u64;
         let check = WireCheck::Md5(Md5Sum::of(&body));
@@ -57,7 +58,9 @@ impl TrialObjects {
 
     /// An upload, begun, listed, and aborted: what taking over and cleaning up need.
     pub async fn abort(&mut self) -> Result<()> {
-        let (store, bucket, key) = (self.lsu.store(), self.lsu.bucket(), &self.upload);
+        let store = self.lsu.store();
+        let bucket = self.lsu.bucket();
+        let key = &self.upload;
         let id = store.begin_upload(bucket, key, &metadata(), false).await?;
         self.upload_id = Some(id.clone());
         let upload = UploadRef { bucket, key, id: &id };
@@ -73,7 +76,8 @@ impl TrialObjects {
 
     /// Takes everything away; called also after failures.
     pub async fn remove(&mut self) -> Result<()> {
-        let (store, bucket) = (self.lsu.store(), self.lsu.bucket());
+        let store = self.lsu.store();
+        let bucket = self.lsu.bucket();
         if let Some(id) = self.upload_id.take() {
             let upload = UploadRef {
                 bucket,

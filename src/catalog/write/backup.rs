@@ -66,6 +66,7 @@ impl Backup {
             wire,
             probe_prefix,
         };
+
         let pending_key = lsu.keys().pending(&def.id, &attempt);
         let pending = Pending {
             schema: SCHEMA,
@@ -84,6 +85,7 @@ impl Backup {
             writer: Writer::this(),
             other: serde_json::Map::new(),
         };
+
         let mut data = DataWriter::s3(lsu, spec).await?;
         let lease = WriterLease::take(lsu, &pending_key, &pending, data.progress()).await?;
         if wire == WireMode::Crc64 && lsu.wire_mode() != WireMode::Crc64 {
@@ -94,6 +96,7 @@ impl Backup {
             );
             data.upload().probe_again(&why).await;
         }
+
         Ok(Self {
             lsu: lsu.clone(),
             pending,
@@ -139,7 +142,8 @@ impl Backup {
 
     /// Takes all of `data` for `offset`, or fails; may return before anything is on the store.
     pub async fn write(&mut self, data: &[u8], offset: u64) -> Result<()> {
-        let (mut rest, mut offset) = (data, offset);
+        let mut rest = data;
+        let mut offset = offset;
         loop {
             match self.fill(rest, offset)? {
                 Filled::PartNeeded => self.next_part().await?,

@@ -150,6 +150,7 @@ impl Backup {
                 "image {id} is on the store with its sidecar, and was not proven to be whole"
             ));
         }
+
         if let Some(whole) = whole {
             if is_definite(&error) && self.is_data_gone().await {
                 // The only request was answered with no, and the store has nothing.
@@ -158,6 +159,7 @@ impl Backup {
             let parts = if whole.size == 0 { Vec::new() } else { vec![whole] };
             (self.pending.sent, self.pending.closing) = (part_records(&parts), Some(Closing::Complete));
         }
+
         match self.release().await {
             Err(lost) if lost.kind() == Kind::Busy => return error,
             Err(unsaved) => tracing::warn!("keep the record of image {id}: {unsaved}"),

@@ -46,6 +46,7 @@ pub(in crate::catalog) async fn commit(lsu: &Lsu, sidecar: &Sidecar, conditional
         }
         Err(error) => return Err(error),
     }
+
     confirm_data(lsu, sidecar).await
 }
 

@@ -106,6 +106,7 @@ impl Record {
             );
             Err(Error::new(Kind::Busy, what))
         };
+
         // One front-end of a cluster that does not know the record yet must not end a job of hours.
         match self.lsu.store().head_fresh(self.lsu.bucket(), &self.key).await {
             // Where every object may have the same ETag, or none, only the record itself tells.

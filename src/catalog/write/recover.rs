@@ -38,6 +38,7 @@ pub async fn recover(lsu: &Lsu, entry: PendingEntry) -> Result<PendingEntry> {
             return Err(error.context(format!("take over image {}", image.id)));
         }
     };
+
     let adopted = incomplete(ours, content);
     record.confirm(&adopted).await?;
     let etag = record.put_again(&adopted).await?;
@@ -84,6 +85,7 @@ pub async fn recover_content(lsu: &Lsu, pending: &Pending) -> Result<Option<Cont
         );
         return Err(Error::new(Kind::Unavailable, what));
     }
+
     let Some((object, mut parts)) = unproven else {
         return Ok(None);
     };
@@ -99,7 +101,9 @@ pub async fn recover_content(lsu: &Lsu, pending: &Pending) -> Result<Option<Cont
 /// The parts of an attempt's upload; None when there is no such upload. What is not used of an upload is lost, so one answer
 /// is no verdict: of two the longer list counts, and it must have every part that the record knows.
 async fn uploaded_parts(lsu: &Lsu, pending: &Pending, upload: &str) -> Result<Option<Vec<StoredPart>>> {
-    let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
+    let store = lsu.store();
+    let bucket = lsu.bucket();
+    let key = pending.key.as_str();
     let begun = UploadRef {
         bucket,
         key,
@@ -124,6 +128,7 @@ async fn uploaded_parts(lsu: &Lsu, pending: &Pending, upload: &str) -> Result<Op
         .iter()
         .filter(|record| listed.iter().all(|part| part.number != record.number))
         .count();
+
     if gone || lacks > 0 {
         let what = format!(
             "{bucket}/{key}: {lacks} of {} parts that were sent are not listed",
@@ -132,6 +137,7 @@ async fn uploaded_parts(lsu: &Lsu, pending: &Pending, upload: &str) -> Result<Op
         let way_out = "nothing was changed: try again later; a delete gives the image up";
         return Err(Error::new(Kind::Unavailable, format!("{what}; {way_out}")));
     }
+
     Ok(Some(listed))
 }
 
@@ -148,8 +154,11 @@ pub enum There {
 
 /// What is on the store of an attempt that was being completed. One answer alone never says that nothing is.
 pub async fn what_is_there(lsu: &Lsu, pending: &Pending) -> Result<There> {
-    let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
+    let store = lsu.store();
+    let bucket = lsu.bucket();
+    let key = pending.key.as_str();
     let wanted: u64 = pending.sent.iter().map(|part| part.size).sum();
+
     if let Some(upload) = pending.upload(bucket)
         && !pending.sent.is_empty()
         && let Some(parts) = store.list_parts(upload).await?
@@ -160,6 +169,7 @@ pub async fn what_is_there(lsu: &Lsu, pending: &Pending) -> Result<There> {
             There::Some
         });
     }
+
     if let Some(object) = store.head(bucket, key).await.if_found()? {
         return Ok(if object.size == wanted { There::All } else { There::Some });
     }
@@ -203,13 +213,16 @@ fn has_all(listed: &[StoredPart], sent: &[PartRecord]) -> bool {
 /// Completes the upload with the parts that can be used; aborts it when there are none. An upload that was being completed
 /// is completed with exactly the parts of its record, whose CRCs prove them afterwards, or left as it is.
 async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredPart>) -> Result<Option<Unproven>> {
-    let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
+    let store = lsu.store();
+    let bucket = lsu.bucket();
+    let key = pending.key.as_str();
     let begun = UploadRef {
         bucket,
         key,
         id: upload,
     };
-    let (listed, has_first) = (parts.len(), parts.iter().any(|part| part.number == 1));
+    let listed = parts.len();
+    let has_first = parts.iter().any(|part| part.number == 1);
     let parts = if pending.closing.is_some() {
         if !has_all(&parts, &pending.sent) {
             let sent = pending.sent.len();
@@ -221,6 +234,7 @@ async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredP
     } else {
         usable(parts, &pending.sent)
     };
+
     if parts.is_empty() {
         // Parts that were listed are bytes of a backup, and one that disagrees with its record is a question.
         if has_first || (pending.closing.is_some() && listed > 0) {
@@ -232,24 +246,8 @@ async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredP
         store.abort_upload(begun).await?;
         return Ok(None);
     }
-    let crcs: Option<Vec<Crc64>> = parts.iter().map(|part| part.crc64).collect();
-    let whole = crcs.map(|_| {
-        parts
-            .iter()
-            .fold(Crc64(0), |crc, part| crc.then(part.crc64.unwrap_or(crc), part.size))
-    });
-    let listed = parts.iter().map(|part| sent(part, part.crc64.unwrap_or(Crc64(0))));
-    let listed: Vec<_> = listed.collect();
-    let done = match store.complete_upload(begun, &listed, whole).await {
-        // Some stores get the CRC of several parts wrong: without it, the bytes must tell.
-        Err(error) if error.kind() == Kind::Corrupt && whole.is_some() => {
-            tracing::warn!("without the CRC64NVME of the whole, and then read back: {error}");
-            let again = store.complete_upload(begun, &listed, None).await;
-            again.map(|object| (object, false)).map_err(|_| error)
-        }
-        other => other.map(|object| (object, true)),
-    };
-    let (object, trusted) = done?;
+
+    let (object, trusted) = complete_with_crc(lsu, begun, &parts).await?;
     // The ETag that everybody sees later: some completions tell none, or another one.
     let object = store.head_fresh(bucket, key).await.map(|seen| ObjectInfo {
         version_id: object.version_id.or(seen.version_id),
@@ -263,17 +261,36 @@ async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredP
         );
         return Err(Error::new(Kind::Corrupt, what));
     }
-    let doubted = |part: StoredPart| {
-        if trusted {
-            part
-        } else {
-            StoredPart {
-                etag: String::new(),
-                ..part
-            }
-        }
+
+    let doubted = |part: StoredPart| StoredPart {
+        etag: if trusted { part.etag } else { String::new() },
+        ..part
     };
     Ok(Some((object, parts.into_iter().map(doubted).collect())))
+}
+
+/// Completes an upload with the CRC of the whole, where every part has one. False where the store calls that wrong, and has
+/// completed it without: the bytes must tell.
+async fn complete_with_crc(lsu: &Lsu, upload: UploadRef<'_>, parts: &[StoredPart]) -> Result<(ObjectInfo, bool)> {
+    let store = lsu.store();
+    let crcs: Option<Vec<Crc64>> = parts.iter().map(|part| part.crc64).collect();
+    let whole = crcs.map(|crcs| {
+        let sizes = parts.iter().map(|part| part.size);
+        crcs.into_iter()
+            .zip(sizes)
+            .fold(Crc64(0), |crc, (part, size)| crc.then(part, size))
+    });
+    let listed = parts.iter().map(|part| sent(part, part.crc64.unwrap_or(Crc64(0))));
+    let listed: Vec<_> = listed.collect();
+    match store.complete_upload(upload, &listed, whole).await {
+        // Some stores get the CRC of several parts wrong.
+        Err(error) if error.kind() == Kind::Corrupt && whole.is_some() => {
+            tracing::warn!("without the CRC64NVME of the whole, and then read back: {error}");
+            let again = store.complete_upload(upload, &listed, None).await;
+            again.map(|object| (object, false)).map_err(|_| error)
+        }
+        other => other.map(|object| (object, true)),
+    }
 }
 
 /// The parts from the first on without a gap. Where the record knows a part, the server must tell of the same one: a
@@ -298,7 +315,9 @@ fn usable(parts: Vec<StoredPart>, known: &[PartRecord]) -> Vec<StoredPart> {
 
 /// An object that is there already: the writer died after it had completed it, or it was put in one piece.
 async fn finished_object(lsu: &Lsu, pending: &Pending) -> Result<Option<Unproven>> {
-    let (store, bucket, key) = (lsu.store(), lsu.bucket(), pending.key.as_str());
+    let store = lsu.store();
+    let bucket = lsu.bucket();
+    let key = pending.key.as_str();
     let Some(object) = store.head(bucket, key).await.if_found()? else {
         return Ok(None);
     };

@@ -68,10 +68,12 @@ impl Backup {
     /// Fails as busy when somebody has taken what this attempt builds on since it was read: `gc` looks for this attempt's record
     /// after it has taken theirs, so one of the two sees the other.
     async fn confirm_bases(&self, bases: &[PendingEntry]) -> Result<()> {
-        let (lsu, id) = (&self.lsu, &self.pending.image.id);
+        let lsu = &self.lsu;
+        let id = &self.pending.image.id;
         let same = |a: &PendingEntry, b: &PendingEntry| {
             // Neither whose it was nor for how long: `gc` gives back what it finds to be built on.
-            let (a_of, b_of) = (&a.pending, &b.pending);
+            let a_of = &a.pending;
+            let b_of = &b.pending;
             a.key == b.key && a_of.state == b_of.state && a_of.content == b_of.content && a_of.meta == b_of.meta
         };
         for _ in 0..BASE_LOOKS {
@@ -120,6 +122,7 @@ impl Backup {
             };
             self.copy_tail(spec, *tail).await?;
         }
+
         Ok(())
     }
 
@@ -139,7 +142,9 @@ impl Backup {
     async fn copy_parts(&mut self, content: &Content, spans: &[PartSpan]) -> Result<()> {
         let upload = self.data.upload();
         let id = upload.id().unwrap_or_default().to_owned();
-        let (store, spec, from) = (self.lsu.store(), upload.spec(), &content.data.key);
+        let store = self.lsu.store();
+        let spec = upload.spec();
+        let from = &content.data.key;
         let to = spec.upload(&id);
         let etags = content.parts.iter().map(|part| part.etag.clone());
         let copies: Vec<_> = spans
@@ -181,6 +186,7 @@ async fn unheld(lsu: &Lsu, def: &ImageDef) -> Result<Vec<PendingEntry>> {
         );
         return Err(lsu.not_found(&def.id));
     }
+
     if let Some(held) = lsu.held_by_another(&pendings).await? {
         let Pending {
             writer: Writer { host, pid, .. },
@@ -190,6 +196,7 @@ async fn unheld(lsu: &Lsu, def: &ImageDef) -> Result<Vec<PendingEntry>> {
         let what = format!("image {} is being written by {host}:{pid} since {started}", def.id);
         return Err(Error::new(Kind::Busy, what));
     }
+
     for entry in &mut pendings {
         if entry.pending.state == PendingState::Writing {
             *entry = recover(lsu, entry.clone()).await?;

@@ -28,6 +28,7 @@ pub async fn parts_of(lsu: &Lsu, key: &str, object: &ObjectInfo, known: &[PartRe
         };
         return Ok(known.iter().map(stored).collect());
     }
+
     let told = lsu.store().object_parts(lsu.bucket(), key).await?;
     let told = told.filter(|parts| parts.iter().map(|part| part.size).sum::<u64>() == object.size);
     let mut parts = told.unwrap_or_else(|| planned(lsu, object));
@@ -45,7 +46,8 @@ pub async fn parts_of(lsu: &Lsu, key: &str, object: &ObjectInfo, known: &[PartRe
 fn planned(lsu: &Lsu, object: &ObjectInfo) -> Vec<StoredPart> {
     let transfer = lsu.store().transfer();
     let plan = PartPlan::new(transfer.part_size_bytes, transfer.image_size_max_bytes);
-    let (mut parts, mut left) = (Vec::new(), object.size);
+    let mut parts = Vec::new();
+    let mut left = object.size;
     for number in 1..=PARTS_MAX {
         let size = plan.part_bytes(number).min(left);
         if size == 0 {
@@ -64,7 +66,8 @@ fn planned(lsu: &Lsu, object: &ObjectInfo) -> Vec<StoredPart> {
 
 /// Gives every part its CRC and its ETag, from the record, the server, or the bytes themselves.
 pub async fn prove(lsu: &Lsu, key: &str, parts: Vec<StoredPart>, known: &[PartRecord]) -> Result<Vec<SentPart>> {
-    let (mut proven, mut offset) = (Vec::with_capacity(parts.len()), 0);
+    let mut proven = Vec::with_capacity(parts.len());
+    let mut offset = 0;
     for part in parts {
         let record = known
             .iter()
@@ -109,6 +112,7 @@ pub async fn read_back(lsu: &Lsu, key: &str, part: &StoredPart, offset: u64) -> 
         }
         before = Some(crc64);
     }
+
     let why = match part.crc64 {
         Some(told) => format!(
             "its bytes are not those of CRC64NVME {:016x}, which was recorded",
@@ -116,6 +120,7 @@ pub async fn read_back(lsu: &Lsu, key: &str, part: &StoredPart, offset: u64) -> 
         ),
         None => "it reads otherwise each time".to_owned(),
     };
+
     Err(Error::new(
         Kind::Corrupt,
         format!("part {} of {}/{key}: {why}", part.number, lsu.bucket()),

@@ -90,7 +90,8 @@ impl RandomReads {
         let bytes = self.fetch_run(&missing).await?;
         let recorded = Some(self.spec.etag.as_str()).filter(|etag| !etag.is_empty());
         if recorded.is_some_and(|recorded| self.etag.get() != Some(recorded)) {
-            let (key, came) = (&self.spec.key, words(self.etag.get().unwrap_or_default()));
+            let key = &self.spec.key;
+            let came = words(self.etag.get().unwrap_or_default());
             tracing::info!("read {key}: ETag {came} is not the record's; whole parts are checked from here on");
             self.in_doubt = true;
             (self.cache, self.blocks) = (None, Vec::new());
@@ -205,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_block_that_lacks_what_is_read_is_an_error() {
-        let (block, mut to) = (vec![7; BLOCK_BYTES as usize], [0; 512]);
+        let block = vec![7; BLOCK_BYTES as usize];
+        let mut to = [0; 512];
         copy_overlap(&block, BLOCK_BYTES, &mut to, BLOCK_BYTES + 100).unwrap();
         assert_eq!(to, [7; 512]);
         // Cut short; of another place, before and behind.

@@ -162,7 +162,8 @@ impl ReadAhead {
         let Some(span) = self.spec.parts.get(index).copied() else {
             return;
         };
-        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
+        let store = self.store.clone();
+        let spec = Arc::clone(&self.spec);
         let stats = Arc::clone(&self.stats);
         let task = self
             .store

@@ -44,6 +44,7 @@ impl Store {
                 Locking::Off
             });
         };
+
         let mode = default.mode().map_or("some mode", |mode| mode.as_str());
         let time = match (default.days(), default.years()) {
             (Some(1), _) => "1 day".to_owned(),
@@ -51,6 +52,7 @@ impl Store {
             (None, Some(years)) => format!("{years} years"),
             (None, None) => "some time".to_owned(),
         };
+
         Ok(Locking::ByDefault(format!("{mode} for {time}")))
     }
 

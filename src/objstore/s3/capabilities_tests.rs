@@ -19,7 +19,8 @@ fn buckets() -> (tempfile::TempDir, Buckets) {
 }
 
 fn save_at(buckets: &Buckets, probed: u64) {
-    let (endpoint, bucket) = (buckets.endpoint.clone(), "one".to_owned());
+    let endpoint = buckets.endpoint.clone();
+    let bucket = "one".to_owned();
     let record = Record {
         format: FORMAT,
         endpoint,
@@ -60,7 +61,8 @@ fn what_is_a_week_old_or_of_the_future_is_asked_again() {
 fn a_process_that_lives_on_asks_again_when_the_week_is_over() {
     let (_folder, buckets) = buckets();
     save_at(&buckets, now() - VALID.as_secs() + 10);
-    let (loaded, bucket) = (buckets.load(&"one".into()).unwrap(), BucketState::default());
+    let loaded = buckets.load(&"one".into()).unwrap();
+    let bucket = BucketState::default();
     // What came from a file is not good for another week.
     assert!(loaded.until <= Instant::now() + Duration::from_secs(10));
     for (known, valid) in [(loaded, Some(ALL)), (Known::good_for(Duration::ZERO, ALL), None)] {

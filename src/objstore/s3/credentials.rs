@@ -166,6 +166,7 @@ impl Keys {
             .with_http_client(self.shared.transport.clone())
             .with_sleep_impl(TokioSleep::new())
             .with_region(Some(Region::new(self.shared.region.clone())));
+
         match (&self.shared.source, &self.shared.given) {
             (_, Some(given)) => Ok(given.clone()),
             (Source::NetBackup, None) => Err(CredentialsError::not_loaded("NetBackup passed no keys")),

@@ -12,7 +12,8 @@ use crate::objstore::s3::store::Store;
 
 /// The digests of `len` bytes of an object from `offset` on.
 pub async fn digest_range(store: &Store, bucket: &Bucket, key: &str, offset: u64, len: u64) -> Result<(Crc64, Md5Sum)> {
-    let (mut crc, mut md5) = (Crc64Hasher::default(), md5::Md5::new());
+    let mut crc = Crc64Hasher::default();
+    let mut md5 = md5::Md5::new();
     pass(store, bucket, key, None, (offset, len), |bytes| {
         crc.update(bytes);
         md5.update(bytes);
@@ -58,5 +59,6 @@ async fn pass(
         size: None,
         etag: None,
     };
+
     read_range(store, source, range, Target::Pass(&mut piece), seen).await
 }

@@ -101,7 +101,9 @@ impl Hedges {
             return send().await;
         }
         let tries = Tries::default();
-        let (mut first, mut wait) = (pin!(tries.first(send())), LEAST);
+        let mut first = pin!(tries.first(send()));
+        let mut wait = LEAST;
+
         loop {
             if let Ok(done) = tokio::time::timeout(wait, &mut first).await {
                 return done;
@@ -111,6 +113,7 @@ impl Hedges {
             }
             wait = TICK;
         }
+
         tracing::info!("a second try for {operation} of {bytes} bytes, which takes far longer than usual");
         self.metrics.hedged(operation);
         let second = Box::pin(tries.second(send()));
@@ -124,6 +127,7 @@ impl Hedges {
             Either::Left((_, second)) => (second.await, true),
             Either::Right((_, first)) => (first.await, false),
         };
+
         if won && done.is_ok() {
             self.metrics.hedge_won(operation);
         }
@@ -180,12 +184,10 @@ mod tests {
 
     /// A race whose first try ends with `kind` after four seconds and whose second try, if there is one, ends at once.
     async fn race(addresses: u16, kind: Kind) -> (Result<()>, u32, Duration) {
-        let (known, among, tries, began) = (
-            Addresses::default(),
-            among(addresses),
-            AtomicU32::new(0),
-            Instant::now(),
-        );
+        let known = Addresses::default();
+        let among = among(addresses);
+        let tries = AtomicU32::new(0);
+        let began = Instant::now();
         let hedges = hedges(&known);
         let done = hedges.ask("HeadObject", || async {
             let _ticket = known.choose(&among).0;
@@ -215,7 +217,8 @@ mod tests {
     async fn with_one_address_and_without_one_that_waits_nothing_is_sent_twice() {
         let pause = async {
             let known = Addresses::default();
-            let (hedges, tries) = (hedges(&known), AtomicU32::new(0));
+            let hedges = hedges(&known);
+            let tries = AtomicU32::new(0);
             let done = hedges.ask("HeadObject", || async {
                 tries.fetch_add(1, Ordering::Relaxed);
                 // Waits for what the server asked for, or for a connection: at no address.

@@ -56,6 +56,7 @@ impl Store {
             }
             found = probe(self, bucket, prefix).await;
         }
+
         let Probed {
             capabilities,
             is_settled,

@@ -100,6 +100,7 @@ impl Store {
             );
             sent = resend(&mut send).await?;
         }
+
         if is_doubtful(self.known(bucket), check, etag(&sent)) {
             self.etags_are_no_md5s(bucket);
         }
@@ -138,6 +139,7 @@ impl Store {
             Error::new(kind, format!("a put was answered with success, and then: {error}")).with_unknown_outcome()
         })?;
         let size = body.len() as u64;
+
         if seen.size != size {
             let what = format!(
                 "put {bucket}/{key}: {} bytes are on the store, {size} were sent",
@@ -145,6 +147,7 @@ impl Store {
             );
             return Err(Error::new(Kind::Corrupt, what));
         }
+
         // Another CRC than was sent is a contradiction, none is silence.
         let is_silent = !matches!(check, WireCheck::Crc64(_)) || answer.crc64.is_none();
         if proven && is_silent && !answer.etag.is_empty() && seen.etag == answer.etag {
@@ -156,6 +159,7 @@ impl Store {
             etag: String::new(),
             crc64: Crc64::of(body),
         };
+
         compare(self, bucket, key, &part, 0).await
     }
 }

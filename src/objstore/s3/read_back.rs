@@ -31,6 +31,7 @@ pub async fn read_back(
         }
         offset += part.size;
     }
+
     let compared = jobs
         .into_iter()
         .map(|(part, offset)| async move { compare(store, bucket, key, &part, offset).await });

@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn retry_after_delays_what_is_retried_and_makes_nothing_else_so() {
-        let (after, none) = (Some(("retry-after", "7")), RetryAction::NoActionIndicated);
+        let after = Some(("retry-after", "7"));
+        let none = RetryAction::NoActionIndicated;
         let delayed = retry(ErrorKind::ThrottlingError, Some(Duration::from_secs(7)));
         assert_eq!(classify(503, after, &RetryAction::throttling_error()), delayed);
         let at_once = retry(ErrorKind::ThrottlingError, None);

@@ -77,7 +77,8 @@ impl Store {
             &config.retry,
             &config.transfer,
         );
-        let (runtime, clock) = (engine.runtime.handle().clone(), transport.clock());
+        let runtime = engine.runtime.handle().clone();
+        let clock = transport.clock();
         let keys = Keys::new(server, given, &transport)?;
         let settings = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -117,6 +118,7 @@ impl Store {
             metrics,
             buckets: Buckets::new(server.endpoint.url(), &config.state_dir),
         };
+
         Ok(Self {
             shared: Arc::new(shared),
         })
@@ -279,7 +281,8 @@ impl Store {
     }
 
     async fn try_list_buckets(&self) -> Result<Vec<Bucket>> {
-        let (mut buckets, mut token) = (Vec::new(), None);
+        let mut buckets = Vec::new();
+        let mut token = None;
         for _ in 0..BUCKET_PAGES_MAX {
             let sent = self
                 .shared
@@ -302,6 +305,7 @@ impl Store {
                 return Ok(buckets);
             }
         }
+
         let what = format!("list buckets of {}: the list does not end", self.shared.endpoint);
         Err(Error::new(Kind::Unavailable, what))
     }

@@ -215,7 +215,8 @@ impl ContentRange {
         let (unit, rest) = text.trim().split_once(' ')?;
         let (range, total) = rest.trim_start().split_once('/')?;
         let (first, last) = range.split_once('-')?;
-        let (first, last) = (number(first)?, number(last)?);
+        let first = number(first)?;
+        let last = number(last)?;
         let total = if total == "*" { None } else { Some(number(total)?) };
         let holds = first <= last && last < u64::MAX && total.is_none_or(|total| last < total);
         (unit.eq_ignore_ascii_case("bytes") && holds).then_some(Self { first, last, total })
@@ -268,6 +269,7 @@ pub fn evaluate_range(
             _ => Ranged::Wrong("the whole object came for a range of it"),
         };
     }
+
     if status != 206 {
         return Ranged::Wrong("a range is answered by status 206");
     }

@@ -67,11 +67,11 @@ fn roots_are_named_without_prefix_and_pages_for_people_are_foreign() {
 
 #[test]
 fn only_whole_answers_of_the_kind_that_belongs_here_are_believed() {
-    let (list, cut) = (LIST.as_bytes(), &LIST.as_bytes()[..200]);
-    let (error, part) = (
-        &b"<Error><Code>NoSuchKey</Code></Error>"[..],
-        &b"<Error><Code>NoSuchKey</Code>"[..],
-    );
+    let list = LIST.as_bytes();
+    let cut = &LIST.as_bytes()[..200];
+    let error = &b"<Error><Code>NoSuchKey</Code></Error>"[..];
+    let part = &b"<Error><Code>NoSuchKey</Code>"[..];
+
     for (success, status, body, doubt) in [
         (Success::Document, 200, list, None),
         (Success::Document, 200, cut, Some(Doubt::Cut("ListBucketResult"))),
@@ -138,6 +138,7 @@ fn an_answer_to_a_range_is_right_only_for_the_very_bytes() {
     assert_eq!(evaluate(206, Some("bytes 100-149/*"), 50), Ranged::Right);
     assert_eq!(evaluate(206, Some("bytes 100-149/900"), 50), Ranged::OtherSize(900));
     assert_eq!(evaluate(200, None, 900), Ranged::OtherSize(900));
+
     for (status, range, body) in [
         (206, Some("bytes 0-49/1000"), 50),
         (206, Some("bytes 100-150/1000"), 50),
@@ -152,6 +153,7 @@ fn an_answer_to_a_range_is_right_only_for_the_very_bytes() {
             "{status} {range:?} {body}"
         );
     }
+
     // All of an object may come as one.
     assert_eq!(evaluate_range(200, None, 50, (0, 50), Some(50)), Ranged::Right);
     assert_eq!(evaluate_range(200, None, 50, (0, 50), None), Ranged::Right);

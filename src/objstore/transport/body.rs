@@ -92,7 +92,8 @@ impl ResponseBody {
         body: Incoming,
         chunked_max: u64,
     ) -> Result<Option<Self>, ConnectorError> {
-        let (status, keeps_alive) = (head.status.as_u16(), keeps_alive(head));
+        let status = head.status.as_u16();
+        let keeps_alive = keeps_alive(head);
         if let Some(len) = body.size_hint().exact() {
             return Ok(Some(Self::of_length(checkout, body, status, len, keeps_alive).await));
         }
@@ -103,8 +104,10 @@ impl ResponseBody {
             .headers
             .get(CONTENT_RANGE)
             .and_then(|value| ContentRange::parse(value.to_str().ok()?));
+
         if let Some(range) = range {
-            let (source, held) = (Source::Chunks(body), VecDeque::new());
+            let source = Source::Chunks(body);
+            let held = VecDeque::new();
             return Ok(Some(Self {
                 checkout,
                 source,
@@ -114,6 +117,7 @@ impl ResponseBody {
                 keeps_alive,
             }));
         }
+
         let max = usize::try_from(chunked_max).unwrap_or(usize::MAX);
         let (checkout, bytes) = collect(checkout, body, max).await?;
         let (bytes, left) = match bytes {
@@ -122,6 +126,7 @@ impl ResponseBody {
             None if max > 0 => (Bytes::new(), chunked_max.saturating_add(1)),
             None => return Err(too_long(&checkout, max, Kind::Unavailable)),
         };
+
         Ok(Some(Self {
             checkout,
             source: Source::Held,
@@ -134,7 +139,8 @@ impl ResponseBody {
 
     /// A body of `len` bytes, taken from hyper if it is long.
     async fn of_length(mut checkout: Checkout, body: Incoming, status: u16, len: u64, keeps_alive: bool) -> Self {
-        let (mut source, mut held) = (Source::Frames(body), VecDeque::new());
+        let mut source = Source::Frames(body);
+        let mut held = VecDeque::new();
         if len >= PAST_HYPER_MIN
             && let Some(line) = checkout.take_line()
             && let Some(Rest { stream, read }) = line.give_up().await
@@ -147,6 +153,7 @@ impl ResponseBody {
             }
             held.push_back(read);
         }
+
         Self {
             checkout,
             source,
@@ -190,6 +197,7 @@ impl ResponseBody {
                 },
             }
         };
+
         self.left -= len as u64;
         self.checkout.received(len);
         Ok(len)
@@ -241,6 +249,7 @@ impl ResponseBody {
                 checkout.put_line(line);
             }
         }
+
         checkout.give_back();
     }
 }

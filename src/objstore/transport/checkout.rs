@@ -182,7 +182,8 @@ impl Checkout {
 
     /// The server and its address, for messages.
     pub fn place(&self) -> String {
-        let (origin, address) = (self.origin.to_string(), self.ticket.address().to_string());
+        let origin = self.origin.to_string();
+        let address = self.ticket.address().to_string();
         if origin == address {
             address
         } else {

@@ -103,7 +103,8 @@ impl Shared {
     }
 
     pub fn reuse(&self, origin: &Origin, address: SocketAddr) -> Option<Connection> {
-        let (now, mut idle) = (Instant::now(), self.idle());
+        let now = Instant::now();
+        let mut idle = self.idle();
         let fresh = |connection: &Connection| {
             let used_lately = now.duration_since(connection.idle_since) < self.idle_max;
             used_lately && now.duration_since(connection.born) < self.age_max && !connection.line.sender.is_closed()

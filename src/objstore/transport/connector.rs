@@ -75,6 +75,7 @@ impl Transport {
             .headers()
             .get("x-amz-date")
             .and_then(server_clock::parse_amz_date);
+
         loop {
             let Some(connection) = checkout.connection.as_mut() else {
                 checkout = checkout.redial().await?;
@@ -140,11 +141,13 @@ fn to_origin_form(mut request: http::Request<SdkBody>) -> Result<(Origin, http::
     }
     // RFC 9110, 8.6: a request whose method takes a body says so when there is none. Some servers insist.
     let takes_body = matches!(*request.method(), http::Method::POST | http::Method::PUT);
+
     if takes_body && request.body().content_length() == Some(0) {
         request
             .headers_mut()
             .entry(CONTENT_LENGTH)
             .or_insert(HeaderValue::from_static("0"));
     }
+
     Ok((origin, request))
 }

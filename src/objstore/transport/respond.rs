@@ -30,7 +30,8 @@ impl Checkout {
         self.ticket.answered(parts.status.as_u16());
         let date = self.date(&parts.headers);
         self.mark(parts.status, date, &mut parts.headers);
-        let (shared, address) = (Arc::clone(&self.shared), self.ticket.address());
+        let shared = Arc::clone(&self.shared);
+        let address = self.ticket.address();
         // A refusal tells nothing about the pace of what was sent.
         self.sent = if parts.status.is_success() { self.sent } else { 0 };
         let body = match landing.filter(|_| parts.status.is_success()) {
@@ -56,6 +57,7 @@ impl Checkout {
                 SdkBody::from(bytes)
             }
         };
+
         let response = http::Response::from_parts(parts, body);
         // The conversion fails only for headers that are no UTF-8, which `HttpResponse` cannot hold.
         Ok(HttpResponse::try_from(response).unwrap_or_else(|_| {

@@ -47,7 +47,8 @@ struct Trial {
 impl Concurrency {
     pub fn new(least: usize, most: usize) -> Self {
         let least = least.max(1);
-        let (most, window) = (most.max(least), Window::default());
+        let most = most.max(least);
+        let window = Window::default();
         Self {
             least,
             most,
@@ -80,7 +81,8 @@ impl Concurrency {
             return;
         }
         let time = now.duration_since(began).max(Duration::from_micros(1));
-        let (rate, waited) = (self.window.bytes as f64 / time.as_secs_f64(), self.window.waited);
+        let rate = self.window.bytes as f64 / time.as_secs_f64();
+        let waited = self.window.waited;
         self.window = Window {
             began: Some(now),
             ..Window::default()

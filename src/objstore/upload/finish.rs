@@ -93,6 +93,7 @@ impl Upload {
             etag: object.etag.clone(),
             crc64,
         };
+
         Ok(Uploaded {
             object,
             parts: if size == 0 { Vec::new() } else { vec![part] },
@@ -101,7 +102,8 @@ impl Upload {
 
     /// Gives the object as HEAD tells of it.
     async fn try_put_whole(&self, body: Bytes, crc64: Crc64) -> Result<ObjectInfo> {
-        let (store, spec) = (&self.store, &*self.spec);
+        let store = &self.store;
+        let spec = &*self.spec;
         if !spec.wire.is_proven_by(store.known(&spec.bucket)) {
             store.shared.buckets.tell_read_back(&spec.bucket);
         }

@@ -19,7 +19,8 @@ impl Drop for Watched {
 }
 
 async fn slot() -> (Slot, Freed) {
-    let (progress, freed) = (Arc::new(Progress::new(1, 1, 0, None)), Arc::default());
+    let progress = Arc::new(Progress::new(1, 1, 0, None));
+    let freed = Arc::default();
     progress.admit().await.unwrap();
     let body = Bytes::from_owner(Watched(Arc::clone(&progress), Arc::clone(&freed)));
     (Slot::of(&progress, body), freed)
@@ -33,12 +34,14 @@ async fn the_body_is_freed_when_its_end_is_known_and_before_its_place_is() {
         etag: "e".into(),
         crc64: crate::engine::checksum::Crc64(0),
     };
+
     type End = fn(Slot, SentPart);
     let ends: [(bool, End); 3] = [
         (false, |slot, part| slot.finish(Ok(Sent { part, proven: true }))),
         (true, |slot, _| slot.finish(Err(Error::new(Kind::Network, "lost")))),
         (true, |slot, _| drop(slot)),
     ];
+
     for (failed, end) in ends {
         let (slot, freed) = slot().await;
         let progress = Arc::clone(&slot.progress);

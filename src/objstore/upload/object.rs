@@ -107,13 +107,15 @@ impl Upload {
     /// Takes bytes for `offset`, at most to the end of the open part.
     pub fn fill(&mut self, data: &[u8], offset: u64) -> Result<Filled> {
         self.progress.check()?;
-        let (start, end) = (self.open_offset, self.size());
+        let start = self.open_offset;
+        let end = self.size();
         if !(start..=end).contains(&offset) {
             let what =
                 format!("write at offset {offset}: only {start} to {end} can be written (the open part and its end)");
             return Err(Error::new(Kind::OffsetInvalid, what));
         }
         let limit = self.store.transfer().image_size_max_bytes;
+
         if offset.saturating_add(data.len() as u64) > limit {
             let what = format!(
                 "write at offset {offset}: the image would exceed image_size_max, {}",
@@ -121,6 +123,7 @@ impl Upload {
             );
             return Err(Error::new(Kind::NoSpace, what));
         }
+
         if data.is_empty() {
             return Ok(Filled::Taken(0));
         }
@@ -153,7 +156,9 @@ impl Upload {
                 format!("write beyond part {PARTS_MAX}, S3's last"),
             ));
         }
-        let (number, offset) = (self.open_number, self.open_offset);
+
+        let number = self.open_number;
+        let offset = self.open_offset;
         let bytes = self.plan.part_bytes_at(number, offset);
         // A smaller part must leave the image a way to its end.
         let will_do = |small: u64| self.plan.reaches(number + 1, offset + small);
@@ -237,7 +242,8 @@ impl Upload {
         let admitted = self.progress.admit().await;
         self.stats.waited(Stall::Parts, since);
         admitted?;
-        let (store, spec) = (self.store.clone(), Arc::clone(&self.spec));
+        let store = self.store.clone();
+        let spec = Arc::clone(&self.spec);
         // Made here and not in the task: a runtime that is being stopped drops the task before it ever runs.
         let mut slot = Slot::of(&self.progress, body);
         // Without lanes of its own nobody would say when this upload needs a digest at once.
@@ -324,6 +330,7 @@ async fn send(
     let check = wire_check(store, spec, &body, crc64, priority).await?;
     slot.enter_line().await;
     let sent = store.upload_part(spec.upload(id), number, body, check).await;
+
     if let Err(error) = &sent
         && spec.wire == WireMode::Crc64
         && is_refusal(error)
@@ -334,6 +341,7 @@ async fn send(
             known.crc64nvme = false
         });
     }
+
     let sent = sent?;
     let told = sent.crc64.as_ref().is_none_or(|told| *told == crc64.to_base64());
     let judged = evaluate_part(

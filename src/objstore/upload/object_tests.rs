@@ -16,7 +16,8 @@ fn refusing() -> String {
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let (mut stream, mut taken) = (stream.unwrap(), 0);
+            let mut stream = stream.unwrap();
+            let mut taken = 0;
             while taken < PART {
                 taken += stream.read(&mut vec![0; 1 << 20]).unwrap();
             }
@@ -51,6 +52,7 @@ fn a_write_that_waited_for_the_buffer_of_a_part_that_failed_returns_the_failure(
         wire: WireMode::None,
         probe_prefix: None,
     };
+
     let written = async move {
         let mut upload = Upload::new(&store, spec).await?;
         upload.resume("id", Vec::new());
@@ -62,6 +64,7 @@ fn a_write_that_waited_for_the_buffer_of_a_part_that_failed_returns_the_failure(
         assert_eq!(upload.fill(&data, PART as u64)?, Filled::PartNeeded);
         upload.next_part().await
     };
+
     assert_eq!(engine.runtime().run(written).unwrap_err().kind(), Kind::AccessDenied);
     engine.stop();
 }

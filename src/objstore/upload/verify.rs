@@ -54,9 +54,11 @@ pub async fn prove(
     parts: &[SentPart],
     unproven: &[u32],
 ) -> Result<ObjectInfo> {
-    let (bucket, key) = (&spec.bucket, spec.key.as_str());
+    let bucket = &spec.bucket;
+    let key = spec.key.as_str();
     let seen = store.head_fresh(bucket, key).await?;
     let size: u64 = parts.iter().map(|part| part.size).sum();
+
     if seen.size != size {
         let what = format!(
             "confirm {bucket}/{key}: {} bytes are on the store, {size} were sent",
@@ -64,6 +66,7 @@ pub async fn prove(
         );
         return Err(Error::new(Kind::Corrupt, what));
     }
+
     let doubt = match evaluate(store.known(bucket), spec.wire, &finished, &seen, parts) {
         Verdict::Proven => return Ok(merged(finished.object, seen)),
         Verdict::Open => None,
@@ -76,6 +79,7 @@ pub async fn prove(
         doubt.is_some() || unproven.contains(&number)
     })
     .await?;
+
     if doubt.is_some() {
         // The bytes are right, so what was known is not.
         store.contradicted(
@@ -88,6 +92,7 @@ pub async fn prove(
             },
         );
     }
+
     Ok(merged(finished.object, seen))
 }
 
@@ -132,7 +137,8 @@ fn evaluate(
 /// The ETag that everybody sees from now on; the version that the completion made.
 fn merged(object: ObjectInfo, seen: ObjectInfo) -> ObjectInfo {
     let etag = if seen.etag.is_empty() { object.etag } else { seen.etag };
-    let (version_id, crc64) = (object.version_id.or(seen.version_id), object.crc64.or(seen.crc64));
+    let version_id = object.version_id.or(seen.version_id);
+    let crc64 = object.crc64.or(seen.crc64);
     ObjectInfo {
         size: seen.size,
         etag,

@@ -52,7 +52,8 @@ impl Access {
     }
 
     pub fn deny(&self, access_key_id: &str, action: &str, places: Places) {
-        let (access_key_id, action) = (access_key_id.to_owned(), action.to_owned());
+        let access_key_id = access_key_id.to_owned();
+        let action = action.to_owned();
         lock(&self.denied).push(Denied {
             access_key_id,
             action,

@@ -25,6 +25,7 @@ pub async fn create(backend: &Backend, request: S3Request<CreateBucketInput>) ->
         object_lock,
         ..Settings::default()
     };
+
     if !backend.store.create_bucket(&input.bucket, &settings)? {
         let text = "Your previous request to create the named bucket succeeded and you already own it.";
         return Err(S3Error::with_message(S3ErrorCode::BucketAlreadyOwnedByYou, text));
@@ -98,10 +99,8 @@ pub async fn set_versioning(
     backend: &Backend,
     request: S3Request<PutBucketVersioningInput>,
 ) -> Answer<PutBucketVersioningOutput> {
-    let (bucket, wanted) = (
-        backend.bucket(&request.input.bucket)?,
-        request.input.versioning_configuration,
-    );
+    let bucket = backend.bucket(&request.input.bucket)?;
+    let wanted = request.input.versioning_configuration;
     let versioning = match wanted.status.as_ref().map(BucketVersioningStatus::as_str) {
         Some(BucketVersioningStatus::ENABLED) => Versioning::Enabled,
         Some(BucketVersioningStatus::SUSPENDED) => Versioning::Suspended,

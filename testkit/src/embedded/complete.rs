@@ -91,6 +91,7 @@ fn chosen(upload: &Upload, given: &[CompletedPart]) -> S3Result<Vec<Part>> {
         return Err(S3Error::with_message(S3ErrorCode::MalformedXML, text));
     }
     let mut parts: Vec<Part> = Vec::with_capacity(given.len());
+
     for wanted in given {
         let number = part_number(wanted.part_number.unwrap_or_default())?;
         if parts.last().is_some_and(|last| last.number >= number) {
@@ -106,6 +107,7 @@ fn chosen(upload: &Upload, given: &[CompletedPart]) -> S3Result<Vec<Part>> {
         }
         parts.push(part.clone());
     }
+
     let all_but_last = parts.split_last().map(|(_, rest)| rest).unwrap_or_default();
     if all_but_last.iter().any(|part| part.size < PART_BYTES_MIN) {
         let text = "Your proposed upload is smaller than the minimum allowed size";

@@ -37,7 +37,8 @@ struct SourceConditions {
 
 impl SourceConditions {
     fn check(&self, stored: &Stored) -> S3Result<()> {
-        let (etag, modified) = (&stored.version.etag, &stored.version.modified);
+        let etag = &stored.version.etag;
+        let modified = &stored.version.modified;
         let holds = self.if_match.as_ref().is_none_or(|condition| matches(condition, etag))
             && self
                 .if_none_match
@@ -90,7 +91,8 @@ impl Source {
 
 /// A file with the bytes of one part or object.
 fn piece(number: u16, size: u64, copied: &Copied, file: &NewFile) -> Part {
-    let (etag, crc64) = (copied.md5.to_hex(), copied.crc64);
+    let etag = copied.md5.to_hex();
+    let crc64 = copied.crc64;
     Part {
         number,
         size,
@@ -109,10 +111,8 @@ pub async fn object(backend: &Backend, request: S3Request<CopyObjectInput>) -> S
         ));
     }
     let who = request.credentials.as_ref();
-    let (from, bucket) = (
-        source(backend, &input.copy_source, who)?,
-        backend.bucket(&input.bucket)?,
-    );
+    let from = source(backend, &input.copy_source, who)?;
+    let bucket = backend.bucket(&input.bucket)?;
     let conditions = SourceConditions {
         if_match: input.copy_source_if_match,
         if_none_match: input.copy_source_if_none_match,

@@ -37,6 +37,7 @@ fn delete(
             return Err(precondition_failed());
         }
     }
+
     if let Some(id) = version_id {
         if state
             .version(key, id)
@@ -52,6 +53,7 @@ fn delete(
             version_id: Some(id.to_owned()),
         });
     }
+
     if state.settings.versioning == Versioning::Never {
         bucket.remove(&mut state, key, "null")?;
         return Ok(Deleted::default());
@@ -86,10 +88,8 @@ pub async fn one(backend: &Backend, request: S3Request<DeleteObjectInput>) -> S3
     if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
         return Err(not_implemented("conditions on time and size of a delete"));
     }
-    let (bucket, bypass) = (
-        backend.bucket(&input.bucket)?,
-        input.bypass_governance_retention == Some(true),
-    );
+    let bucket = backend.bucket(&input.bucket)?;
+    let bypass = input.bypass_governance_retention == Some(true);
     let deleted = delete(
         &bucket,
         &input.key,
@@ -108,11 +108,10 @@ pub async fn many(
     backend: &Backend,
     request: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-    let (input, who) = (request.input, request.credentials.as_ref());
-    let (bucket, bypass) = (
-        backend.bucket(&input.bucket)?,
-        input.bypass_governance_retention == Some(true),
-    );
+    let input = request.input;
+    let who = request.credentials.as_ref();
+    let bucket = backend.bucket(&input.bucket)?;
+    let bypass = input.bypass_governance_retention == Some(true);
     let quiet = input.delete.quiet == Some(true);
     let mut output = DeleteObjectsOutput {
         deleted: Some(Vec::new()),
@@ -136,6 +135,7 @@ pub async fn many(
             }),
         }
     }
+
     Ok(S3Response::new(output))
 }
 

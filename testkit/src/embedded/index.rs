@@ -93,6 +93,7 @@ impl Bucket {
             .flatten()
             .filter_map(|stored| stored.version.upload.as_ref());
         let completed: HashSet<_> = ids.map(|upload| upload.id.clone()).collect();
+
         for id in disk::names(&self.folder.join("uploads"))? {
             let folder = self.folder.join("uploads").join(&id);
             let upload = disk::read_json::<Upload>(&folder.join("upload.json"))?;
@@ -108,6 +109,7 @@ impl Bucket {
             }
             state.uploads.insert((upload.key.clone(), id), upload);
         }
+
         Ok(())
     }
 
@@ -182,7 +184,8 @@ impl Bucket {
         if version.null {
             self.remove(state, &version.key.clone(), "null")?;
         }
-        let (key, stored) = (version.key.clone(), self.stored(version));
+        let key = version.key.clone();
+        let stored = self.stored(version);
         state.used_bytes += stored.version.size;
         state.keys.entry(key).or_default().push(Arc::clone(&stored));
         Ok(stored)

@@ -192,10 +192,12 @@ impl Engine {
             hashers.update(&frame);
             lent.0.extend_from_slice(&frame);
         }
+
         if len <= SMALL_BYTES_MAX {
             return small(&lent.0, &hashers, file.path());
         }
-        let (bytes, path) = (Bytes::from_owner(lent), file.path().to_owned());
+        let bytes = Bytes::from_owner(lent);
+        let path = file.path().to_owned();
         let md5 = self.md5.hash(bytes.clone(), Priority::Urgent);
         let written = tokio::task::spawn_blocking(move || std::fs::write(path, &bytes));
         let (md5, written) = tokio::join!(md5, written);
@@ -207,7 +209,9 @@ impl Engine {
         let path = file.path().to_owned();
         let (sender, mut pieces) = tokio::sync::mpsc::channel::<Bytes>(4);
         let writer = tokio::task::spawn_blocking(move || {
-            let (mut file, mut md5, mut hashers) = (File::create(path)?, md5::Md5::new(), hashers);
+            let mut file = File::create(path)?;
+            let mut md5 = md5::Md5::new();
+            let mut hashers = hashers;
             while let Some(piece) = pieces.blocking_recv() {
                 md5.update(&piece);
                 hashers.update(&piece);
@@ -215,12 +219,14 @@ impl Engine {
             }
             Ok::<_, std::io::Error>(hashers.with(Md5Sum(md5.finalize().into())))
         });
+
         while let Some(frame) = body.next().await {
             // A writer that ended early tells why below.
             if sender.send(frame.map_err(cut)?).await.is_err() {
                 break;
             }
         }
+
         drop(sender);
         writer.await.or_internal("write a body")?.or_internal("write a body")
     }

@@ -74,7 +74,8 @@ struct Page {
 
 impl Query<'_> {
     fn page(&self, state: &State) -> Page {
-        let (mut page, mut from) = (Page::default(), self.begin());
+        let mut page = Page::default();
+        let mut from = self.begin();
         let mut last = None;
         loop {
             let mut rest = state
@@ -145,7 +146,8 @@ pub async fn second_version(
     request: S3Request<ListObjectsV2Input>,
 ) -> S3Result<S3Response<ListObjectsV2Output>> {
     let input = request.input;
-    let (bucket, most) = (backend.bucket(&input.bucket)?, page_size("max-keys", input.max_keys)?);
+    let bucket = backend.bucket(&input.bucket)?;
+    let most = page_size("max-keys", input.max_keys)?;
     let encode = encoder(input.encoding_type.as_ref())?;
     let token = input
         .continuation_token
@@ -192,7 +194,8 @@ pub async fn first_version(
     request: S3Request<ListObjectsInput>,
 ) -> S3Result<S3Response<ListObjectsOutput>> {
     let input = request.input;
-    let (bucket, most) = (backend.bucket(&input.bucket)?, page_size("max-keys", input.max_keys)?);
+    let bucket = backend.bucket(&input.bucket)?;
+    let most = page_size("max-keys", input.max_keys)?;
     let encode = encoder(input.encoding_type.as_ref())?;
     let prefix = input.prefix.as_deref().unwrap_or_default();
     let delimiter = input.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());

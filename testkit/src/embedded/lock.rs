@@ -50,6 +50,7 @@ impl Wish {
                 return Err(invalid_argument(text));
             }
         };
+
         if self.hold.is_some() {
             access.check(who, "PutObjectLegalHold", Some(key))?;
         }
@@ -120,6 +121,7 @@ pub async fn configuration(
             text,
         ));
     }
+
     let rule = settings.default_retention.map(|default| ObjectLockRule {
         default_retention: Some(DefaultRetention {
             days: if default.years.is_none() {
@@ -247,6 +249,7 @@ pub async fn retain(
         (Some(mode), Some(until)) => Some(checked(mode, until)?),
         _ => return Err(invalid_argument("Mode and RetainUntilDate must both be supplied")),
     };
+
     let bypass = input.bypass_governance_retention == Some(true);
     let mut state = bucket.lock();
     let newest = state
@@ -340,7 +343,8 @@ mod tests {
 
     #[test]
     fn a_lock_grows_and_only_governance_shrinks() {
-        let (governance, compliance) = (until(Mode::Governance, 10), until(Mode::Compliance, 10));
+        let governance = until(Mode::Governance, 10);
+        let compliance = until(Mode::Compliance, 10);
         assert!(may_change(&governance, Some(&until(Mode::Governance, 11)), false));
         assert!(may_change(&governance, Some(&until(Mode::Compliance, 10)), false));
         assert!(!may_change(&governance, Some(&until(Mode::Governance, 9)), false));

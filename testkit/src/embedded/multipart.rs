@@ -38,6 +38,7 @@ pub async fn begin(
         }
         (Some(_), _) => return Err(not_implemented("uploads with another checksum than CRC64NVME")),
     };
+
     let bucket = backend.bucket(&input.bucket)?;
     let wish = lock::Wish {
         mode: input.object_lock_mode,
@@ -55,6 +56,7 @@ pub async fn begin(
         lock,
         parts: Default::default(),
     };
+
     let id = upload.id.clone();
     bucket.insert_upload(upload)?;
     Ok(S3Response::new(CreateMultipartUploadOutput {

@@ -108,9 +108,12 @@ pub async fn copy(
     file: &NewFile,
     buffers: &Arc<Buffers>,
 ) -> S3Result<Copied> {
-    let (path, buffers) = (file.path().to_owned(), Arc::clone(buffers));
+    let path = file.path().to_owned();
+    let buffers = Arc::clone(buffers);
     let copied = tokio::task::spawn_blocking(move || {
-        let (mut to, mut md5, mut crc64) = (File::create(path)?, md5::Md5::new(), Crc64Hasher::default());
+        let mut to = File::create(path)?;
+        let mut md5 = md5::Md5::new();
+        let mut crc64 = Crc64Hasher::default();
         for span in pieces(stored.spans(offset, len)) {
             let piece = read(&span, &buffers)?;
             md5.update(&piece);

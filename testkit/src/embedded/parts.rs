@@ -11,7 +11,8 @@ use super::record::Upload;
 
 pub async fn of_upload(backend: &Backend, request: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
     let input = request.input;
-    let (bucket, most) = (backend.bucket(&input.bucket)?, page_size("max-parts", input.max_parts)?);
+    let bucket = backend.bucket(&input.bucket)?;
+    let most = page_size("max-parts", input.max_parts)?;
     let after = input.part_number_marker.unwrap_or(0);
     let state = bucket.lock();
     let upload = state.upload(&input.key, &input.upload_id)?;
@@ -25,6 +26,7 @@ pub async fn of_upload(backend: &Backend, request: S3Request<ListPartsInput>) ->
         size: i64::try_from(part.size).ok(),
         ..Part::default()
     };
+
     Ok(S3Response::new(ListPartsOutput {
         bucket: Some(input.bucket),
         checksum_algorithm: algorithm(upload),
@@ -58,10 +60,8 @@ pub async fn uploads(
     request: S3Request<ListMultipartUploadsInput>,
 ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
     let input = request.input;
-    let (bucket, most) = (
-        backend.bucket(&input.bucket)?,
-        page_size("max-uploads", input.max_uploads)?,
-    );
+    let bucket = backend.bucket(&input.bucket)?;
+    let most = page_size("max-uploads", input.max_uploads)?;
     let encode = encoder(input.encoding_type.as_ref())?;
     let prefix = input.prefix.as_deref().unwrap_or_default();
     let key_marker = input.key_marker.as_deref().unwrap_or_default();

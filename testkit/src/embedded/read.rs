@@ -30,7 +30,8 @@ struct Conditions {
 impl Conditions {
     /// By RFC 9110: a condition on the ETag goes before the one on the time.
     fn check(&self, stored: &Stored) -> S3Result<()> {
-        let (etag, modified) = (&stored.version.etag, &stored.version.modified);
+        let etag = &stored.version.etag;
+        let modified = &stored.version.modified;
         let failed = match (&self.if_match, &self.unmodified_since) {
             (Some(condition), _) => !matches(condition, etag),
             (None, Some(since)) => modified > since,
@@ -180,10 +181,9 @@ pub async fn attributes(
             .iter()
             .any(|attribute| attribute.as_str() == name)
     };
-    let (after, most) = (
-        input.part_number_marker.unwrap_or(0),
-        input.max_parts.unwrap_or(PARTS_PAGE),
-    );
+
+    let after = input.part_number_marker.unwrap_or(0);
+    let most = input.max_parts.unwrap_or(PARTS_PAGE);
     if after < 0 || most < 0 {
         return Err(invalid_argument(
             "x-amz-max-parts and x-amz-part-number-marker cannot be negative",
@@ -211,6 +211,7 @@ pub async fn attributes(
         version_id: version_header(&bucket, version),
         ..GetObjectAttributesOutput::default()
     };
+
     Ok(S3Response::new(output))
 }
 
@@ -224,6 +225,7 @@ fn object_parts(stored: &Stored, after: i32, most: i32) -> Option<GetObjectAttri
             ..Default::default()
         });
     }
+
     let most = most.min(PARTS_PAGE);
     let rest: Vec<&Part> = stored
         .version

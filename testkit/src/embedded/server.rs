@@ -44,11 +44,9 @@ impl EmbeddedServer {
         let address = address.into();
         let what = || format!("serve {} at {address}", folder.display());
         let store = Store::open(folder).or_kind(Kind::Io, what)?;
-        let (access, faults, md5) = (
-            Arc::<Access>::default(),
-            Arc::<Faults>::default(),
-            Arc::new(Md5Lanes::start()?),
-        );
+        let access = Arc::<Access>::default();
+        let faults = Arc::<Faults>::default();
+        let md5 = Arc::new(Md5Lanes::start()?);
         let checksums = Arc::new(AtomicBool::new(true));
         access.add(keys);
         let backend = Backend {
@@ -204,11 +202,9 @@ mod tests {
     async fn a_request_whose_client_has_gone_is_ended_all_the_same() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (began, gone, ended) = (
-            Arc::new(Notify::new()),
-            Arc::new(Notify::new()),
-            Arc::new(Notify::new()),
-        );
+        let began = Arc::new(Notify::new());
+        let gone = Arc::new(Notify::new());
+        let ended = Arc::new(Notify::new());
         let marks = (Arc::clone(&began), Arc::clone(&gone), Arc::clone(&ended));
         let service = service_fn(move |_| {
             let (began, gone, ended) = marks.clone();

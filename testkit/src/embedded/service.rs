@@ -25,7 +25,8 @@ impl Service<Request<Incoming>> for Answering {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, HttpError>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (service, asked) = (self.service.clone(), Asked::default());
+        let service = self.service.clone();
+        let asked = Asked::default();
         let id = format!("{:016X}", self.count.fetch_add(1, Ordering::Relaxed) + 1);
         let mut request = request.map(Body::from);
         request.extensions_mut().insert(asked.clone());

@@ -53,7 +53,8 @@ impl Store {
 
     fn load(folder: &Path) -> io::Result<Self> {
         let lock = exclusive(folder)?;
-        let (ids, mut buckets) = (Arc::<Ids>::default(), BTreeMap::new());
+        let ids = Arc::<Ids>::default();
+        let mut buckets = BTreeMap::new();
         for name in disk::names(folder)? {
             let path = folder.join(&name);
             if path.is_dir() && !name.starts_with('.') {
@@ -87,10 +88,8 @@ impl Store {
         }
         let what = format!("create bucket {name}");
         // Made beside its place: a bucket with Object Lock is never seen without it.
-        let (made, path) = (
-            self.folder.join(format!(".{}", self.ids.next())),
-            self.folder.join(name),
-        );
+        let made = self.folder.join(format!(".{}", self.ids.next()));
+        let path = self.folder.join(name);
         fs::create_dir(&made).or_internal(&what)?;
         disk::write_json(&made.join("tmp.json"), &made.join("bucket.json"), settings).or_internal(&what)?;
         fs::rename(&made, &path).or_internal(&what)?;

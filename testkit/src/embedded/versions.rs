@@ -46,6 +46,7 @@ impl Query<'_> {
                 break;
             }
         }
+
         lines
     }
 
@@ -57,6 +58,7 @@ impl Query<'_> {
                 .rev()
                 .position(|stored| stored.version.shown_id() == marker)
         };
+
         // A marker that has gone meanwhile: S3 goes on behind where it was, which the order of ids tells.
         let skip = self.version_marker.filter(|_| of_marker).map_or(0, |marker| {
             let later = || {
@@ -79,9 +81,12 @@ pub async fn list(
     request: S3Request<ListObjectVersionsInput>,
 ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
     let input = request.input;
-    let (bucket, most) = (backend.bucket(&input.bucket)?, page_size("max-keys", input.max_keys)?);
+    let bucket = backend.bucket(&input.bucket)?;
+    let most = page_size("max-keys", input.max_keys)?;
     let encode = encoder(input.encoding_type.as_ref())?;
-    let (prefix, key_marker) = (input.prefix.unwrap_or_default(), input.key_marker.unwrap_or_default());
+    let prefix = input.prefix.unwrap_or_default();
+    let key_marker = input.key_marker.unwrap_or_default();
+
     if input
         .version_id_marker
         .as_ref()
@@ -99,6 +104,7 @@ pub async fn list(
         version_marker: input.version_id_marker.as_deref().filter(|marker| !marker.is_empty()),
         most,
     };
+
     let mut lines = query.lines(&bucket.lock());
     let is_truncated = lines.len() > most && most > 0;
     lines.truncate(most);
@@ -110,6 +116,7 @@ pub async fn list(
         Some(Line::Folder(folder)) => (Some(encode(folder)), None),
         None => (None, None),
     };
+
     let mut output = ListObjectVersionsOutput {
         delimiter: input.delimiter.as_deref().map(&encode),
         encoding_type: input.encoding_type.clone(),
@@ -123,6 +130,7 @@ pub async fn list(
         version_id_marker: input.version_id_marker.clone(),
         ..ListObjectVersionsOutput::default()
     };
+
     for line in lines {
         match line {
             Line::Folder(folder) => {
@@ -147,6 +155,7 @@ pub async fn list(
             }
         }
     }
+
     Ok(S3Response::new(output))
 }
 

@@ -84,6 +84,7 @@ impl Proofs {
             crc32c,
             trailers,
         };
+
         let has_checksum = [&proofs.crc64, &proofs.crc32, &proofs.crc32c]
             .into_iter()
             .any(Option::is_some);
@@ -239,7 +240,8 @@ pub async fn put(backend: &Backend, mut request: S3Request<PutObjectInput>) -> S
     let sums = backend.engine.ingest(input.body, len, &file, proofs.extra()).await?;
     proofs.check(&sums)?;
 
-    let (modified, etag) = (now(), sums.md5.to_hex());
+    let modified = now();
+    let etag = sums.md5.to_hex();
     let part = record::Part {
         number: 1,
         size: sums.size,

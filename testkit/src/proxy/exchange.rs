@@ -54,6 +54,7 @@ pub fn run(mut client: Wire, upstream: &str, head: &[u8], request: &Request, act
         }
         damage => return damaged(client, upstream, head, request, damage),
     }
+
     Ok(None)
 }
 
@@ -71,6 +72,7 @@ fn relay(mut client: Wire, upstream: &str, head: &[u8], request: &Request, actio
         },
         _ => Meddle::default(),
     };
+
     send(&mut client, &mut server, head, &meddle)?;
     let Ok(answer) = answer_head(&mut server) else {
         client.reset();
@@ -99,6 +101,7 @@ fn damaged(mut client: Wire, upstream: &str, head: &[u8], request: &Request, act
         answer = with_length(&answer, body.len());
     }
     let mut whole = |answer: &[u8], body: &[u8]| client.write(answer).and_then(|()| client.write(body));
+
     match action {
         Action::DropAnswer => client.reset(),
         Action::HoldAnswer => client.wait_for_end(),
@@ -143,6 +146,7 @@ fn damaged(mut client: Wire, upstream: &str, head: &[u8], request: &Request, act
         }
         _ => return Err(ErrorKind::Unsupported.into()),
     }
+
     Ok(None)
 }
 
@@ -237,7 +241,8 @@ impl Meddle {
 /// Sends head and body on, the body at most up to `end`. A server that has answered and closed does not matter yet.
 fn send(client: &mut Wire, server: &mut Wire, head: &[u8], meddle: &Meddle) -> Result<()> {
     let mut open = server.write(head).is_ok();
-    let (mut left, mut stall) = (meddle.end, meddle.stall);
+    let mut left = meddle.end;
+    let mut stall = meddle.stall;
     let sent = client.body(framing_of_request(head), &mut |bytes, offset| {
         if let (Some(flip), Some(start)) = (meddle.flip, offset)
             && let Some(at) = flip.checked_sub(start)

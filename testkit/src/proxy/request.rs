@@ -26,7 +26,8 @@ impl Request {
         let text = String::from_utf8_lossy(head);
         let mut lines = text.split("\r\n");
         let mut first = lines.next().unwrap_or_default().split(' ');
-        let (method, target) = (first.next().unwrap_or_default(), first.next().unwrap_or_default());
+        let method = first.next().unwrap_or_default();
+        let target = first.next().unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let pair = |text: &str, at: char| {
             let (name, value) = text.split_once(at).unwrap_or((text, ""));
@@ -49,6 +50,7 @@ impl Request {
                 .collect(),
             length: None,
         };
+
         request.length = request.header("content-length").and_then(|value| value.parse().ok());
         request
     }
@@ -93,7 +95,8 @@ impl Request {
 
     /// The name of the S3 operation.
     pub fn operation(&self) -> &'static str {
-        let (on_key, has) = (!self.key().is_empty(), |name| self.query(name).is_some());
+        let on_key = !self.key().is_empty();
+        let has = |name| self.query(name).is_some();
         let copies = self.header("x-amz-copy-source").is_some();
         match (self.method.as_str(), on_key) {
             ("PUT", true) if has("partNumber") && copies => "UploadPartCopy",

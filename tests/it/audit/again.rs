@@ -30,7 +30,8 @@ on_every_server!(
 const SILENCE: Duration = Duration::from_secs(8);
 
 fn delay(yard: &Yard, operation: &str, key_prefix: &str) {
-    let (operation, key_prefix) = (operation.to_owned(), key_prefix.to_owned());
+    let operation = operation.to_owned();
+    let key_prefix = key_prefix.to_owned();
     yard.site.embedded().plan(Fault {
         operation,
         key_prefix,
@@ -71,7 +72,8 @@ fn a_delete_that_was_silent_spares_the_successor() {
 #[test]
 fn gc_and_a_writer_that_pass_each_other_keep_the_image() {
     let yard = Yard::new(&Wish::default());
-    let (def, data) = (image("v", 1), pattern(2 * PART + 7, 1));
+    let def = image("v", 1);
+    let data = pattern(2 * PART + 7, 1);
     let writer = yard.server.create("main", &def).unwrap();
     write_all(&writer, &data[..2 * PART], 0, CALL);
     writer.close(0).unwrap();

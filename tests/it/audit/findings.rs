@@ -99,7 +99,8 @@ fn run_without(yard: &Yard, hidden: &[&str], args: &[&str]) -> Run {
 
 fn each_class_is_found_alone_at_its_level_and_with_its_exit_code(wish: &Wish) {
     for plant in &PLANTS {
-        let (yard, def) = (Yard::new(wish), image("planted", 7));
+        let yard = Yard::new(wish);
+        let def = image("planted", 7);
         let planted = [(def.clone(), (plant.plant)(&yard, &def))];
         for level in LEVELS {
             let expected = planted[0].1.at(level);
@@ -206,8 +207,10 @@ fn an_image_that_is_deleted_while_it_is_looked_at_is_neither_missing_nor_counted
             let stays = image("stays", 1);
             yard.keep(&stays, pattern(10, 1), b"");
             let going = yard.keep(&image("going", 2), pattern(10, 2), b"");
-            let (proxy, deleted) = (Proxy::start(&yard.site.url), Arc::new(AtomicBool::new(false)));
-            let (foreign, done) = (Foreign::new(&yard.site), Arc::clone(&deleted));
+            let proxy = Proxy::start(&yard.site.url);
+            let deleted = Arc::new(AtomicBool::new(false));
+            let foreign = Foreign::new(&yard.site);
+            let done = Arc::clone(&deleted);
             proxy.script(move |request| {
                 let asked = request.method == method && request.key().starts_with(folder);
                 if asked && !done.swap(true, Ordering::Relaxed) {

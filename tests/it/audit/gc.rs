@@ -129,7 +129,8 @@ fn data_without_a_record_go_only_when_they_are_asked_for(wish: &Wish) {
 
 fn a_living_writers_image_stays_at_any_age(wish: &Wish) {
     let yard = Yard::new(wish);
-    let (def, data) = (image("busy", 1), pattern(2 * PART + 9, 1));
+    let def = image("busy", 1);
+    let data = pattern(2 * PART + 9, 1);
     let written = yard.server.create("main", &def).unwrap();
     let half = PART + CALL;
     write_all(&written, &data[..half], 0, CALL);

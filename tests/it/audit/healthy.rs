@@ -97,7 +97,8 @@ fn no_finding_in_a_healthy_store_beside_writers(wish: &Wish, images: u64) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let threads = [1, 2, 3].map(|thread| {
-            let (server, stop) = (&yard.server, &stop);
+            let server = &yard.server;
+            let stop = &stop;
             scope.spawn(move || churn(server, thread, stop))
         });
         // However the checks end, the threads must not go on for ever.

@@ -133,10 +133,8 @@ fn data_stay_while_the_sidecar_of_their_image_contradicts_itself(wish: &Wish) {
 
 fn a_record_that_names_another_image_removes_and_reads_nothing_of_it(wish: &Wish) {
     let yard = Yard::new(wish);
-    let (good, other) = (
-        yard.keep(&image("a", 1), pattern(3_000, 1), b""),
-        yard.keep(&image("a", 2), pattern(3_000, 2), b""),
-    );
+    let good = yard.keep(&image("a", 1), pattern(3_000, 1), b"");
+    let other = yard.keep(&image("a", 2), pattern(3_000, 2), b"");
     let mut stolen = other.record.clone();
     stolen["data"] = good.record["data"].clone();
     (stolen["parts"], stolen["crc64nvme"]) = (good.record["parts"].clone(), good.record["crc64nvme"].clone());
@@ -253,7 +251,8 @@ fn closing(yard: &Yard, number: u64, sent: usize) -> (Kept, String) {
         record["sent"] = (0..sent).map(|at| part_record(at, number)).collect::<Vec<_>>().into();
     });
     yard.foreign.delete(&kept.data_key);
-    let (bucket, data_key) = (yard.site.bucket.clone(), kept.data_key.clone());
+    let bucket = yard.site.bucket.clone();
+    let data_key = kept.data_key.clone();
     let begun = yard.site.with_store(move |store| async move {
         let id = store.begin_upload(&bucket, &data_key, &[], false).await?;
         let upload = UploadRef {

@@ -155,7 +155,8 @@ fn orphan_data(yard: &Yard, def: &Definition) -> Planted {
 
 /// A key of an image that has nothing else.
 fn bare(class: Class, def: &Definition, key: &str) -> Seen {
-    let (image, key) = (Some(name(def)), Some(key.to_owned()));
+    let image = Some(name(def));
+    let key = Some(key.to_owned());
     Seen {
         class,
         severity: class.severity(),
@@ -173,10 +174,8 @@ fn orphan_upload(yard: &Yard, def: &Definition) -> Planted {
 
 /// A writer on another host that closed its image incomplete, and what it had written.
 fn pending_stale(yard: &Yard, def: &Definition) -> Planted {
-    let (key, data_key) = (
-        format!("pending/{}.{ATTEMPT}.json", place(def)),
-        format!("backups/{}.{ATTEMPT}.nbk", place(def)),
-    );
+    let key = format!("pending/{}.{ATTEMPT}.json", place(def));
+    let data_key = format!("backups/{}.{ATTEMPT}.nbk", place(def));
     let record = json!({
         "schema": 1, "state": "incomplete", "attempt": ATTEMPT, "key": data_key,
         "image": { "basename": String::from_utf8_lossy(&def.basename), "date": def.date, "policy": "", "type": 0 },

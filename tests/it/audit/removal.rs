@@ -204,13 +204,15 @@ fn what_markers_hide_is_not_removed(wish: &Wish) {
 }
 
 fn refuse(yard: &Yard, operation: &str, key_prefix: &str, times: u32, after: bool) {
-    let (status, code) = (403, "AccessDenied".to_owned());
+    let status = 403;
+    let code = "AccessDenied".to_owned();
     let trouble = if after {
         Trouble::RefuseAfter { status, code }
     } else {
         Trouble::Refuse { status, code }
     };
-    let (operation, key_prefix) = (operation.to_owned(), key_prefix.to_owned());
+    let operation = operation.to_owned();
+    let key_prefix = key_prefix.to_owned();
     yard.site.embedded().plan(Fault {
         operation,
         key_prefix,
@@ -266,7 +268,8 @@ fn a_sidecar_that_went_first_is_not_put_back_without_data() {
 #[test]
 fn what_a_failed_close_keeps_has_the_crcs_of_its_parts() {
     let yard = Yard::new(&Wish::default());
-    let (def, data) = (image("v", 1), pattern(2 * PART + 7, 1));
+    let def = image("v", 1);
+    let data = pattern(2 * PART + 7, 1);
     let written = yard.server.create("main", &def).unwrap();
     vastost_testkit::test_store::write_all(&written, &data, 0, vastost_testkit::test_store::CALL);
     written.write_meta(&pattern(100_000, 2), 0).unwrap();
@@ -389,7 +392,8 @@ fn deletes_free_a_bucket_whose_quota_is_full() {
 fn what_a_close_keeps_is_not_gone_below_a_marker() {
     let yard = Yard::new(&Wish::default());
     let sdk = Sdk::with_versions(&yard.site);
-    let (def, data) = (image("v", 1), pattern(900, 1));
+    let def = image("v", 1);
+    let data = pattern(900, 1);
     let written = yard.server.create("main", &def).unwrap();
     vastost_testkit::test_store::write_all(&written, &data, 0, vastost_testkit::test_store::CALL);
     refuse(&yard, "PutObject", "catalog/", u32::MAX, false);
@@ -423,7 +427,8 @@ fn a_delete_that_is_refused_by_any_name_leaves_the_image_complete() {
             status,
             code: code.to_owned(),
         };
-        let (operation, key_prefix) = ("DeleteObject".to_owned(), kept.data_key.clone());
+        let operation = "DeleteObject".to_owned();
+        let key_prefix = kept.data_key.clone();
         yard.site.embedded().plan(Fault {
             operation,
             key_prefix,

@@ -307,10 +307,8 @@ fn metadata_that_had_an_object_of_their_own_are_found_again(wish: &Wish) {
 fn the_etag_of_a_copy_is_recorded_when_every_byte_is_right(wish: &Wish) {
     let yard = Yard::new(wish);
     let data = pattern(2 * PART + 77, 1);
-    let (copied, damaged) = (
-        yard.keep(&image("copy", 1), data.clone(), b""),
-        yard.keep(&image("copy", 2), data, b""),
-    );
+    let copied = yard.keep(&image("copy", 1), data.clone(), b"");
+    let damaged = yard.keep(&image("copy", 2), data, b"");
     let mut other = copied.data.clone();
     other[PART] ^= 1;
     // Put again in one piece: the same size and metadata, another ETag.

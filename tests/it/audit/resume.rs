@@ -29,7 +29,8 @@ fn interrupt(yard: &Yard, folder: &'static str, nth: usize, args: &[&str]) -> Ru
     let proxy = Proxy::start(&yard.site.url);
     let config = with_endpoint(yard, &proxy.url());
     let child: Arc<Mutex<Option<Pid>>> = Arc::default();
-    let (target, seen) = (Arc::clone(&child), Mutex::new(0));
+    let target = Arc::clone(&child);
+    let seen = Mutex::new(0);
     // Held until the process is known, so that the request waits for it.
     let mut started = child.lock().unwrap();
     proxy.script(move |request| {

@@ -99,7 +99,8 @@ fn an_audit_is_of_the_client_the_name_and_the_days_that_were_asked_for(wish: &Wi
     assert_eq!(images(&["--image", "db0"]), both(|number| number % 3 < 2));
     assert_eq!(images(&["--since", "2026-11-24"]), both(|number| number % 4 >= 2));
     assert_eq!(images(&["--until", "2026-11-22"]), both(|number| number % 4 == 0));
-    let (since, until) = ((DATE + 5 + DAY).to_string(), (DATE + 9 + DAY).to_string());
+    let since = (DATE + 5 + DAY).to_string();
+    let until = (DATE + 9 + DAY).to_string();
     assert_eq!(
         images(&["--since", &since, "--until", &until]),
         both(|number| number == 5 || number == 9)

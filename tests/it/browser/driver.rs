@@ -151,7 +151,8 @@ impl Browser {
             body.to_string()
         };
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        let (port, length) = (self.port, body.len());
+        let port = self.port;
+        let length = body.len();
         let head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
         let about = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
         stream.write_all((head + &about + &body).as_bytes())?;

@@ -13,7 +13,8 @@ const NAME: &str = "main/db01_1795305600_C1_F1";
 #[test]
 fn what_is_put_from_a_file_comes_back_the_same() {
     let site = site();
-    let (from, to) = (site.folder.path().join("from"), site.folder.path().join("to"));
+    let from = site.folder.path().join("from");
+    let to = site.folder.path().join("to");
     std::fs::write(&from, pattern(21_000_001, 1)).unwrap();
     let put = run(
         &site,

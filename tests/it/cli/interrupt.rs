@@ -54,7 +54,8 @@ fn a_put_that_waits_for_its_source_ends_and_leaves_no_image() {
 #[test]
 fn a_get_to_a_file_ends_and_removes_what_it_wrote() {
     let site = site();
-    let (from, folder) = (site.folder.path().join("from"), site.folder.path().join("to"));
+    let from = site.folder.path().join("from");
+    let folder = site.folder.path().join("to");
     std::fs::create_dir(&folder).unwrap();
     std::fs::File::create(&from).unwrap().set_len(300 << 20).unwrap();
     run(&site, &["put", from.to_str().unwrap(), "main/a"]).expect(0);

@@ -52,7 +52,9 @@ impl Shards {
 }
 
 fn finding(class: Class, number: usize) -> Finding {
-    let (severity, lsu, key) = (class.severity(), "nightly".into(), Some(format!("backups/{number}")));
+    let severity = class.severity();
+    let lsu = "nightly".into();
+    let key = Some(format!("backups/{number}"));
     Finding {
         class,
         severity,

@@ -245,7 +245,8 @@ fn part_numbers_that_no_upload_has_are_named() {
 fn an_object_in_an_archive_is_named_before_somebody_needs_it() {
     let yard = yard();
     let kept = keep(&yard, 1);
-    let (etag, metadata) = (yard.foreign.etag(&kept.data_key), yard.foreign.metadata(&kept.data_key));
+    let etag = yard.foreign.etag(&kept.data_key);
+    let metadata = yard.foreign.metadata(&kept.data_key);
     for (header, value, code) in [
         ("x-amz-storage-class", "DEEP_ARCHIVE", 1),
         ("x-amz-storage-class", "GLACIER", 1),
@@ -307,10 +308,13 @@ fn an_output_that_cannot_be_written_is_refused_before_the_audit() {
 fn a_page_that_is_lost_loses_neither_the_report_nor_the_state() {
     let yard = yard();
     keep(&yard, 1);
-    let (folder, state) = (file(&yard, "pages"), file(&yard, "audit.state"));
+    let folder = file(&yard, "pages");
+    let state = file(&yard, "audit.state");
     std::fs::create_dir(&folder).unwrap();
-    let (proxy, page) = (Proxy::start(&yard.site.url), folder.join("audit.html"));
-    let (gone, target) = (AtomicBool::new(false), folder.clone());
+    let proxy = Proxy::start(&yard.site.url);
+    let page = folder.join("audit.html");
+    let gone = AtomicBool::new(false);
+    let target = folder.clone();
     proxy.script(move |_| {
         if !gone.swap(true, Ordering::Relaxed) {
             std::fs::remove_dir_all(&target).unwrap();
@@ -337,7 +341,8 @@ fn a_page_that_is_lost_loses_neither_the_report_nor_the_state() {
 fn two_audits_do_not_share_a_resume_file() {
     let yard = yard();
     keep(&yard, 1);
-    let (state, neighbour) = (file(&yard, "st.1"), file(&yard, "st.tmp"));
+    let state = file(&yard, "st.1");
+    let neighbour = file(&yard, "st.tmp");
     std::fs::write(&neighbour, "precious").unwrap();
     let proxy = Proxy::start(&yard.site.url);
     proxy.script(|request| match request.key().starts_with("catalog/") {
@@ -423,7 +428,8 @@ fn the_page_takes_no_other_files_place() {
     let report = file(&yard, "shard.json");
     std::fs::write(&report, yard.run(&["--json", "verify", "main"]).expect(0).text()).unwrap();
     let before = std::fs::read(&report).unwrap();
-    let (name, page) = (report.to_str().unwrap(), file(&yard, "page.html"));
+    let name = report.to_str().unwrap();
+    let page = file(&yard, "page.html");
     for (args, why) in [
         (
             &["verify", "merge", name, "--html", name][..],

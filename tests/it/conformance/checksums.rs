@@ -135,7 +135,8 @@ fn a_wrong_part_is_refused_and_not_listed(wish: &Wish) {
 fn an_upload_has_the_etag_and_the_crc64nvme_of_its_parts(wish: &Wish) {
     let site = Site::new(wish);
     let sdk = Sdk::new(&site);
-    let (upload, data) = (Upload::begin(&sdk), pattern(2 * PART + 77, 5));
+    let upload = Upload::begin(&sdk);
+    let data = pattern(2 * PART + 77, 5);
     let pieces: Vec<_> = data.chunks(PART).collect();
     // In any order.
     let send = |n: usize| upload.send(n as i32, pieces[n - 1], Crc64::of(pieces[n - 1])).unwrap();
@@ -190,7 +191,9 @@ fn an_upload_has_the_etag_and_the_crc64nvme_of_its_parts(wish: &Wish) {
 fn a_completion_is_refused_unless_its_parts_are_there_and_large_enough(wish: &Wish) {
     let site = Site::new(wish);
     let sdk = Sdk::new(&site);
-    let (upload, small, large) = (Upload::begin(&sdk), pattern(1000, 1), pattern(PART, 2));
+    let upload = Upload::begin(&sdk);
+    let small = pattern(1000, 1);
+    let large = pattern(PART, 2);
     let one = upload.send(1, &small, Crc64::of(&small)).unwrap();
     let two = upload.send(2, &large, Crc64::of(&large)).unwrap();
     let error = upload.complete(&[one.clone(), two.clone()], None).unwrap_err();
@@ -288,7 +291,8 @@ fn ranges_are_exact(wish: &Wish) {
     sdk.put("empty", b"");
     let get = |key: &str, range: &str| {
         let got = refused(sdk.run(sdk.client.get_object().bucket(&sdk.bucket).key(key).range(range).send()))?;
-        let (told, len) = (got.content_range().unwrap().to_owned(), got.content_length().unwrap());
+        let told = got.content_range().unwrap().to_owned();
+        let len = got.content_length().unwrap();
         let body = sdk.run(got.body.collect()).unwrap().to_vec();
         assert_eq!(body.len() as i64, len);
         Ok::<_, Refusal>((body, told))

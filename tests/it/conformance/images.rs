@@ -22,7 +22,8 @@ fn images_of_awkward_sizes_come_back_byte_for_byte(wish: &Wish) {
     let site = Site::new(&wish.small_parts());
     let server = site.open();
     for (number, size) in (1..).zip([0, 1, 511, 512, 513, PART - 1, PART, PART + 1, 3 * PART, 4 * PART + 77]) {
-        let (def, data) = (image("sizes", number), pattern(size, number));
+        let def = image("sizes", number);
+        let data = pattern(size, number);
         backup(&server, &def, &data, CALL);
         assert_eq!(server.info("main", &def).unwrap().size, size as u64);
         assert!(restore(&server, &def, CALL) == data, "size {size}");
@@ -34,8 +35,10 @@ fn images_of_awkward_sizes_come_back_byte_for_byte(wish: &Wish) {
 fn three_gib_come_back_byte_for_byte(wish: &Wish) {
     const SIZE: u64 = 3 << 30;
     let site = Site::new(wish);
-    let (server, def) = (site.open(), image("large", 1));
-    let (mut expected, mut buffer) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    let server = site.open();
+    let def = image("large", 1);
+    let mut expected = vec![0; 1 << 20];
+    let mut buffer = vec![0; 1 << 20];
     let written = server.create("main", &def).unwrap();
     for offset in (0..SIZE).step_by(1 << 20) {
         fill(&mut buffer, 9, offset);
@@ -55,7 +58,9 @@ fn three_gib_come_back_byte_for_byte(wish: &Wish) {
 
 fn reads_at_any_offset_and_length_are_exact_and_short_at_the_end(wish: &Wish) {
     let site = Site::new(&wish.small_parts());
-    let (server, def, data) = (site.open(), image("random", 1), pattern(3 * PART + 12_345, 3));
+    let server = site.open();
+    let def = image("random", 1);
+    let data = pattern(3 * PART + 12_345, 3);
     backup(&server, &def, &data, CALL);
     let opened = server.open("main", &def, STSP_OPEN_READ).unwrap();
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -102,7 +107,8 @@ fn names_may_hold_any_byte(wish: &Wish) {
 
 fn thirty_two_images_are_written_at_once_by_eight_threads(wish: &Wish) {
     let site = Site::new(&wish.small_parts());
-    let (server, next) = (site.open(), AtomicU64::new(0));
+    let server = site.open();
+    let next = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -134,7 +140,8 @@ fn metadata_are_kept_beside_the_image_small_and_large(wish: &Wish) {
     let site = Site::new(wish);
     let server = site.open();
     for (number, size) in (1..).zip([0, 10, 64 << 10, 200_000]) {
-        let (def, meta) = (image("meta", number), pattern(size, number));
+        let def = image("meta", number);
+        let meta = pattern(size, number);
         let written = server.create("main", &def).unwrap();
         written.write_meta(&meta, 0).unwrap();
         written.write(b"data", 0).unwrap();
@@ -156,7 +163,8 @@ fn metadata_are_kept_beside_the_image_small_and_large(wish: &Wish) {
 
 fn a_deleted_image_leaves_nothing_in_the_bucket(wish: &Wish) {
     let site = Site::new(&wish.small_parts());
-    let (server, def) = (site.open(), image("gone", 1));
+    let server = site.open();
+    let def = image("gone", 1);
     let written = server.create("main", &def).unwrap();
     written.write(&pattern(PART + 1, 1), 0).unwrap();
     written.write_meta(&pattern(100_000, 1), 0).unwrap();

@@ -17,7 +17,8 @@ fn every_wire_mode_stores_the_same_image(wish: &Wish) {
         let site = Site::new(&wish.small_parts().with(&format!("[integrity]\nwire = \"{mode}\"\n")));
         let server = site.open();
         for (number, size) in [(1, 100), (2, 2 * PART + 5)] {
-            let (def, data) = (image(mode, number), pattern(size, number));
+            let def = image(mode, number);
+            let data = pattern(size, number);
             backup(&server, &def, &data, CALL);
             assert!(restore(&server, &def, CALL) == data, "{mode}, {size} bytes");
         }
@@ -27,7 +28,8 @@ fn every_wire_mode_stores_the_same_image(wish: &Wish) {
 
 /// Puts other bytes in the place of an image's data.
 fn replace_data(site: &Site, data: Vec<u8>) {
-    let (bucket, key) = (site.bucket.clone(), site.keys_under("backups/").remove(0));
+    let bucket = site.bucket.clone();
+    let key = site.keys_under("backups/").remove(0);
     let put = site.with_store(move |store| async move {
         store.put(&bucket, &key, data.into(), WireCheck::None, &[], false).await
     });
@@ -36,7 +38,9 @@ fn replace_data(site: &Site, data: Vec<u8>) {
 
 fn a_byte_changed_on_the_store_is_never_returned_as_good(wish: &Wish) {
     let site = Site::new(&wish.small_parts());
-    let (server, def, mut data) = (site.open(), image("flip", 1), pattern(3 * PART, 1));
+    let server = site.open();
+    let def = image("flip", 1);
+    let mut data = pattern(3 * PART, 1);
     backup(&server, &def, &data, CALL);
     data[PART + 1000] ^= 1;
     replace_data(&site, data.clone());
@@ -57,9 +61,11 @@ fn a_byte_changed_on_the_store_is_never_returned_as_good(wish: &Wish) {
 
 fn data_that_are_gone_are_said_to_be(wish: &Wish) {
     let site = Site::new(wish);
-    let (server, def) = (site.open(), image("lost", 1));
+    let server = site.open();
+    let def = image("lost", 1);
     backup(&server, &def, b"some bytes", CALL);
-    let (bucket, key) = (site.bucket.clone(), site.keys_under("backups/").remove(0));
+    let bucket = site.bucket.clone();
+    let key = site.keys_under("backups/").remove(0);
     site.with_store(move |store| async move { store.delete(&bucket, &key, None).await })
         .unwrap();
     let opened = server.open("main", &def, STSP_OPEN_READ).unwrap();
@@ -69,9 +75,11 @@ fn data_that_are_gone_are_said_to_be(wish: &Wish) {
 
 fn a_damaged_sidecar_is_said_to_be(wish: &Wish) {
     let site = Site::new(wish);
-    let (server, def) = (site.open(), image("torn", 1));
+    let server = site.open();
+    let def = image("torn", 1);
     backup(&server, &def, b"some bytes", CALL);
-    let (bucket, key) = (site.bucket.clone(), site.keys_under("catalog/").remove(0));
+    let bucket = site.bucket.clone();
+    let key = site.keys_under("catalog/").remove(0);
     let put = site.with_store(move |store| async move {
         store
             .put(&bucket, &key, "{\"schema\":1,".into(), WireCheck::None, &[], false)

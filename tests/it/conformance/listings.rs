@@ -49,7 +49,8 @@ fn uploads_are_listed_by_prefix_and_marker() {
 
 /// Keys and folders of all pages, a page at a time.
 fn pages(sdk: &Sdk, prefix: &str, delimiter: Option<&str>, most: i32) -> Vec<Vec<String>> {
-    let (mut pages, mut token) = (Vec::new(), None);
+    let mut pages = Vec::new();
+    let mut token = None;
     loop {
         let list = sdk
             .client
@@ -231,7 +232,8 @@ fn parts_are_listed_in_pages(wish: &Wish) {
         sdk.run(part.body(pattern(PART / 1000, number as u64).into()).send())
             .unwrap();
     }
-    let (mut pages, mut marker) = (Vec::new(), None);
+    let mut pages = Vec::new();
+    let mut marker = None;
     loop {
         let list = sdk
             .client

@@ -115,7 +115,8 @@ fn filters_choose_by_client_date_and_name(wish: &Wish) {
 fn pending_images_are_listed_as_pending_until_they_are_complete(wish: &Wish) {
     let site = Site::new(wish);
     let server = site.open();
-    let (done, open) = (image("done", 1), image("open", 2));
+    let done = image("done", 1);
+    let open = image("open", 2);
     backup(&server, &done, b"x", CALL);
     let writing = server.create("main", &open).unwrap();
     let listed = |flags| {
@@ -146,7 +147,9 @@ fn lists_page_through_thousands_of_images(wish: &Wish) {
     let planted = site.with_store(move |store| async move {
         use futures::stream::{StreamExt, TryStreamExt};
         let puts = (0..IMAGES).map(|number| {
-            let (store, bucket, date) = (store.clone(), bucket.clone(), DATE + number);
+            let store = store.clone();
+            let bucket = bucket.clone();
+            let date = DATE + number;
             let key = format!("catalog/page/20261122/page_{date}_C1_F1.{date}.json");
             async move {
                 store

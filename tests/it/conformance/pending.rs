@@ -23,7 +23,8 @@ on_every_server!(
 fn an_image_closed_incomplete_is_read_reopened_and_finished_elsewhere(wish: &Wish) {
     let site = Site::new(&wish.small_parts());
     for (number, first) in (1..).zip([0, 100, PART, 2 * PART + 1000]) {
-        let (def, data) = (image("check", number), pattern(4 * PART + 7, number));
+        let def = image("check", number);
+        let data = pattern(4 * PART + 7, number);
         let here = site.open();
         let written = here.create("main", &def).unwrap();
         write_all(&written, &data[..first], 0, CALL);
@@ -46,7 +47,9 @@ fn an_image_closed_incomplete_is_read_reopened_and_finished_elsewhere(wish: &Wis
 
 fn an_image_is_reopened_many_times(wish: &Wish) {
     let site = Site::new(&wish.small_parts());
-    let (server, def, data) = (site.open(), image("steps", 1), pattern(2 * PART, 4));
+    let server = site.open();
+    let def = image("steps", 1);
+    let data = pattern(2 * PART, 4);
     server.create("main", &def).unwrap().close(0).unwrap();
     let step = PART / 3;
     for (index, piece) in data.chunks(step).enumerate() {
@@ -66,7 +69,8 @@ fn an_image_is_reopened_many_times(wish: &Wish) {
 
 fn flags_follow_the_life_of_an_image(wish: &Wish) {
     let site = Site::new(wish);
-    let (server, def) = (site.open(), image("life", 1));
+    let server = site.open();
+    let def = image("life", 1);
     let written = server.create("main", &def).unwrap();
     written.write(b"12345", 0).unwrap();
     let info = written.info().unwrap();
@@ -93,7 +97,8 @@ fn flags_follow_the_life_of_an_image(wish: &Wish) {
 
 fn a_pending_image_can_be_deleted(wish: &Wish) {
     let site = Site::new(&wish.small_parts());
-    let (server, def) = (site.open(), image("drop", 1));
+    let server = site.open();
+    let def = image("drop", 1);
     let written = server.create("main", &def).unwrap();
     write_all(&written, &pattern(2 * PART, 1), 0, CALL);
     assert_eq!(server.delete("main", &def).unwrap_err().code, STSP_EBUSY);
@@ -106,7 +111,8 @@ fn a_pending_image_can_be_deleted(wish: &Wish) {
 
 fn a_complete_image_is_never_writable_again(wish: &Wish) {
     let site = Site::new(wish);
-    let (server, def) = (site.open(), image("final", 1));
+    let server = site.open();
+    let def = image("final", 1);
     server
         .create("main", &def)
         .unwrap()
@@ -121,12 +127,14 @@ fn a_complete_image_is_never_writable_again(wish: &Wish) {
 
 fn an_image_deleted_elsewhere_while_it_is_written_is_not_complete_without_data(wish: &Wish) {
     let site = Site::new(&wish.small_parts());
-    let (server, def) = (site.open(), image("race", 1));
+    let server = site.open();
+    let def = image("race", 1);
     let written = server.create("main", &def).unwrap();
     write_all(&written, &pattern(PART + 5, 1), 0, CALL);
     written.flush().unwrap();
     // What a delete of another process does: everything of the attempt is removed.
-    let (bucket, keys) = (site.bucket.clone(), site.keys_under("pending/"));
+    let bucket = site.bucket.clone();
+    let keys = site.keys_under("pending/");
     let removed = site.with_store(move |store| async move {
         for upload in store.list_uploads(&bucket, None).await?.uploads {
             store.abort_upload(upload.in_bucket(&bucket)).await?;
@@ -141,7 +149,9 @@ fn an_image_deleted_elsewhere_while_it_is_written_is_not_complete_without_data(w
 
 fn an_image_whose_data_were_cut_is_not_gone_on_with(wish: &Wish) {
     let site = Site::new(&wish.small_parts());
-    let (server, def, data) = (site.open(), image("cut", 1), pattern(2 * PART + 1000, 3));
+    let server = site.open();
+    let def = image("cut", 1);
+    let data = pattern(2 * PART + 1000, 3);
     let written = server.create("main", &def).unwrap();
     write_all(&written, &data, 0, CALL);
     written.close(0).unwrap();

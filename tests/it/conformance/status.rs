@@ -44,7 +44,8 @@ fn servers_that_cannot_be_opened(wish: &Wish) {
 
 fn images_that_cannot_be_opened_or_created(wish: &Wish) {
     let site = Site::new(wish);
-    let (server, def) = (site.open(), image("codes", 1));
+    let server = site.open();
+    let def = image("codes", 1);
     backup(&server, &def, b"x", CALL);
     let create = |lsu: &str, def: &Definition| server.create(lsu, def).err().map(|e| e.code);
     let open = |def: &Definition, mode| server.open("main", def, mode).err().map(|e| e.code);
@@ -80,7 +81,8 @@ fn images_that_cannot_be_opened_or_created(wish: &Wish) {
 
 fn handles_used_for_the_wrong_thing(wish: &Wish) {
     let site = Site::new(wish);
-    let (server, def) = (site.open(), image("handles", 1));
+    let server = site.open();
+    let def = image("handles", 1);
     let written = server.create("main", &def).unwrap();
     assert_eq!(written.read(&mut [0; 4], 0).unwrap_err().code, STSP_EACCESS);
     assert_eq!(
@@ -107,7 +109,8 @@ fn handles_used_for_the_wrong_thing(wish: &Wish) {
 
 fn objects_that_are_busy(wish: &Wish) {
     let site = Site::new(wish);
-    let (server, def) = (site.open(), image("busy", 1));
+    let server = site.open();
+    let def = image("busy", 1);
     let written = server.create("main", &def).unwrap();
     assert_eq!(server.create("main", &def).err().unwrap().code, STSP_EBUSY);
     assert_eq!(

@@ -35,7 +35,8 @@ fn def() -> Definition {
 
 /// How many parts the server has of the one upload that the pending record names.
 pub fn parts_on(site: &Site) -> usize {
-    let (bucket, keys) = (site.bucket.clone(), site.keys_under("pending/"));
+    let bucket = site.bucket.clone();
+    let keys = site.keys_under("pending/");
     let counted = site.with_store(move |store| async move {
         let Some(key) = keys.first() else { return Ok(0) };
         let record: serde_json::Value = serde_json::from_slice(&store.get_small(&bucket, key, 1 << 20).await?).unwrap();
@@ -61,7 +62,8 @@ fn site(wish: &Wish, lease: &str) -> Site {
 }
 
 fn an_image_whose_writer_was_killed_goes_on_at_its_last_part(wish: &Wish) {
-    let (site, data) = (site(wish, "10 min"), pattern(4 * PART + 77, 3));
+    let site = site(wish, "10 min");
+    let data = pattern(4 * PART + 77, 3);
     let mut writer = start(&site);
     writer.write(&data[..2 * PART + (3 << 20)]);
     until("two parts", || parts_on(&site) == 2);
@@ -87,7 +89,8 @@ fn an_image_whose_writer_was_killed_goes_on_at_its_last_part(wish: &Wish) {
 }
 
 fn an_image_whose_writer_died_before_its_first_part_goes_on_from_the_start(wish: &Wish) {
-    let (site, data) = (site(wish, "10 min"), pattern(PART + 77, 4));
+    let site = site(wish, "10 min");
+    let data = pattern(PART + 77, 4);
     let mut writer = start(&site);
     writer.write(&data[..1000]);
     writer.kill();
@@ -101,7 +104,8 @@ fn an_image_whose_writer_died_before_its_first_part_goes_on_from_the_start(wish:
 }
 
 fn a_living_writer_keeps_its_image(wish: &Wish) {
-    let (site, data) = (site(wish, "10 min"), pattern(2 * PART, 5));
+    let site = site(wish, "10 min");
+    let data = pattern(2 * PART, 5);
     let mut writer = start(&site);
     writer.write(&data);
     let server = site.open();
@@ -133,7 +137,8 @@ fn a_successor_finishes(site: &Site, writer: Writer, data: &[u8], offset: usize)
 }
 
 fn a_writer_that_was_silent_for_its_lease_loses_its_image_and_notices(wish: &Wish) {
-    let (site, data) = (site(wish, "2 s"), pattern(4 * PART + 5, 6));
+    let site = site(wish, "2 s");
+    let data = pattern(4 * PART + 5, 6);
     let mut writer = start(&site);
     writer.write(&data[..2 * PART + (3 << 20)]);
     until("two parts", || parts_on(&site) == 2);
@@ -141,7 +146,8 @@ fn a_writer_that_was_silent_for_its_lease_loses_its_image_and_notices(wish: &Wis
 }
 
 fn renewals_keep_a_slow_writer_alive(wish: &Wish) {
-    let (site, data) = (site(wish, "2 s"), pattern(1000, 7));
+    let site = site(wish, "2 s");
+    let data = pattern(1000, 7);
     let mut writer = start(&site);
     writer.write(&data);
     let server = site.open();
@@ -154,14 +160,16 @@ fn renewals_keep_a_slow_writer_alive(wish: &Wish) {
 }
 
 fn a_writer_of_one_part_that_was_silent_for_its_lease_leaves_its_successor_alone(wish: &Wish) {
-    let (site, data) = (site(wish, "2 s"), pattern(70_000, 8));
+    let site = site(wish, "2 s");
+    let data = pattern(70_000, 8);
     let mut writer = start(&site);
     writer.write(&data[..1000]);
     a_successor_finishes(&site, writer, &data, 0);
 }
 
 fn what_a_living_writer_builds_on_is_left_alone(wish: &Wish) {
-    let (site, data) = (site(wish, "10 min"), pattern(3 * PART + 5, 9));
+    let site = site(wish, "10 min");
+    let data = pattern(3 * PART + 5, 9);
     let server = site.open();
     let image = server.create("main", &def()).unwrap();
     write_all(&image, &data[..2 * PART + 10], 0, CALL);

@@ -122,7 +122,8 @@ fn a_delete_makes_a_marker_and_a_marker_can_be_removed(wish: &Wish) {
 fn a_removed_version_leaves_the_others(wish: &Wish) {
     let site = Site::new(wish);
     let sdk = Sdk::with_versions(&site);
-    let (one, two) = (sdk.put("a", b"one"), sdk.put("a", b"two"));
+    let one = sdk.put("a", b"one");
+    let two = sdk.put("a", b"two");
     assert_eq!(sdk.delete("a", Some(&two)).unwrap(), (false, two.clone()));
     assert_eq!(sdk.get("a", None).unwrap(), b"one");
     let gone = sdk.get("a", Some(&two)).unwrap_err();
@@ -141,7 +142,9 @@ fn versions_are_listed_newest_first_in_pages(wish: &Wish) {
         let ids: Vec<_> = (0..3).map(|n| sdk.put(key, &[n])).collect();
         expected.extend(ids.into_iter().rev().map(|id| (key.to_owned(), id)));
     }
-    let (mut seen, mut key_marker, mut id_marker) = (Vec::new(), None, None);
+    let mut seen = Vec::new();
+    let mut key_marker = None;
+    let mut id_marker = None;
     loop {
         let list = sdk.client.list_object_versions().bucket(&sdk.bucket).max_keys(5);
         let list = sdk

@@ -13,7 +13,9 @@ on_every_server!(
 
 fn bytes_of_the_open_part_can_be_rewritten(wish: &Wish) {
     let site = Site::new(&wish.small_parts());
-    let (server, def, mut data) = (site.open(), image("rewrite", 1), pattern(2 * PART + 3000, 1));
+    let server = site.open();
+    let def = image("rewrite", 1);
+    let mut data = pattern(2 * PART + 3000, 1);
     let written = server.create("main", &def).unwrap();
     write_all(&written, &data[..PART + 2000], 0, CALL);
     // Over bytes of the open part, and from its middle beyond its end.
@@ -30,7 +32,9 @@ fn bytes_of_the_open_part_can_be_rewritten(wish: &Wish) {
 
 fn other_offsets_are_refused_and_the_image_stays_usable(wish: &Wish) {
     let site = Site::new(&wish.small_parts());
-    let (server, def, data) = (site.open(), image("offset", 1), pattern(PART + 100, 1));
+    let server = site.open();
+    let def = image("offset", 1);
+    let data = pattern(PART + 100, 1);
     let written = server.create("main", &def).unwrap();
     write_all(&written, &data, 0, CALL);
     for offset in [0, PART as u64 - 1, PART as u64 + 101, u64::MAX] {
@@ -47,7 +51,8 @@ fn other_offsets_are_refused_and_the_image_stays_usable(wish: &Wish) {
 
 fn an_image_beyond_the_configured_size_is_refused(wish: &Wish) {
     let site = Site::new(&wish.with("[transfer]\nimage_size_max = \"1 MB\"\n"));
-    let (server, def) = (site.open(), image("big", 1));
+    let server = site.open();
+    let def = image("big", 1);
     let written = server.create("main", &def).unwrap();
     written.write(&[1; 1_000_000], 0).unwrap();
     assert_eq!(written.write(b"x", 1_000_000).unwrap_err().code, STSP_ENOSPC);
@@ -57,7 +62,9 @@ fn an_image_beyond_the_configured_size_is_refused(wish: &Wish) {
 
 fn flush_waits_for_the_full_parts(wish: &Wish) {
     let site = Site::new(&wish.small_parts());
-    let (server, def, data) = (site.open(), image("flush", 1), pattern(2 * PART + 1, 1));
+    let server = site.open();
+    let def = image("flush", 1);
+    let data = pattern(2 * PART + 1, 1);
     let written = server.create("main", &def).unwrap();
     write_all(&written, &data, 0, CALL);
     written.flush().unwrap();
@@ -71,7 +78,9 @@ const IMPATIENT: &str = "[retry]\nattempts = 2\noperation_timeout = \"5 s\"\n";
 #[test]
 fn a_late_error_is_returned_by_the_next_write_and_the_close_never_says_complete() {
     let mut site = Site::new(&Wish::default().small_parts().with(IMPATIENT));
-    let (server, def, data) = (site.open(), image("late", 1), pattern(PART, 1));
+    let server = site.open();
+    let def = image("late", 1);
+    let data = pattern(PART, 1);
     backup(&server, &image("before", 1), b"x", CALL);
     let written = server.create("main", &def).unwrap();
     write_all(&written, &data, 0, CALL);
@@ -100,7 +109,9 @@ fn a_late_error_is_returned_by_the_next_write_and_the_close_never_says_complete(
 #[test]
 fn a_late_error_that_no_write_saw_is_returned_by_the_close() {
     let mut site = Site::new(&Wish::default().small_parts().with(IMPATIENT));
-    let (server, def, data) = (site.open(), image("late", 2), pattern(PART, 1));
+    let server = site.open();
+    let def = image("late", 2);
+    let data = pattern(PART, 1);
     backup(&server, &image("before", 2), b"x", CALL);
     let written = server.create("main", &def).unwrap();
     written.write(&data, 0).unwrap();
@@ -120,7 +131,9 @@ fn a_late_error_that_no_write_saw_is_returned_by_the_close() {
 #[test]
 fn an_incomplete_close_after_a_failure_keeps_what_was_durable_and_says_so_once() {
     let mut site = Site::new(&Wish::default().small_parts().with(IMPATIENT));
-    let (server, def, data) = (site.open(), image("kept", 1), pattern(PART, 1));
+    let server = site.open();
+    let def = image("kept", 1);
+    let data = pattern(PART, 1);
     let written = server.create("main", &def).unwrap();
     written.write(&data, 0).unwrap();
     written.write(&data, PART as u64).unwrap();
@@ -138,7 +151,9 @@ fn an_incomplete_close_after_a_failure_keeps_what_was_durable_and_says_so_once()
 #[test]
 fn a_failure_after_a_reopen_never_costs_what_was_kept_before() {
     let mut site = Site::new(&Wish::default().small_parts().with(IMPATIENT));
-    let (server, def, data) = (site.open(), image("base", 1), pattern(PART + 1000, 1));
+    let server = site.open();
+    let def = image("base", 1);
+    let data = pattern(PART + 1000, 1);
     let written = server.create("main", &def).unwrap();
     write_all(&written, &data, 0, CALL);
     written.close(0).unwrap();

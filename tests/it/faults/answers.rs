@@ -159,7 +159,9 @@ fn a_listing_without_end_is_given_up(wish: &Wish) {
 }
 
 fn a_proxy_that_takes_lengths_away_costs_nothing(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("chunked", 1), several_parts(1));
+    let field = Field::new(wish);
+    let def = image("chunked", 1);
+    let data = several_parts(1);
     field.proxy.script(|request| match request.operation() {
         "HeadObject" => Action::edit(|reply| reply.drop("content-length")),
         "GetObject" => Action::edit(|reply| reply.framed = Framed::Chunked),
@@ -170,7 +172,8 @@ fn a_proxy_that_takes_lengths_away_costs_nothing(wish: &Wish) {
     backup(&field.server, &image("chunked", 2), b"", CALL);
     assert!(restore(&field.server, &image("chunked", 2), CALL).is_empty());
     // A sidecar that is longer than what is asked for first.
-    let (def, meta) = (image("chunked", 3), pattern(60_000, 3));
+    let def = image("chunked", 3);
+    let meta = pattern(60_000, 3);
     let written = field.server.create("main", &def).unwrap();
     write_all(&written, b"data", 0, CALL);
     written.write_meta(&meta, 0).unwrap();
@@ -182,7 +185,9 @@ fn a_proxy_that_takes_lengths_away_costs_nothing(wish: &Wish) {
 }
 
 fn a_body_without_an_end_is_refused_and_costs_no_data(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("endless", 1), several_parts(2));
+    let field = Field::new(wish);
+    let def = image("endless", 1);
+    let data = several_parts(2);
     backup(&field.server, &def, &data, CALL);
     for folder in ["catalog", "backups"] {
         field.fail_all("GetObject", folder, || {
@@ -197,7 +202,9 @@ fn a_body_without_an_end_is_refused_and_costs_no_data(wish: &Wish) {
 }
 
 fn bytes_of_another_range_are_never_returned(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("range", 1), several_parts(3));
+    let field = Field::new(wish);
+    let def = image("range", 1);
+    let data = several_parts(3);
     backup(&field.server, &def, &data, CALL);
     let faults: [(&str, Fault); 4] = [
         ("other bytes", || {
@@ -321,7 +328,8 @@ fn the_words_of_a_store_forge_no_line_and_hold_no_signature(wish: &Wish) {
 }
 
 fn a_silent_store_is_asked_for_a_record_as_often_as_configured(wish: &Wish) {
-    let (field, def) = (Field::new(wish), image("silent", 1));
+    let field = Field::new(wish);
+    let def = image("silent", 1);
     backup(&field.server, &def, b"some bytes", CALL);
     for (name, fault, most) in [
         ("silent", (|| Action::Hold) as Fault, 5),
@@ -380,7 +388,8 @@ fn a_refusal_is_never_an_invalid_argument(wish: &Wish) {
 }
 
 fn a_not_found_of_another_server_is_no_answer(wish: &Wish) {
-    let (field, def) = (Field::new(wish), image("nobody", 1));
+    let field = Field::new(wish);
+    let def = image("nobody", 1);
     backup(&field.server, &def, b"some bytes", CALL);
     let page: Fault = || {
         Action::Answer(Answer {
@@ -407,7 +416,9 @@ fn an_answer_of_another_kind_is_named(wish: &Wish) {
 }
 
 fn requests_without_a_body_say_so(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("resumed", 1), several_parts(7));
+    let field = Field::new(wish);
+    let def = image("resumed", 1);
+    let data = several_parts(7);
     let written = field.server.create("main", &def).unwrap();
     write_all(&written, &data, 0, CALL);
     written.close(0).unwrap();
@@ -427,7 +438,9 @@ fn requests_without_a_body_say_so(wish: &Wish) {
 }
 
 fn without_a_date_header_only_ages_are_unknown(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("timeless", 1), several_parts(8));
+    let field = Field::new(wish);
+    let def = image("timeless", 1);
+    let data = several_parts(8);
     field.proxy.script(|_| Action::edit(|reply| reply.drop("date")));
     let server = field.site.open();
     backup(&server, &def, &data, CALL);
@@ -453,7 +466,8 @@ fn a_store_that_pauses_within_a_body_is_waited_for(wish: &Wish) {
     let site = Site::new(&wish);
     let proxy = Proxy::start(&site.url);
     site.point_at(&[proxy.url()]);
-    let (server, data) = (site.open(), pattern(40 << 20, 9));
+    let server = site.open();
+    let data = pattern(40 << 20, 9);
     backup(&server, &image("probe", 1), b"x", CALL);
     // More than the kernel of either end holds.
     proxy.script(|request| match (request.operation(), request.folder()) {
@@ -477,7 +491,8 @@ fn an_outage_is_outlasted_while_the_operation_has_time() {
         .replace("\"8 s\"", "\"60 s\"");
     let settings = settings.replace("backoff_max = \"2 s\"", "backoff_max = \"200 ms\"");
     let mut site = Site::new(&Wish::default().small_parts().with(&settings));
-    let (server, data) = (site.open(), pattern(6 * PART, 10));
+    let server = site.open();
+    let data = pattern(6 * PART, 10);
     backup(&server, &image("probe", 1), b"x", CALL);
     let written = server.create("main", &image("outage", 1)).unwrap();
     write_all(&written, &data[..2 * PART], 0, CALL);
@@ -530,7 +545,9 @@ fn bytes_of(text: &'static str) -> bytes::Bytes {
 }
 
 fn a_list_of_versions_that_contradicts_itself_deletes_nothing(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("versions", 1), pattern(70_000, 9));
+    let field = Field::new(wish);
+    let def = image("versions", 1);
+    let data = pattern(70_000, 9);
     crate::sdk::Sdk::with_versions(&field.site);
     // What a server handle was told of the bucket is good for a minute.
     let server = field.site.open();

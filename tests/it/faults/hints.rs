@@ -41,7 +41,8 @@ fn too_skewed() -> Action {
 fn a_wrong_clock_costs_one_attempt(wish: &Wish) {
     let field = Field::new(wish);
     field.fail_first(2, "PutObject", "pending", too_skewed);
-    let (def, data) = (image("clock", 1), several_parts(1));
+    let def = image("clock", 1);
+    let data = several_parts(1);
     backup(&field.server, &def, &data, CALL);
     let puts: Vec<_> = field
         .proxy
@@ -74,7 +75,8 @@ fn retry_after_is_obeyed(wish: &Wish) {
             let slow = || Action::Answer(Answer::error(503, "SlowDown").header(name, value));
             if first { slow() } else { Action::Forward }
         });
-        let (def, data) = (image("later", number), pattern(1000, number));
+        let def = image("later", number);
+        let data = pattern(1000, number);
         backup(&field.server, &def, &data, CALL);
         let puts: Vec<_> = field
             .proxy

@@ -64,7 +64,8 @@ fn edit_xml(reply: &mut Reply, tag: &str, text: &str) {
         return;
     }
     let body = String::from_utf8_lossy(&reply.body).into_owned();
-    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+    let open = format!("<{tag}>");
+    let close = format!("</{tag}>");
     if let Some((before, rest)) = body.split_once(&open)
         && let Some((_, after)) = rest.split_once(&close)
     {
@@ -138,10 +139,12 @@ fn images_live_in_a_bucket_whose_etags_are_no_md5s(wish: &Wish) {
 fn a_writer_whose_record_was_taken_over_notices_where_all_etags_are_alike(wish: &Wish) {
     let (site, proxy) = behind_proxy(wish);
     proxy.script(encrypted);
-    let (server, def) = (site.open(), image("taken", 1));
+    let server = site.open();
+    let def = image("taken", 1);
     let image = server.create("main", &def).unwrap();
     write_all(&image, &pattern(70_000, 1), 0, CALL);
-    let (bucket, key) = (site.bucket.clone(), site.keys_under("pending/").remove(0));
+    let bucket = site.bucket.clone();
+    let key = site.keys_under("pending/").remove(0);
     let taken = site.with_store(move |store| async move {
         let mut record: Value = serde_json::from_slice(&store.get_small(&bucket, &key, 1 << 20).await?).unwrap();
         record["writer"]["host"] = "another".into();
@@ -156,7 +159,8 @@ fn a_writer_whose_record_was_taken_over_notices_where_all_etags_are_alike(wish: 
 
 fn records_and_images_with_an_etag_of_another_making_are_read(wish: &Wish) {
     let field = Field::new(wish);
-    let (def, data) = (image("nfs", 1), several_parts(1));
+    let def = image("nfs", 1);
+    let data = several_parts(1);
     backup(&field.server, &def, &data, CALL);
     // Somebody has copied the LSU by NFS since.
     field.proxy.script(|request| {
@@ -181,7 +185,9 @@ fn a_completion_that_tells_no_etag_is_settled_by_head(wish: &Wish) {
             Action::Forward
         }
     });
-    let (server, def, data) = (site.open(), image("empty", 1), several_parts(1));
+    let server = site.open();
+    let def = image("empty", 1);
+    let data = several_parts(1);
     backup(&server, &def, &data, CALL);
     assert!(restore(&server, &def, CALL) == data);
     assert_eq!(known(&site).unwrap()["composite_etag"], true);
@@ -217,7 +223,8 @@ fn an_etag_that_contradicts_is_answered_by_the_bytes(wish: &Wish) {
         true => Action::FlipAnswer(4000),
         false => images(request),
     });
-    let (def, data) = (image("since", 3), several_parts(3));
+    let def = image("since", 3);
+    let data = several_parts(3);
     let written = server.create("main", &def).unwrap();
     write_all(&written, &data, 0, CALL);
     let error = written.close(STSP_CLOSEF_COMPLETE).unwrap_err();
@@ -230,7 +237,8 @@ fn an_etag_that_contradicts_is_answered_by_the_bytes(wish: &Wish) {
     run(&site, &["repair", "main", "--older-than", "0s", "--yes"]).expect(0);
     assert!(restore(&server, &def, CALL) == data);
     proxy.script(images);
-    let (def, data) = (image("since", 1), several_parts(1));
+    let def = image("since", 1);
+    let data = several_parts(1);
     backup(&server, &def, &data, CALL);
     assert_eq!(known(&site), None, "the next job asks again");
     assert!(reads_of(&proxy, "backups") >= 3);
@@ -260,7 +268,8 @@ fn unproven(request: &Request) -> Action {
 fn what_nothing_proves_is_read_back(wish: &Wish) {
     let (site, proxy) = behind_proxy(wish);
     proxy.script(unproven);
-    let (server, data) = (site.open(), pattern(70_000, 1));
+    let server = site.open();
+    let data = pattern(70_000, 1);
     backup(&server, &image("blind", 1), &data, CALL);
     let found = known(&site).unwrap();
     assert_eq!(
@@ -324,14 +333,12 @@ const VEILS: [(&str, &str, bool, Fault); 5] = [
 fn a_close_that_cannot_be_proven_keeps_the_image_for_repair(wish: &Wish) {
     let field = Field::new(wish);
     for (number, (operation, what, small, fault)) in (1..).zip(VEILS) {
-        let (def, data) = (
-            image("kept", number),
-            if small {
-                pattern(70_000, number)
-            } else {
-                several_parts(number)
-            },
-        );
+        let def = image("kept", number);
+        let data = if small {
+            pattern(70_000, number)
+        } else {
+            several_parts(number)
+        };
         field.fail_all(operation, "backups", fault);
         let error = field.try_backup(&def, &data).unwrap_err();
         assert!(error.message.contains("repair main"), "{what}: {error}");
@@ -349,10 +356,8 @@ fn a_kept_image_can_be_deleted(wish: &Wish) {
     // An outcome that stays unknown takes its time, and is kept as the others are.
     let veils = VEILS.into_iter().filter(|(_, what, ..)| !what.contains("that fails"));
     for (number, (operation, what, small, fault)) in (1..).zip(veils) {
-        let (def, data) = (
-            image("doomed", number),
-            if small { pattern(70_000, 1) } else { several_parts(1) },
-        );
+        let def = image("doomed", number);
+        let data = if small { pattern(70_000, 1) } else { several_parts(1) };
         field.fail_all(operation, "backups", fault);
         field.try_backup(&def, &data).unwrap_err();
         field.proxy.forward_all();
@@ -390,7 +395,9 @@ fn a_store_that_gets_the_crc_of_several_parts_wrong_is_noticed(wish: &Wish) {
             _ => Action::Forward,
         }
     });
-    let (server, def, data) = (site.open(), image("wrong", 1), several_parts(1));
+    let server = site.open();
+    let def = image("wrong", 1);
+    let data = several_parts(1);
     backup(&server, &def, &data, CALL);
     assert!(restore(&server, &def, CALL) == data);
     assert_eq!(known(&site).unwrap()["crc64nvme"], false);
@@ -415,7 +422,9 @@ fn a_store_that_insists_on_a_checksum_takes_every_put(wish: &Wish) {
             Action::Forward
         }
     });
-    let (server, def, data) = (site.open(), image("strict", 1), several_parts(1));
+    let server = site.open();
+    let def = image("strict", 1);
+    let data = several_parts(1);
     backup(&server, &def, &data, CALL);
     assert!(restore(&server, &def, CALL) == data);
     run(&site, &["--server", "t", "doctor"]);
@@ -424,7 +433,8 @@ fn a_store_that_insists_on_a_checksum_takes_every_put(wish: &Wish) {
 
 fn no_header_is_empty(wish: &Wish) {
     let (site, proxy) = behind_proxy(wish);
-    let (server, def) = (site.open(), Definition::new("plain_1795305600_C1_F1", 1_795_305_600));
+    let server = site.open();
+    let def = Definition::new("plain_1795305600_C1_F1", 1_795_305_600);
     backup(&server, &def, &several_parts(1), CALL);
     assert_eq!(restore(&server, &def, CALL), several_parts(1));
     for request in proxy.requests() {
@@ -435,7 +445,8 @@ fn no_header_is_empty(wish: &Wish) {
 
 fn only_a_writer_probes(wish: &Wish) {
     let (site, proxy) = behind_proxy(wish);
-    let (server, def) = (site.open(), image("read", 1));
+    let server = site.open();
+    let def = image("read", 1);
     backup(&server, &def, b"some bytes", CALL);
     server.close().unwrap();
     std::fs::remove_dir_all(site.folder.path().join("state")).unwrap();
@@ -462,7 +473,8 @@ fn a_probe_that_meets_a_busy_store_or_a_firewall_is_not_kept(wish: &Wish) {
                 false => Action::Forward,
             },
         );
-        let (server, data) = (site.open(), pattern(70_000, number));
+        let server = site.open();
+        let data = pattern(70_000, number);
         backup(&server, &image("busy", number), &data, CALL);
         assert_eq!(proxy.faults(), 1, "{status}");
         assert_eq!(known(&site), None, "{status} proves nothing for a week");
@@ -505,7 +517,8 @@ fn a_part_that_landed_twice_is_completed_and_read_back(wish: &Wish) {
         false => encrypted(request),
     };
     proxy.script(late);
-    let (def, data) = (image("late", 1), several_parts(1));
+    let def = image("late", 1);
+    let data = several_parts(1);
     backup(&server, &def, &data, CALL);
     assert!(reads_of(&proxy, "backups") >= 3, "only the bytes can tell");
     assert!(restore(&server, &def, CALL) == data);
@@ -522,7 +535,9 @@ fn a_part_that_landed_twice_is_completed_and_read_back(wish: &Wish) {
 fn a_version_with_a_flipped_byte_is_read_again(wish: &Wish) {
     let (site, proxy) = behind_proxy(wish);
     crate::sdk::Sdk::with_versions(&site);
-    let (server, def, data) = (site.open(), image("hidden", 1), pattern(70_000, 1));
+    let server = site.open();
+    let def = image("hidden", 1);
+    let data = pattern(70_000, 1);
     backup(&server, &def, &data, CALL);
     let sidecar = site.keys_under("catalog/").remove(0);
     crate::sdk::Sdk::new(&site).delete(&sidecar, None).unwrap();
@@ -563,7 +578,8 @@ fn what_lay_there_before_settles_no_completion() {
             .put(&bucket, "k", vec![1; 1000].into(), WireCheck::None, &[], false)
             .await?;
         let before = store.head(&bucket, "k").await?;
-        let (body, crc64) = (Bytes::from(vec![2; 1000]), Crc64::of(&[2; 1000]));
+        let body = Bytes::from(vec![2; 1000]);
+        let crc64 = Crc64::of(&[2; 1000]);
         let id = store.begin_upload(&bucket, "k", &[], false).await?;
         let upload = UploadRef {
             bucket: &bucket,
@@ -620,13 +636,16 @@ const PART_LISTS: [Fault; 3] = [
 
 /// The record of a dead writer knows of two parts.
 fn a_list_of_parts_that_lacks_what_was_sent_loses_nothing(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("parts", 1), pattern(2 * PART, 8));
+    let field = Field::new(wish);
+    let def = image("parts", 1);
+    let data = pattern(2 * PART, 8);
     let key = dead_writer(&field, &def, &data);
     let foreign = Foreign::new(&field.site);
     let mut record = foreign.get_json(&key);
     let part = |number: usize| {
         let bytes = &data[(number - 1) * PART..number * PART];
-        let (crc, etag) = (format!("{:016x}", Crc64::of(bytes).0), Md5Sum::of(bytes).to_hex());
+        let crc = format!("{:016x}", Crc64::of(bytes).0);
+        let etag = Md5Sum::of(bytes).to_hex();
         serde_json::json!({ "number": number, "offset": (number - 1) * PART, "size": PART, "etag": etag, "crc64nvme": crc })
     };
     record["sent"] = Value::from(vec![part(1), part(2)]);
@@ -648,7 +667,8 @@ fn a_list_of_parts_that_lacks_what_was_sent_loses_nothing(wish: &Wish) {
 fn one_list_of_parts_is_no_verdict(wish: &Wish) {
     let field = Field::new(wish);
     for (number, fault) in (1..).zip(PART_LISTS) {
-        let (def, data) = (image("lists", number), pattern(2 * PART, number));
+        let def = image("lists", number);
+        let data = pattern(2 * PART, number);
         dead_writer(&field, &def, &data);
         field.fail_first(1, "ListParts", "backups", fault);
         let again = field.server.open("main", &def, STSP_OPEN_WRITE).unwrap();

@@ -41,7 +41,9 @@ fn all_faults() -> impl Iterator<Item = (&'static str, Fault)> {
 }
 
 fn a_restore_outlasts_faults_of_its_part_reads(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("parts", 1), several_parts(1));
+    let field = Field::new(wish);
+    let def = image("parts", 1);
+    let data = several_parts(1);
     backup(&field.server, &def, &data, CALL);
     for (name, fault) in all_faults() {
         field.fail_first(1, "GetObject", "backups", fault);
@@ -51,7 +53,9 @@ fn a_restore_outlasts_faults_of_its_part_reads(wish: &Wish) {
 }
 
 fn a_restore_outlasts_faults_of_its_record_read(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("record", 1), several_parts(2));
+    let field = Field::new(wish);
+    let def = image("record", 1);
+    let data = several_parts(2);
     backup(&field.server, &def, &data, CALL);
     for (name, fault) in all_faults() {
         field.fail_first(1, "GetObject", "catalog", fault);
@@ -73,7 +77,9 @@ fn scattered(field: &Field, def: &vastost_testkit::host::Definition, data: &[u8]
 }
 
 fn small_reads_outlast_faults_and_are_exact(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("small", 1), several_parts(3));
+    let field = Field::new(wish);
+    let def = image("small", 1);
+    let data = several_parts(3);
     backup(&field.server, &def, &data, CALL);
     for (name, fault) in all_faults() {
         field.fail_first(1, "GetObject", "backups", fault);
@@ -83,7 +89,9 @@ fn small_reads_outlast_faults_and_are_exact(wish: &Wish) {
 }
 
 fn a_small_read_never_returns_a_flipped_byte(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("tiny", 1), several_parts(4));
+    let field = Field::new(wish);
+    let def = image("tiny", 1);
+    let data = several_parts(4);
     backup(&field.server, &def, &data, CALL);
     field.fail_all("GetObject", "backups", || Action::FlipAnswer(2000));
     let opened = field.server.open("main", &def, STSP_OPEN_READ).unwrap();
@@ -119,7 +127,9 @@ fn a_listing_outlasts_faults_of_its_pages(wish: &Wish) {
 }
 
 fn a_byte_that_always_flips_on_the_way_in_is_never_returned_as_good(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("wrong", 1), several_parts(5));
+    let field = Field::new(wish);
+    let def = image("wrong", 1);
+    let data = several_parts(5);
     backup(&field.server, &def, &data, CALL);
     field.fail_all("GetObject", "backups", || Action::FlipAnswer(4_000_000));
     assert_eq!(field.try_restore(&def, CALL).unwrap_err().code, STSP_ECORRUPT);
@@ -128,7 +138,9 @@ fn a_byte_that_always_flips_on_the_way_in_is_never_returned_as_good(wish: &Wish)
 }
 
 fn a_record_with_a_flipped_byte_is_never_believed(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("digit", 1), several_parts(6));
+    let field = Field::new(wish);
+    let def = image("digit", 1);
+    let data = several_parts(6);
     backup(&field.server, &def, &data, CALL);
     let good = field.server.info("main", &def).unwrap();
     for at in (0..600).step_by(13) {
@@ -147,7 +159,9 @@ fn a_record_with_a_flipped_byte_is_never_believed(wish: &Wish) {
 }
 
 fn a_restore_that_cannot_go_on_ends_with_the_right_code(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("stuck", 1), several_parts(7));
+    let field = Field::new(wish);
+    let def = image("stuck", 1);
+    let data = several_parts(7);
     backup(&field.server, &def, &data, CALL);
     let faults: [(&str, Fault, i32); 6] = [
         ("reset", || Action::ResetRequest(When::After), STSP_ENETWORK),
@@ -193,7 +207,8 @@ fn a_restore_that_cannot_go_on_ends_with_the_right_code(wish: &Wish) {
 }
 
 fn a_record_larger_than_usual_is_read_in_its_own_room(wish: &Wish) {
-    let (field, def) = (Field::new(wish), image("large", 1));
+    let field = Field::new(wish);
+    let def = image("large", 1);
     backup(&field.server, &def, b"some bytes", CALL);
     let key = field
         .site
@@ -203,7 +218,8 @@ fn a_record_larger_than_usual_is_read_in_its_own_room(wish: &Wish) {
         .unwrap();
     // White space behind a document counts for nothing, but for its length.
     for (spaces, requests) in [(0, 1), (70 << 10, 2), (17 << 20, 2)] {
-        let (bucket, key) = (field.site.bucket.clone(), key.clone());
+        let bucket = field.site.bucket.clone();
+        let key = key.clone();
         let grown = field.site.with_store(move |store| async move {
             let bytes = store.get_small(&bucket, &key, 1 << 20).await?;
             let body = [&bytes[..], &vec![b' '; spaces]].concat().into();

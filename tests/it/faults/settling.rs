@@ -32,7 +32,9 @@ fn a_complete_answered_200_with_an_error_inside_is_tried_again(wish: &Wish) {
 }
 
 fn a_complete_that_always_carries_an_error_is_not_a_success(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("inner", 3), several_parts(3));
+    let field = Field::new(wish);
+    let def = image("inner", 3);
+    let data = several_parts(3);
     field.fail_all("CompleteMultipartUpload", "backups", || inner_error("InternalError"));
     assert_eq!(field.try_backup(&def, &data).unwrap_err().code, STSP_EUNAVAIL);
     field.is_consistent(&def, &data, "inner error");
@@ -64,7 +66,9 @@ fn a_fresh_object_that_is_not_found_at_first_is_asked_for_again(wish: &Wish) {
 }
 
 fn a_false_not_found_does_not_cost_a_good_image_its_record(wish: &Wish) {
-    let (field, def, data) = (Field::new(wish), image("false", 1), several_parts(7));
+    let field = Field::new(wish);
+    let def = image("false", 1);
+    let data = several_parts(7);
     field.proxy.script(|request| {
         let late = request.is("HeadObject", "backups") && request.nth >= 2;
         if late { not_found() } else { Action::Forward }

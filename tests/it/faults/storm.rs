@@ -23,7 +23,8 @@ const TOKENS: u64 = 5000;
 /// 503 is no reason for a second try elsewhere or for another connection.
 fn uploads_outlast_a_storm_of_slow_down(wish: &Wish) {
     let field = Field::new(wish);
-    let (began, before) = (Arc::new(OnceLock::new()), field.proxy.connections() as u64);
+    let began = Arc::new(OnceLock::new());
+    let before = field.proxy.connections() as u64;
     let storm = Arc::clone(&began);
     field.proxy.script(move |request| {
         if request.operation() == "UploadPart" {
@@ -46,7 +47,8 @@ fn uploads_outlast_a_storm_of_slow_down(wish: &Wish) {
             });
         }
     });
-    let (refused, at_once) = (field.proxy.faults() as u64, IMAGES * (PARTS + 1));
+    let refused = field.proxy.faults() as u64;
+    let at_once = IMAGES * (PARTS + 1);
     assert!(began.get().unwrap().elapsed() >= STORM);
     assert!(
         (IMAGES..=3 * at_once).contains(&refused),

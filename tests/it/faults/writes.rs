@@ -83,11 +83,9 @@ fn a_backup_that_cannot_be_finished_leaves_no_half_image(wish: &Wish) {
     for (row, (operation, folder, small)) in REQUESTS.into_iter().enumerate() {
         for (column, (name, fault, code)) in faults.into_iter().enumerate() {
             let number = (row * 100 + column) as u64;
-            let (def, data, what) = (
-                image("never", number),
-                data_of(small, number),
-                format!("{operation} {folder}, {name}"),
-            );
+            let def = image("never", number);
+            let data = data_of(small, number);
+            let what = format!("{operation} {folder}, {name}");
             field.fail_all(operation, folder, fault);
             match field.try_backup(&def, &data) {
                 // An effect that took place and is seen by other means is no failure.
@@ -112,7 +110,8 @@ fn a_backup_to_a_silent_server_ends_at_the_deadline(wish: &Wish) {
         ("PutObject", "catalog", true),
     ];
     for (number, (operation, folder, small)) in (1..).zip(requests) {
-        let (def, data) = (image("silent", number), data_of(small, number));
+        let def = image("silent", number);
+        let data = data_of(small, number);
         field.fail_all(operation, folder, || Action::Hold);
         let error = field.try_backup(&def, &data).unwrap_err();
         assert_eq!(error.code, STSP_ETIMEOUT, "{operation} {folder}: {error}");
@@ -154,7 +153,8 @@ fn a_byte_that_flips_once_on_the_way_out_is_sent_again(wish: &Wish) {
 fn a_byte_that_always_flips_on_the_way_out_is_never_stored_as_good(wish: &Wish) {
     let field = Field::new(wish);
     for (number, (operation, folder, small, at)) in (1..).zip(BODIES) {
-        let (def, data) = (image("flips", number), data_of(small, number));
+        let def = image("flips", number);
+        let data = data_of(small, number);
         flip_at(&field, usize::MAX, operation, folder, at);
         let error = field.try_backup(&def, &data).unwrap_err();
         // s3s calls a signed body with the wrong hash an error of its own.
@@ -194,7 +194,9 @@ fn a_record_that_is_not_found_at_first_ends_no_job(wish: &Wish) {
     let site = Site::new(&wish.small_parts().with("writer_lease = \"1 s\"\n").with(RETRY));
     let proxy = Proxy::start(&site.url);
     site.point_at(&[proxy.url()]);
-    let (server, def, data) = (site.open(), image("late", 1), several_parts(1));
+    let server = site.open();
+    let def = image("late", 1);
+    let data = several_parts(1);
     let written = server.create("main", &def).unwrap();
     write_all(&written, &data, 0, CALL);
     // Each renewal that comes late looks first, and asks a front-end that does not know the record yet.
@@ -219,7 +221,8 @@ fn a_success_that_is_not_the_stores_is_not_believed(wish: &Wish) {
         .into_iter()
         .filter(|(operation, ..)| ["PutObject", "UploadPart"].contains(operation));
     for (number, (operation, folder, small)) in (1..).zip(stored) {
-        let (def, data) = (image("believed", number), data_of(small, number));
+        let def = image("believed", number);
+        let data = data_of(small, number);
         field.fail_all(operation, folder, || {
             Action::Answer(Answer {
                 status: 200,

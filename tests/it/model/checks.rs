@@ -36,7 +36,8 @@ impl Sequence {
                 self.repair_lsu(lsu);
             }
             22 => {
-                let (lsu, orphans) = (self.dice.below(self.lsus.len()), self.dice.once_in(2));
+                let lsu = self.dice.below(self.lsus.len());
+                let orphans = self.dice.once_in(2);
                 self.gc_lsu(lsu, orphans);
             }
             23 => self.verify(),
@@ -210,7 +211,8 @@ impl Sequence {
                 left_to_later.entry(known.lsu).or_default().push(known.id.to_string());
                 continue;
             }
-            let (lsu, id) = (self.lsus[known.lsu].clone(), known.id.clone());
+            let lsu = self.lsus[known.lsu].clone();
+            let id = known.id.clone();
             if self.dice.once_in(2) {
                 self.delete_without_data(&known);
             }
@@ -260,7 +262,8 @@ impl Sequence {
         if !is_there || !self.data_keys(known).is_empty() {
             return;
         }
-        let (lsu, def) = (self.lsus[known.lsu].clone(), any_def(&known.id));
+        let lsu = self.lsus[known.lsu].clone();
+        let def = any_def(&known.id);
         if let Err(error) = self.do_async(|_| async move { delete::delete(&lsu, &def).await }) {
             self.fail(&format!(
                 "{} has no data and cannot be deleted: {error}: {known:?}",
@@ -270,7 +273,8 @@ impl Sequence {
     }
 
     fn remove_hidden(&self, known: &Known) {
-        let (lsu, id) = (self.lsus[known.lsu].clone(), known.id.clone());
+        let lsu = self.lsus[known.lsu].clone();
+        let id = known.id.clone();
         if self.keeps_versions() {
             let back = |lsu: Lsu, id: ImageId| async move { undelete::undelete(&lsu, &id).await };
             let _ = self.do_async(|_| back(lsu.clone(), id.clone()));

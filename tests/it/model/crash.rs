@@ -28,10 +28,8 @@ impl Sequence {
             return (act(self), false);
         }
         let is_any = operation == ANY;
-        let (skip, after) = (
-            self.dice.below(if is_any { REQUESTS } else { 2 }),
-            is_any && self.dice.once_in(2),
-        );
+        let skip = self.dice.below(if is_any { REQUESTS } else { 2 });
+        let after = is_any && self.dice.once_in(2);
         let refusal = || (403, "AccessDenied".to_owned());
         let fault = |skip: usize, times: u32, trouble: Trouble| Fault {
             operation: operation.into(),

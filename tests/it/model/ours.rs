@@ -75,7 +75,8 @@ impl Sequence {
             bytes.len(),
             meta.len()
         ));
-        let (of, def) = (self.lsus[lsu].clone(), def_of(&id));
+        let of = self.lsus[lsu].clone();
+        let def = def_of(&id);
         // An image of several parts can be left whole and without a sidecar.
         let times = if bytes.len() > PART { 2 } else { 4 };
         let (done, died) = self.at_risk_in(times, ANY, |sequence| {
@@ -128,7 +129,8 @@ impl Sequence {
     pub fn pend(&mut self) {
         let (lsu, id, bytes, meta) = self.new_image();
         self.tell(format!("leave {id} of LSU {lsu} incomplete"));
-        let (of, def) = (self.lsus[lsu].clone(), def_of(&id));
+        let of = self.lsus[lsu].clone();
+        let def = def_of(&id);
         let (done, died) = self.at_risk(|sequence| {
             sequence.wait(async {
                 let mut backup = Backup::create(&of, def).await?;
@@ -150,7 +152,8 @@ impl Sequence {
         let known = self.images[index].clone();
         self.tell(format!("go on with {} of LSU {}", known.id, known.lsu));
         let more = pattern(700, self.seed);
-        let (of, def) = (self.lsus[known.lsu].clone(), def_of(&known.id));
+        let of = self.lsus[known.lsu].clone();
+        let def = def_of(&known.id);
         let mut bytes = known.bytes.clone();
         let (done, died) = self.at_risk(|sequence| {
             sequence.wait(async {
@@ -187,7 +190,8 @@ impl Sequence {
         let full = self.is_embedded() && self.dice.once_in(3);
         let denied = self.is_embedded() && self.keeps_versions() && self.dice.once_in(5);
         let keys = self.site.keys.access_key_id.clone();
-        let (lsu, def) = (self.lsus[known.lsu].clone(), any_def(&known.id));
+        let lsu = self.lsus[known.lsu].clone();
+        let def = any_def(&known.id);
         let before = self.versions_of(&known);
         // Without a mark the order of what goes is all that tells of a delete.
         let (times, operation) = if full { (2, "DeleteObject") } else { (4, ANY) };
@@ -312,7 +316,8 @@ impl Sequence {
         self.tell(format!("repair LSU {lsu} ({level:?})"));
         let audited = self.audited(lsu, level).expect("an audit");
         let ((told, refused), died) = self.at_risk(|sequence| {
-            let (mut told, mut refused) = (Vec::new(), Vec::new());
+            let mut told = Vec::new();
+            let mut refused = Vec::new();
             for (of, found) in audited.found {
                 let Found { fix: Some(fix), .. } = found else {
                     continue;
@@ -393,7 +398,8 @@ impl Sequence {
         };
         let Some(index) = self.choose(harmed) else { return };
         let known = self.images[index].clone();
-        let (lsu, id) = (self.lsus[known.lsu].clone(), known.id.clone());
+        let lsu = self.lsus[known.lsu].clone();
+        let id = known.id.clone();
         let (done, died) =
             self.at_risk(|sequence| sequence.do_async(|_| async move { undelete::undelete(&lsu, &id).await }));
         self.tell(format!(

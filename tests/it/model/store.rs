@@ -166,7 +166,8 @@ impl Sequence {
     }
 
     pub fn get(&self, bucket: &Bucket, key: &str) -> Option<Vec<u8>> {
-        let (bucket, owned) = (bucket.clone(), key.to_owned());
+        let bucket = bucket.clone();
+        let owned = key.to_owned();
         match self.do_async(|store| async move { store.get_small(&bucket, &owned, 64 << 20).await }) {
             Ok(bytes) => Some(bytes.to_vec()),
             Err(error) if error.kind() == Kind::NotFound => None,
@@ -175,7 +176,9 @@ impl Sequence {
     }
 
     pub fn put_object(&self, bucket: &Bucket, key: &str, body: Vec<u8>, metadata: Vec<(String, String)>) {
-        let (bucket, key, check) = (bucket.clone(), key.to_owned(), WireCheck::Md5(Md5Sum::of(&body)));
+        let bucket = bucket.clone();
+        let key = key.to_owned();
+        let check = WireCheck::Md5(Md5Sum::of(&body));
         let put = |store: Store| async move {
             store
                 .put(&bucket, &key, Bytes::from(body), check, &metadata, false)
@@ -185,7 +188,8 @@ impl Sequence {
     }
 
     pub fn metadata(&self, bucket: &Bucket, key: &str) -> Vec<(String, String)> {
-        let (bucket, key) = (bucket.clone(), key.to_owned());
+        let bucket = bucket.clone();
+        let key = key.to_owned();
         let head = self.do_async(|store| async move { store.head(&bucket, &key).await });
         head.map(|object| object.metadata.into_iter().collect())
             .unwrap_or_default()
@@ -193,13 +197,15 @@ impl Sequence {
 
     /// As any S3 tool removes an object: where the bucket keeps versions, a marker lies over them.
     pub fn remove(&self, bucket: &Bucket, key: &str) {
-        let (bucket, key) = (bucket.clone(), key.to_owned());
+        let bucket = bucket.clone();
+        let key = key.to_owned();
         self.do_async(|store| async move { store.delete(&bucket, &key, None).await })
             .expect("delete");
     }
 
     pub fn keys_under(&self, bucket: &Bucket, prefix: &str) -> Vec<String> {
-        let (bucket, prefix) = (bucket.clone(), prefix.to_owned());
+        let bucket = bucket.clone();
+        let prefix = prefix.to_owned();
         let listed = self.do_async(|store| async move { store.list(&bucket, &prefix, false, None, None).await });
         listed
             .expect("list")
@@ -211,7 +217,8 @@ impl Sequence {
 
     /// Versions and markers of one key.
     pub fn versions(&self, bucket: &Bucket, key: &str) -> usize {
-        let (bucket, key) = (bucket.clone(), key.to_owned());
+        let bucket = bucket.clone();
+        let key = key.to_owned();
         self.do_async(|store| async move { store.list_versions(&bucket, &key).await })
             .expect("versions")
             .len()
@@ -247,7 +254,8 @@ impl Sequence {
 
     /// The keys of an LSU, without what is not ours.
     pub fn keys_of_lsu(&self, lsu: usize) -> Vec<String> {
-        let (bucket, prefix) = (self.bucket(lsu), self.prefix(lsu));
+        let bucket = self.bucket(lsu);
+        let prefix = self.prefix(lsu);
         let others = |key: &String| prefix.is_empty() && PREFIXES[1..].iter().any(|other| key.starts_with(other));
         let foreign = |key: &String| self.foreign.contains_key(&(bucket.clone(), key.clone()));
         self.keys_under(&bucket, &prefix)

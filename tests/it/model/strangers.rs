@@ -21,7 +21,8 @@ const FOREIGN: [&str; 8] = [
 impl Sequence {
     /// What `cp --recursive`, or `mv`, of any S3 tool does. Large images get other ETags.
     pub fn copy_lsu(&mut self, and_remove: bool) {
-        let (from, to) = (self.dice.below(self.lsus.len()), self.dice.below(self.lsus.len()));
+        let from = self.dice.below(self.lsus.len());
+        let to = self.dice.below(self.lsus.len());
         let is_taken = !self.keys_of_lsu(to).is_empty() || self.images.iter().any(|known| known.lsu == to);
         if from == to || is_taken || (and_remove && self.images.iter().any(|known| known.lsu == from && known.held)) {
             return;
@@ -30,7 +31,8 @@ impl Sequence {
         self.tell(format!(
             "copy LSU {from} to {to}, then remove: {and_remove}, metadata: {keep_metadata}"
         ));
-        let (source, target) = (self.prefix(from), self.prefix(to));
+        let source = self.prefix(from);
+        let target = self.prefix(to);
         let (bucket, other_bucket) = (self.bucket(from), self.bucket(to));
         let keys = self.keys_of_lsu(from);
         for key in &keys {
@@ -90,7 +92,8 @@ impl Sequence {
             return;
         };
         let known = self.images[index].clone();
-        let (bucket, key) = (self.bucket(known.lsu), self.sidecar_key(&known));
+        let bucket = self.bucket(known.lsu);
+        let key = self.sidecar_key(&known);
         let Some(text) = self.get(&bucket, &key) else {
             self.fail(&format!("{key} is gone"))
         };
@@ -167,7 +170,8 @@ impl Sequence {
         let fits = |known: &Known| known.must_restore() && !known.held && !known.bytes.is_empty();
         let Some(index) = self.choose(fits) else { return };
         let known = self.images[index].clone();
-        let (bucket, key) = (self.bucket(known.lsu), self.sidecar_key(&known));
+        let bucket = self.bucket(known.lsu);
+        let key = self.sidecar_key(&known);
         self.hold(&bucket, &known.data_key, true);
         self.images[index].held = true;
         let marked = self.dice.once_in(2);
@@ -193,11 +197,12 @@ impl Sequence {
     /// An object, or an upload, of somebody else.
     pub fn leave_foreign(&mut self) {
         let lsu = self.dice.below(self.lsus.len());
-        let (bucket, name) = (self.bucket(lsu), *self.dice.pick(&FOREIGN).expect("some"));
+        let bucket = self.bucket(lsu);
+        let name = *self.dice.pick(&FOREIGN).expect("some");
         let key = format!("{}{name}", self.prefix(lsu));
         self.tell(format!("leave {key} in {bucket}"));
         if self.dice.once_in(4) {
-            let (bucket, key) = (bucket, format!("{key}.part"));
+            let key = format!("{key}.part");
             let begun = self.do_async(|store| async move { store.begin_upload(&bucket, &key, &[], false).await });
             self.uploads.push(begun.expect("an upload"));
         } else {

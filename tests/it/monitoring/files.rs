@@ -34,7 +34,8 @@ pub fn put(site: &Site, name: &str, size: usize) {
 }
 
 fn get(site: &Site, name: &str) {
-    let (file, source) = (site.folder.path().join("back"), format!("main/{name}"));
+    let file = site.folder.path().join("back");
+    let source = format!("main/{name}");
     cli::run(
         site,
         &["get".as_ref(), "--force".as_ref(), source.as_ref(), file.as_os_str()],
@@ -66,7 +67,8 @@ pub fn value(text: &str, name: &str, labels: &[&str]) -> f64 {
 
 #[test]
 fn a_backup_and_a_restore_each_leave_a_file_that_tells_what_they_moved() {
-    let (site, size) = (site(), 2 * PART + 7);
+    let site = site();
+    let size = 2 * PART + 7;
     put(&site, "told", size);
     let [file] = &files(&folder(&site))[..] else {
         panic!("one file")

@@ -24,7 +24,8 @@ fn number(line: &str, word: &str) -> f64 {
 #[test]
 fn a_writer_and_a_reader_each_leave_one_line_with_bytes_parts_and_waits() {
     let site = Site::new(&Wish::default().small_parts());
-    let (server, data) = (site.open(), pattern(3 * PART + 7, 1));
+    let server = site.open();
+    let data = pattern(3 * PART + 7, 1);
     let written = server.create("main", &image("told", 1)).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(150));
     write_all(&written, &data, 0, CALL);

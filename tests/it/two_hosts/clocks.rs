@@ -53,7 +53,8 @@ fn elsewhere(site: &Site, host: &str, clock: Option<&str>) -> Command {
         text.replace("state_dir = \"state\"", &format!("state_dir = \"state-{host}\"")),
     )
     .unwrap();
-    let (inner, mut outer) = (command(&config), Command::new("unshare"));
+    let inner = command(&config);
+    let mut outer = Command::new("unshare");
     outer.args(["--pid", "--fork", "--mount-proc", "--kill-child", "env"]);
     if let Some(clock) = clock {
         outer
@@ -104,7 +105,8 @@ fn a_clean_up_whatever_its_clock_takes_nothing_from_writers_whatever_theirs() {
             (def(&name), *number, writer)
         })
         .collect();
-    let (began, mut written) = (Instant::now(), 0);
+    let began = Instant::now();
+    let mut written = 0;
     // Long enough that only renewals can have kept the writers' leases.
     while began.elapsed() < 2 * LEASE + LEASE / 2 {
         for clock in CLOCKS {
@@ -149,7 +151,8 @@ fn piece(seed: u64, number: u64) -> Vec<u8> {
 
 /// A short image of a host that has never seen the server: gc runs beside its probe and its only put.
 fn passing_writer_is_left_alone(site: &Site, clock: Option<&str>, number: u64) {
-    let (host, name) = (format!("guest{number}"), format!("guest{number}_{DATE}_C1_F1"));
+    let host = format!("guest{number}");
+    let name = format!("guest{number}_{DATE}_C1_F1");
     let cleaning = std::sync::atomic::AtomicBool::new(true);
     std::thread::scope(|scope| {
         let cleaner = scope.spawn(|| {

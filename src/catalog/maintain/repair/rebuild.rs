@@ -231,6 +231,7 @@ async fn choose_data(
             format!("rebuild the sidecar of image {id}: {what}"),
         ))
     };
+
     let mut candidates = lsu.keys_of(Folder::Data, id).await?;
     if let Some(named) = &remains.data_key {
         if !candidates.contains(named) {
@@ -242,6 +243,7 @@ async fn choose_data(
     } else {
         candidates.retain(|key| others.iter().all(|entry| entry.pending.key != *key));
     }
+
     if found.is_some_and(|found| candidates.iter().all(|candidate| candidate != found)) {
         candidates.clear();
     }
