@@ -23,7 +23,9 @@
  * Handles   Numbers, valid in this process until closed. A closed, foreign or invented one gives STSP_EHANDLE.
  * Buffers   Are yours, and used only until the call returns.
  * Threads   Any thread may call any function. Two handles work side by side; calls on one handle queue up, so for speed
- *           use one thread per image. stsp_terminate ends calls that other threads are in with STSP_EABORT.
+ *           use one thread per image. stsp_terminate ends calls that other threads are in with STSP_EABORT. A thread whose
+ *           thread-local storage is gone (handlers of atexit, destructors of pthread_key_create and of C++) may call
+ *           stsp_terminate alone: every other call does nothing there and gives STSP_EABORT.
  * Fork      The child may go on with server handles; images and lists of the parent give STSP_EHANDLE in it. Fork from
  *           a thread that is not inside a call. The parent notices nothing.
  * Signals   The plug-in installs no handler; its threads block all signals. Nothing raises SIGPIPE or SIGXFSZ in yours.
@@ -389,7 +391,8 @@ int32_t stsp_init(uint32_t abi_version, struct stsp_plugin_info_t *info);
 int32_t stsp_claim(const char *server_name);
 
 // Closes every handle without completing anything, then stops and joins all threads of the plug-in. Images that were
-// open for write stay pending. stsp_init may follow. Calls under way in other threads end with STSP_EABORT.
+// open for write stay pending. stsp_init may follow. Calls under way in other threads end with STSP_EABORT. Takes up to
+// 10 s, and leaves a thread behind, where a name server does not answer; up to 30 s where a call of the host's own does not end.
 // Returns STSP_OK, also when there is nothing to do.
 int32_t stsp_terminate(void);
 
@@ -480,7 +483,8 @@ int32_t stsp_write_image(stsp_handle_t image,
 
 // Reads up to `len` bytes from `offset` on; gives how many in `read`, fewer only at the end of the image, 0 behind it.
 // Returns STSP_OK; STSP_EINVAL; STSP_EHANDLE; STSP_EACCESS when open for writing; STSP_ECORRUPT when bytes are not
-// what was written; STSP_ENOENT when the data are gone; store errors. After an error `buffer` may hold anything.
+// what was written; STSP_ENOENT when the data are gone; STSP_ENOMEM when the pool budget is reserved for other images,
+// at the first read; store errors. After an error `buffer` may hold anything.
 int32_t stsp_read_image(stsp_handle_t image,
                         void *buffer,
                         uint64_t len,

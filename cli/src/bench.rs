@@ -68,6 +68,8 @@ pub fn run(global: &Global, options: &Options) -> Outcome {
     let site = open(global)?;
     let catalog = open(global)?.catalog()?;
     let lsu = choose(&catalog, options)?;
+    // A listing fails soon where nothing answers; what writes is tried for as long as a backup would.
+    wait(&lsu, lsu.reach())?;
     let capabilities = wait(&lsu, lsu.capabilities())?;
     let plan = Plan::new(&site.config, options, capabilities)?;
     let bytes = plan.bytes(options, &lsu)?;

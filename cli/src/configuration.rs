@@ -39,12 +39,15 @@ pub fn find_at(explicit: Option<&Path>, by: &str) -> Result<Config, Box<dyn Erro
             None if is_nowhere() => String::new(),
             None => " (from the default place)".to_owned(),
         };
-        let is_unreadable = chosen.is_empty() || error.source().is_some_and(|source| source.is::<io::Error>());
-        if is_unreadable {
-            Unreadable(format!("{}{chosen}; `vastost-s3 init` writes one", chain(&error))).into()
-        } else {
-            error.into()
-        }
+        let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        let advice = match cause.map(io::Error::kind) {
+            _ if chosen.is_empty() => "; `vastost-s3 init` writes one",
+            Some(io::ErrorKind::NotFound) => "; `vastost-s3 init` writes one",
+            Some(io::ErrorKind::PermissionDenied) => "; let this user read the file and its folder",
+            Some(_) => "",
+            None => return error.into(),
+        };
+        Unreadable(format!("{}{chosen}{advice}", chain(&error))).into()
     })
 }
 

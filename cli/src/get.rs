@@ -121,13 +121,17 @@ fn restore(
     Ok(size)
 }
 
-/// An opened image has a record: if its data are missing, an audit shows what is left.
+/// An opened image has a record: if its data are missing or damaged, an audit shows what of it is good.
 fn with_advice(error: Box<dyn Error>, lsu: &str, def: &Definition) -> Box<dyn Error> {
     match error.downcast_ref::<HostError>() {
         Some(host) if matches!(host.code, STSP_ENOENT | STSP_ECORRUPT) => {
             let text = host_message::text(host);
             let name = escape(&def.basename);
-            format!("{text}; `vastost-s3 verify {lsu} --image {name}` shows what is left").into()
+            let audit = format!("`vastost-s3 verify {lsu} --image {name}");
+            match host.code {
+                STSP_ENOENT => format!("{text}; {audit}` shows what is left").into(),
+                _ => format!("{text}; {audit} --deep` names every damaged part").into(),
+            }
         }
         _ => error,
     }

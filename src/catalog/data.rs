@@ -69,6 +69,12 @@ impl DataWriter {
         upload.has_open_part() && upload.id().is_none()
     }
 
+    /// See [`Upload::try_next_part`].
+    pub fn try_next_part(&mut self) -> Result<bool> {
+        let Self::S3(upload) = self;
+        upload.try_next_part()
+    }
+
     /// See [`Upload::next_part`].
     pub async fn next_part(&mut self) -> Result<()> {
         let Self::S3(upload) = self;

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 
 use futures::future::FutureExt;
-use futures::stream::{StreamExt, TryStreamExt};
 
 use super::format::escape::Name;
 use super::format::image_id::{DATE_MAX, ImageId, day_of};
@@ -60,8 +59,8 @@ pub struct Listing {
     folders: VecDeque<Folder>,
     pages: Option<Pages>,
     last: Option<Listed>,
-    /// Pending images that may be complete ones, after an error: they are looked up again.
-    undecided: Vec<Listed>,
+    /// Pending images of the page that may be complete ones.
+    undecided: VecDeque<Listed>,
 }
 
 impl Filter {
@@ -87,11 +86,11 @@ impl Listing {
             folders,
             pages: None,
             last: None,
-            undecided: Vec::new(),
+            undecided: VecDeque::new(),
         }
     }
 
-    /// The images of the next page, at most 1,000 and at times none; None at the end.
+    /// The next images, at most 1,000 and at times none; None at the end.
     pub async fn next_page(&mut self) -> Result<Option<Vec<Listed>>> {
         if !self.undecided.is_empty() {
             return self.decide().await.map(Some);
@@ -109,7 +108,7 @@ impl Listing {
         if folder != Folder::Pending {
             return Ok(Some(images));
         }
-        self.undecided = images;
+        self.undecided = images.into();
         self.decide().await.map(Some)
     }
 
@@ -147,18 +146,24 @@ impl Listing {
         self.filter.client.is_some() && last.is_some_and(|(id, _)| id.day() > day_of(self.filter.date_to))
     }
 
-    /// A complete image is not pending too. Asked whatever the filter says: what is named pending may be removed on that
-    /// word.
+    /// A complete image is not pending too. Asked whatever the filter says, and not much before it is given out: what is
+    /// named pending may be removed on that word. The one that cannot be asked about is left out of what follows its error.
     async fn decide(&mut self) -> Result<Vec<Listed>> {
-        let asked: Vec<_> = self
-            .undecided
-            .iter()
-            .map(|listed| is_pending(&self.lsu, listed).boxed())
-            .collect();
-        let asked = futures::stream::iter(asked).buffered(LOOKS_AT_ONCE);
-        let pending: Vec<Option<Listed>> = asked.try_collect().await?;
-        self.undecided.clear();
-        Ok(pending.into_iter().flatten().collect())
+        let count = self.undecided.len().min(LOOKS_AT_ONCE);
+        let looks = self.undecided.iter().take(count);
+        let looks: Vec<_> = looks.map(|listed| is_pending(&self.lsu, listed).boxed()).collect();
+        let mut pending = Vec::new();
+        for (at, looked) in futures::future::join_all(looks).await.into_iter().enumerate() {
+            match looked {
+                Ok(listed) => pending.extend(listed),
+                Err(error) => {
+                    self.undecided.remove(at);
+                    return Err(error);
+                }
+            }
+        }
+        self.undecided.drain(..count);
+        Ok(pending)
     }
 }
 

@@ -143,10 +143,6 @@ impl Lsu {
         self.shared.usage.read()
     }
 
-    pub(super) fn usage_file(&self) -> &UsageFile {
-        &self.shared.usage
-    }
-
     /// Counts an image out of the usage figure. The file may lie on a slow disk, so not on an I/O thread.
     pub(super) async fn count_out(&self, bytes: u64) {
         self.change_usage(move |usage| usage.removed(bytes)).await;

@@ -128,6 +128,11 @@ impl Restore {
         self.meta.as_mut().ok_or_else(missing)
     }
 
+    /// True when [`Restore::save_meta`] has something to do.
+    pub fn needs_save(&self) -> bool {
+        self.meta_changed && matches!(self.image, Image::Complete(_))
+    }
+
     /// Writes changed metadata into the sidecar; everything else in it stays as it is on the store.
     pub async fn save_meta(&mut self) -> Result<()> {
         let Image::Complete(sidecar) = &self.image else {

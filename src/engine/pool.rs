@@ -49,8 +49,9 @@ pub struct BufferPool {
 #[derive(Default)]
 struct State {
     budget_bytes: usize,
-    /// The sum of all reservations, used or not.
+    /// The sum of all reservations, used or not, and their number.
     reserved_bytes: usize,
+    reservations: usize,
     /// Buffers in use that no reservation covers, without those that are lent.
     shared_bytes: usize,
     /// Buffers in use that unused reservations have lent.
@@ -142,6 +143,7 @@ impl BufferPool {
         }
 
         state.reserved_bytes += bytes;
+        state.reservations += 1;
         let cover = Cover {
             reserved_bytes: AtomicUsize::new(bytes),
             taken: AtomicBool::new(false),
@@ -198,7 +200,8 @@ impl Reservation {
             let mut returned = pin!(self.pool.returned.notified());
             returned.as_mut().enable();
             let may_be_small = will_do(self.cover.reserved_bytes.load(Relaxed) as u64);
-            if let Some(buffer) = self.try_acquire_up_to(bytes, may_be_small, Instant::now() < settle)? {
+            let patient = Instant::now() < settle;
+            if let Some(buffer) = self.take_up_to(bytes, may_be_small, patient)? {
                 return Ok(buffer);
             }
 
@@ -218,8 +221,14 @@ impl Reservation {
         }
     }
 
-    /// What there is for [`Reservation::acquire_up_to`] now; a smaller buffer only when the stream is `patient` no more.
-    fn try_acquire_up_to(&self, bytes: usize, may_be_small: bool, patient: bool) -> Result<Option<Buffer>> {
+    /// [`Reservation::acquire_up_to`] without waiting.
+    pub fn try_acquire_up_to(&self, bytes: u64, will_do: impl Fn(u64) -> bool) -> Result<Option<Buffer>> {
+        let may_be_small = will_do(self.cover.reserved_bytes.load(Relaxed) as u64);
+        self.take_up_to(page_aligned(bytes)?, may_be_small, true)
+    }
+
+    /// What there is now; a smaller buffer only when the stream is `patient` no more.
+    fn take_up_to(&self, bytes: usize, may_be_small: bool, patient: bool) -> Result<Option<Buffer>> {
         let mut state = self.pool.lock();
         self.grow(&mut state, bytes);
         if let Some(buffer) = self.take(&mut state, bytes)? {
@@ -304,6 +313,7 @@ impl Drop for Reservation {
         let mut state = self.pool.lock();
         let reserved = self.cover.reserved_bytes.load(Relaxed);
         state.reserved_bytes = state.reserved_bytes.saturating_sub(reserved);
+        state.reservations = state.reservations.saturating_sub(1);
         // A buffer that outlives its stream (an upload being cut off) keeps its room until it returns.
         if self.cover.taken.load(Relaxed) {
             state.shared_bytes += reserved;
@@ -325,9 +335,9 @@ impl State {
     fn reserved_for_others(&self, bytes: usize) -> Error {
         let budget = size_text(self.budget_bytes as u64);
         let part = size_text(bytes as u64);
-        let streams = self.reserved_bytes / bytes.max(1);
+        let streams = self.reservations;
         let what = format!(
-            "pool budget {budget} is reserved for about {streams} open images: no part of {part} is left; raise [pool] budget"
+            "pool budget {budget} is reserved for {streams} open images: no part of {part} is left; raise [pool] budget"
         );
         Error::new(Kind::NoMemory, what)
     }

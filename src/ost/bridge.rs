@@ -29,29 +29,60 @@ where
     run_on(cluster.runtime(), work(cluster.clone()))
 }
 
-/// Lends what is in `place` to `work` and waits for its end; the place is empty when the work was cut off.
+/// What calls of the host work on, one after the other, and what the work of a call has while the call waits.
+pub enum Place<O> {
+    Here(Box<O>),
+    /// A call was cut off that had it: by terminate, or by a fault of ours.
+    Lost(Kind),
+}
+
+impl<O> Place<O> {
+    pub fn new(owned: O) -> Self {
+        Self::Here(Box::new(owned))
+    }
+
+    pub fn get(&mut self) -> Result<&mut O> {
+        match self {
+            Self::Here(owned) => Ok(owned),
+            Self::Lost(kind) => Err(lost(*kind)),
+        }
+    }
+
+    pub fn take(self) -> Result<Box<O>> {
+        match self {
+            Self::Here(owned) => Ok(owned),
+            Self::Lost(kind) => Err(lost(kind)),
+        }
+    }
+}
+
+/// Lends what is in `place` to `work` and waits for its end; the place has lost it when the work was cut off.
 pub fn lend<O, T>(
     lsu: &Lsu,
-    place: &mut Option<Box<O>>,
+    place: &mut Place<O>,
     work: impl for<'a> FnOnce(&'a mut O) -> BoxFuture<'a, Result<T>> + Send + 'static,
 ) -> Result<T>
 where
     O: Send + 'static,
     T: Send + 'static,
 {
-    let mut lent = place.take().ok_or_else(broken)?;
-    let (returned, result) = run_on(lsu.runtime(), async move {
+    // Whatever happens on this thread until it is back is a fault of ours.
+    let mut lent = std::mem::replace(place, Place::Lost(Kind::Internal)).take()?;
+    let done = run_on(lsu.runtime(), async move {
         let result = work(&mut lent).await;
         Ok((lent, result))
-    })?;
-    *place = Some(returned);
+    });
+    let (returned, result) = done.inspect_err(|error| *place = Place::Lost(error.kind()))?;
+    *place = Place::Here(returned);
     result
 }
 
 /// What a call finds whose predecessor on the same handle was cut off.
-pub fn broken() -> Error {
-    Error::new(
-        Kind::Internal,
-        "an earlier call on this image failed inside the plug-in; close it",
-    )
+fn lost(kind: Kind) -> Error {
+    let what = if kind == Kind::Aborted {
+        "the plug-in was terminated during an earlier call on this handle"
+    } else {
+        "an earlier call on this handle failed inside the plug-in; close it"
+    };
+    Error::new(kind, what)
 }

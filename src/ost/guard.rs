@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::marker::PhantomData;
@@ -28,6 +29,8 @@ pub struct Call {
     pub quiet: bool,
     /// Keeps the server open, and with it the host's log callback valid, until this call has told its outcome.
     pub server: Option<Child>,
+    /// What must outlive the call's last message to the host.
+    pub held: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// The host, which waits in one call of ours. What it lends is borrowed from this and lives no longer: only [`guard`]
@@ -42,6 +45,10 @@ pub struct Caller<'c> {
 pub fn guard(function: &str, body: impl for<'c> FnOnce(&mut Call, Caller<'c>) -> Result<()>) -> i32 {
     // The last one to be dropped.
     let _uncancelled = Uncancelled::new();
+    if !is_alive() && function != TERMINATE {
+        // Neither the log nor the runtime works here, and what they would drop on the way is an image.
+        return code_of(Kind::Aborted);
+    }
     let mut call = Call::default();
 
     let depth = GUARDED.get();
@@ -106,6 +113,26 @@ thread_local! {
     static GUARDED: Cell<u32> = const { Cell::new(0) };
 }
 
+/// The one call that needs no thread-local storage.
+const TERMINATE: &str = "stsp_terminate";
+
+/// Storage of a thread that its end takes away: while it lives, so does all that was stored later.
+struct Ends;
+
+impl Drop for Ends {
+    fn drop(&mut self) {}
+}
+
+thread_local! {
+    static ENDS: Ends = const { Ends };
+}
+
+/// False where the thread's storage is gone: in what a host runs behind it, handlers of `atexit` and destructors of
+/// `pthread_key_create` and of C++.
+fn is_alive() -> bool {
+    ENDS.try_with(|_| ()).is_ok()
+}
+
 /// Panics of ours go to our log and not to the host's stderr; all others go where they went before.
 pub fn install_panic_hook() {
     static INSTALLED: Once = Once::new();
@@ -138,13 +165,10 @@ fn tell(function: &str, call: &Call, error: Option<&Error>) {
         };
         tracing::error!("{function}:{subject} {error_text}");
         if let Some(session) = &call.session {
-            session.add(
-                STSP_LOG_ERROR,
-                format!(
-                    "vastost {function}:{subject} {error_text} (status {})",
-                    code_of(error.kind())
-                ),
-            );
+            let status = code_of(error.kind());
+            let line = format!("vastost {function}:{subject} {error_text} (status {status})");
+            // Not by the queue, which another thread's call may be about to deliver.
+            session.emit(STSP_LOG_ERROR, &line);
         }
     }
 

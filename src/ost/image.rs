@@ -11,7 +11,7 @@ use super::abi::{
     stsp_image_def_t, stsp_image_info_t,
 };
 use super::bridge;
-use super::bridge::broken;
+use super::bridge::Place;
 use super::image_info::{definition_of, info, info_of};
 use super::open_images::{OpenImage, OpenImages, OpenKey, Use};
 use super::pointers::field;
@@ -44,8 +44,7 @@ enum State {
 }
 
 struct Open<I> {
-    /// None once a call was cut off that had it.
-    image: Option<Box<I>>,
+    image: Place<I>,
     timer: CallTimer,
     entry: OpenImage,
 }
@@ -53,18 +52,14 @@ struct Open<I> {
 impl<I> Open<I> {
     fn new(image: I, entry: OpenImage) -> Self {
         Self {
-            image: Some(Box::new(image)),
+            image: Place::new(image),
             timer: CallTimer::new(),
             entry,
         }
     }
 
-    fn image(&mut self) -> Result<&mut I> {
-        self.image.as_deref_mut().ok_or_else(broken)
-    }
-
     /// Runs a call of the host, which gives the bytes that it moved.
-    fn call(&mut self, body: impl FnOnce(&mut Option<Box<I>>) -> Result<u64>) -> Result<u64> {
+    fn call(&mut self, body: impl FnOnce(&mut Place<I>) -> Result<u64>) -> Result<u64> {
         self.timer.call(|| body(&mut self.image))
     }
 }
@@ -167,12 +162,14 @@ impl ImageHandle {
         }
     }
 
-    fn write_all(&self, image: &mut Option<Box<Backup>>, data: &[u8], offset: u64) -> Result<u64> {
+    fn write_all(&self, image: &mut Place<Backup>, data: &[u8], offset: u64) -> Result<u64> {
         let mut rest = data;
         let mut offset = offset;
         // A write of nothing is passed on too: it brings the error of a part that failed meanwhile.
         loop {
-            match image.as_mut().ok_or_else(broken)?.fill(rest, offset)? {
+            let backup = image.get()?;
+            match backup.fill(rest, offset)? {
+                Filled::PartNeeded if backup.try_next_part()? => {}
                 Filled::PartNeeded => bridge::lend(&self.lsu, image, |backup| backup.next_part().boxed())?,
                 Filled::Taken(len) => {
                     rest = rest.split_at(len).1;
@@ -192,13 +189,13 @@ impl ImageHandle {
         }
     }
 
-    fn read_all(&self, image: &mut Option<Box<Restore>>, to: &mut [u8], offset: u64) -> Result<u64> {
-        image.as_mut().ok_or_else(broken)?.begin(offset, to.len());
+    fn read_all(&self, image: &mut Place<Restore>, to: &mut [u8], offset: u64) -> Result<u64> {
+        image.get()?.begin(offset, to.len());
         let mut done = 0;
         while let Some(rest) = to.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let at = offset + done as u64;
             let len = rest.len();
-            match image.as_mut().ok_or_else(broken)?.take(rest, at)? {
+            match image.get()?.take(rest, at)? {
                 Taken::Bytes(0) => break,
                 Taken::Bytes(taken) => done += taken,
                 Taken::FetchNeeded => bridge::lend(&self.lsu, image, move |restore| restore.fetch(at, len).boxed())?,
@@ -209,11 +206,11 @@ impl ImageHandle {
 
     pub fn write_meta(&self, data: &[u8], offset: u64) -> Result<u64> {
         match &mut *self.lock()? {
-            State::Writing(open) => meta::write_at(open.image()?.meta(), data, offset)?,
+            State::Writing(open) => meta::write_at(open.image.get()?.meta(), data, offset)?,
             State::Reading(open) => {
-                open.image()?.may_write_meta()?;
+                open.image.get()?.may_write_meta()?;
                 self.load_meta(&mut open.image)?;
-                open.image()?.write_meta(data, offset)?;
+                open.image.get()?.write_meta(data, offset)?;
             }
             State::Closed => return Err(not_open(&State::Closed, "writing")),
         }
@@ -222,20 +219,20 @@ impl ImageHandle {
 
     pub fn read_meta(&self, to: &mut [u8], offset: u64) -> Result<u64> {
         match &mut *self.lock()? {
-            State::Writing(open) => Ok(meta::read_at(open.image()?.meta(), to, offset) as u64),
+            State::Writing(open) => Ok(meta::read_at(open.image.get()?.meta(), to, offset) as u64),
             State::Reading(open) => {
                 self.load_meta(&mut open.image)?;
-                open.image()?.read_meta(to, offset).map(|len| len as u64)
+                open.image.get()?.read_meta(to, offset).map(|len| len as u64)
             }
             State::Closed => Err(not_open(&State::Closed, "reading")),
         }
     }
 
-    fn load_meta(&self, image: &mut Option<Box<Restore>>) -> Result<()> {
-        match image {
-            Some(restore) if restore.has_meta() => Ok(()),
-            _ => bridge::lend(&self.lsu, image, |restore| restore.load_meta().boxed()),
+    fn load_meta(&self, image: &mut Place<Restore>) -> Result<()> {
+        if image.get()?.has_meta() {
+            return Ok(());
         }
+        bridge::lend(&self.lsu, image, |restore| restore.load_meta().boxed())
     }
 
     /// Full parts of a writer are on the store then, and changed metadata of a reader.
@@ -245,7 +242,12 @@ impl ImageHandle {
             State::Writing(open) => open
                 .call(|image| bridge::lend(&self.lsu, image, |backup| backup.flush().boxed()).map(|()| 0))
                 .map(drop),
-            State::Reading(open) => bridge::lend(&self.lsu, &mut open.image, |restore| restore.save_meta().boxed()),
+            State::Reading(open) => {
+                if !open.image.get()?.needs_save() {
+                    return Ok(());
+                }
+                bridge::lend(&self.lsu, &mut open.image, |restore| restore.save_meta().boxed())
+            }
             State::Closed => Err(not_open(&State::Closed, "flushing")),
         }
     }
@@ -254,12 +256,12 @@ impl ImageHandle {
         let lsu = &self.lsu.config().name;
         match &mut *self.lock()? {
             State::Writing(open) => {
-                let backup = open.image()?;
+                let backup = open.image.get()?;
                 let flags = STSP_II_IMAGE_PENDING | STSP_II_BUSY_WRITE;
                 let created = unix_seconds(backup.created());
                 Ok(info(lsu, backup.def(), flags, backup.size(), created, 0))
             }
-            State::Reading(open) => Ok(info_of(lsu, open.image()?.image())),
+            State::Reading(open) => Ok(info_of(lsu, open.image.get()?.image())),
             State::Closed => Err(not_open(&State::Closed, "queries")),
         }
     }
@@ -270,7 +272,7 @@ impl ImageHandle {
         let state = std::mem::replace(&mut *self.lock()?, State::Closed);
         match state {
             State::Writing(Open { image, timer, entry }) => {
-                let backup = image.ok_or_else(broken)?;
+                let backup = image.take()?;
                 let complete = flags & STSP_CLOSEF_COMPLETE != 0;
                 let outcome = if complete {
                     "written complete"
@@ -290,9 +292,14 @@ impl ImageHandle {
                 })
             }
             State::Reading(Open { image, timer, entry }) => {
-                let mut restore = image.ok_or_else(broken)?;
+                let mut restore = image.take()?;
                 self.summarise(&restore.stats(), timer, "read", || {
-                    let saved = bridge::run(&self.lsu, async move |_| restore.save_meta().await);
+                    let saved = if restore.needs_save() {
+                        bridge::run(&self.lsu, async move |_| restore.save_meta().await)
+                    } else {
+                        drop(restore);
+                        Ok(())
+                    };
                     drop(entry);
                     saved
                 })
@@ -329,7 +336,11 @@ impl ImageHandle {
 
     /// A panic inside an earlier call leaves the handle unusable but for its close.
     fn lock(&self) -> Result<MutexGuard<'_, State>> {
-        self.state.lock().map_err(|_| broken())
+        let broken = |_| {
+            let what = "an earlier call on this image failed inside the plug-in; close it";
+            Error::new(Kind::Internal, what)
+        };
+        self.state.lock().map_err(broken)
     }
 }
 

@@ -11,6 +11,7 @@ use super::abi::{
     stsp_image_filter_t,
 };
 use super::bridge;
+use super::bridge::Place;
 use super::pointers::field;
 use super::server::{Child, Server};
 use crate::catalog::format::escape::Name;
@@ -22,8 +23,7 @@ use crate::error::{Error, Kind, Result};
 /// A list under way.
 pub struct ImageList {
     lsu: Lsu,
-    /// None once a call was cut off that had it.
-    listing: Option<Box<Listing>>,
+    listing: Place<Listing>,
     /// What the last page had and the host has not taken yet.
     ready: VecDeque<Listed>,
     subject: String,
@@ -36,7 +36,7 @@ impl ImageList {
         let subject = format!("LSU {}", lsu.config().name);
         Ok(Self {
             lsu: lsu.clone(),
-            listing: Some(Box::new(Listing::new(lsu, filter))),
+            listing: Place::new(Listing::new(lsu, filter)),
             ready: VecDeque::new(),
             subject,
             child,

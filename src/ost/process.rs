@@ -20,6 +20,9 @@ use crate::error::{Error, Kind, Result};
 /// Read without a lock, since a lock could be held for ever on the child's side of a fork.
 static CURRENT: ArcSwapOption<Process> = ArcSwapOption::const_empty();
 
+/// The process whose terminate is under way.
+static ENDING: ArcSwapOption<u32> = ArcSwapOption::const_empty();
+
 /// What terminate waits for calls under way in other threads; they end at once unless the host itself holds them.
 const LAST_CALLS: Duration = Duration::from_secs(30);
 
@@ -99,13 +102,25 @@ fn here(process: Arc<Process>) -> Arc<Process> {
     }
 }
 
+/// Another thread may be in terminate: threads of ours are there until it has joined them.
+fn wait_for_another() {
+    let deadline = Instant::now() + LAST_CALLS;
+    let is_ending = || ENDING.load().as_deref() == Some(&std::process::id());
+    while is_ending() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Closes all handles without completing anything, then stops and joins every thread. A second call is no error.
 pub fn terminate() {
-    let Some(process) = CURRENT.swap(None) else { return };
+    let Some(process) = CURRENT.swap(None) else {
+        return wait_for_another();
+    };
     if process.pid != std::process::id() {
         std::mem::forget(process);
         return;
     }
+    ENDING.store(Some(Arc::new(process.pid)));
     let objects = process.handles.drain();
     for object in &objects {
         if let Object::Image(image) = object {
@@ -117,7 +132,9 @@ pub fn terminate() {
     drop(objects);
     // Calls of other threads end now that nothing serves them; the host may free its log context when we return.
     let deadline = Instant::now() + LAST_CALLS;
-    while servers.iter().any(|server| server.is_busy()) && Instant::now() < deadline {
+    let is_busy = || servers.iter().any(|server| server.is_busy()) || Arc::strong_count(&process) > 1;
+    while is_busy() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
     }
+    ENDING.store(None);
 }

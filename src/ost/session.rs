@@ -38,6 +38,14 @@ impl Session {
         queue.push_back((severity, message));
     }
 
+    /// Hands what waits to the host, and then this message, on the thread of its call.
+    pub fn emit(&self, severity: i32, message: &str) {
+        self.deliver();
+        if severity >= self.severity_min {
+            self.callback.emit(severity, message);
+        }
+    }
+
     /// Hands what waits to the host, on the thread of its call.
     pub fn deliver(&self) {
         let waiting = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));

@@ -26,7 +26,7 @@ pub const PUT_HELP: &str = "IMAGE is basename or basename:date (seconds since 19
     Ctrl-C takes effect between two buffers, so it may have to wait for a request that hangs; a second Ctrl-C exits at once \
     with 130 and leaves the image pending, for `rm` to remove.\n\n\
     A put that ends early also ends its command and all processes that the command has started. When put is killed (kill -9, \
-    or a second Ctrl-C), the command runs until it next writes to its output, and the image stays pending.\n\n\
+    or a second Ctrl-C), the command runs until it, or a process that it started, next writes to its output, and the image stays pending.\n\n\
     Examples:\n  vastost-s3 put dump.img nightly/db01_1795305600_C1_F1\n  \
     vastost-s3 put --command nightly/shop -- pg_dump shop\n  \
     vastost-s3 put --command nightly/etc --min-size \"1 MiB\" -- tar c /etc";

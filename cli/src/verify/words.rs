@@ -54,9 +54,14 @@ pub fn verdict(report: &Report) -> Verdict {
         counted_size(all)
     };
     let checked = format!("Checked {images} in {}", counted(summary.lsus.len() as u64, "LSU"));
+    let unlisted = unlisted(report);
     let more = match (damaged, errors) {
         (0, 0) => format!("{checked}."),
         (0, _) if all.images == 0 => format!("{checked}."),
+        (0, _) if !unlisted.is_empty() => format!(
+            "{checked}. {} could not be listed: nothing is known of the images there.",
+            unlisted.join(", ")
+        ),
         (0, _) => format!("{checked}. No complete image is damaged; the errors are about other things."),
         _ => format!(
             "{checked}. {} cannot be trusted: see the findings.",
@@ -65,6 +70,17 @@ pub fn verdict(report: &Report) -> Verdict {
     };
 
     Verdict { mood, line, more }
+}
+
+/// The LSUs, or parts of them, whose listing failed.
+fn unlisted(report: &Report) -> Vec<String> {
+    let failed = report
+        .findings
+        .iter()
+        .filter(|finding| finding.class == Class::Unreadable && finding.image.is_none());
+    let mut names: Vec<_> = failed.map(|finding| format!("LSU {}", finding.lsu)).collect();
+    names.dedup();
+    names
 }
 
 /// The states of all LSUs together.

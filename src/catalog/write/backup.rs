@@ -132,6 +132,14 @@ impl Backup {
         self.data.fill(data, offset)
     }
 
+    /// [`Backup::next_part`] as far as nothing has to be waited for; false where something has.
+    pub fn try_next_part(&mut self) -> Result<bool> {
+        if self.data.must_begin() {
+            return Ok(false);
+        }
+        self.data.try_next_part()
+    }
+
     /// Sends the part that is full, and opens the next one.
     pub async fn next_part(&mut self) -> Result<()> {
         if self.data.must_begin() {

@@ -46,7 +46,7 @@ impl Backup {
         }
 
         let size = uploaded.object.size;
-        self.lsu.usage_file().added(size);
+        self.lsu.count_in(size).await;
         self.remove_replaced(true).await;
         Ok(size)
     }

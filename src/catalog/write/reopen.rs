@@ -127,6 +127,10 @@ impl Backup {
     }
 
     async fn copy_tail(&mut self, spec: ReadSpec, tail: PartSpan) -> Result<()> {
+        if self.data.upload().open_with(&spec, tail).await? {
+            return Ok(());
+        }
+        // Only a smaller part could be had: its end goes into the next ones.
         let mut reader = DataReader::s3(&self.lsu, spec);
         let mut buffer = memory::zeroed(TAIL_STEP_BYTES, || "read the last part".into())?;
         let end = tail.offset + tail.size;

@@ -92,8 +92,15 @@ impl ReadAhead {
         self.front().map(Some)
     }
 
-    /// Waits for a part, which [`ReadAhead::arrived`] gives then.
+    /// Waits for a part that [`ReadAhead::arrived`] did not have, and has then.
     pub async fn fetch(&mut self, reservation: &Reservation, index: usize) -> Result<()> {
+        // The reader was too early, also when the part has come since.
+        let is_late = self.holds(index);
+        self.wait_for(reservation, index, is_late).await
+    }
+
+    /// `is_late` when a reader has waited for the part already.
+    async fn wait_for(&mut self, reservation: &Reservation, index: usize, is_late: bool) -> Result<()> {
         if !self.holds(index) {
             self.clear();
             let since = Instant::now();
@@ -104,7 +111,7 @@ impl ReadAhead {
             self.start(index, buffer?);
         }
 
-        let is_awaited = self.is_awaited(index);
+        let is_awaited = self.is_awaited(index) || is_late;
         if is_awaited {
             self.window = (self.window * 2).min(self.store.transfer().read_ahead_parts + 1);
         }
@@ -125,7 +132,7 @@ impl ReadAhead {
 
     /// The part as checked bytes, to keep; the next ones are on their way.
     pub async fn take(&mut self, reservation: &Reservation, index: usize) -> Result<Buffer> {
-        self.fetch(reservation, index).await?;
+        self.wait_for(reservation, index, false).await?;
         let taken = self
             .parts
             .front_mut()
@@ -215,7 +222,7 @@ pub async fn fetch_counted(
 }
 
 /// Fetches one part and checks its CRC; a part that arrives damaged is fetched once more.
-async fn fetch_part(store: &Store, spec: &ReadSpec, span: PartSpan, mut buffer: Buffer) -> Result<Buffer> {
+pub async fn fetch_part(store: &Store, spec: &ReadSpec, span: PartSpan, mut buffer: Buffer) -> Result<Buffer> {
     let mut seen = Crc64(0);
     for _ in 0..2 {
         let to = piece_mut(buffer.as_mut_slice(), 0..span.size, "read a part into a buffer")?;

@@ -67,7 +67,6 @@ impl Addresses {
     }
 
     /// The address for the next request, or None when there are none. Also gives those that are due for a probe, which
-    /// The address for the next request, or None when there are none. Also gives those that are due for a probe, which
     /// the caller must end with [`Addresses::probed`].
     pub fn choose(&self, among: &[SocketAddr]) -> (Option<InFlightGuard>, Vec<SocketAddr>) {
         let now = Instant::now();

@@ -89,7 +89,8 @@ impl Progress {
         }
     }
 
-    fn try_admit(&self) -> Result<bool> {
+    /// [`Progress::admit`] without waiting; false when there is no place now.
+    pub fn try_admit(&self) -> Result<bool> {
         let mut state = self.lock();
         state.check()?;
         if state.in_flight >= state.concurrency.limit() + self.ahead {

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::in_flight::{Progress, Sent, Slot};
 use super::open_part::{Filled, OpenPart};
 use super::spec::UploadSpec;
@@ -15,13 +17,15 @@ use crate::config::part_plan::PartPlan;
 use crate::config::{PARTS_MAX, WireChoice, size_text};
 use crate::engine::checksum::Crc64;
 use crate::engine::md5_lanes::{self, Priority};
-use crate::engine::pool::Reservation;
+use crate::engine::pool::{Buffer, Reservation};
 use crate::error::{Error, Kind, Result};
 use crate::metrics::image::{Direction, ImageStats, Stall};
+use crate::objstore::download::read_ahead::fetch_part;
+use crate::objstore::download::spec::ReadSpec;
 use crate::objstore::s3::capabilities::WireMode;
 use crate::objstore::s3::resend::is_refusal;
 use crate::objstore::s3::store::Store;
-use crate::objstore::s3::types::SentPart;
+use crate::objstore::s3::types::{PartSpan, SentPart};
 
 /// An object being written by one caller at a time.
 pub struct Upload {
@@ -37,6 +41,13 @@ pub struct Upload {
     pub(super) whole: Option<SentPart>,
     pub(super) progress: Arc<Progress>,
     pub(super) stats: Arc<ImageStats>,
+}
+
+/// A part that is full, or the last one.
+struct Sealed {
+    number: u32,
+    body: Bytes,
+    crc64: Crc64,
 }
 
 impl Upload {
@@ -144,33 +155,77 @@ impl Upload {
         Ok(())
     }
 
+    /// [`Upload::next_part`] as far as nothing has to be waited for; false where something has.
+    pub fn try_next_part(&mut self) -> Result<bool> {
+        if self.open.is_some() {
+            if self.id.is_none() || !self.progress.try_admit()? {
+                return Ok(false);
+            }
+            self.send_admitted()?;
+        }
+        let opened = self.try_open_part().inspect_err(|error| self.fail(error))?;
+        self.open = opened;
+        Ok(self.open.is_some())
+    }
+
+    /// Opens the first part that is not sent with the bytes of another object's part, read into the very buffer and checked:
+    /// no second one is needed. False, and the part is open and empty, where it has no room for them.
+    pub async fn open_with(&mut self, from: &ReadSpec, span: PartSpan) -> Result<bool> {
+        let opened = self.open_part().await.inspect_err(|error| self.fail(error))?;
+        let capacity = opened.capacity();
+        let size = usize::try_from(span.size).unwrap_or(usize::MAX);
+        if size > capacity {
+            self.open = Some(opened);
+            return Ok(false);
+        }
+        let read = fetch_part(&self.store, from, span, opened.into_buffer());
+        let read = self.stats.scope(read).await.inspect_err(|error| self.fail(error))?;
+        self.open = OpenPart::refilled(read, capacity, size);
+        Ok(true)
+    }
+
     /// True when a part is open, which has to be sent before the next one is opened.
     pub fn has_open_part(&self) -> bool {
         self.open.is_some()
     }
 
     async fn open_part(&self) -> Result<OpenPart> {
-        if self.open_number > PARTS_MAX {
-            return Err(Error::new(
-                Kind::NoSpace,
-                format!("write beyond part {PARTS_MAX}, S3's last"),
-            ));
-        }
-
-        let number = self.open_number;
-        let offset = self.open_offset;
-        let bytes = self.plan.part_bytes_at(number, offset);
-        // A smaller part must leave the image a way to its end.
-        let will_do = |small: u64| self.plan.reaches(number + 1, offset + small);
+        let bytes = self.next_bytes()?;
         let since = Instant::now();
         let until = since + self.store.retry().operation_timeout;
         // Buffers may be with the hash lanes, which wait for parts that need buffers.
         let buffer = self
             .reservation
-            .acquire_up_to(bytes, until, will_do, || self.store.md5().demand())
+            .acquire_up_to(bytes, until, self.reaches_with(), || self.store.md5().demand())
             .await;
         self.stats.waited(Stall::Buffer, since);
-        let buffer = buffer?;
+        self.opened(bytes, buffer?)
+    }
+
+    fn try_open_part(&self) -> Result<Option<OpenPart>> {
+        let bytes = self.next_bytes()?;
+        let buffer = self.reservation.try_acquire_up_to(bytes, self.reaches_with())?;
+        buffer.map(|buffer| self.opened(bytes, buffer)).transpose()
+    }
+
+    /// Bytes of the next part.
+    fn next_bytes(&self) -> Result<u64> {
+        if self.open_number > PARTS_MAX {
+            let what = format!("write beyond part {PARTS_MAX}, S3's last");
+            return Err(Error::new(Kind::NoSpace, what));
+        }
+        Ok(self.plan.part_bytes_at(self.open_number, self.open_offset))
+    }
+
+    /// Whether a smaller part would leave the image a way to its end.
+    fn reaches_with(&self) -> impl Fn(u64) -> bool + use<> {
+        let plan = self.plan;
+        let number = self.open_number;
+        let offset = self.open_offset;
+        move |small| plan.reaches(number + 1, offset + small)
+    }
+
+    fn opened(&self, bytes: u64, buffer: Buffer) -> Result<OpenPart> {
         // The buffer may have come from a part that failed meanwhile: nothing more is taken then.
         self.progress.check()?;
         let capacity = usize::try_from(bytes)
@@ -229,19 +284,27 @@ impl Upload {
 
     /// Hands the open part to a task; waits while `parts_in_flight` are under way.
     async fn send_part(&mut self) -> Result<()> {
-        let Some(part) = self.open.take() else { return Ok(()) };
-        let id = self
-            .id
-            .clone()
-            .ok_or_else(|| Error::new(Kind::Internal, "send a part before the upload has begun"))?;
-        let number = self.open_number;
-        let (body, crc64) = part.seal().inspect_err(|error| self.fail(error))?;
-        self.open_offset += body.len() as u64;
-        self.open_number += 1;
+        if self.open.is_none() {
+            return Ok(());
+        }
         let since = Instant::now();
         let admitted = self.progress.admit().await;
         self.stats.waited(Stall::Parts, since);
         admitted?;
+        self.send_admitted()
+    }
+
+    /// Hands the open part, which has a place among those in flight, to a task.
+    fn send_admitted(&mut self) -> Result<()> {
+        let (id, Sealed { number, body, crc64 }) = match self.take_open() {
+            Ok(taken) => taken,
+            Err(error) => {
+                self.fail(&error);
+                // Gives the place back.
+                drop(Slot::of(&self.progress, Bytes::new()));
+                return Err(error);
+            }
+        };
         let store = self.store.clone();
         let spec = Arc::clone(&self.spec);
         // Made here and not in the task: a runtime that is being stopped drops the task before it ever runs.
@@ -264,6 +327,23 @@ impl Upload {
             slot.finish(sent);
         });
         Ok(())
+    }
+
+    /// The open part as it is sent, and the upload's id.
+    fn take_open(&mut self) -> Result<(Arc<str>, Sealed)> {
+        let none = || {
+            Error::new(
+                Kind::Internal,
+                "send a part that is not open, or before the upload has begun",
+            )
+        };
+        let part = self.open.take().ok_or_else(none)?;
+        let id = self.id.clone().ok_or_else(none)?;
+        let (body, crc64) = part.seal()?;
+        let number = self.open_number;
+        self.open_offset += body.len() as u64;
+        self.open_number += 1;
+        Ok((id, Sealed { number, body, crc64 }))
     }
 
     /// Waits until every part that was sent is on the store.

@@ -39,10 +39,29 @@ impl OpenPart {
         }
     }
 
+    /// The same buffer with its first `filled` bytes taken; None where it has not so many.
+    pub fn refilled(buffer: Buffer, capacity: usize, filled: usize) -> Option<Self> {
+        (filled <= capacity).then(|| Self {
+            filled,
+            rewritten: true,
+            ..Self::new(buffer, capacity)
+        })
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub fn into_buffer(self) -> Buffer {
+        self.buffer
+    }
+
     /// Takes bytes at `at` of the part, at most to its end.
     pub fn copy(&mut self, at: u64, data: &[u8]) -> Result<Filled> {
         let capacity = self.capacity as u64;
         if at == capacity {
+            // Here, on the caller's thread, and not on one of those that do the network.
+            self.hash_rewritten();
             return Ok(Filled::PartNeeded);
         }
         let end = capacity.min(at.saturating_add(data.len() as u64));
@@ -58,15 +77,19 @@ impl OpenPart {
         Ok(Filled::Taken(from.len()))
     }
 
+    fn hash_rewritten(&mut self) {
+        if std::mem::take(&mut self.rewritten) {
+            self.hasher = Crc64Hasher::default();
+            self.hasher
+                .update(self.buffer.as_slice().get(..self.filled).unwrap_or_default());
+        }
+    }
+
     /// The part's bytes and their CRC.
-    pub fn seal(self) -> Result<(Bytes, Crc64)> {
-        let body = self.buffer.freeze(self.filled)?;
-        let crc64 = if self.rewritten {
-            Crc64::of(&body)
-        } else {
-            self.hasher.value()
-        };
-        Ok((body, crc64))
+    pub fn seal(mut self) -> Result<(Bytes, Crc64)> {
+        self.hash_rewritten();
+        let crc64 = self.hasher.value();
+        Ok((self.buffer.freeze(self.filled)?, crc64))
     }
 }
 

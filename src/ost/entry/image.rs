@@ -106,7 +106,8 @@ pub unsafe extern "C" fn stsp_write_image(
 
 /// Reads up to `len` bytes from `offset` on; gives how many in `read`, fewer only at the end of the image, 0 behind it.
 /// Returns STSP_OK; STSP_EINVAL; STSP_EHANDLE; STSP_EACCESS when open for writing; STSP_ECORRUPT when bytes are not
-/// what was written; STSP_ENOENT when the data are gone; store errors. After an error `buffer` may hold anything.
+/// what was written; STSP_ENOENT when the data are gone; STSP_ENOMEM when the pool budget is reserved for other images,
+/// at the first read; store errors. After an error `buffer` may hold anything.
 ///
 /// # Safety
 /// See [`super`].

@@ -61,7 +61,8 @@ pub unsafe extern "C" fn stsp_claim(server_name: *const c_char) -> i32 {
 }
 
 /// Closes every handle without completing anything, then stops and joins all threads of the plug-in. Images that were
-/// open for write stay pending. stsp_init may follow. Calls under way in other threads end with STSP_EABORT.
+/// open for write stay pending. stsp_init may follow. Calls under way in other threads end with STSP_EABORT. Takes up to
+/// 10 s, and leaves a thread behind, where a name server does not answer; up to 30 s where a call of the host's own does not end.
 /// Returns STSP_OK, also when there is nothing to do.
 ///
 /// # Safety

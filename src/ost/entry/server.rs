@@ -115,6 +115,8 @@ unsafe fn new_server(
     cred: *const stsp_cred_t,
 ) -> Result<NewServer> {
     let process = process::current()?;
+    // No server counts this call yet: terminate waits for it all the same.
+    call.held = Some(process.clone());
     // SAFETY: `session` is NULL or a struct that the host filled before the call, as long as it says; copied here.
     let session = unsafe { caller.optional(session, "session") }?;
     // SAFETY: `server_name` is a string of the host, which leaves it as it is while it waits for this call.

@@ -3,14 +3,17 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use s3s::service::S3ServiceBuilder;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 
 use super::access::{Access, Guard, Keys, Places};
 use super::faults::{Fault, Faults};
@@ -26,10 +29,16 @@ use vastost::error::{Error, Kind, Result, ResultExt};
 /// What a connection may have read or not yet written: many small pieces cost more than the memory.
 const CONNECTION_BYTES: usize = 1 << 20;
 
+/// How long the end of a server waits for its port.
+const PORT_FREE: Duration = Duration::from_secs(10);
+
 /// A running server; dropped, it stops, and what was answered is in the folder.
 pub struct EmbeddedServer {
     /// Its threads are the server's own, so that it never takes any, or a signal mask, from the plug-in's.
     runtime: Option<tokio::runtime::Runtime>,
+    accepting: AbortHandle,
+    /// Ends when the port is free again.
+    port_held: Mutex<Receiver<()>>,
     address: SocketAddr,
     store: Arc<Store>,
     access: Arc<Access>,
@@ -70,14 +79,21 @@ impl EmbeddedServer {
         let runtime = runtime.or_kind(Kind::Io, what)?;
         let listener = runtime.block_on(TcpListener::bind(address)).or_kind(Kind::Io, what)?;
         let address = listener.local_addr().or_kind(Kind::Io, what)?;
-        runtime.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+        let (holds_port, port_held) = channel();
+        let port = Port {
+            listener,
+            _held: holds_port,
+        };
+        let accepting = runtime.spawn(async move {
+            while let Ok((stream, _)) = port.listener.accept().await {
                 let _ = stream.set_nodelay(true);
                 tokio::spawn(serve(stream, service.clone()));
             }
         });
         Ok(Self {
             runtime: Some(runtime),
+            accepting: accepting.abort_handle(),
+            port_held: Mutex::new(port_held),
             address,
             store,
             access,
@@ -156,8 +172,18 @@ impl EmbeddedServer {
     }
 }
 
+/// What accepts connections; the port is free before it is told to be.
+struct Port {
+    listener: TcpListener,
+    _held: Sender<()>,
+}
+
 impl Drop for EmbeddedServer {
+    /// Who starts a server where this one was finds the port free.
     fn drop(&mut self) {
+        self.accepting.abort();
+        let port_held = self.port_held.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = port_held.recv_timeout(PORT_FREE);
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

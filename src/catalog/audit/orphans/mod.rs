@@ -2,7 +2,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`judged`] | what one leftover tells, and what a pass over many has seen |
+//! | [`evaluated`] | what one leftover tells, and what a pass over many has seen |
 //! | [`closing`] | whether the text of a record that cannot be used speaks of a complete image |
 //! | `pending` | one pending record |
 //! | `data` | one data object, or one of image metadata |
