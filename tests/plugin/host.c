@@ -170,9 +170,10 @@ void sleep_ms(unsigned ms) {
 int main(int argc, char **argv) {
     static const struct { const char *name; void (*run)(uint64_t); } cases[] = {
         { "load", load_only }, { "life", life }, { "fork", forks }, { "traffic", traffic }, { "many", many },
-        { "crowd", crowd }, { "wrong", wrong },
+        { "crowd", crowd }, { "reopened", reopened }, { "wrong", wrong },
         { "shared", shared_handle }, { "close", close_races }, { "terminate", terminate_races },
         { "stalled", stalled }, { "broken", broken }, { "chatty", chatty },
+        { "own-lines", own_lines }, { "too-late", too_late },
         { "few-threads", few_threads }, { "little-memory", little_memory }, { "cancelled", cancelled },
         { "stack", small_stack }, { "copies", two_copies }, { "closed-streams", closed_streams },
         { "one", step_one }, { "many-parts", step_many }, { "incomplete", step_incomplete }, { "finish", step_finish },

@@ -208,11 +208,16 @@ static void *write_all_of_it(void *rc) {
     return NULL;
 }
 
-/* The server takes parts and never answers: a writer waits for room, and terminate ends the wait. */
+static void *flush_it(void *rc) {
+    *(int32_t *)rc = api.flush(image);
+    return NULL;
+}
+
+/* The server takes parts and never answers: a writer waits for room, others for the writer, and terminate ends all waits. */
 void stalled(uint64_t size) {
     stsp_image_def_t def = definition("stalled", 1);
-    pthread_t writer;
-    int32_t rc = STSP_OK;
+    pthread_t writer, queued[2];
+    int32_t rc = STSP_OK, queued_rc[2] = { STSP_OK, STSP_OK };
     double before;
     total = size;
     load();
@@ -221,10 +226,17 @@ void stalled(uint64_t size) {
     OK(api.create_image(server, "main", &def, 0, &image));
     start(&writer, write_all_of_it, &rc);
     sleep_ms(2000);
+    for (int i = 0; i < 2; i++)
+        start(&queued[i], flush_it, &queued_rc[i]);
+    sleep_ms(200);
     before = seconds();
     OK(api.terminate());
     join(writer);
     EXPECT(rc, STSP_EABORT);
+    for (int i = 0; i < 2; i++) {
+        join(queued[i]);
+        EXPECT(queued_rc[i], STSP_EABORT);
+    }
     CHECK(seconds() - before < 11);
     CHECK(threads() == 1);
 }
@@ -295,4 +307,65 @@ void chatty(uint64_t size) {
     OK(api.close_server(server));
     OK(api.terminate());
     EXPECT(told, 1);
+}
+
+static __thread uint64_t own;
+
+static void count_own(void *context, int32_t severity, const char *message) {
+    (void)context;
+    (void)severity;
+    (void)message;
+    own++;
+}
+
+static void *fail_often(void *calls) {
+    stsp_image_def_t def = definition("nobody", 1);
+    for (uint64_t i = 1; i <= *(uint64_t *)calls; i++) {
+        stsp_image_info_t info;
+        memset(&info, 0, sizeof info);
+        info.struct_size = sizeof info;
+        EXPECT(api.get_image_prop_byname(server, "nowhere", &def, &info), STSP_ELSU);
+        EXPECT(own, i);
+    }
+    return NULL;
+}
+
+/* Threads that fail side by side on one server each get their own line, on their own thread, before their call returns. */
+void own_lines(uint64_t calls) {
+    stsp_session_t session = { sizeof session, STSP_LOG_ERROR, count_own, NULL, config_path };
+    pthread_t users[4];
+    load();
+    init();
+    OK(api.open_server(&session, "VastData:t", NULL, NULL, &server));
+    for (int i = 0; i < 4; i++)
+        start(&users[i], fail_often, &calls);
+    for (int i = 0; i < 4; i++)
+        join(users[i]);
+    OK(api.close_server(server));
+    OK(api.terminate());
+}
+
+/* Behind the end of main the thread's storage is gone, and with it all that a call needs: it does nothing, and says so. */
+static void close_behind_main(void) {
+    uint64_t done;
+    EXPECT(api.write_image(image, "x", 1, total, &done), STSP_EABORT);
+    EXPECT(api.close_image(image, STSP_CLOSEF_COMPLETE), STSP_EABORT);
+    OK(api.terminate());
+    CHECK(threads() == 1);
+    puts("good");
+    fflush(stdout);
+}
+
+void too_late(uint64_t size) {
+    stsp_image_def_t def = definition("late", 1), before = definition("late", 2);
+    total = size;
+    CHECK(atexit(close_behind_main) == 0);
+    load();
+    init();
+    server = open_server();
+    /* Its line is logged on this thread. */
+    backup(server, &before, size, 1);
+    OK(api.create_image(server, "main", &def, 0, &image));
+    write_all(image, 0, size, 2);
+    exit(0);
 }

@@ -116,6 +116,23 @@ fn messages_come_on_the_callers_thread_one_for_each_failure() {
 }
 
 #[test]
+fn threads_that_fail_side_by_side_get_their_own_lines() {
+    host_run(&site(SMALL_PARTS), "own-lines", 2000);
+}
+
+#[test]
+fn calls_behind_the_end_of_main_give_a_code_and_leave_the_host_alive() {
+    let log = "[log]\nfile = \"plugin.log\"\nlevel = \"info\"\n";
+    host_run(&site(&format!("{SMALL_PARTS}{log}")), "too-late", 12 * MIB);
+}
+
+#[test]
+fn as_many_images_are_opened_again_as_the_budget_has_parts() {
+    let budget = SMALL_PARTS.replace("64 MiB", "30 MiB");
+    host_run(&site(&budget), "reopened", 6);
+}
+
+#[test]
 fn a_server_that_cuts_connections_costs_an_error_and_not_the_host() {
     let site = site(&format!(
         "{SMALL_PARTS}[retry]\nattempts = 2\nbackoff_max = \"10 ms\"\nbackoff_initial = \"1 ms\"\n"

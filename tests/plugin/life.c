@@ -296,3 +296,31 @@ void crowd(uint64_t images) {
     OK(api.close_server(server));
     OK(api.terminate());
 }
+
+/* As many images as the budget has parts go on at once: each needs one part, also for the bytes that it has already. */
+void reopened(uint64_t images) {
+    stsp_handle_t server, open[64];
+    uint64_t size = 6u << 20, more = 1000, i;
+    CHECK(images <= sizeof open / sizeof *open);
+    load();
+    init();
+    server = open_server();
+    for (i = 0; i < images; i++) {
+        stsp_image_def_t def = definition("reopened", i);
+        OK(api.create_image(server, "main", &def, 0, &open[i]));
+        write_all(open[i], 0, size, i);
+        OK(api.close_image(open[i], 0));
+    }
+    for (i = 0; i < images; i++) {
+        stsp_image_def_t def = definition("reopened", i);
+        OK(api.open_image(server, "main", &def, STSP_OPEN_WRITE, &open[i]));
+    }
+    for (i = 0; i < images; i++) {
+        stsp_image_def_t def = definition("reopened", i);
+        write_all(open[i], size, size + more, i);
+        OK(api.close_image(open[i], STSP_CLOSEF_COMPLETE));
+        restore(server, &def, size + more, i);
+    }
+    OK(api.close_server(server));
+    OK(api.terminate());
+}

@@ -246,6 +246,7 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vastost::catalog::audit::report::Finding;
 
     fn report(errors: u64, warnings: u64, interrupted: bool) -> Report {
         let mut report = Report::default();
@@ -272,6 +273,29 @@ mod tests {
             let verdict = verdict(&report(errors, warnings, interrupted));
             assert_eq!((verdict.mood, verdict.line.as_str()), (mood, line));
         }
+    }
+
+    #[test]
+    fn an_lsu_that_could_not_be_listed_is_not_called_undamaged() {
+        let mut report = report(1, 0, true);
+        let mut good = LsuSummary::default();
+        good.states.good.images = 4;
+        report.summary.lsus.insert("nightly".into(), good);
+        report.findings.push(Finding {
+            class: Class::Unreadable,
+            severity: Severity::Error,
+            lsu: "weekly".into(),
+            image: None,
+            key: None,
+            expected: String::new(),
+            found: String::new(),
+            advice: String::new(),
+        });
+        let more = verdict(&report).more;
+        assert!(
+            more.ends_with("LSU weekly could not be listed: nothing is known of the images there."),
+            "{more}"
+        );
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn a_closed_port_is_named() {
         &["get", "main/a", "-"],
         &["put", "/dev/null", "main/a"],
         &["ls"],
+        &["bench", "main", "--yes", "--time", "2s"],
     ] {
         let told = one_line(finish(command(&config).args(args)));
         assert!(told.contains("127.0.0.1:1"), "{told}");
@@ -175,6 +176,26 @@ fn data_that_are_gone_are_told_with_a_way_on() {
         "{told}"
     );
     assert!(!told.contains("stsp_") && told.contains("(status 2060018)"), "{told}");
+}
+
+#[test]
+fn data_that_are_damaged_are_told_with_the_audit_that_sees_it() {
+    let site = site();
+    run_with(&site, &["put", "-", "main/a:1"], b"good bytes").expect(0);
+    let data = site.keys_under("backups/").remove(0);
+    crate::sdk::Sdk::new(&site).put(&data, b"evil bytes");
+    let told = one_line(run(&site, &["get", "main/a", "-"]));
+    assert!(
+        told.contains("`vastost-s3 verify main --image a --deep` names every damaged part"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_configuration_that_may_not_be_read_is_not_to_be_written_anew() {
+    let site = site();
+    let told = one_line(finish(command(site.folder.path()).arg("ls")));
+    assert!(told.contains("a folder") && !told.contains("init"), "{told}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 use bytes::Bytes;
 use vastost::objstore::s3::types::WireCheck;
 use vastost::ost::abi::{
-    STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_OPEN_READ,
-    STSP_OPEN_WRITE,
+    STSP_CLOSEF_COMPLETE, STSP_II_BUSY_WRITE, STSP_II_IMAGE_CREATED, STSP_II_IMAGE_PENDING, STSP_LISTF_PENDING,
+    STSP_OPEN_READ, STSP_OPEN_WRITE,
 };
 use vastost::ost::status::{STSP_EACCESS, STSP_EBUSY, STSP_ECORRUPT, STSP_EEXIST, STSP_ENOENT};
 use vastost_testkit::host::HostFilter;
@@ -15,6 +15,7 @@ on_every_server!(
     an_image_is_reopened_many_times,
     flags_follow_the_life_of_an_image,
     a_pending_image_can_be_deleted,
+    an_image_that_is_completed_while_a_list_is_read_is_not_named_pending,
     a_complete_image_is_never_writable_again,
     an_image_whose_data_were_cut_is_not_gone_on_with,
     an_image_deleted_elsewhere_while_it_is_written_is_not_complete_without_data,
@@ -167,4 +168,32 @@ fn an_image_whose_data_were_cut_is_not_gone_on_with(wish: &Wish) {
     assert_eq!(site.keys_under("backups/").len(), 1);
     server.delete("main", &def).unwrap();
     assert_eq!(site.keys_under(""), [""; 0]);
+}
+
+fn an_image_that_is_completed_while_a_list_is_read_is_not_named_pending(wish: &Wish) {
+    let site = Site::new(wish);
+    let server = site.open();
+    // More than are looked up at once.
+    let count = 40;
+    for number in 0..count {
+        let written = server.create("main", &image("moving", number)).unwrap();
+        written.write(b"bytes", 0).unwrap();
+        written.close(0).unwrap();
+    }
+    let last = image("moving", count - 1);
+    let filter = HostFilter {
+        flags: STSP_LISTF_PENDING,
+        ..HostFilter::default()
+    };
+    let mut names = Vec::new();
+    let listed = server.for_each_image("main", &filter, |def, _| {
+        if names.is_empty() {
+            let again = server.open("main", &last, STSP_OPEN_WRITE).unwrap();
+            again.close(STSP_CLOSEF_COMPLETE).unwrap();
+        }
+        names.push(def.basename);
+    });
+    listed.unwrap();
+    assert_eq!(names.len() as u64, count - 1);
+    assert!(!names.contains(&last.basename));
 }
