@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use super::http1::{Line, Stream};
 use super::resolver::Names;
-use super::tls::Trust;
+use super::tls::{Trust, with_advice};
 use crate::config::{Endpoint, Retry, Target, Transfer};
 use crate::error::chain;
 
@@ -148,7 +148,8 @@ impl Dialler {
                 Box::new(
                     connector
                         .connect(name, BufReader::with_capacity(TLS_READ_BYTES, tcp))
-                        .await?,
+                        .await
+                        .map_err(with_advice)?,
                 )
             }
         };

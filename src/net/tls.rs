@@ -187,6 +187,9 @@ fn is_authority(refused: &CertificateError) -> bool {
 /// What to do about a connection that TLS has refused.
 pub fn advice(error: &std::io::Error) -> &'static str {
     let refused = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    if let Some(rustls::Error::InvalidMessage(_)) = refused {
+        return "what answers there speaks no TLS: correct the port, or write http:// in `endpoints`";
+    }
     let Some(rustls::Error::InvalidCertificate(refused)) = refused else {
         return "check that the port speaks TLS 1.2 or 1.3, and that nothing in between ends it";
     };
@@ -213,6 +216,16 @@ pub fn advice(error: &std::io::Error) -> &'static str {
             "have the cluster's certificate issued for a TLS server (key usage, names, dates), or see what the error names"
         }
     }
+}
+
+/// The error of a handshake, with what to do about it.
+pub fn with_advice(error: std::io::Error) -> std::io::Error {
+    let is_refused = error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>());
+    if !is_refused {
+        return error;
+    }
+    let text = format!("{error}; {}", advice(&error));
+    std::io::Error::new(error.kind(), text)
 }
 
 /// A certificate that cannot be used does not take the others of the file away.

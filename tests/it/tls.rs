@@ -171,5 +171,22 @@ fn a_certificate_that_nobody_vouches_for_is_refused_by_name() {
     let error = site.open().lsu("main").unwrap_err();
     assert_eq!(error.code, STSP_ENETWORK, "{error}");
     assert!(error.message.contains(&front.address.to_string()), "{error}");
-    assert!(error.message.contains("certificate"), "{error}");
+    assert!(
+        error.message.contains("certificate") && error.message.contains("tls.ca_file"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_port_without_tls_is_called_one() {
+    let (site, _front) = site();
+    let plain = site.url.replace("http://", "https://");
+    let text = std::fs::read_to_string(&site.direct).unwrap();
+    std::fs::write(&site.config, text.replace(&site.url, &plain)).unwrap();
+    let error = site.open().lsu("main").unwrap_err();
+    assert_eq!(error.code, STSP_ENETWORK, "{error}");
+    assert!(
+        error.message.contains("speaks no TLS") && error.message.contains("http://"),
+        "{error}"
+    );
 }

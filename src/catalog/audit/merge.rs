@@ -251,13 +251,13 @@ fn note_missing(summary: &mut Summary, missing: &[Shard]) {
     };
     let of = missing.first().map_or(0, |shard| shard.of);
     summary.interrupted = true;
-    let (are, their) = if missing.len() == 1 {
-        ("is", "its")
-    } else {
-        ("are", "their")
-    };
     let few = few.join(", ");
-    let note = format!("of {of} shards, {few}{more} {are} missing; {their} images were not looked at here");
+    let missing = if missing.len() == 1 {
+        format!("shard {few} of {of} is missing: its")
+    } else {
+        format!("shards {few}{more} of {of} are missing: their")
+    };
+    let note = format!("{missing} images were not audited here");
     for lsu in summary.lsus.values_mut() {
         lsu.notes.push(note.clone());
     }

@@ -99,11 +99,11 @@ fn a_missing_shard_makes_the_report_an_interrupted_one_that_says_so() {
     let joined = merge(vec![shard(1, 3), shard(3, 3)]).unwrap();
     assert!(joined.summary.interrupted);
     let notes = joined.summary.lsus["nightly"].notes.join("\n");
-    assert!(notes.contains("of 3 shards, 2 is missing; its images"), "{notes}");
+    assert!(notes.contains("shard 2 of 3 is missing: its images"), "{notes}");
     let notes = merge(vec![shard(2, 3)]).unwrap().summary.lsus["nightly"]
         .notes
         .join("\n");
-    assert!(notes.contains("of 3 shards, 1, 3 are missing; their images"), "{notes}");
+    assert!(notes.contains("shards 1, 3 of 3 are missing: their images"), "{notes}");
 }
 
 #[test]

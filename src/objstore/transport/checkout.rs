@@ -63,7 +63,7 @@ pub(super) fn count_refusal(effort: Option<&Effort>, headers: &mut HeaderMap) {
 
 /// No address of the server could be reached. That is no refusal: as long as the operation has time, it is tried again.
 pub fn unreached(effort: Option<&Effort>, error: impl Into<BoxError>) -> ConnectorError {
-    let error = Error::with_source(Kind::Network, "nothing answers", error);
+    let error = Error::with_source(Kind::Network, "no connection", error);
     let again = !effort.is_some_and(Effort::is_over);
     ConnectorError::other(error.into(), again.then_some(ErrorKind::TransientError)).never_connected()
 }

@@ -77,7 +77,7 @@ fn a_shard_that_is_missing_is_told(wish: &Wish) {
         merged.summary.lsus["main"]
             .notes
             .iter()
-            .any(|note| note.contains("of 3 shards, 1, 3 are missing")),
+            .any(|note| note.contains("shards 1, 3 of 3 are missing")),
         "{merged:?}"
     );
 }

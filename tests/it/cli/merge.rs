@@ -81,7 +81,7 @@ fn a_missing_shard_is_no_good_result() {
     assert!(run.text().contains("the audit is incomplete"), "{}", run.text());
     assert!(
         run.text()
-            .contains("of 2 shards, 2 is missing; its images were not looked at here"),
+            .contains("shard 2 of 2 is missing: its images were not audited here"),
         "{}",
         run.text()
     );
