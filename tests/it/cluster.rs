@@ -218,9 +218,11 @@ fn every_node_gets_its_share() {
         println!("parts by node: {sent:?}");
         let all = sent.values().sum::<f64>();
         assert!(all >= (STREAMS * ROUNDS) as f64 * PARTS_OF_AN_IMAGE as f64, "{sent:?}");
+        // Processes choose by lot among nodes that are as free as the others. Of some 320 parts that lot alone would be off by a
+        // tenth at times; a node that is left out, or gets all, is off by the whole.
         let even = all / urls.len() as f64;
         assert!(
-            sent.values().all(|parts| (parts - even).abs() <= 0.15 * even),
+            sent.values().all(|parts| (parts - even).abs() <= 0.35 * even),
             "{sent:?}"
         );
     });
