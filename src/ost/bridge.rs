@@ -66,8 +66,8 @@ where
     O: Send + 'static,
     T: Send + 'static,
 {
-    // Whatever happens on this thread until it is back is a fault of ours.
     place.get()?;
+    // Whatever happens on this thread until it is back is a fault of ours.
     let mut lent = std::mem::replace(place, Place::Lost(Kind::Internal)).take()?;
     let done = run_on(lsu.runtime(), async move {
         let result = work(&mut lent).await;

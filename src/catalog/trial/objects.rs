@@ -63,7 +63,7 @@ impl TrialObjects {
         let key = &self.upload;
         let id = store.begin_upload(bucket, key, &metadata(), false).await?;
         self.upload_id = Some(id.clone());
-        let upload = UploadRef { bucket, key, id: &id };
+        let upload = self.upload_ref(&id);
         let listed = store.list_parts(upload).await;
         store.abort_upload(upload).await?;
         self.upload_id = None;
@@ -74,19 +74,22 @@ impl TrialObjects {
         Ok(())
     }
 
+    fn upload_ref<'a>(&'a self, id: &'a str) -> UploadRef<'a> {
+        UploadRef {
+            bucket: self.lsu.bucket(),
+            key: &self.upload,
+            id,
+        }
+    }
+
     /// Takes everything away; called also after failures.
     pub async fn remove(&mut self) -> Result<()> {
         let store = self.lsu.store();
         let bucket = self.lsu.bucket();
-        if let Some(id) = self.upload_id.take() {
-            let upload = UploadRef {
-                bucket,
-                key: &self.upload,
-                id: &id,
-            };
-            if let Err(error) = store.abort_upload(upload).await {
-                tracing::debug!("{error}");
-            }
+        if let Some(id) = self.upload_id.take()
+            && let Err(error) = store.abort_upload(self.upload_ref(&id)).await
+        {
+            tracing::debug!("{error}");
         }
         let version = self.version.take();
         store.delete(bucket, &self.small, version.as_deref()).await

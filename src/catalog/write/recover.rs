@@ -68,7 +68,7 @@ pub async fn recover_content(lsu: &Lsu, pending: &Pending) -> Result<Option<Cont
     if let Some(content) = &pending.content {
         return Ok(Some(content.clone()));
     }
-    let uploaded = match &pending.upload_id {
+    let uploaded = match pending.upload(lsu.bucket()) {
         Some(upload) => uploaded_parts(lsu, pending, upload).await?.map(|parts| (upload, parts)),
         None => None,
     };
@@ -100,22 +100,17 @@ pub async fn recover_content(lsu: &Lsu, pending: &Pending) -> Result<Option<Cont
 
 /// The parts of an attempt's upload; None when there is no such upload. What is not used of an upload is lost, so one answer
 /// is no verdict: of two the longer list counts, and it must have every part that the record knows.
-async fn uploaded_parts(lsu: &Lsu, pending: &Pending, upload: &str) -> Result<Option<Vec<StoredPart>>> {
+async fn uploaded_parts(lsu: &Lsu, pending: &Pending, upload: UploadRef<'_>) -> Result<Option<Vec<StoredPart>>> {
     let store = lsu.store();
     let bucket = lsu.bucket();
     let key = pending.key.as_str();
-    let begun = UploadRef {
-        bucket,
-        key,
-        id: upload,
-    };
-    let first = store.list_parts(begun).await?;
+    let first = store.list_parts(upload).await?;
     if first.is_none() && store.head(bucket, key).await.if_found()?.is_some() {
         return Ok(None);
     }
-    let second = store.list_parts(begun).await?;
+    let second = store.list_parts(upload).await?;
     let gone = first.is_none() && second.is_none();
-    if gone && lsu.uploads_to(key).await?.iter().all(|listed| listed.id != upload) {
+    if gone && lsu.uploads_to(key).await?.iter().all(|listed| listed.id != upload.id) {
         return Ok(None);
     }
     let listed = [first, second]
@@ -212,15 +207,15 @@ fn has_all(listed: &[StoredPart], sent: &[PartRecord]) -> bool {
 
 /// Completes the upload with the parts that can be used; aborts it when there are none. An upload that was being completed
 /// is completed with exactly the parts of its record, whose CRCs prove them afterwards, or left as it is.
-async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredPart>) -> Result<Option<Unproven>> {
+async fn complete(
+    lsu: &Lsu,
+    pending: &Pending,
+    upload: UploadRef<'_>,
+    parts: Vec<StoredPart>,
+) -> Result<Option<Unproven>> {
     let store = lsu.store();
     let bucket = lsu.bucket();
     let key = pending.key.as_str();
-    let begun = UploadRef {
-        bucket,
-        key,
-        id: upload,
-    };
     let listed = parts.len();
     let has_first = parts.iter().any(|part| part.number == 1);
     let parts = if pending.closing.is_some() {
@@ -243,11 +238,11 @@ async fn complete(lsu: &Lsu, pending: &Pending, upload: &str, parts: Vec<StoredP
             let way_out = "nothing was changed: a delete gives the image up";
             return Err(Error::new(Kind::Unavailable, format!("{what}; {way_out}")));
         }
-        store.abort_upload(begun).await?;
+        store.abort_upload(upload).await?;
         return Ok(None);
     }
 
-    let (object, trusted) = complete_with_crc(lsu, begun, &parts).await?;
+    let (object, trusted) = complete_with_crc(lsu, upload, &parts).await?;
     // The ETag that everybody sees later: some completions tell none, or another one.
     let object = store.head_fresh(bucket, key).await.map(|seen| ObjectInfo {
         version_id: object.version_id.or(seen.version_id),
